@@ -1,0 +1,75 @@
+/* batch.h - all that varies from step to step.
+ *
+ * A step processes rows (tokens) of several sequences. Row order inside a sequence is ascending in
+ * position, and a row sees the rows of its own sequence up to itself. Results must not depend on which
+ * rows share a step.
+ */
+#ifndef RZ_BATCH_H
+#define RZ_BATCH_H
+
+#include <rz/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RZ_WANT_NONE 0
+#define RZ_WANT_HIDDEN 1 /* the final hidden state, float32 [n_embd]                         */
+#define RZ_WANT_LOGITS 2 /* all logits, float32 [n_vocab]                                    */
+#define RZ_WANT_TOP_K 3  /* the k best as {id, logit} candidates; a device may not offer it  */
+#define RZ_WANT_MIN_P 4  /* all within p of the best, likewise                               */
+
+#define RZ_MASK_CAUSAL 0
+
+struct rz_batch_row {
+    int32_t token;  /* id; negative: row -1 - token of the batch's embedding input           */
+    uint32_t seq;   /* index into seqs                                                       */
+    int32_t pos[4]; /* pos[0] is the position; the others are for multi-axis rope            */
+    uint32_t want;  /* RZ_WANT_*                                                             */
+    uint32_t k;
+};
+RZ_ABI_SIZE(struct rz_batch_row, 32, k);
+
+struct rz_batch_seq {
+    uint32_t length;       /* positions in the KV after this step                            */
+    uint32_t mask;         /* RZ_MASK_*                                                      */
+    int32_t state_slot;    /* of recurrent state; -1: none                                   */
+    uint32_t rope_variant; /* which table of a length-dependent rope                         */
+    int32_t adapter;       /* -1: none                                                       */
+    uint32_t zero;
+    const int32_t *const *pages; /* [n_kv_groups] block tables: page of position p is [p / page_tokens] */
+};
+RZ_ABI_SIZE(struct rz_batch_seq, 32, pages);
+
+struct rz_page_copy {
+    uint32_t group;
+    int32_t from, to;
+    uint32_t n_tokens;
+};
+RZ_ABI_SIZE(struct rz_page_copy, 16, n_tokens);
+
+struct rz_batch {
+    uint32_t size;
+    uint32_t n_rows, n_seqs, n_copies;
+    const struct rz_batch_row *rows;
+    const struct rz_batch_seq *seqs;
+    const struct rz_page_copy *copies; /* done before the step, in order */
+    const float *embeddings;           /* [*, n_embd] or NULL            */
+};
+RZ_ABI_SIZE(struct rz_batch, 48, embeddings);
+
+/* Results in the order of the rows that want something. The memory is the device's and stays until the
+ * next execute of the same plan. */
+struct rz_result {
+    uint32_t size;
+    uint32_t n;            /* wanted rows                                                    */
+    const float *logits;   /* [n, n_vocab]; rows that want only hidden are undefined         */
+    const float *hidden;   /* [n, n_embd]                                                    */
+    uint64_t logits_stride, hidden_stride; /* floats between rows                            */
+};
+RZ_ABI_SIZE(struct rz_result, 40, hidden_stride);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,212 @@
+/* engine.h - rz.engine/1: requests in, events out; and rz.host.model/1: what a model is.
+ *
+ * These are the seams that frontends see. A frontend submits a request, is woken when something
+ * happened, and polls its events; it never touches tensors, pages or plans.
+ */
+#ifndef RZ_ENGINE_H
+#define RZ_ENGINE_H
+
+#include <rz/format.h>
+#include <rz/tokenizer.h>
+#include <rz/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RZ_ENGINE_1 "rz.engine/1"
+#define RZ_HOST_MODEL_1 "rz.host.model/1"
+
+/* The sampler chain, in this order: bias, penalties, top-k, typical, top-p, min-p, temperature, draw.
+ * temperature 0 takes the best. The neutral value of each field switches that step off. */
+struct rz_sampling {
+    uint32_t size;
+    int32_t top_k;            /* 0: off                                                          */
+    float temperature;        /* 0: greedy                                                       */
+    float top_p, min_p;       /* 1 and 0: off                                                    */
+    float typical_p;          /* 1: off                                                          */
+    float repeat_penalty;     /* 1: off; divides positive and multiplies negative logits         */
+    float presence_penalty, frequency_penalty; /* 0: off                                         */
+    int32_t penalty_last_n;   /* tokens looked at by the penalties; -1: the whole context        */
+    uint64_t seed;
+};
+RZ_ABI_SIZE(struct rz_sampling, 48, seed);
+
+struct rz_bias {
+    int32_t token;
+    float add; /* -inf bans the token */
+};
+RZ_ABI_SIZE(struct rz_bias, 8, add);
+
+#define RZ_REQUEST_IGNORE_EOS 1u
+#define RZ_REQUEST_SPECIAL_TEXT 2u /* control tokens appear in the text */
+
+#define RZ_FINISH_NONE 0
+#define RZ_FINISH_STOP 1      /* an end token or a stop string */
+#define RZ_FINISH_LENGTH 2    /* max_new or the context        */
+#define RZ_FINISH_CANCELLED 3
+#define RZ_FINISH_ERROR 4
+#define RZ_FINISH_TIMEOUT 5
+
+#define RZ_LOGPROBS_MAX 20
+
+struct rz_request {
+    uint32_t size;
+    uint32_t flags; /* RZ_REQUEST_*                                                        */
+    const int32_t *prompt; /* token ids; copied by submit                                  */
+    uint32_t n_prompt;
+    uint32_t max_new;     /* 0: until an end token or a full context                       */
+    uint32_t max_context; /* 0: the model's                                                */
+    uint32_t n_logprobs;  /* 0..RZ_LOGPROBS_MAX alternatives with each token               */
+    uint32_t n_stops, n_biases;
+    const struct rz_str *stops; /* copied                                                  */
+    const struct rz_bias *biases; /* copied                                                */
+    uint64_t timeout_ms; /* 0: none                                                        */
+    /* Called from the loop thread when events wait or the request ended; must not block nor call the
+     * engine. May be NULL. */
+    void (*wake)(void *arg);
+    void *wake_arg;
+    struct rz_sampling sampling;
+};
+RZ_ABI_SIZE(struct rz_request, 128, sampling);
+
+struct rz_logprob {
+    int32_t token;
+    float logprob;
+};
+RZ_ABI_SIZE(struct rz_logprob, 8, logprob);
+
+#define RZ_EVENT_TOKEN 1 /* a token was generated; text may be empty while a character or a stop string is open */
+#define RZ_EVENT_DONE 2  /* finish says why; text holds what was held back; the last event       */
+#define RZ_EVENT_ERROR 3 /* code and text say why; the last event                                */
+
+struct rz_event {
+    uint32_t size;
+    uint32_t kind;
+    int32_t token;
+    float logprob;    /* of token, natural log; valid if the request asked for logprobs        */
+    uint32_t finish;  /* RZ_FINISH_*                                                           */
+    int32_t code;     /* RZ_EVENT_ERROR                                                        */
+    uint32_t n_prompt, n_new;
+    uint32_t n_top, n_text;
+    struct rz_logprob top[RZ_LOGPROBS_MAX];
+    char text[1024]; /* n_text bytes of whole UTF-8 characters; longer pieces come in several events with token -1 */
+    double t_queue, t_prompt, t_gen; /* DONE: seconds waiting, in prefill, in decode           */
+};
+RZ_ABI_SIZE(struct rz_event, 1248, t_gen);
+
+struct rz_engine_stats {
+    uint32_t size;
+    uint32_t running, waiting;
+    uint32_t pages_total, pages_free;
+    uint32_t zero;
+    uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, preempted;
+};
+RZ_ABI_SIZE(struct rz_engine_stats, 80, preempted);
+
+struct rz_engine {
+    uint32_t size, minor;
+    void *ctx;
+    /* Queues a request. RZ_EBUSY: the queue is full; RZ_ELIMIT: prompt or limits do not fit (both
+     * numbers in err). Any thread. */
+    int32_t (*submit)(void *ctx, const struct rz_request *request, uint64_t *ticket, struct rz_err *err);
+    /* Takes the next event: RZ_OK, RZ_AGAIN after timeout_ms without one, RZ_END after the last. If no
+     * loop thread runs, the caller's thread does the work. One thread a ticket. */
+    int32_t (*poll)(void *ctx, uint64_t ticket, struct rz_event *out, uint32_t timeout_ms);
+    /* Ends a request within one step; its last event says so. Any thread. */
+    int32_t (*cancel)(void *ctx, uint64_t ticket);
+    /* Gives the ticket back (cancels first if still running). Any thread. */
+    void (*release)(void *ctx, uint64_t ticket);
+    /* Does one step in the caller's thread: RZ_OK did something, RZ_AGAIN idle. Only without a loop
+     * thread. */
+    int32_t (*step)(void *ctx, struct rz_err *err);
+    int32_t (*stats)(void *ctx, struct rz_engine_stats *out);
+};
+RZ_ABI_SIZE(struct rz_engine, 64, stats);
+
+/* --- rz.host.model/1 --- */
+
+#define RZ_MODEL_META 0u      /* tables only: what `rz info` needs           */
+#define RZ_MODEL_TOKENIZER 1u /* and the tokenizer                           */
+#define RZ_MODEL_RUN 2u       /* and the program, plan and engine            */
+
+struct rz_model;
+
+struct rz_model_info {
+    uint32_t size;
+    uint32_t n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_vocab, n_ctx_train;
+    uint32_t n_ctx;      /* as planned; 0 when not opened with RZ_MODEL_RUN            */
+    uint32_t has_template;
+    int32_t kv_type;
+    uint64_t n_params, weight_bytes, file_bytes, kv_bytes_token;
+    const char *arch, *name, *path;
+    double load_seconds;
+};
+RZ_ABI_SIZE(struct rz_model_info, 112, load_seconds);
+
+struct rz_eval {
+    uint32_t size;
+    uint32_t flags;
+    const int32_t *tokens;
+    uint64_t n_tokens;
+    uint32_t chunk;   /* rows of the sequence in one step; 0: as many as fit             */
+    uint32_t beside;  /* other sequences in the same steps                               */
+    uint32_t hidden;  /* 1: the final hidden state instead of logits                     */
+    uint32_t last;    /* 1: only the last row                                            */
+    /* Called in order for each row of the result, n floats. A non-zero return ends the evaluation. */
+    int32_t (*row)(void *arg, uint64_t index, const float *values, uint64_t n);
+    void *arg;
+};
+RZ_ABI_SIZE(struct rz_eval, 56, arg);
+
+/* Timed without sampling: n_prompt tokens as one prompt, or n_gen tokens one by one, after depth
+ * tokens are already in the KV, for n_seqs sequences together. */
+struct rz_speed {
+    uint32_t size;
+    uint32_t n_prompt, n_gen, depth, n_seqs;
+    uint32_t zero;
+    double seconds;        /* out */
+    uint64_t bytes_token;  /* out: weight bytes read for one token */
+};
+RZ_ABI_SIZE(struct rz_speed, 40, bytes_token);
+
+struct rz_model_options {
+    uint32_t size;
+    uint32_t level;       /* RZ_MODEL_*                                                     */
+    uint32_t context;     /* 0: the configuration's, else min(trained, 4096)                */
+    uint32_t max_seqs;    /* 0: the configuration's                                         */
+    uint32_t exact_context; /* 1: context may exceed what the model was trained for         */
+    uint32_t zero;
+};
+RZ_ABI_SIZE(struct rz_model_options, 24, zero);
+
+struct rz_host_model {
+    uint32_t size, minor;
+    void *ctx;
+    /* Opens a model by path or configured name. NULL name: the only configured one. Control thread. */
+    int32_t (*open)(void *ctx, const char *name, const struct rz_model_options *options,
+                    struct rz_model **out, struct rz_err *err);
+    void (*close)(struct rz_model *model);
+    int32_t (*info)(struct rz_model *model, struct rz_model_info *out);
+    /* The format's tables; live until close. */
+    const struct rz_format_model *(*tables)(struct rz_model *model);
+    /* NULL below RZ_MODEL_TOKENIZER; *tok is the first argument of its functions. */
+    const struct rz_tokenizer *(*tokenizer)(struct rz_model *model, void **tok);
+    /* NULL below RZ_MODEL_RUN. */
+    const struct rz_engine *(*engine)(struct rz_model *model);
+    int32_t (*eval)(struct rz_model *model, const struct rz_eval *eval, struct rz_err *err);
+    int32_t (*speed)(struct rz_model *model, struct rz_speed *speed, struct rz_err *err);
+    /* Calls line once for each line of the plan report. */
+    int32_t (*explain)(struct rz_model *model, void (*line)(void *arg, const char *text), void *arg,
+                       struct rz_err *err);
+    /* The models that `serve` opened: i = 0.. until NULL. */
+    struct rz_model *(*served)(void *ctx, uint32_t i, const char **name);
+    /* The default sampling of this model: the INI's, else the built-in. */
+    int32_t (*sampling)(struct rz_model *model, struct rz_sampling *out);
+};
+RZ_ABI_SIZE(struct rz_host_model, 104, sampling);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,151 @@
+/* program.h - a model as data: programs of nodes, values, attributes and weights.
+ *
+ * A model family emits a program once at load. Every value is a matrix [rows, width] of float32 whose
+ * row count stays symbolic: all rows of the step, or only the rows whose result somebody wants. Nodes
+ * are stored in pre-order and form a tree of up to three levels: block macros, region macros,
+ * primitives. Children are the decomposition of their parent and compute the same thing; whoever runs
+ * a node runs either the node or its children, never both. The decompositions belong to the core.
+ *
+ * Operands of an op stand at fixed places (the tables below); an absent one is -1.
+ */
+#ifndef RZ_PROGRAM_H
+#define RZ_PROGRAM_H
+
+#include <rz/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- ops. Numbers are stable for ever; 0x8000 and above belong to vendors. --- */
+/* blocks                         in            out                 weights                        */
+#define RZ_OP_ATTN 0x101      /*  x             x'                  as norm_qkv, then as proj_add  */
+#define RZ_OP_FFN 0x102       /*  x             x'                  as norm_glu, then as proj_add  */
+#define RZ_OP_HEAD 0x105      /*  x             hidden, logits      norm, w, bias                  */
+/* regions */
+#define RZ_OP_NORM_QKV 0x201  /*  x             q                   norm, wq, wk, wv, bq, bk, bv   */
+#define RZ_OP_ATTEND 0x202    /*  q             y                   -                              */
+#define RZ_OP_PROJ_ADD 0x203  /*  y, x          x'                  w, bias                        */
+#define RZ_OP_NORM_GLU 0x204  /*  x             h                   norm, gate, up, b_gate, b_up   */
+/* primitives */
+#define RZ_OP_GET_ROWS 0x301  /*  (tokens)      x                   table                          */
+#define RZ_OP_RMSNORM 0x302   /*  x             y                   norm                           */
+#define RZ_OP_MATMUL 0x304    /*  x             y                   w, bias                        */
+#define RZ_OP_ROPE 0x305      /*  x             y                   -                              */
+#define RZ_OP_KV_STORE 0x306  /*  k, v          -                   -                              */
+#define RZ_OP_ATTENTION 0x307 /*  q             y                   -                              */
+#define RZ_OP_ACT_MUL 0x308   /*  gate, up      y                   -                              */
+#define RZ_OP_ADD 0x30a       /*  a, b          y                   -                              */
+#define RZ_OP_SELECT_ROWS 0x30b /* x (all rows) y (wanted rows)     -                              */
+
+#define RZ_LEVEL_BLOCK 0
+#define RZ_LEVEL_REGION 1
+#define RZ_LEVEL_PRIMITIVE 2
+
+/* --- attributes. The id indexes rz_kernel_node.attr; the mask says which ones a node sets. A runner
+ * that does not list an attribute in its own mask is never given a node that sets it. --- */
+#define RZ_A_EPS 0        /* f: added to the mean square of a norm                              */
+#define RZ_A_N_HEAD 1     /* i: query heads (of ROPE: heads in the row)                         */
+#define RZ_A_N_KV_HEAD 2  /* i                                                                  */
+#define RZ_A_HEAD_DIM 3   /* i: width of one head of q, k and v                                 */
+#define RZ_A_SCALE 4      /* f: factor of the attention scores                                  */
+#define RZ_A_KV_GROUP 5   /* i: KV group of the layer                                           */
+#define RZ_A_KV_LAYER 6   /* i: index of the layer in its group                                 */
+#define RZ_A_ROPE 7       /* i: index of the program's rope                                     */
+#define RZ_A_ROPE_NEOX 8  /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
+#define RZ_A_SILU 9       /* set: the activation is x * sigmoid(x)                              */
+#define RZ_A_BIAS 10      /* set: some bias operand is there                                    */
+#define RZ_A_COUNT 64     /* room in every table of attributes                                  */
+#define RZ_ATTR(id) (1ull << (id))
+#define RZ_ATTR_EPS RZ_ATTR(RZ_A_EPS)
+#define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
+#define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
+#define RZ_ATTRS_KV (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
+#define RZ_ATTRS_ROPE (RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_ROPE) | RZ_ATTR(RZ_A_ROPE_NEOX))
+#define RZ_ATTRS_ATTENTION (RZ_ATTRS_KV | RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_SCALE))
+
+struct rz_attr {
+    int64_t i;
+    double f;
+};
+RZ_ABI_SIZE(struct rz_attr, 16, f);
+
+/* A weight matrix or vector as it lies in its file. Borrowed from the mapped file. */
+struct rz_weight {
+    uint32_t size;
+    int32_t type; /* RZ_TYPE_* */
+    uint64_t cols, rows; /* cols contiguous; a vector has rows = 1 */
+    uint64_t bytes;
+    const void *data;
+    struct rz_str name;
+};
+RZ_ABI_SIZE(struct rz_weight, 56, name);
+
+#define RZ_ROWS_ALL 0    /* one row a row of the step          */
+#define RZ_ROWS_WANTED 1 /* only the rows that want a result   */
+
+struct rz_value {
+    uint32_t size;
+    uint32_t rows; /* RZ_ROWS_* */
+    uint64_t width;
+    const char *name; /* for people */
+};
+RZ_ABI_SIZE(struct rz_value, 24, name);
+
+struct rz_node {
+    uint32_t size;
+    uint16_t op, level;
+    int32_t layer;                /* -1: of no layer                                  */
+    int32_t parent;               /* -1: top                                          */
+    uint32_t end;                 /* index after this node's last descendant          */
+    uint32_t first_in, n_in;      /* slices of program.refs: value indices            */
+    uint32_t first_out, n_out;
+    uint32_t first_weight, n_weights; /* slice of program.refs: weight indices or -1  */
+    uint32_t zero;
+    uint64_t attr_mask;
+    const struct rz_attr *attrs; /* [RZ_A_COUNT], those in attr_mask are set          */
+};
+RZ_ABI_SIZE(struct rz_node, 64, attrs);
+
+/* One rotary embedding: angle of pair i at position p is p * inv_freq[i]; cos and sin are multiplied
+ * by magnitude (1 unless a scaling method says otherwise). */
+struct rz_rope {
+    uint32_t size;
+    uint32_t dim; /* rotated elements of a head: the first dim */
+    double magnitude;
+    const double *inv_freq; /* [dim / 2] */
+};
+RZ_ABI_SIZE(struct rz_rope, 24, inv_freq);
+
+#define RZ_KV_FULL 0
+
+/* Layers whose KV has one shape share pages. */
+struct rz_kv_group {
+    uint32_t size;
+    uint32_t kind; /* RZ_KV_* */
+    uint32_t n_layers, n_heads, k_dim, v_dim;
+};
+RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
+
+struct rz_program {
+    uint32_t size;
+    uint32_t n_nodes;
+    const struct rz_node *nodes;
+    uint32_t node_stride, n_values;
+    const struct rz_value *values;
+    uint32_t value_stride, n_weights;
+    const struct rz_weight *weights;
+    uint32_t weight_stride, n_refs;
+    const int32_t *refs;
+    const struct rz_rope *ropes;
+    uint32_t n_ropes, rope_stride;
+    const struct rz_kv_group *kv_groups;
+    uint32_t n_kv_groups, kv_group_stride;
+    int32_t hidden, logits; /* value indices of the two outputs; -1: has none */
+};
+RZ_ABI_SIZE(struct rz_program, 104, logits);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,50 @@
+/* engine.h - the engine's inner interface: a model that can run, and the loop over it.
+ *
+ * The engine owns KV pages (kv.c), scheduling (sched.c), sampling (sample.c) and requests. It knows a
+ * device only as rz.device/1 and a tokenizer only as rz.tokenizer/1, so that tests give it fakes.
+ */
+#ifndef RZ_ENGINE_INNER_H
+#define RZ_ENGINE_INNER_H
+
+#include <rz/device.h>
+#include <rz/engine.h>
+#include <rz/tokenizer.h>
+#include <stdbool.h>
+
+/* What an engine runs on. Everything is borrowed and outlives the engine. */
+struct rz_engine_setup {
+    const struct rz_device *device;
+    struct rz_plan *plan;
+    const struct rz_tokenizer *tokenizer; /* NULL: events carry no text */
+    void *tok;
+    uint32_t n_vocab, n_embd;
+    uint32_t n_kv_groups;
+    struct rz_plan_limits limits; /* as the plan was compiled */
+    uint32_t max_batch_tokens;    /* rows of one step; <= limits.max_rows */
+    uint32_t max_queue;           /* requests waiting or running          */
+    /* Runs fn(arg, i) for i = 0..n-1, perhaps in parallel (sampling rows). NULL: a plain loop. */
+    void (*parallel_for)(void *ctx, uint32_t n, void (*fn)(void *arg, uint32_t i), void *arg);
+    void *parallel_ctx;
+    /* Checked before each step: an error fails all running requests (a file changed while mapped). */
+    int32_t (*check)(void *ctx, struct rz_err *err);
+    void *check_ctx;
+};
+
+struct rz_loop;
+
+int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, struct rz_err *err);
+/* Ends the loop thread if there is one and frees everything. */
+void rz_loop_free(struct rz_loop *loop);
+/* The rz.engine/1 view. */
+const struct rz_engine *rz_loop_table(struct rz_loop *loop);
+/* From now on a thread of its own does the steps. */
+int32_t rz_loop_start(struct rz_loop *loop, struct rz_err *err);
+/* Takes no new requests; waits at most drain_ms for the running ones, cancels the rest, ends the thread. */
+void rz_loop_stop(struct rz_loop *loop, uint32_t drain_ms);
+
+/* Evaluation and speed runs over the same pages and plan, in the caller's thread; RZ_EBUSY while
+ * requests run. */
+int32_t rz_loop_eval(struct rz_loop *loop, const struct rz_eval *eval, struct rz_err *err);
+int32_t rz_loop_speed(struct rz_loop *loop, struct rz_speed *speed, struct rz_err *err);
+
+#endif
