@@ -1,14 +1,21 @@
 # Makefile - builds rz: the program, its plugins, the tests.
 #
 #   make [config=release|debug|asan|ubsan|tsan] [CC=gcc|clang]
+#   make run      gets the default model (once), builds, and writes a story
+#   make test     builds and runs all tests
+#   make check    style, include walls, formatting, exports, warnings of both compilers
+#   make bench    speed of the default model
+#   make install  DESTDIR= PREFIX=/usr/local
 #
-# Objects go to build/$(config)/. A folder below plugins/ is a plugin; nothing here names one except the
-# list of those that are linked into the program as well.
+# Objects go to build/$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
+# program; nothing here names one except the list of plugins that are linked into the program as well.
 config ?= release
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 B := build/$(config)
+PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^.define RZ_VERSION "\(.*\)"/\1/p' core/core.h)
 ARCH := $(shell uname -m)
 
 # --- flags ---
@@ -54,6 +61,7 @@ CORE_SRCS := $(call srcs,core/) $(call srcs,core/exec/) $(call srcs,core/model/)
 CORE_OBJS := $(call objs,$(filter-out core/main.c,$(CORE_SRCS)))
 
 .PHONY: all run test check bench install clean
+.DEFAULT_GOAL := all
 all: $(B)/rz $(SHARED:%=$(B)/plugins/%.so)
 
 # A change of compiler or flags rebuilds everything of this configuration.
@@ -94,6 +102,105 @@ BUILTIN_OBJS := $(BUILTINS:%=$(B)/builtin/%.o)
 BUILTIN_LIBS := $(foreach b,$(BUILTINS),$(LIBS_$(b)))
 $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 	$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
+
+
+# --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins ---
+TEST_SRCS := $(wildcard tests/test_*.c)
+CANARY_SRCS := $(wildcard tests/canary_*.c)
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
+CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
+RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
+LIBS_tests := $(if $(RUNNER),,-lcriterion)
+LIBS_test_http := -lcurl
+
+$(B)/tests/libcore.a: $(CORE_OBJS)
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $^
+$(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $^
+$(B)/tests/%.o: tests/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
+$(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+	$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
+	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+.SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
+
+# Small models of our own making and what an independent program says of them: the same for each config.
+FIXTURES := build/fixtures
+FIXTURE_TOOLS := build/tools/mkmodel build/tools/refmodel
+TOOL_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -Icore/api -Itests
+build/tools/%: tests/%.c $(wildcard tests/fixture*.[ch]) core/api/rz/quant.h core/api/rz/types.h
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_CFLAGS) $< $(wildcard tests/fixture*.c) -lm -o $@
+$(FIXTURES)/stamp: $(FIXTURE_TOOLS)
+	@rm -rf $(FIXTURES) && mkdir -p $(FIXTURES)
+	build/tools/mkmodel $(FIXTURES)
+	@for m in $(FIXTURES)/*.gguf; do \
+	  build/tools/refmodel $$m $${m%.gguf}.tokens.i32 $${m%.gguf}.logits.f64 || exit 1; done
+	@touch $@
+
+.PHONY: tests run-tests run-story run-bench deps
+tests: all $(TESTS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
+run-tests: tests
+	@B=$(B) CONFIG=$(config) tests/run.sh
+
+# --- what a person types. The packages come first, in a make of their own: this one may find no compiler. ---
+AGAIN = +@$(MAKE) --no-print-directory
+deps:
+	@tools/deps.sh packages.txt
+test: deps
+	$(AGAIN) run-tests
+run: deps
+	$(AGAIN) run-story
+bench: deps
+	$(AGAIN) run-bench
+
+STORY := Once upon a time, in a small house at the edge of the forest, there lived
+run-story: all
+	@model=$$(tools/get-model.py) && \
+	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
+run-bench: all
+	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model"
+
+# --- the gate ---
+.PHONY: check-style check-format check-exports check-headers check-warnings
+check: deps
+	$(AGAIN) check-style check-format check-headers
+	$(AGAIN) check-exports
+	$(AGAIN) check-warnings
+	@echo "check: passed"
+C_FILES = $(shell find core plugins tests -name '*.[ch]' | sort)
+check-style:
+	python3 tests/style.py
+check-format:
+	clang-format --dry-run -Werror $(C_FILES)
+check-headers:
+	@for h in core/api/rz/*.h; do for x in c c++; do \
+	  clang -fsyntax-only -Wall -Wextra -Werror -Icore/api -x $$x-header $$h || exit 1; done; done
+	@echo "check-headers: each header of the interface stands alone, in C and in C++"
+check-exports: all
+	@for so in $(SHARED:%=$(B)/plugins/%.so); do \
+	  got=$$(nm -D --defined-only $$so | awk '{print $$3}' | tr '\n' ' '); \
+	  [ "$$got" = "rz_plugin_v1 " ] || { echo "$$so exports: $$got(wanted: rz_plugin_v1 only)"; exit 1; }; done
+	@echo "check-exports: each plugin exports rz_plugin_v1 and nothing else"
+check-warnings:
+	$(AGAIN) CC=gcc B=build/check-gcc all $(TEST_SRCS:tests/%.c=build/check-gcc/tests/%)
+	$(AGAIN) CC=clang B=build/check-clang all $(TEST_SRCS:tests/%.c=build/check-clang/tests/%)
+	@echo "check-warnings: none with gcc, none with clang"
+
+# --- installing ---
+INSTALL_TO = $(DESTDIR)$(PREFIX)
+install: all
+	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
+	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(INSTALL_TO)/etc/rz
+	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
+	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
+	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
+	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
+	install -m 644 etc/rz.ini $(INSTALL_TO)/etc/rz/rz.ini
 
 clean:
 	rm -rf build
