@@ -1,6 +1,6 @@
 # Makefile - builds rz: the program, its plugins, the tests.
 #
-#   make [config=release|debug|asan|ubsan|tsan] [CC=gcc|clang]
+#   make [config=release|debug|asan|ubsan|tsan] [CC=gcc|clang] [V=1]
 #   make run      gets the default model (once), builds, and writes a story
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
@@ -40,6 +40,10 @@ CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
 
+# One short line a step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(if $(2),$(2),$@)';)
+
 # --- what there is ---
 PLUGIN_DIRS := $(filter-out %/common/,$(wildcard plugins/*/*/))
 ifneq ($(ARCH),x86_64)
@@ -72,27 +76,28 @@ FORCE:
 
 # --- objects ---
 $(B)/core/%.o: core/%.c $(B)/flags
-	@mkdir -p $(@D)
-	$(CC) $(RZ_CFLAGS) $(CFLAGS) $(if $(filter core/base/%,$<),$(API),$(CORE_INC)) -c $< -o $@
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(if $(filter core/base/%,$<),$(API),$(CORE_INC)) -c $< -o $@
 $(B)/plugins/%.o: plugins/%.c $(B)/flags
-	@mkdir -p $(@D)
-	$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(notdir $(patsubst %/,%,$(dir $<))))) -c $< -o $@
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(notdir $(patsubst %/,%,$(dir $<))))) -c $< -o $@
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 # --- plugins: a shared object that exports one symbol, or one relocatable object with that symbol renamed ---
 PLUGIN_MAP := core/api/plugin.map
 define plugin_rules
 OBJS_$(1) := $$(call objs,$$(call srcs,$(2)) $$(call srcs,$$(dir $$(patsubst %/,%,$(2)))common/))
 $(B)/plugins/$(1).so: $$(OBJS_$(1)) $(B)/libbase.a $(PLUGIN_MAP)
-	$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
+	$$(call say,LINK)mkdir -p $$(@D)
+	$(Q)$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
 	  $(if $(SAN_$(config)),,-Wl$(comma)-z$(comma)defs) -Wl,-z,now -Wl,-z,noexecstack $$(OBJS_$(1)) $(B)/libbase.a $$(LIBS_$(1)) -lm -o $$@
 $(B)/builtin/$(1).o: $$(OBJS_$(1)) $(B)/libbase.a
-	@mkdir -p $$(@D)
-	ld -r -o $$@.tmp $$(OBJS_$(1)) $(B)/libbase.a
-	objcopy --redefine-sym rz_plugin_v1=rz_builtin_$(1) --keep-global-symbol=rz_builtin_$(1) $$@.tmp $$@
+	$$(call say,JOIN)mkdir -p $$(@D)
+	$(Q)ld -r -o $$@.tmp $$(OBJS_$(1)) $(B)/libbase.a
+	$(Q)objcopy --redefine-sym rz_plugin_v1=rz_builtin_$(1) --keep-global-symbol=rz_builtin_$(1) $$@.tmp $$@
 	@rm -f $$@.tmp
 endef
 comma := ,
@@ -101,7 +106,8 @@ $(foreach d,$(PLUGIN_DIRS),$(eval $(call plugin_rules,$(notdir $(patsubst %/,%,$
 BUILTIN_OBJS := $(BUILTINS:%=$(B)/builtin/%.o)
 BUILTIN_LIBS := $(foreach b,$(BUILTINS),$(LIBS_$(b)))
 $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
-	$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
 
 
 # --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins ---
@@ -115,30 +121,32 @@ LIBS_test_http := -lcurl
 
 $(B)/tests/libcore.a: $(CORE_OBJS)
 	@mkdir -p $(@D) && rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
 	@mkdir -p $(@D) && rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(B)/tests/%.o: tests/%.c $(B)/flags
-	@mkdir -p $(@D)
-	$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
 $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
-	$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
 .SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
 
 # Small models of our own making and what an independent program says of them: the same for each config.
 FIXTURES := build/fixtures
-FIXTURE_TOOLS := build/tools/mkmodel build/tools/refmodel
 TOOL_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -Icore/api -Itests
-build/tools/%: tests/%.c $(wildcard tests/fixture*.[ch]) core/api/rz/quant.h core/api/rz/types.h
-	@mkdir -p $(@D)
-	$(CC) $(TOOL_CFLAGS) $< $(wildcard tests/fixture*.c) -lm -o $@
-$(FIXTURES)/stamp: $(FIXTURE_TOOLS)
+build/tools/mkmodel: $(addprefix tests/,mkmodel.c $(notdir $(wildcard tests/fixture_*.c)))
+build/tools/ref_model: $(addprefix tests/,ref_model.c $(notdir $(wildcard tests/ref_*.c)))
+build/tools/mkmodel build/tools/ref_model: tests/fixture.h tests/ref.h core/api/rz/quant.h core/api/rz/types.h
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(CC) $(TOOL_CFLAGS) $(sort $(filter %.c,$^)) -lm -o $@
+$(FIXTURES)/stamp: build/tools/mkmodel build/tools/ref_model
 	@rm -rf $(FIXTURES) && mkdir -p $(FIXTURES)
-	build/tools/mkmodel $(FIXTURES)
+	$(call say,MAKE,models for the tests in $(FIXTURES))build/tools/mkmodel $(FIXTURES)
 	@for m in $(FIXTURES)/*.gguf; do \
-	  build/tools/refmodel $$m $${m%.gguf}.tokens.i32 $${m%.gguf}.logits.f64 || exit 1; done
+	  build/tools/ref_model $$m $${m%.gguf}.tokens.i32 $${m%.gguf}.logits.f64 || exit 1; done
 	@touch $@
 
 .PHONY: tests run-tests run-story run-bench deps
@@ -185,10 +193,11 @@ check-exports: all
 	  got=$$(nm -D --defined-only $$so | awk '{print $$3}' | tr '\n' ' '); \
 	  [ "$$got" = "rz_plugin_v1 " ] || { echo "$$so exports: $$got(wanted: rz_plugin_v1 only)"; exit 1; }; done
 	@echo "check-exports: each plugin exports rz_plugin_v1 and nothing else"
-check-warnings:
-	$(AGAIN) CC=gcc B=build/check-gcc all $(TEST_SRCS:tests/%.c=build/check-gcc/tests/%)
-	$(AGAIN) CC=clang B=build/check-clang all $(TEST_SRCS:tests/%.c=build/check-clang/tests/%)
-	@echo "check-warnings: none with gcc, none with clang"
+# Warnings are errors: what the one compiler says stops the build, here the other one is asked too.
+OTHER_CC := $(if $(findstring clang,$(CC)),gcc,clang)
+check-warnings: all $(TESTS) $(CANARIES)
+	$(AGAIN) CC=$(OTHER_CC) B=build/$(OTHER_CC) all $(patsubst $(B)/%,build/$(OTHER_CC)/%,$(TESTS) $(CANARIES))
+	@echo "check-warnings: none with $(CC), none with $(OTHER_CC)"
 
 # --- installing ---
 INSTALL_TO = $(DESTDIR)$(PREFIX)

@@ -70,7 +70,8 @@ account() {
             sed 's/^/     ! /' "$report" | head -n 60
         done
     else
-        grep -hiE 'skip(ped)?( |:)' "$logs/$name.log" | sort -u | head -n 12 | sed 's/^[^a-zA-Z]*/     /'
+        sed -nE "s/^skipped: /     skipped: /p; s/^(.*) \.\.\. skipped (.*)/     skipped: \1: \2/p" "$logs/$name.log" |
+            sort -u | head -n 12
     fi
 }
 
