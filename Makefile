@@ -15,6 +15,7 @@ CC := gcc
 endif
 B := build/$(config)
 PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 VERSION := $(shell sed -n 's/^.define RZ_VERSION "\(.*\)"/\1/p' core/core.h)
 ARCH := $(shell uname -m)
 
@@ -165,6 +166,11 @@ run: deps
 bench: deps
 	$(AGAIN) run-bench
 
+# The default model alone: .ci/run fetches it before the tests, which use it where it is there.
+.PHONY: model
+model: deps
+	@tools/get-model.py
+
 STORY := Once upon a time, in a small house at the edge of the forest, there lived
 run-story: all
 	@model=$$(tools/get-model.py) && \
@@ -203,13 +209,13 @@ check-warnings: all $(TESTS) $(CANARIES)
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 install: all
 	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
-	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(INSTALL_TO)/etc/rz
+	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
 	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
 	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
 	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
-	install -m 644 etc/rz.ini $(INSTALL_TO)/etc/rz/rz.ini
+	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini
 
 clean:
 	rm -rf build
