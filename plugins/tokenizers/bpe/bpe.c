@@ -244,7 +244,7 @@ struct job {
     const struct bpe *bpe;
     struct rz_ids *out;
     struct rz_split_work split;
-    struct rz_merge_work merge;
+    struct rz_pairs pairs;
     int32_t *word; /* ids of the word at hand; room for the whole text */
     char *spelled; /* whole_words: 2 * longest bytes                   */
 };
@@ -271,7 +271,7 @@ static int32_t encode_word(void *arg, const char *bytes, size_t n)
     }
     for (size_t i = 0; i < n; i++)
         j->word[i] = j->bpe->byte_id[(unsigned char)bytes[i]];
-    int64_t count = rz_merge(&j->bpe->merges, &j->merge, j->word, n);
+    int64_t count = rz_merge(&j->bpe->merges, &j->pairs, j->word, n);
     if (count < 0)
         return RZ_ENOMEM;
     for (int64_t i = 0; i < count; i++)
@@ -312,7 +312,7 @@ done:
     free(j.word);
     free(j.spelled);
     rz_split_work_free(&j.split);
-    rz_merge_work_free(&j.merge);
+    rz_pairs_free(&j.pairs);
     return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)n)
                   : RZ_OK;
 }

@@ -1,4 +1,4 @@
-/* merge.c - the table of pairs, and two loops: a scan for short words, a heap for long ones. */
+/* merge.c - the table of pairs, and the merging of a word: a scan for short ones, else pairs.h. */
 #include "merge.h"
 
 #include <stdlib.h>
@@ -85,90 +85,27 @@ static size_t merge_short(const struct rz_merges *m, int32_t *ids, size_t n)
     return n;
 }
 
-static void heap_push(uint64_t *heap, size_t *n, uint64_t entry)
+/* The pair of two nodes, for rz_pairs_merge. */
+static uint32_t node_rank(const void *arg, const struct rz_pair_node *a, const struct rz_pair_node *b,
+                          int32_t *joined)
 {
-    size_t i = (*n)++;
-    for (; i && heap[(i - 1) / 2] > entry; i = (i - 1) / 2)
-        heap[i] = heap[(i - 1) / 2];
-    heap[i] = entry;
+    const struct rz_merges *m = arg;
+    uint32_t rank = rank_of(m, a->id, b->id);
+    *joined = rank == NONE ? -1 : (int32_t)m->result[rank];
+    return rank;
 }
 
-static uint64_t heap_pop(uint64_t *heap, size_t *n)
-{
-    uint64_t top = heap[0], last = heap[--*n];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < *n; i = child) {
-        child += child + 1 < *n && heap[child + 1] < heap[child];
-        if (heap[child] >= last)
-            break;
-        heap[i] = heap[child];
-    }
-    heap[i] = last;
-    return top;
-}
-
-/* Grows for n nodes. A node enters the heap once at the start and at most twice per merge: 3n entries. */
-static bool reserve(struct rz_merge_work *w, size_t n)
-{
-    if (n <= w->cap)
-        return true;
-    rz_merge_work_free(w);
-    w->nodes = malloc(n * sizeof(*w->nodes));
-    w->heap = malloc(3 * n * sizeof(*w->heap));
-    if (!w->nodes || !w->heap) {
-        rz_merge_work_free(w);
-        return false;
-    }
-    w->cap = n;
-    return true;
-}
-
-void rz_merge_work_free(struct rz_merge_work *w)
-{
-    free(w->nodes);
-    free(w->heap);
-    *w = (struct rz_merge_work){0};
-}
-
-/* Looks the pair that begins at node i up again and queues it. */
-static void requeue(const struct rz_merges *m, struct rz_merge_work *w, size_t *queued, uint32_t i)
-{
-    struct rz_merge_node *a = &w->nodes[i];
-    a->rank = a->next == NONE ? NONE : rank_of(m, a->id, w->nodes[a->next].id);
-    if (a->rank != NONE)
-        heap_push(w->heap, queued, (uint64_t)a->rank << 32 | i);
-}
-
-int64_t rz_merge(const struct rz_merges *m, struct rz_merge_work *w, int32_t *ids, size_t n)
+int64_t rz_merge(const struct rz_merges *m, struct rz_pairs *work, int32_t *ids, size_t n)
 {
     if (n <= SHORT_MAX)
         return (int64_t)merge_short(m, ids, n);
-    if (!reserve(w, n))
+    if (!rz_pairs_reserve(work, n))
         return -1;
-    struct rz_merge_node *nodes = w->nodes;
-    size_t queued = 0, left = 0;
     for (size_t i = 0; i < n; i++)
-        nodes[i] = (struct rz_merge_node){
-            .id = ids[i], .prev = (uint32_t)i - 1, .next = i + 1 < n ? (uint32_t)i + 1 : NONE};
-    for (size_t i = 0; i < n; i++)
-        requeue(m, w, &queued, (uint32_t)i);
-    while (queued) {
-        uint64_t entry = heap_pop(w->heap, &queued);
-        uint32_t i = (uint32_t)entry, rank = (uint32_t)(entry >> 32);
-        struct rz_merge_node *a = &nodes[i];
-        if (a->rank != rank)
-            continue; /* the pair is gone */
-        uint32_t gone = a->next;
-        a->id = (int32_t)m->result[rank];
-        a->next = nodes[gone].next;
-        nodes[gone].rank = NONE;
-        if (a->next != NONE)
-            nodes[a->next].prev = i;
-        requeue(m, w, &queued, i);
-        if (a->prev != NONE)
-            requeue(m, w, &queued, a->prev);
-    }
-    for (uint32_t i = 0; i != NONE; i = nodes[i].next)
-        ids[left++] = nodes[i].id;
+        work->nodes[i] = (struct rz_pair_node){.id = ids[i]};
+    rz_pairs_merge(work, n, node_rank, m);
+    size_t left = 0;
+    for (uint32_t i = 0; i != RZ_PAIR_NONE; i = work->nodes[i].next)
+        ids[left++] = work->nodes[i].id;
     return (int64_t)left;
 }

@@ -1,10 +1,12 @@
 /* merge.h - the merges of a vocabulary, and the loop that applies them to a word.
  *
  * The lowest rank goes first, the leftmost of equals; a word of n bytes costs O(n log n). The table is
- * read-only once filled; the work area belongs to one encoding.
+ * read-only once filled.
  */
 #ifndef RZ_BPE_MERGE_H
 #define RZ_BPE_MERGE_H
+
+#include "../common/pairs.h"
 
 #include <rz/types.h>
 #include <stdbool.h>
@@ -26,20 +28,8 @@ void rz_merges_free(struct rz_merges *m);
 /* Of a pair that is there already the first rank stays. */
 void rz_merges_add(struct rz_merges *m, uint32_t left, uint32_t right, uint32_t rank, uint32_t result);
 
-struct rz_merge_node {
-    int32_t id;                /* -1: a byte without a token, or merged away */
-    uint32_t prev, next, rank; /* rank: of the pair with the next node       */
-};
-
-struct rz_merge_work {
-    struct rz_merge_node *nodes;
-    uint64_t *heap; /* rank << 32 | node */
-    size_t cap;     /* in nodes          */
-};
-
-void rz_merge_work_free(struct rz_merge_work *w);
 /* Merges ids[0..n) in place (-1 for a byte without a token: it stands in the way of merges, as it does for
  * others) and returns how many are left; -1: no memory. n < 2^31. */
-int64_t rz_merge(const struct rz_merges *m, struct rz_merge_work *w, int32_t *ids, size_t n);
+int64_t rz_merge(const struct rz_merges *m, struct rz_pairs *work, int32_t *ids, size_t n);
 
 #endif

@@ -13,16 +13,9 @@
 
 /* Tokens that end a generation whatever the metadata says, by their spelling. */
 static const char *const end_texts[] = {
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|eom_id|>",
-    "<EOT>",
-    "_<EOT>",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<|eot_id|>",    "<|im_end|>",    "<|end|>",
+    "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
+    "<EOT>",         "_<EOT>",        "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>",
 };
 /* The same for tokens around code to fill in, but only where they are control tokens. */
 static const char *const end_control_texts[] = {
@@ -229,6 +222,17 @@ int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id)
     return id < 0 || (uint32_t)id >= v->n ? RZ_ENOTFOUND : v->kind[id];
 }
 
+/* The end of the white space at text[at..n) that the token before it takes with it. */
+static size_t strip(const struct rz_vocab *v, uint32_t id, const char *text, size_t n, size_t at)
+{
+    struct rz_str s = v->text[id];
+    if (!v->strip_after || rz_str_is(s, "<s>") || rz_str_is(s, "<unk>") || rz_str_is(s, "<|endoftext|>"))
+        return at;
+    while (at < n && (text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r')))
+        at++;
+    return at;
+}
+
 int32_t rz_vocab_cut(const struct rz_cut *c, const char *text, size_t n)
 {
     const struct rz_vocab *v = c->vocab;
@@ -250,7 +254,7 @@ int32_t rz_vocab_cut(const struct rz_cut *c, const char *text, size_t n)
             rz_ids_add(c->out, (int32_t)id);
             first = true;
         }
-        at = found + len;
+        at = len ? strip(v, id, text, n, found + len) : n;
     }
     if (c->flags & RZ_ENCODE_EOS && v->info.eos >= 0)
         rz_ids_add(c->out, v->info.eos);

@@ -21,6 +21,7 @@ struct rz_vocab {
     struct rz_map ids;         /* spelling -> id, without empty ones                */
     struct rz_special user;    /* spelled in a text: user-defined tokens ...        */
     struct rz_special all;     /* ... and with RZ_ENCODE_SPECIAL control ones too   */
+    bool strip_after; /* white space after a spelled token goes (Phi-3): all but <s>, <unk>, <|endoftext|> */
     struct rz_tokenizer_info info;
 };
 
