@@ -56,7 +56,8 @@ SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
 LIBS_bpe := -lpcre2-8
-LIBS_http := -lmicrohttpd -ljansson
+LIBS_cli := -ljansson
+LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
