@@ -24,7 +24,6 @@ void *rz_arena_array(struct rz_arena *a, size_t n, size_t each);
 /* Copies n bytes and a NUL. */
 char *rz_arena_strndup(struct rz_arena *a, const char *s, size_t n);
 char *rz_arena_strdup(struct rz_arena *a, const char *s);
-char *rz_arena_printf(struct rz_arena *a, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+char *rz_arena_printf(struct rz_arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

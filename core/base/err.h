@@ -5,7 +5,10 @@
 #include <rz/types.h>
 
 /* A zeroed error that knows its size. */
-#define RZ_ERR_INIT {.size = sizeof(struct rz_err)}
+#define RZ_ERR_INIT \
+    { \
+        .size = sizeof(struct rz_err) \
+    }
 
 /* Fills err (which may be NULL) and returns code, so that `return rz_fail(...)` is one line. A message
  * that is already there is replaced. Invalid or cut UTF-8 in the arguments is the caller's concern:

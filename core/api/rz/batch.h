@@ -62,9 +62,9 @@ RZ_ABI_SIZE(struct rz_batch, 48, embeddings);
  * next execute of the same plan. */
 struct rz_result {
     uint32_t size;
-    uint32_t n;            /* wanted rows                                                    */
-    const float *logits;   /* [n, n_vocab]; rows that want only hidden are undefined         */
-    const float *hidden;   /* [n, n_embd]                                                    */
+    uint32_t n;          /* wanted rows                                                    */
+    const float *logits; /* [n, n_vocab]; rows that want only hidden are undefined         */
+    const float *hidden; /* [n, n_embd]                                                    */
     uint64_t logits_stride, hidden_stride; /* floats between rows                            */
 };
 RZ_ABI_SIZE(struct rz_result, 40, hidden_stride);

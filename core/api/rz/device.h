@@ -31,10 +31,10 @@ RZ_ABI_SIZE(struct rz_plan_limits, 32, kv_type);
 
 struct rz_claim {
     uint32_t size;
-    uint32_t taken;        /* 0: no, offer its children; 1: yes            */
-    uint64_t bytes_token;  /* weight bytes read for one token              */
-    const char *runner;    /* who: "avx2 matmul q4_1 x8"                   */
-    const char *why;       /* why this one, or why not                     */
+    uint32_t taken;       /* 0: no, offer its children; 1: yes            */
+    uint64_t bytes_token; /* weight bytes read for one token              */
+    const char *runner;   /* who: "avx2 matmul q4_1 x8"                   */
+    const char *why;      /* why this one, or why not                     */
 };
 RZ_ABI_SIZE(struct rz_claim, 32, why);
 

@@ -21,13 +21,13 @@ extern "C" {
  * temperature 0 takes the best. The neutral value of each field switches that step off. */
 struct rz_sampling {
     uint32_t size;
-    int32_t top_k;            /* 0: off                                                          */
-    float temperature;        /* 0: greedy                                                       */
-    float top_p, min_p;       /* 1 and 0: off                                                    */
-    float typical_p;          /* 1: off                                                          */
-    float repeat_penalty;     /* 1: off; divides positive and multiplies negative logits         */
+    int32_t top_k;        /* 0: off                                                          */
+    float temperature;    /* 0: greedy                                                       */
+    float top_p, min_p;   /* 1 and 0: off                                                    */
+    float typical_p;      /* 1: off                                                          */
+    float repeat_penalty; /* 1: off; divides positive and multiplies negative logits         */
     float presence_penalty, frequency_penalty; /* 0: off                                         */
-    int32_t penalty_last_n;   /* tokens looked at by the penalties; -1: the whole context        */
+    int32_t penalty_last_n; /* tokens looked at by the penalties; -1: the whole context        */
     uint64_t seed;
 };
 RZ_ABI_SIZE(struct rz_sampling, 48, seed);
@@ -42,8 +42,8 @@ RZ_ABI_SIZE(struct rz_bias, 8, add);
 #define RZ_REQUEST_SPECIAL_TEXT 2u /* control tokens appear in the text */
 
 #define RZ_FINISH_NONE 0
-#define RZ_FINISH_STOP 1      /* an end token or a stop string */
-#define RZ_FINISH_LENGTH 2    /* max_new or the context        */
+#define RZ_FINISH_STOP 1   /* an end token or a stop string */
+#define RZ_FINISH_LENGTH 2 /* max_new or the context        */
 #define RZ_FINISH_CANCELLED 3
 #define RZ_FINISH_ERROR 4
 #define RZ_FINISH_TIMEOUT 5
@@ -52,16 +52,16 @@ RZ_ABI_SIZE(struct rz_bias, 8, add);
 
 struct rz_request {
     uint32_t size;
-    uint32_t flags; /* RZ_REQUEST_*                                                        */
+    uint32_t flags;        /* RZ_REQUEST_*                                                        */
     const int32_t *prompt; /* token ids; copied by submit                                  */
     uint32_t n_prompt;
     uint32_t max_new;     /* 0: until an end token or a full context                       */
     uint32_t max_context; /* 0: the model's                                                */
     uint32_t n_logprobs;  /* 0..RZ_LOGPROBS_MAX alternatives with each token               */
     uint32_t n_stops, n_biases;
-    const struct rz_str *stops; /* copied                                                  */
+    const struct rz_str *stops;   /* copied                                                  */
     const struct rz_bias *biases; /* copied                                                */
-    uint64_t timeout_ms; /* 0: none                                                        */
+    uint64_t timeout_ms;          /* 0: none                                                        */
     /* Called from the loop thread when events wait or the request ended; must not block nor call the
      * engine. May be NULL. */
     void (*wake)(void *arg);
@@ -76,7 +76,8 @@ struct rz_logprob {
 };
 RZ_ABI_SIZE(struct rz_logprob, 8, logprob);
 
-#define RZ_EVENT_TOKEN 1 /* a token was generated; text may be empty while a character or a stop string is open */
+#define RZ_EVENT_TOKEN \
+    1 /* a token was generated; text may be empty while a character or a stop string is open */
 #define RZ_EVENT_DONE 2  /* finish says why; text holds what was held back; the last event       */
 #define RZ_EVENT_ERROR 3 /* code and text say why; the last event                                */
 
@@ -84,13 +85,14 @@ struct rz_event {
     uint32_t size;
     uint32_t kind;
     int32_t token;
-    float logprob;    /* of token, natural log; valid if the request asked for logprobs        */
-    uint32_t finish;  /* RZ_FINISH_*                                                           */
-    int32_t code;     /* RZ_EVENT_ERROR                                                        */
+    float logprob;   /* of token, natural log; valid if the request asked for logprobs        */
+    uint32_t finish; /* RZ_FINISH_*                                                           */
+    int32_t code;    /* RZ_EVENT_ERROR                                                        */
     uint32_t n_prompt, n_new;
     uint32_t n_top, n_text;
     struct rz_logprob top[RZ_LOGPROBS_MAX];
-    char text[1024]; /* n_text bytes of whole UTF-8 characters; longer pieces come in several events with token -1 */
+    char text
+        [1024]; /* n_text bytes of whole UTF-8 characters; longer pieces come in several events with token -1 */
     double t_queue, t_prompt, t_gen; /* DONE: seconds waiting, in prefill, in decode           */
 };
 RZ_ABI_SIZE(struct rz_event, 1248, t_gen);
@@ -135,7 +137,7 @@ struct rz_model;
 struct rz_model_info {
     uint32_t size;
     uint32_t n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_vocab, n_ctx_train;
-    uint32_t n_ctx;      /* as planned; 0 when not opened with RZ_MODEL_RUN            */
+    uint32_t n_ctx; /* as planned; 0 when not opened with RZ_MODEL_RUN            */
     uint32_t has_template;
     int32_t kv_type;
     uint64_t n_params, weight_bytes, file_bytes, kv_bytes_token;
@@ -149,10 +151,10 @@ struct rz_eval {
     uint32_t flags;
     const int32_t *tokens;
     uint64_t n_tokens;
-    uint32_t chunk;   /* rows of the sequence in one step; 0: as many as fit             */
-    uint32_t beside;  /* other sequences in the same steps                               */
-    uint32_t hidden;  /* 1: the final hidden state instead of logits                     */
-    uint32_t last;    /* 1: only the last row                                            */
+    uint32_t chunk;  /* rows of the sequence in one step; 0: as many as fit             */
+    uint32_t beside; /* other sequences in the same steps                               */
+    uint32_t hidden; /* 1: the final hidden state instead of logits                     */
+    uint32_t last;   /* 1: only the last row                                            */
     /* Called in order for each row of the result, n floats. A non-zero return ends the evaluation. */
     int32_t (*row)(void *arg, uint64_t index, const float *values, uint64_t n);
     void *arg;
@@ -165,16 +167,16 @@ struct rz_speed {
     uint32_t size;
     uint32_t n_prompt, n_gen, depth, n_seqs;
     uint32_t zero;
-    double seconds;        /* out */
-    uint64_t bytes_token;  /* out: weight bytes read for one token */
+    double seconds;       /* out */
+    uint64_t bytes_token; /* out: weight bytes read for one token */
 };
 RZ_ABI_SIZE(struct rz_speed, 40, bytes_token);
 
 struct rz_model_options {
     uint32_t size;
-    uint32_t level;       /* RZ_MODEL_*                                                     */
-    uint32_t context;     /* 0: the configuration's, else min(trained, 4096)                */
-    uint32_t max_seqs;    /* 0: the configuration's                                         */
+    uint32_t level;         /* RZ_MODEL_*                                                     */
+    uint32_t context;       /* 0: the configuration's, else min(trained, 4096)                */
+    uint32_t max_seqs;      /* 0: the configuration's                                         */
     uint32_t exact_context; /* 1: context may exceed what the model was trained for         */
     uint32_t zero;
 };

@@ -96,8 +96,7 @@ struct rz_format {
     /* Reads the tables. sources: n files in order, stride bytes apart; borrowed until close.
      * Errors name the place: byte offset, key or tensor. One call at a time. */
     int32_t (*open)(void *self, const struct rz_source *sources, uint32_t n, uint32_t stride,
-                    const struct rz_format_limits *limits, struct rz_format_model **out,
-                    struct rz_err *err);
+                    const struct rz_format_limits *limits, struct rz_format_model **out, struct rz_err *err);
     void (*close)(void *self, struct rz_format_model *model);
 };
 RZ_ABI_SIZE(struct rz_format, 40, close);

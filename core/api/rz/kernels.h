@@ -83,8 +83,9 @@ struct rz_kernel_node {
     const struct rz_weight_view *weights;
     uint32_t weight_stride, n_in, n_out, max_rows; /* most rows that a step can have */
     uint64_t in_width[4], out_width[4];
+    uint64_t max_context; /* most positions that a sequence can have */
 };
-RZ_ABI_SIZE(struct rz_kernel_node, 120, out_width);
+RZ_ABI_SIZE(struct rz_kernel_node, 128, max_context);
 
 /* The step as kernels see it. */
 struct rz_step {
@@ -128,14 +129,14 @@ RZ_ABI_SIZE(struct rz_kernel_call, 72, scratch);
 
 /* flags of a row. With neither TILED nor TEAM, run is called once, by one thread. */
 #define RZ_ROW_TILED 1u     /* run is called once a tile; tiles are independent                   */
-#define RZ_ROW_TEAM 2u      /* run is called by every thread, and uses call->team                 */
+#define RZ_ROW_TEAM 2u      /* run is called by every thread, uses call->team, and fails on all or none */
 #define RZ_ROW_INVARIANT 4u /* keeps the numerics rule above                                      */
 
 struct rz_kernel_row {
     uint32_t size;
-    uint16_t op;    /* RZ_OP_*                                                                    */
-    uint16_t flags; /* RZ_ROW_*                                                                   */
-    int32_t weight; /* type of the matrix operands; RZ_TYPE_ANY (accept decides), RZ_TYPE_NONE    */
+    uint16_t op;        /* RZ_OP_*                                                                    */
+    uint16_t flags;     /* RZ_ROW_*                                                                   */
+    int32_t weight;     /* type of the matrix operands; RZ_TYPE_ANY (accept decides), RZ_TYPE_NONE    */
     uint32_t kv_types;  /* KV ops: mask of 1 << RZ_TYPE_*                                         */
     uint32_t kv_layout; /* KV ops: RZ_KV_LAYOUT_*                                                 */
     uint32_t min_rows, max_rows; /* of a step; 0: no bound                                        */
@@ -158,7 +159,7 @@ RZ_ABI_SIZE(struct rz_kernel_row, 88, run);
 struct rz_layout {
     uint32_t size;
     uint32_t id;
-    int32_t type; /* weight type that it takes */
+    int32_t type;       /* weight type that it takes */
     uint32_t row_group; /* prep works on groups of this many rows */
     const char *name;
     uint64_t (*bytes)(const struct rz_weight_view *file);

@@ -19,23 +19,23 @@ extern "C" {
 
 /* --- ops. Numbers are stable for ever; 0x8000 and above belong to vendors. --- */
 /* blocks                         in            out                 weights                        */
-#define RZ_OP_ATTN 0x101      /*  x             x'                  as norm_qkv, then as proj_add  */
-#define RZ_OP_FFN 0x102       /*  x             x'                  as norm_glu, then as proj_add  */
-#define RZ_OP_HEAD 0x105      /*  x             hidden, logits      norm, w, bias                  */
+#define RZ_OP_ATTN 0x101 /*  x             x'                  as norm_qkv, then as proj_add  */
+#define RZ_OP_FFN 0x102  /*  x             x'                  as norm_glu, then as proj_add  */
+#define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
-#define RZ_OP_NORM_QKV 0x201  /*  x             q                   norm, wq, wk, wv, bq, bk, bv   */
-#define RZ_OP_ATTEND 0x202    /*  q             y                   -                              */
-#define RZ_OP_PROJ_ADD 0x203  /*  y, x          x'                  w, bias                        */
-#define RZ_OP_NORM_GLU 0x204  /*  x             h                   norm, gate, up, b_gate, b_up   */
+#define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv   */
+#define RZ_OP_ATTEND 0x202   /*  q             y                   -                              */
+#define RZ_OP_PROJ_ADD 0x203 /*  y, x          x'                  w, bias                        */
+#define RZ_OP_NORM_GLU 0x204 /*  x             h                   norm, gate, up, b_gate, b_up   */
 /* primitives */
-#define RZ_OP_GET_ROWS 0x301  /*  (tokens)      x                   table                          */
-#define RZ_OP_RMSNORM 0x302   /*  x             y                   norm                           */
-#define RZ_OP_MATMUL 0x304    /*  x             y                   w, bias                        */
-#define RZ_OP_ROPE 0x305      /*  x             y                   -                              */
-#define RZ_OP_KV_STORE 0x306  /*  k, v          -                   -                              */
-#define RZ_OP_ATTENTION 0x307 /*  q             y                   -                              */
-#define RZ_OP_ACT_MUL 0x308   /*  gate, up      y                   -                              */
-#define RZ_OP_ADD 0x30a       /*  a, b          y                   -                              */
+#define RZ_OP_GET_ROWS 0x301    /*  (tokens)      x                   table                          */
+#define RZ_OP_RMSNORM 0x302     /*  x             y                   norm                           */
+#define RZ_OP_MATMUL 0x304      /*  x             y                   w, bias                        */
+#define RZ_OP_ROPE 0x305        /*  x             y                   -                              */
+#define RZ_OP_KV_STORE 0x306    /*  k, v          -                   -                              */
+#define RZ_OP_ATTENTION 0x307   /*  q             y                   -                              */
+#define RZ_OP_ACT_MUL 0x308     /*  gate, up      y                   -                              */
+#define RZ_OP_ADD 0x30a         /*  a, b          y                   -                              */
 #define RZ_OP_SELECT_ROWS 0x30b /* x (all rows) y (wanted rows)     -                              */
 
 #define RZ_LEVEL_BLOCK 0
@@ -44,24 +44,26 @@ extern "C" {
 
 /* --- attributes. The id indexes rz_kernel_node.attr; the mask says which ones a node sets. A runner
  * that does not list an attribute in its own mask is never given a node that sets it. --- */
-#define RZ_A_EPS 0        /* f: added to the mean square of a norm                              */
-#define RZ_A_N_HEAD 1     /* i: query heads (of ROPE: heads in the row)                         */
-#define RZ_A_N_KV_HEAD 2  /* i                                                                  */
-#define RZ_A_HEAD_DIM 3   /* i: width of one head of q, k and v                                 */
-#define RZ_A_SCALE 4      /* f: factor of the attention scores                                  */
-#define RZ_A_KV_GROUP 5   /* i: KV group of the layer                                           */
-#define RZ_A_KV_LAYER 6   /* i: index of the layer in its group                                 */
-#define RZ_A_ROPE 7       /* i: index of the program's rope                                     */
-#define RZ_A_ROPE_NEOX 8  /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
-#define RZ_A_SILU 9       /* set: the activation is x * sigmoid(x)                              */
-#define RZ_A_BIAS 10      /* set: some bias operand is there                                    */
-#define RZ_A_COUNT 64     /* room in every table of attributes                                  */
+#define RZ_A_EPS 0       /* f: added to the mean square of a norm                              */
+#define RZ_A_N_HEAD 1    /* i: query heads (of ROPE: heads in the row)                         */
+#define RZ_A_N_KV_HEAD 2 /* i                                                                  */
+#define RZ_A_HEAD_DIM 3  /* i: width of one head of q, k and v                                 */
+#define RZ_A_SCALE 4     /* f: factor of the attention scores                                  */
+#define RZ_A_KV_GROUP 5  /* i: KV group of the layer                                           */
+#define RZ_A_KV_LAYER 6  /* i: index of the layer in its group                                 */
+#define RZ_A_ROPE 7      /* i: index of the program's rope                                     */
+#define RZ_A_ROPE_NEOX 8 /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
+#define RZ_A_SILU 9      /* set: the activation is x * sigmoid(x)                              */
+#define RZ_A_BIAS 10     /* set: some bias operand is there                                    */
+#define RZ_A_COUNT 64    /* room in every table of attributes                                  */
 #define RZ_ATTR(id) (1ull << (id))
 #define RZ_ATTR_EPS RZ_ATTR(RZ_A_EPS)
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
-#define RZ_ATTRS_KV (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
-#define RZ_ATTRS_ROPE (RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_ROPE) | RZ_ATTR(RZ_A_ROPE_NEOX))
+#define RZ_ATTRS_KV \
+    (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
+#define RZ_ATTRS_ROPE \
+    (RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_ROPE) | RZ_ATTR(RZ_A_ROPE_NEOX))
 #define RZ_ATTRS_ATTENTION (RZ_ATTRS_KV | RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_SCALE))
 
 struct rz_attr {
@@ -73,7 +75,7 @@ RZ_ABI_SIZE(struct rz_attr, 16, f);
 /* A weight matrix or vector as it lies in its file. Borrowed from the mapped file. */
 struct rz_weight {
     uint32_t size;
-    int32_t type; /* RZ_TYPE_* */
+    int32_t type;        /* RZ_TYPE_* */
     uint64_t cols, rows; /* cols contiguous; a vector has rows = 1 */
     uint64_t bytes;
     const void *data;
@@ -95,10 +97,10 @@ RZ_ABI_SIZE(struct rz_value, 24, name);
 struct rz_node {
     uint32_t size;
     uint16_t op, level;
-    int32_t layer;                /* -1: of no layer                                  */
-    int32_t parent;               /* -1: top                                          */
-    uint32_t end;                 /* index after this node's last descendant          */
-    uint32_t first_in, n_in;      /* slices of program.refs: value indices            */
+    int32_t layer;           /* -1: of no layer                                  */
+    int32_t parent;          /* -1: top                                          */
+    uint32_t end;            /* index after this node's last descendant          */
+    uint32_t first_in, n_in; /* slices of program.refs: value indices            */
     uint32_t first_out, n_out;
     uint32_t first_weight, n_weights; /* slice of program.refs: weight indices or -1  */
     uint32_t zero;

@@ -60,8 +60,8 @@ struct rz_tokenizer {
     /* Encodes n bytes. Writes at most cap ids and sets *n_ids to the number needed, which may exceed
      * cap (then call again). No text of n bytes needs more than n + 3 ids. Any byte string is
      * accepted. Any thread, concurrently. */
-    int32_t (*encode)(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids,
-                      uint64_t cap, uint64_t *n_ids, struct rz_err *err);
+    int32_t (*encode)(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
+                      uint64_t *n_ids, struct rz_err *err);
     /* The bytes of token id as it is spelled in the vocabulary's own text, for people and for
      * searching special tokens. Returns the bytes needed; negative: no such id. Any thread. */
     int64_t (*piece)(void *tok, int32_t id, char *out, uint64_t cap);

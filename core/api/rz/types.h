@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ || UINTPTR_MAX != 0xffffffffffffffffu
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ || \
+    UINTPTR_MAX != 0xffffffffffffffffu
 #error "rz interfaces are defined for 64-bit little-endian hosts only"
 #endif
 
@@ -29,8 +30,7 @@ extern "C" {
     RZ_STATIC_ASSERT(offsetof(type, field) == (at), #type "." #field " moved")
 
 /* True if the struct that p points to is large enough to hold the field and the field is set. */
-#define RZ_HAS(p, field) \
-    ((p)->size >= offsetof(__typeof__(*(p)), field) + sizeof((p)->field) && (p)->field)
+#define RZ_HAS(p, field) ((p)->size >= offsetof(__typeof__(*(p)), field) + sizeof((p)->field) && (p)->field)
 
 /* ABI of this header: a plugin states the lowest host minor that it needs, not the one it was built with. */
 #define RZ_ABI_MAJOR 1
@@ -38,21 +38,21 @@ extern "C" {
 
 /* --- status: 0 is success, negative is an error, positive is information --- */
 #define RZ_OK 0
-#define RZ_AGAIN 1              /* nothing now, ask again                                 */
-#define RZ_END 2                /* the sequence is over                                   */
-#define RZ_EINVAL (-1)          /* the caller passed something impossible                 */
-#define RZ_EUNSUPPORTED (-2)    /* well-formed, but this implementation does not have it  */
+#define RZ_AGAIN 1           /* nothing now, ask again                                 */
+#define RZ_END 2             /* the sequence is over                                   */
+#define RZ_EINVAL (-1)       /* the caller passed something impossible                 */
+#define RZ_EUNSUPPORTED (-2) /* well-formed, but this implementation does not have it  */
 #define RZ_ENOMEM (-3)
-#define RZ_EIO (-4)             /* the operating system refused a file or socket          */
-#define RZ_EFORMAT (-5)         /* bytes from outside break their format's rules          */
-#define RZ_ELIMIT (-6)          /* a named limit was reached                              */
+#define RZ_EIO (-4)     /* the operating system refused a file or socket          */
+#define RZ_EFORMAT (-5) /* bytes from outside break their format's rules          */
+#define RZ_ELIMIT (-6)  /* a named limit was reached                              */
 #define RZ_EVERSION (-7)
 #define RZ_ENOTFOUND (-8)
-#define RZ_EBUSY (-9)           /* a bounded queue is full                                */
+#define RZ_EBUSY (-9) /* a bounded queue is full                                */
 #define RZ_ECANCELLED (-10)
 #define RZ_ETIMEOUT (-11)
-#define RZ_ECONFIG (-12)        /* usage or configuration: exit status 2                  */
-#define RZ_EDEVICE (-13)        /* a device failed or is lost                             */
+#define RZ_ECONFIG (-12) /* usage or configuration: exit status 2                  */
+#define RZ_EDEVICE (-13) /* a device failed or is lost                             */
 #define RZ_EINTERNAL (-14)
 
 /* Why a call failed. Owned by the caller, so nothing needs freeing; `where` names the place (a file,

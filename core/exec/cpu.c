@@ -1,0 +1,248 @@
+/* cpu.c - the CPU as a device: claims nodes, compiles plans, hands out the rz.device/1 table.
+ *
+ * A plan takes all its memory here; a step allocates nothing.
+ */
+#include "plan.h"
+
+#include "checked.h"
+#include "err.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+void *rz_map_memory(uint64_t bytes, bool huge)
+{
+    if (!bytes)
+        bytes = 1;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (huge)
+        madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+void rz_unmap_memory(void *p, uint64_t bytes)
+{
+    if (p)
+        munmap(p, bytes ? bytes : 1);
+}
+
+/* --- claims --- */
+
+static void select_begin(struct rz_cpu *cpu, const struct rz_program *program, int32_t kv_type,
+                         struct rz_select *s)
+{
+    *s = (struct rz_select){
+        .tables = cpu->setup.tables, .n_tables = cpu->setup.n_tables, .program = program, .kv_type = kv_type};
+}
+
+/* The CPU runs a node if it has a row for it or for all of its parts. */
+static bool can_run(const struct rz_select *s, uint32_t node)
+{
+    const struct rz_node *n = rz_node_at(s->program, node);
+    struct rz_choice choice;
+    rz_select_rows(s, node, &choice);
+    if (choice.n)
+        return true;
+    if (n->end == node + 1)
+        return false;
+    for (uint32_t i = node + 1; i < n->end; i = rz_node_at(s->program, i)->end)
+        if (!can_run(s, i))
+            return false;
+    return true;
+}
+
+static int32_t cpu_claim(void *ctx, const struct rz_program *program, uint32_t node, struct rz_claim *out,
+                         struct rz_err *err)
+{
+    struct rz_cpu *cpu = ctx;
+    struct rz_select s;
+    select_begin(cpu, program, RZ_TYPE_F16, &s);
+    int32_t status = rz_select_kv_layouts(&s, err);
+    if (status)
+        return status;
+    out->taken = can_run(&s, node);
+    out->runner = "cpu";
+    out->why = out->taken ? "kernel rows for it or for its parts" : "no loaded kernel table has a row";
+    return RZ_OK;
+}
+
+/* --- compile --- */
+
+static int32_t nobody(const struct rz_plan *plan, uint32_t node, struct rz_err *err)
+{
+    const struct rz_node *n = rz_node_at(plan->program, node);
+    const struct rz_weight *w = NULL;
+    for (uint32_t i = 0; i < n->n_weights && !w; i++)
+        if (plan->program->refs[n->first_weight + i] >= 0)
+            w = rz_weight_at(plan->program, (uint32_t)plan->program->refs[n->first_weight + i]);
+    return rz_fail(err, RZ_EUNSUPPORTED, "plan",
+                   "layer %d: no loaded kernel table runs %s%s%.*s (weight type %d, attributes %llx)",
+                   n->layer, rz_op_name(n->op), w ? " of " : "", w ? (int)w->name.len : 0,
+                   w ? w->name.data : "", w ? w->type : RZ_TYPE_NONE, (unsigned long long)n->attr_mask);
+}
+
+static int32_t add_step(struct rz_plan *plan, uint32_t node, const struct rz_choice *choice,
+                        struct rz_err *err)
+{
+    const struct rz_program *p = plan->program;
+    const struct rz_node *n = rz_node_at(p, node);
+    if (plan->n_steps == plan->cap_steps || n->n_in > RZ_OPERANDS_MAX || n->n_out > RZ_OPERANDS_MAX)
+        return rz_fail(err, RZ_EINTERNAL, "plan", "node %u has too many operands", node);
+    struct rz_plan_step *s = &plan->steps[plan->n_steps++];
+    *s = (struct rz_plan_step){.node = node, .choice = *choice};
+    for (uint32_t i = 0; i < n->n_in; i++)
+        s->in[i] = p->refs[n->first_in + i];
+    for (uint32_t i = 0; i < n->n_out; i++)
+        s->out[i] = p->refs[n->first_out + i];
+    int32_t decides = n->n_out ? s->out[0] : s->in[0];
+    s->rows = rz_value_at(p, (uint32_t)decides)->rows;
+    s->only_logits = n->n_out == 1 && s->out[0] == p->logits;
+    uint32_t max_rows = s->rows == RZ_ROWS_WANTED ? plan->limits.max_wanted : plan->limits.max_rows;
+    for (uint32_t i = 0; i < choice->n; i++) {
+        struct rz_weight_view *w = rz_arena_array(&plan->arena, n->n_weights ? n->n_weights : 1, sizeof(*w));
+        if (!w)
+            return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+        rz_kernel_node_fill(p, node, max_rows, plan->limits.max_context, &s->kernel[i], w);
+    }
+    return RZ_OK;
+}
+
+/* A node runs as a whole if somebody has a row for it and nobody preferred has one for a part. */
+static int32_t compile_node(struct rz_plan *plan, uint32_t node, struct rz_err *err)
+{
+    const struct rz_node *n = rz_node_at(plan->program, node);
+    struct rz_choice choice;
+    rz_select_rows(&plan->select, node, &choice);
+    if (choice.n && (n->end == node + 1 || rz_select_whole(&plan->select, node, &choice)))
+        return add_step(plan, node, &choice, err);
+    if (n->end == node + 1)
+        return nobody(plan, node, err);
+    for (uint32_t i = node + 1; i < n->end; i = rz_node_at(plan->program, i)->end) {
+        int32_t status = compile_node(plan, i, err);
+        if (status)
+            return status;
+    }
+    return RZ_OK;
+}
+
+static void warn_variant(struct rz_plan *plan)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    for (uint32_t i = 0; i < plan->n_steps; i++) {
+        const struct rz_choice *c = &plan->steps[i].choice;
+        for (uint32_t j = 0; j < c->n; j++)
+            if (!(c->rows[j]->flags & RZ_ROW_INVARIANT) && setup->warn) {
+                setup->warn(setup->ctx,
+                            "a kernel row without the batch-invariant flag is in use: results may "
+                            "depend on what else runs in a step");
+                return;
+            }
+    }
+}
+
+static void cpu_destroy(struct rz_plan *plan)
+{
+    if (!plan)
+        return;
+    rz_unmap_memory(plan->values, plan->value_bytes);
+    rz_unmap_memory(plan->scratch, plan->scratch_bytes);
+    rz_unmap_memory(plan->kv, plan->kv_bytes);
+    rz_unmap_memory(plan->blobs, plan->blob_bytes);
+    rz_unmap_memory(plan->rope_memory, plan->rope_bytes);
+    rz_arena_free(&plan->arena);
+    free(plan);
+}
+
+static int32_t check_limits(const struct rz_program *program, const struct rz_plan_limits *l,
+                            struct rz_err *err)
+{
+    if (!l->max_rows || !l->max_wanted || l->max_wanted > l->max_rows || !l->max_seqs || !l->max_context ||
+        !l->page_tokens || l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
+        return rz_fail(err, RZ_EINVAL, "plan",
+                       "limits do not fit: %u rows, %u wanted, %u sequences, pages of %u", l->max_rows,
+                       l->max_wanted, l->max_seqs, l->page_tokens);
+    if (program->n_kv_groups > 8 || program->n_ropes > 8)
+        return rz_fail(err, RZ_EUNSUPPORTED, "plan", "%u KV groups and %u ropes, at most 8 of each",
+                       program->n_kv_groups, program->n_ropes);
+    return RZ_OK;
+}
+
+static int32_t cpu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                           const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
+{
+    int32_t status = check_limits(program, limits, err);
+    if (status)
+        return status;
+    struct rz_plan *plan = calloc(1, sizeof(*plan));
+    if (!plan)
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+    rz_arena_init(&plan->arena, 0);
+    plan->cpu = ctx;
+    plan->program = program;
+    plan->limits = *limits;
+    plan->cap_steps = program->n_nodes;
+    plan->steps = rz_arena_array(&plan->arena, program->n_nodes + 1, sizeof(*plan->steps));
+    plan->views = rz_arena_array(&plan->arena, program->n_values + 1, sizeof(*plan->views));
+    plan->wanted = rz_arena_array(&plan->arena, limits->max_rows, sizeof(*plan->wanted));
+    if (!plan->steps || !plan->views || !plan->wanted)
+        status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
+    select_begin(ctx, program, limits->kv_type, &plan->select);
+    if (!status)
+        status = rz_select_kv_layouts(&plan->select, err);
+    for (uint32_t i = 0; i < n && !status; i++)
+        status = compile_node(plan, nodes[i], err);
+    if (!status)
+        status = rz_plan_prepare(plan, err);
+    if (!status)
+        status = rz_plan_buffers(plan, err);
+    if (status) {
+        cpu_destroy(plan);
+        return status;
+    }
+    warn_variant(plan);
+    *out = plan;
+    return RZ_OK;
+}
+
+static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
+{
+    out->wants = 1u << RZ_WANT_NONE | 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS;
+    out->weight_bytes = 0;
+    for (uint32_t i = 0; i < plan->program->n_weights; i++)
+        out->weight_bytes += rz_weight_at(plan->program, i)->bytes;
+    out->prepared_bytes = plan->blob_bytes;
+    out->kv_bytes = plan->kv_bytes;
+    out->scratch_bytes = plan->scratch_bytes + plan->value_bytes;
+    return RZ_OK;
+}
+
+int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct rz_err *err)
+{
+    struct rz_cpu *cpu = calloc(1, sizeof(*cpu));
+    if (!cpu)
+        return rz_fail(err, RZ_ENOMEM, "cpu", "no memory");
+    cpu->setup = *setup;
+    cpu->device = (struct rz_device){.size = sizeof(cpu->device),
+                                     .name = "cpu",
+                                     .ctx = cpu,
+                                     .claim = cpu_claim,
+                                     .compile = cpu_compile,
+                                     .info = cpu_info,
+                                     .execute = rz_plan_execute,
+                                     .destroy = cpu_destroy};
+    *out = cpu;
+    return RZ_OK;
+}
+
+void rz_cpu_free(struct rz_cpu *cpu)
+{
+    free(cpu);
+}
+
+const struct rz_device *rz_cpu_device(struct rz_cpu *cpu)
+{
+    return &cpu->device;
+}

@@ -1,0 +1,58 @@
+/* exec.h - the CPU device: the thread team, the choice of kernel rows, plans and their walker.
+ *
+ * It knows ops only as numbers with operands and no instruction set at all: whatever can run comes from
+ * kernel tables (rz.kernels/1). It owns scratch, KV and prepared weights of its plans.
+ */
+#ifndef RZ_EXEC_H
+#define RZ_EXEC_H
+
+#include <rz/device.h>
+#include <rz/kernels.h>
+#include <stdbool.h>
+
+/* --- team.c --- */
+
+struct rz_pool;
+
+/* n threads: the caller's and n - 1 of the pool's own. */
+int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err);
+void rz_pool_free(struct rz_pool *pool);
+/* Runs fn(arg, team, tid) on all members and returns when all have returned. One caller at a time. */
+void rz_pool_run(struct rz_pool *pool, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg);
+uint32_t rz_pool_size(const struct rz_pool *pool);
+/* rz.host.threads/1 over the pool. */
+const struct rz_host_threads *rz_pool_table(struct rz_pool *pool);
+
+/* --- cpu.c --- */
+
+/* A kernel table in order of preference. named: by the user, so that rows without the invariant flag
+ * may be used (with a warning). */
+struct rz_cpu_table {
+    const struct rz_kernels *kernels;
+    const char *name;
+    bool named;
+};
+
+struct rz_cpu_setup {
+    const struct rz_cpu_table *tables;
+    uint32_t n_tables;
+    struct rz_pool *pool;
+    /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
+    void (*forget)(void *ctx, const void *from, uint64_t bytes);
+    void (*warn)(void *ctx, const char *text);
+    void *ctx;
+};
+
+struct rz_cpu;
+
+/* The tables and the pool outlive the device. */
+int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct rz_err *err);
+void rz_cpu_free(struct rz_cpu *cpu);
+const struct rz_device *rz_cpu_device(struct rz_cpu *cpu);
+/* Who runs what in a plan of this device, a line at a time (explain.c). */
+void rz_cpu_explain(const struct rz_plan *plan, void (*line)(void *arg, const char *text), void *arg);
+/* Weight bytes that a plan of this device reads for one token. */
+uint64_t rz_cpu_bytes_token(const struct rz_plan *plan);
+const char *rz_op_name(uint16_t op);
+
+#endif

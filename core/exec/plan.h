@@ -1,0 +1,79 @@
+/* plan.h - a compiled plan of the CPU device: constant tables, and the memory that steps use. */
+#ifndef RZ_EXEC_PLAN_H
+#define RZ_EXEC_PLAN_H
+
+#include "arena.h"
+#include "select.h"
+
+#include <stdatomic.h>
+
+#define RZ_OPERANDS_MAX 4
+
+struct rz_cpu {
+    struct rz_cpu_setup setup;
+    struct rz_device device;
+};
+
+/* One node to run. */
+struct rz_plan_step {
+    uint32_t node;
+    uint32_t rows; /* RZ_ROWS_*: how many rows it has in a step */
+    struct rz_choice choice;
+    struct rz_kernel_node kernel[RZ_CHOICES_MAX]; /* for choice.rows[i]; weights in its layouts */
+    int32_t in[RZ_OPERANDS_MAX], out[RZ_OPERANDS_MAX];
+    bool only_logits; /* nobody needs it unless some row wants logits */
+};
+
+/* A weight in the layout of some row. */
+struct rz_blob {
+    int32_t weight;
+    uint32_t layout;
+    const struct rz_layout *maker;
+    uint64_t offset, bytes; /* in plan.blobs */
+};
+
+struct rz_plan {
+    struct rz_cpu *cpu;
+    const struct rz_program *program;
+    struct rz_plan_limits limits;
+    struct rz_select select;
+    struct rz_arena arena; /* tables below */
+
+    struct rz_plan_step *steps;
+    uint32_t n_steps, cap_steps;
+    struct rz_view *views; /* [n_values] */
+
+    struct rz_blob *prepared;
+    uint32_t n_prepared;
+
+    /* memory, each mapped once */
+    uint8_t *values, *scratch, *kv, *blobs;
+    uint64_t value_bytes, scratch_bytes, kv_bytes, blob_bytes;
+    float *rope_memory;
+    uint64_t rope_bytes;
+
+    struct rz_kv_view kv_views[8];
+    struct rz_rope_view rope_views[8];
+
+    /* the step that runs */
+    struct rz_step step;
+    uint32_t *wanted; /* [max_rows] */
+    bool wants_logits;
+    _Atomic int32_t status;
+    _Atomic uint32_t failed_at; /* step; UINT32_MAX: none */
+    struct rz_err error;
+};
+
+/* Anonymous zero pages, committed when touched; huge: ask for large pages. NULL: none left. */
+void *rz_map_memory(uint64_t bytes, bool huge);
+void rz_unmap_memory(void *p, uint64_t bytes);
+
+/* prep.c: makes the blobs that the chosen rows ask for and points the kernel nodes at them. */
+int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err);
+/* buffers.c: memory of values, scratch, KV and rope tables. */
+int32_t rz_plan_buffers(struct rz_plan *plan, struct rz_err *err);
+/* walk.c */
+int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
+                        struct rz_err *err);
+
+#endif

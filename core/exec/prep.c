@@ -1,0 +1,186 @@
+/* prep.c - weights in the layouts that kernel rows ask for: one blob for each (weight, layout).
+ *
+ * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows; when every
+ * reader of a weight uses a blob, the pages of its file are given back.
+ */
+#include "plan.h"
+
+#include "checked.h"
+#include "err.h"
+
+#include <string.h>
+
+#define BLOB_ALIGN 4096u
+#define GROUPS_A_TASK 16u
+
+static const struct rz_layout *find_layout(const struct rz_plan *plan, uint32_t id, int32_t type)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    for (uint32_t t = 0; t < setup->n_tables; t++) {
+        const struct rz_kernels *k = setup->tables[t].kernels;
+        for (uint32_t i = 0; i < k->n_layouts; i++) {
+            const struct rz_layout *l =
+                (const void *)((const char *)k->layouts + (uint64_t)i * k->layout_stride);
+            if (l->id == id && l->type == type)
+                return l;
+        }
+    }
+    return NULL;
+}
+
+static struct rz_blob *find_blob(struct rz_plan *plan, int32_t weight, uint32_t layout)
+{
+    for (uint32_t i = 0; i < plan->n_prepared; i++)
+        if (plan->prepared[i].weight == weight && plan->prepared[i].layout == layout)
+            return &plan->prepared[i];
+    return NULL;
+}
+
+/* Writable: the kernel nodes are constant only once the plan is compiled. */
+static struct rz_weight_view *view_of(struct rz_kernel_node *n, uint32_t w)
+{
+    return (struct rz_weight_view *)(uintptr_t)&n->weights[w];
+}
+
+static int32_t want_blob(struct rz_plan *plan, int32_t weight, uint32_t layout, struct rz_weight_view *view,
+                         struct rz_err *err)
+{
+    struct rz_blob *b = find_blob(plan, weight, layout);
+    view->layout = layout;
+    if (b)
+        return RZ_OK;
+    const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)weight);
+    const struct rz_layout *maker = find_layout(plan, layout, w->type);
+    if (!maker)
+        return rz_fail(err, RZ_EINTERNAL, "plan", "%.*s: no table makes layout %u of type %d",
+                       (int)w->name.len, w->name.data, layout, w->type);
+    if (plan->n_prepared == plan->program->n_weights * RZ_CHOICES_MAX)
+        return rz_fail(err, RZ_ELIMIT, "plan", "more than %u layouts a weight", RZ_CHOICES_MAX);
+    struct rz_weight_view file = *view;
+    file.layout = 0;
+    plan->prepared[plan->n_prepared++] = (struct rz_blob){.weight = weight,
+                                                          .layout = layout,
+                                                          .maker = maker,
+                                                          .offset = plan->blob_bytes,
+                                                          .bytes = maker->bytes(&file)};
+    plan->blob_bytes += rz_round_up(plan->prepared[plan->n_prepared - 1].bytes, BLOB_ALIGN);
+    return RZ_OK;
+}
+
+/* Notes a blob for each weight operand that a chosen row wants in a layout of its own. */
+static int32_t each_want(struct rz_plan *plan, struct rz_err *err)
+{
+    for (uint32_t s = 0; s < plan->n_steps; s++) {
+        struct rz_plan_step *step = &plan->steps[s];
+        const struct rz_node *n = rz_node_at(plan->program, step->node);
+        for (uint32_t c = 0; c < step->choice.n; c++)
+            for (uint32_t w = 0; w < n->n_weights; w++) {
+                int32_t weight = plan->program->refs[n->first_weight + w];
+                const struct rz_kernel_row *row = step->choice.rows[c];
+                uint32_t layout = weight >= 0 && row->layout ? row->layout(&step->kernel[c], w) : 0;
+                if (!layout)
+                    continue;
+                int32_t status = want_blob(plan, weight, layout, view_of(&step->kernel[c], w), err);
+                if (status)
+                    return status;
+            }
+    }
+    return RZ_OK;
+}
+
+static uint64_t groups_of(const struct rz_plan *plan, const struct rz_blob *b)
+{
+    uint64_t rows = rz_weight_at(plan->program, (uint32_t)b->weight)->rows;
+    return (rows + b->maker->row_group - 1) / b->maker->row_group;
+}
+
+static void file_view(const struct rz_plan *plan, int32_t weight, struct rz_weight_view *out)
+{
+    const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)weight);
+    *out = (struct rz_weight_view){.size = sizeof(*out),
+                                   .type = w->type,
+                                   .cols = w->cols,
+                                   .rows = w->rows,
+                                   .bytes = w->bytes,
+                                   .data = w->data};
+}
+
+static void prepare_part(void *arg, uint32_t i)
+{
+    struct rz_plan *plan = arg;
+    for (uint32_t b = 0; b < plan->n_prepared; b++) {
+        uint64_t groups = groups_of(plan, &plan->prepared[b]);
+        uint64_t tasks = (groups + GROUPS_A_TASK - 1) / GROUPS_A_TASK;
+        if (i >= tasks) {
+            i -= (uint32_t)tasks;
+            continue;
+        }
+        struct rz_weight_view file;
+        uint64_t first = (uint64_t)i * GROUPS_A_TASK;
+        uint64_t n = groups - first < GROUPS_A_TASK ? groups - first : GROUPS_A_TASK;
+        file_view(plan, plan->prepared[b].weight, &file);
+        plan->prepared[b].maker->prep(&file, plan->blobs + plan->prepared[b].offset, first, n);
+        return;
+    }
+}
+
+/* A weight's file bytes are read as they are if some step has a view of it without a blob. */
+static bool read_from_file(struct rz_plan *plan, int32_t weight)
+{
+    for (uint32_t s = 0; s < plan->n_steps; s++) {
+        struct rz_plan_step *step = &plan->steps[s];
+        const struct rz_node *n = rz_node_at(plan->program, step->node);
+        for (uint32_t w = 0; w < n->n_weights; w++)
+            for (uint32_t c = 0; c < step->choice.n && plan->program->refs[n->first_weight + w] == weight;
+                 c++)
+                if (!step->kernel[c].weights[w].layout)
+                    return true;
+    }
+    return false;
+}
+
+static void point_at_blobs(struct rz_plan *plan)
+{
+    for (uint32_t s = 0; s < plan->n_steps; s++) {
+        struct rz_plan_step *step = &plan->steps[s];
+        const struct rz_node *n = rz_node_at(plan->program, step->node);
+        for (uint32_t c = 0; c < step->choice.n; c++)
+            for (uint32_t w = 0; w < n->n_weights; w++) {
+                struct rz_weight_view *v = view_of(&step->kernel[c], w);
+                if (!v->layout)
+                    continue;
+                const struct rz_blob *b =
+                    find_blob(plan, plan->program->refs[n->first_weight + w], v->layout);
+                v->data = plan->blobs + b->offset;
+                v->bytes = b->bytes;
+            }
+    }
+}
+
+int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    plan->prepared = rz_arena_array(&plan->arena, (size_t)plan->program->n_weights * RZ_CHOICES_MAX + 1,
+                                    sizeof(*plan->prepared));
+    if (!plan->prepared)
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u weights", plan->program->n_weights);
+    int32_t status = each_want(plan, err);
+    if (status || !plan->n_prepared)
+        return status;
+    plan->blobs = rz_map_memory(plan->blob_bytes, true);
+    if (!plan->blobs)
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of prepared weights",
+                       (unsigned long long)plan->blob_bytes);
+    uint64_t tasks = 0;
+    for (uint32_t b = 0; b < plan->n_prepared; b++)
+        tasks += (groups_of(plan, &plan->prepared[b]) + GROUPS_A_TASK - 1) / GROUPS_A_TASK;
+    const struct rz_host_threads *threads = rz_pool_table(setup->pool);
+    threads->parallel_for(threads->ctx, (uint32_t)tasks, prepare_part, plan);
+    point_at_blobs(plan);
+    for (uint32_t b = 0; b < plan->n_prepared && setup->forget; b++) {
+        const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)plan->prepared[b].weight);
+        if (!read_from_file(plan, plan->prepared[b].weight))
+            setup->forget(setup->ctx, w->data, w->bytes);
+    }
+    return RZ_OK;
+}

@@ -1,0 +1,255 @@
+/* team.c - the only threads that compute: a pool, its barrier, and the sharing out of tiles.
+ *
+ * Waiting spins for a short while and then sleeps on a futex: a step's barriers are microseconds apart,
+ * but a thread that lost its core to somebody else must not be waited for by burning the other one.
+ * Invariant: between two shares of tiles lies a barrier, so a member's range is reset only after
+ * everybody has stopped taking from it.
+ */
+#include "exec.h"
+
+#include "err.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SPINS_BARRIER 4000 /* about 60 us of pauses: above a usual wait, near the cost of one wake-up */
+#define SPINS_IDLE 20000   /* between two steps a sampler runs for some hundred microseconds          */
+#define THREADS_MAX 512
+#define LINE 64 /* bytes of a cache line */
+
+/* A counter that threads wait on. */
+struct gate {
+    _Alignas(LINE) _Atomic uint32_t value;
+    _Atomic uint32_t sleepers;
+};
+
+/* Tiles [next, end) of one member, in one word (next in the low half) so that a taker never sees the
+ * ends of two different shares. */
+struct range {
+    _Alignas(LINE) _Atomic uint64_t span;
+};
+
+struct rz_pool {
+    struct rz_team team; /* first: the functions below get it back from here */
+    uint32_t n;
+    struct gate phase; /* generation of the barrier            */
+    _Alignas(LINE) _Atomic uint32_t arrived;
+    struct gate job; /* generation of the work               */
+    struct gate done;
+    void (*fn)(void *arg, struct rz_team *team, uint32_t tid);
+    void *arg;
+    _Atomic bool stop;
+    struct range *ranges;
+    pthread_t *threads;
+    struct rz_host_threads table;
+};
+
+struct member {
+    struct rz_pool *pool;
+    uint32_t tid;
+};
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Waits until the gate's value differs from seen. */
+static void gate_wait(struct gate *g, uint32_t seen, uint32_t spins)
+{
+    for (uint32_t i = 0; i < spins; i++) {
+        if (atomic_load_explicit(&g->value, memory_order_acquire) != seen)
+            return;
+        pause_cpu();
+    }
+    atomic_fetch_add(&g->sleepers, 1);
+    while (atomic_load(&g->value) == seen)
+        syscall(SYS_futex, &g->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    atomic_fetch_sub(&g->sleepers, 1);
+}
+
+static void gate_open(struct gate *g)
+{
+    atomic_fetch_add(&g->value, 1);
+    if (atomic_load(&g->sleepers))
+        syscall(SYS_futex, &g->value, FUTEX_WAKE_PRIVATE, THREADS_MAX, NULL, NULL, 0);
+}
+
+static void team_barrier(struct rz_team *team, uint32_t tid)
+{
+    struct rz_pool *p = (struct rz_pool *)team;
+    (void)tid;
+    if (p->n == 1)
+        return;
+    uint32_t phase = atomic_load_explicit(&p->phase.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == p->n) {
+        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
+        gate_open(&p->phase);
+    } else {
+        gate_wait(&p->phase, phase, SPINS_BARRIER);
+    }
+}
+
+static void team_share(struct rz_team *team, uint32_t tid, uint32_t n)
+{
+    struct rz_pool *p = (struct rz_pool *)team;
+    struct range *r = &p->ranges[tid];
+    uint64_t begin = (uint64_t)n * tid / p->n, end = (uint64_t)n * (tid + 1) / p->n;
+    atomic_store_explicit(&r->span, begin | end << 32, memory_order_release);
+}
+
+static int32_t team_take(struct rz_team *team, uint32_t tid)
+{
+    struct rz_pool *p = (struct rz_pool *)team;
+    for (uint32_t i = 0; i < p->n; i++) { /* own range first, then the next members' */
+        struct range *r = &p->ranges[(tid + i) % p->n];
+        uint64_t span = atomic_load_explicit(&r->span, memory_order_acquire);
+        while ((uint32_t)span < span >> 32)
+            if (atomic_compare_exchange_weak_explicit(&r->span, &span, span + 1, memory_order_acq_rel,
+                                                      memory_order_acquire))
+                return (int32_t)(uint32_t)span;
+    }
+    return -1;
+}
+
+static void *member_main(void *arg)
+{
+    struct member m = *(struct member *)arg;
+    free(arg);
+    struct rz_pool *p = m.pool;
+    for (uint32_t seen = 0;; seen++) {
+        gate_wait(&p->job, seen, SPINS_IDLE);
+        if (atomic_load(&p->stop))
+            return NULL;
+        p->fn(p->arg, &p->team, m.tid);
+        gate_open(&p->done);
+    }
+}
+
+void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg)
+{
+    p->fn = fn;
+    p->arg = arg;
+    if (p->n > 1) {
+        uint32_t target = atomic_load(&p->done.value) + p->n - 1;
+        gate_open(&p->job);
+        fn(arg, &p->team, 0);
+        for (uint32_t v; (v = atomic_load_explicit(&p->done.value, memory_order_acquire)) != target;)
+            gate_wait(&p->done, v, SPINS_BARRIER);
+    } else {
+        fn(arg, &p->team, 0);
+    }
+}
+
+uint32_t rz_pool_size(const struct rz_pool *p)
+{
+    return p->n;
+}
+
+/* --- rz.host.threads/1 --- */
+
+struct loop {
+    uint32_t n;
+    void (*fn)(void *arg, uint32_t i);
+    void *arg;
+};
+
+static void loop_run(void *arg, struct rz_team *team, uint32_t tid)
+{
+    const struct loop *l = arg;
+    team->share(team, tid, l->n);
+    for (int32_t i; (i = team->take(team, tid)) >= 0;)
+        l->fn(l->arg, (uint32_t)i);
+    team->barrier(team, tid);
+}
+
+static void parallel_for(void *ctx, uint32_t n, void (*fn)(void *arg, uint32_t i), void *arg)
+{
+    struct loop l = {n, fn, arg};
+    if (n == 1)
+        fn(arg, 0);
+    else if (n)
+        rz_pool_run(ctx, loop_run, &l);
+}
+
+const struct rz_host_threads *rz_pool_table(struct rz_pool *p)
+{
+    return &p->table;
+}
+
+/* --- life --- */
+
+static int32_t start_member(struct rz_pool *p, uint32_t tid)
+{
+    struct member *m = malloc(sizeof(*m));
+    if (!m)
+        return RZ_ENOMEM;
+    *m = (struct member){p, tid};
+    if (pthread_create(&p->threads[tid], NULL, member_main, m)) {
+        free(m);
+        return RZ_EIO;
+    }
+    return RZ_OK;
+}
+
+static void stop_members(struct rz_pool *p, uint32_t n)
+{
+    atomic_store(&p->stop, true);
+    gate_open(&p->job);
+    for (uint32_t i = 1; i < n; i++)
+        pthread_join(p->threads[i], NULL);
+}
+
+int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
+{
+    if (n < 1 || n > THREADS_MAX)
+        return rz_fail(err, RZ_ELIMIT, "threads", "%u: must be 1..%u", n, THREADS_MAX);
+    struct rz_pool *p = aligned_alloc(LINE, (sizeof(*p) + LINE - 1) / LINE * LINE);
+    if (!p)
+        return rz_fail(err, RZ_ENOMEM, "threads", "no memory for a team of %u", n);
+    *p = (struct rz_pool){.n = n};
+    p->team = (struct rz_team){.size = sizeof(p->team),
+                               .n_threads = n,
+                               .barrier = team_barrier,
+                               .share = team_share,
+                               .take = team_take};
+    p->table = (struct rz_host_threads){
+        .size = sizeof(p->table), .ctx = p, .n_threads = n, .parallel_for = parallel_for};
+    p->ranges = aligned_alloc(LINE, n * sizeof(*p->ranges));
+    p->threads = calloc(n, sizeof(*p->threads));
+    uint32_t started = 1;
+    if (!p->ranges || !p->threads)
+        goto fail;
+    for (uint32_t i = 0; i < n; i++)
+        p->ranges[i] = (struct range){0};
+    for (; started < n; started++)
+        if (start_member(p, started))
+            goto fail;
+    *out = p;
+    return RZ_OK;
+fail:
+    rz_fail(err, RZ_EIO, "threads", "cannot start thread %u of %u", started, n);
+    stop_members(p, started);
+    free(p->ranges);
+    free(p->threads);
+    free(p);
+    return RZ_EIO;
+}
+
+void rz_pool_free(struct rz_pool *p)
+{
+    if (!p)
+        return;
+    stop_members(p, p->n);
+    free(p->ranges);
+    free(p->threads);
+    free(p);
+}

@@ -1,0 +1,198 @@
+/* walk.c - runs one step: every thread of the team walks the plan, node by node, with a barrier between.
+ *
+ * The batch is checked before anything is touched, so that kernels can trust token ids, positions and
+ * pages. Nothing is allocated here.
+ */
+#include "plan.h"
+
+#include "err.h"
+
+#include <string.h>
+
+static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
+{
+    const struct rz_batch_row *r = &b->rows[i];
+    const struct rz_value *logits =
+        plan->program->logits >= 0 ? rz_value_at(plan->program, (uint32_t)plan->program->logits) : NULL;
+    if (r->seq >= b->n_seqs)
+        return rz_fail(err, RZ_EINVAL, "batch", "row %u: sequence %u of %u", i, r->seq, b->n_seqs);
+    const struct rz_batch_seq *s = &b->seqs[r->seq];
+    if (r->token < 0 || (logits && (uint64_t)r->token >= logits->width))
+        return rz_fail(err, RZ_EINVAL, "batch", "row %u: token %d is not in the vocabulary of %llu", i,
+                       r->token, logits ? (unsigned long long)logits->width : 0);
+    if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= s->length || s->length > plan->limits.max_context)
+        return rz_fail(err, RZ_EINVAL, "batch", "row %u: position %d in a sequence of %u (limit %u)", i,
+                       r->pos[0], s->length, plan->limits.max_context);
+    if (r->want > RZ_WANT_LOGITS)
+        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: the CPU does not give result kind %u", i,
+                       r->want);
+    return RZ_OK;
+}
+
+static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch_seq *s, uint32_t i,
+                         struct rz_err *err)
+{
+    uint32_t pages = (s->length + plan->limits.page_tokens - 1) / plan->limits.page_tokens;
+    if (s->mask != RZ_MASK_CAUSAL || s->adapter >= 0 || s->rope_variant)
+        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "sequence %u: mask %u, adapter %d, rope variant %u", i,
+                       s->mask, s->adapter, s->rope_variant);
+    for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
+        for (uint32_t p = 0; p < pages; p++)
+            if (s->pages[g][p] < 0 || (uint32_t)s->pages[g][p] >= plan->limits.n_pages)
+                return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: page %d of %u", i, s->pages[g][p],
+                               plan->limits.n_pages);
+    return RZ_OK;
+}
+
+static int32_t check_batch(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
+{
+    int32_t status = RZ_OK;
+    if (!b->n_rows || b->n_rows > plan->limits.max_rows || b->n_seqs > plan->limits.max_seqs)
+        return rz_fail(err, RZ_EINVAL, "batch", "%u rows of %u sequences, at most %u of %u", b->n_rows,
+                       b->n_seqs, plan->limits.max_rows, plan->limits.max_seqs);
+    for (uint32_t i = 0; i < b->n_seqs && !status; i++)
+        status = check_seq(plan, &b->seqs[i], i, err);
+    for (uint32_t i = 0; i < b->n_rows && !status; i++)
+        status = check_row(plan, b, i, err);
+    return status;
+}
+
+static int32_t copy_pages(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < b->n_copies; i++) {
+        const struct rz_page_copy *c = &b->copies[i];
+        if (c->group >= plan->program->n_kv_groups || c->from < 0 || c->to < 0 ||
+            (uint32_t)c->from >= plan->limits.n_pages || (uint32_t)c->to >= plan->limits.n_pages)
+            return rz_fail(err, RZ_EINVAL, "batch", "page copy %u: %d to %d of group %u", i, c->from, c->to,
+                           c->group);
+        const struct rz_kv_view *v = &plan->kv_views[c->group];
+        memcpy(v->base + (uint64_t)c->to * v->page_bytes, v->base + (uint64_t)c->from * v->page_bytes,
+               v->page_bytes);
+    }
+    return RZ_OK;
+}
+
+static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
+{
+    uint32_t n_wanted = 0;
+    plan->wants_logits = false;
+    for (uint32_t i = 0; i < b->n_rows; i++) {
+        if (b->rows[i].want != RZ_WANT_NONE)
+            plan->wanted[n_wanted++] = i;
+        plan->wants_logits |= b->rows[i].want == RZ_WANT_LOGITS;
+    }
+    plan->step = (struct rz_step){.size = sizeof(plan->step),
+                                  .n_rows = b->n_rows,
+                                  .n_seqs = b->n_seqs,
+                                  .n_wanted = n_wanted,
+                                  .rows = b->rows,
+                                  .seqs = b->seqs,
+                                  .wanted = plan->wanted,
+                                  .embeddings = b->embeddings,
+                                  .kv = plan->kv_views,
+                                  .ropes = plan->rope_views};
+    for (uint32_t v = 0; v < plan->program->n_values; v++)
+        plan->views[v].rows = rz_value_at(plan->program, v)->rows == RZ_ROWS_WANTED ? n_wanted : b->n_rows;
+    atomic_store(&plan->status, RZ_OK);
+    atomic_store(&plan->failed_at, UINT32_MAX);
+    plan->error = (struct rz_err){.size = sizeof(plan->error)};
+}
+
+/* The row of a step for this many rows; rows of one choice cover every count. */
+static uint32_t pick(const struct rz_choice *c, uint32_t n_rows)
+{
+    for (uint32_t i = 0; i + 1 < c->n; i++)
+        if (n_rows >= c->rows[i]->min_rows && (!c->rows[i]->max_rows || n_rows <= c->rows[i]->max_rows))
+            return i;
+    return c->n - 1;
+}
+
+/* The first failure of a step counts; `at` is where, so that all members stop after the same node. */
+static void note_failure(struct rz_plan *plan, uint32_t at, int32_t status, const struct rz_err *err)
+{
+    int32_t none = RZ_OK;
+    if (status < 0 && atomic_compare_exchange_strong(&plan->status, &none, status)) {
+        plan->error = *err; /* read after the step's last barrier */
+        atomic_store(&plan->failed_at, at);
+    }
+}
+
+static void run_tiles(struct rz_plan *plan, uint32_t at, const struct rz_kernel_row *row,
+                      struct rz_kernel_call *call, struct rz_team *team)
+{
+    struct rz_err err = RZ_ERR_INIT;
+    call->n_tiles = row->tiles(call);
+    team->share(team, call->tid, call->n_tiles);
+    for (int32_t t; (t = team->take(team, call->tid)) >= 0;) {
+        call->tile = (uint32_t)t;
+        note_failure(plan, at, row->run(call, &err), &err);
+    }
+}
+
+static void run_step(struct rz_plan *plan, uint32_t at, uint32_t n_rows, struct rz_team *team, uint32_t tid)
+{
+    const struct rz_plan_step *s = &plan->steps[at];
+    struct rz_err err = RZ_ERR_INIT;
+    struct rz_view in[RZ_OPERANDS_MAX], out[RZ_OPERANDS_MAX];
+    uint32_t i = pick(&s->choice, n_rows);
+    const struct rz_kernel_row *row = s->choice.rows[i];
+    struct rz_kernel_call call = {.size = sizeof(call),
+                                  .n_rows = n_rows,
+                                  .tid = tid,
+                                  .n_threads = team->n_threads,
+                                  .node = &s->kernel[i],
+                                  .in = in,
+                                  .out = out,
+                                  .step = &plan->step,
+                                  .team = team,
+                                  .scratch = plan->scratch};
+    for (uint32_t k = 0; k < s->kernel[i].n_in; k++)
+        in[k] = plan->views[s->in[k]];
+    for (uint32_t k = 0; k < s->kernel[i].n_out; k++)
+        out[k] = plan->views[s->out[k]];
+    if (row->flags & RZ_ROW_TILED)
+        run_tiles(plan, at, row, &call, team);
+    else if (row->flags & RZ_ROW_TEAM || tid == 0)
+        note_failure(plan, at, row->run(&call, &err), &err);
+}
+
+static void walk(void *arg, struct rz_team *team, uint32_t tid)
+{
+    struct rz_plan *plan = arg;
+    for (uint32_t i = 0; i < plan->n_steps; i++) {
+        const struct rz_plan_step *s = &plan->steps[i];
+        uint32_t n_rows = s->rows == RZ_ROWS_WANTED ? plan->step.n_wanted : plan->step.n_rows;
+        if (!n_rows || (s->only_logits && !plan->wants_logits))
+            continue;
+        run_step(plan, i, n_rows, team, tid);
+        team->barrier(team, tid);
+        /* A faster member may have failed in the next node by now: that one is still entered by all. */
+        if (atomic_load_explicit(&plan->failed_at, memory_order_relaxed) <= i)
+            break;
+    }
+}
+
+int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
+                        struct rz_err *err)
+{
+    int32_t status = check_batch(plan, batch, err);
+    if (!status)
+        status = copy_pages(plan, batch, err);
+    if (status)
+        return status;
+    begin_step(plan, batch);
+    rz_pool_run(plan->cpu->setup.pool, walk, plan);
+    status = atomic_load(&plan->status);
+    if (status) {
+        if (err)
+            *err = plan->error;
+        return status;
+    }
+    const struct rz_program *p = plan->program;
+    out->n = plan->step.n_wanted;
+    out->logits = p->logits >= 0 ? plan->views[p->logits].data : NULL;
+    out->hidden = p->hidden >= 0 ? plan->views[p->hidden].data : NULL;
+    out->logits_stride = p->logits >= 0 ? plan->views[p->logits].stride : 0;
+    out->hidden_stride = p->hidden >= 0 ? plan->views[p->hidden].stride : 0;
+    return RZ_OK;
+}

@@ -1,0 +1,288 @@
+/* builder.c - emits a program: nodes in pre-order, values, attributes, and weights bound by name.
+ *
+ * Owns the growing tables while a family builds; rz_graph_build moves them into the graph. Errors are
+ * sticky: after the first, every call does nothing and returns -1. The decompositions of macro ops into
+ * primitives are in macros.c.
+ */
+#include "builder.h"
+
+#include "checked.h"
+#include "numeric.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for one more element of a growing table; false: no memory. */
+static bool room(struct rz_builder *b, void **table, uint32_t n, uint32_t *cap, size_t each)
+{
+    if (b->status)
+        return false;
+    if (n < *cap)
+        return true;
+    uint32_t more = *cap ? *cap * 2 : 64;
+    void *p = realloc(*table, (size_t)more * each);
+    if (!p) {
+        b->status = rz_fail(b->err, RZ_ENOMEM, "program", "no memory for %u entries", more);
+        return false;
+    }
+    *table = p;
+    *cap = more;
+    return true;
+}
+
+const struct rz_hparams *rz_build_hparams(const struct rz_builder *b)
+{
+    return &b->graph->h;
+}
+
+int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, uint64_t width)
+{
+    if (!room(b, (void **)&b->values, b->n_values, &b->cap_values, sizeof(*b->values)))
+        return -1;
+    b->values[b->n_values] =
+        (struct rz_value){.size = sizeof(struct rz_value), .rows = rows, .width = width, .name = name};
+    return (int32_t)b->n_values++;
+}
+
+static uint32_t add_refs(struct rz_builder *b, const int32_t *refs, uint32_t n)
+{
+    uint32_t first = b->n_refs;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!room(b, (void **)&b->refs, b->n_refs, &b->cap_refs, sizeof(*b->refs)))
+            return 0;
+        b->refs[b->n_refs++] = refs[i];
+    }
+    return first;
+}
+
+uint32_t rz_build_begin(struct rz_builder *b, uint16_t op, int32_t layer, const struct rz_operands *o)
+{
+    if (!room(b, (void **)&b->nodes, b->n_nodes, &b->cap_nodes, sizeof(*b->nodes)))
+        return 0;
+    struct rz_attr *attrs = rz_arena_array(&b->graph->arena, RZ_A_COUNT, sizeof(*attrs));
+    if (!attrs) {
+        b->status = rz_fail(b->err, RZ_ENOMEM, "program", "no memory for attributes");
+        return 0;
+    }
+    struct rz_node node = {.size = sizeof(node), .op = op, .layer = layer, .parent = b->open, .attrs = attrs};
+    node.level = op < 0x200 ? RZ_LEVEL_BLOCK : op < 0x300 ? RZ_LEVEL_REGION : RZ_LEVEL_PRIMITIVE;
+    node.n_in = o->n_in;
+    node.n_out = o->n_out;
+    node.n_weights = o->n_weights;
+    node.first_in = add_refs(b, o->in, o->n_in);
+    node.first_out = add_refs(b, o->out, o->n_out);
+    node.first_weight = add_refs(b, o->weights, o->n_weights);
+    node.end = b->n_nodes + 1;
+    b->nodes[b->n_nodes] = node;
+    b->open = (int32_t)b->n_nodes;
+    return b->n_nodes++;
+}
+
+void rz_build_end(struct rz_builder *b, uint32_t node)
+{
+    if (b->status)
+        return;
+    b->nodes[node].end = b->n_nodes;
+    b->open = b->nodes[node].parent;
+}
+
+void rz_build_attr(struct rz_builder *b, uint32_t node, uint32_t id, int64_t i, double f)
+{
+    if (b->status)
+        return;
+    struct rz_node *n = &b->nodes[node];
+    ((struct rz_attr *)n->attrs)[id] = (struct rz_attr){.i = i, .f = f};
+    n->attr_mask |= RZ_ATTR(id);
+}
+
+/* --- weights --- */
+
+static const struct rz_tensor *find_tensor(const struct rz_builder *b, const char *name, size_t len)
+{
+    uint32_t i;
+    if (!rz_map_get(&b->names, name, len, &i))
+        return NULL;
+    return (const void *)((const char *)b->tables->tensors + (uint64_t)i * b->tables->tensor_stride);
+}
+
+/* The format plugin read these numbers from a file; none is believed before this. */
+static int32_t check_tensor(struct rz_builder *b, const struct rz_tensor *t, const char *name)
+{
+    uint64_t rows = 1, bytes;
+    for (uint32_t d = 1; d < RZ_DIMS_MAX; d++)
+        if (!rz_mul_u64(rows, t->dims[d], &rows))
+            return rz_fail(b->err, RZ_EFORMAT, name, "its dimensions overflow");
+    uint64_t elements;
+    if (!rz_mul_u64(rows, t->dims[0], &elements) || !t->dims[0] ||
+        t->dims[0] % (rz_type_info(t->type)->block ? rz_type_info(t->type)->block : 1) ||
+        !rz_type_bytes(t->type, elements, &bytes))
+        return rz_fail(b->err, RZ_EFORMAT, name, "%llu x %llu elements of type %d (%s) have no valid size",
+                       (unsigned long long)t->dims[0], (unsigned long long)rows, t->type,
+                       rz_type_info(t->type)->name);
+    if (t->shard >= b->n_sources || t->bytes != bytes || t->offset > b->sources[t->shard].bytes ||
+        bytes > b->sources[t->shard].bytes - t->offset)
+        return rz_fail(b->err, RZ_EFORMAT, name, "%llu bytes at offset %llu are not inside the file",
+                       (unsigned long long)bytes, (unsigned long long)t->offset);
+    return RZ_OK;
+}
+
+static int32_t add_weight(struct rz_builder *b, const struct rz_tensor *t)
+{
+    for (uint32_t i = 0; i < b->n_weights; i++) /* tied weights are one weight */
+        if (b->weights[i].name.data == t->name.data)
+            return (int32_t)i;
+    if (!room(b, (void **)&b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights)))
+        return -1;
+    b->weights[b->n_weights] = (struct rz_weight){
+        .size = sizeof(struct rz_weight),
+        .type = t->type,
+        .cols = t->dims[0],
+        .rows = t->dims[1] * t->dims[2] * t->dims[3],
+        .bytes = t->bytes,
+        .data = b->sources[t->shard].data + t->offset,
+        .name = t->name,
+    };
+    return (int32_t)b->n_weights++;
+}
+
+int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint64_t rows, const char *format,
+                        ...)
+{
+    char name[96];
+    if (b->status)
+        return -1;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof(name), format, args);
+    va_end(args);
+    const struct rz_tensor *t = find_tensor(b, name, strlen(name));
+    if (!t) {
+        if (required)
+            b->status = rz_fail(b->err, RZ_EFORMAT, name, "the model has no such tensor");
+        return -1;
+    }
+    b->status = check_tensor(b, t, name);
+    if (b->status)
+        return -1;
+    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
+        b->status = rz_fail(
+            b->err, RZ_EFORMAT, name, "has shape %llu x %llu x %llu x %llu, expected %llu x %llu",
+            (unsigned long long)t->dims[0], (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
+            (unsigned long long)t->dims[3], (unsigned long long)cols, (unsigned long long)rows);
+        return -1;
+    }
+    return add_weight(b, t);
+}
+
+/* --- the graph --- */
+
+static int32_t index_names(struct rz_builder *b)
+{
+    if (!rz_map_init(&b->names, b->tables->n_tensors))
+        return rz_fail(b->err, RZ_ENOMEM, "tensors", "no memory for an index of %llu",
+                       (unsigned long long)b->tables->n_tensors);
+    for (uint64_t i = 0; i < b->tables->n_tensors; i++) {
+        const struct rz_tensor *t =
+            (const void *)((const char *)b->tables->tensors + i * b->tables->tensor_stride);
+        if (rz_map_add(&b->names, t->name.data, t->name.len, (uint32_t)i) < 0)
+            return rz_fail(b->err, RZ_ENOMEM, "tensors", "no memory for their names");
+    }
+    return RZ_OK;
+}
+
+/* Moves a table into the graph's arena. */
+static const void *keep(struct rz_builder *b, const void *table, uint32_t n, size_t each)
+{
+    void *p = rz_arena_array(&b->graph->arena, n ? n : 1, each);
+    if (!p)
+        b->status = rz_fail(b->err, RZ_ENOMEM, "program", "no memory for %u entries", n);
+    else if (n)
+        memcpy(p, table, n * each);
+    return p;
+}
+
+static void finish(struct rz_builder *b)
+{
+    struct rz_program *p = &b->graph->program;
+    *p = (struct rz_program){
+        .size = sizeof(*p),
+        .n_nodes = b->n_nodes,
+        .nodes = keep(b, b->nodes, b->n_nodes, sizeof(*b->nodes)),
+        .node_stride = sizeof(*b->nodes),
+        .n_values = b->n_values,
+        .values = keep(b, b->values, b->n_values, sizeof(*b->values)),
+        .value_stride = sizeof(*b->values),
+        .n_weights = b->n_weights,
+        .weights = keep(b, b->weights, b->n_weights, sizeof(*b->weights)),
+        .weight_stride = sizeof(*b->weights),
+        .n_refs = b->n_refs,
+        .refs = keep(b, b->refs, b->n_refs, sizeof(*b->refs)),
+        .ropes = keep(b, b->ropes, b->n_ropes, sizeof(b->ropes[0])),
+        .n_ropes = b->n_ropes,
+        .rope_stride = sizeof(b->ropes[0]),
+        .kv_groups = keep(b, b->kv_groups, b->n_kv_groups, sizeof(b->kv_groups[0])),
+        .n_kv_groups = b->n_kv_groups,
+        .kv_group_stride = sizeof(b->kv_groups[0]),
+        .hidden = b->hidden,
+        .logits = b->logits,
+    };
+}
+
+static int32_t unknown_family(const char *arch, struct rz_err *err)
+{
+    char have[256] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; rz_family_at(i) && used < sizeof(have); i++)
+        used +=
+            (size_t)snprintf(have + used, sizeof(have) - used, "%s%s", i ? ", " : "", rz_family_at(i)->arch);
+    return rz_fail(err, RZ_EUNSUPPORTED, "general.architecture",
+                   "\"%s\" is a family that this rz does not have (it has %s)", arch, have);
+}
+
+int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *sources, uint32_t n_sources,
+                       struct rz_graph **out, struct rz_err *err)
+{
+    struct rz_builder b = {.tables = m,
+                           .sources = sources,
+                           .n_sources = n_sources,
+                           .err = err,
+                           .open = -1,
+                           .hidden = -1,
+                           .logits = -1};
+    const struct rz_family *family = NULL;
+    b.graph = calloc(1, sizeof(*b.graph));
+    if (!b.graph)
+        return rz_fail(err, RZ_ENOMEM, "program", "no memory");
+    rz_arena_init(&b.graph->arena, 0);
+    b.status = rz_hparams_read(m, &b.graph->h, err);
+    if (!b.status) {
+        family = rz_family_find(b.graph->h.arch);
+        b.status = family ? index_names(&b) : unknown_family(b.graph->h.arch, err);
+    }
+    if (!b.status) {
+        family->build(&b);
+        finish(&b);
+    }
+    rz_map_free(&b.names);
+    free(b.nodes);
+    free(b.values);
+    free(b.weights);
+    free(b.refs);
+    if (b.status) {
+        rz_graph_free(b.graph);
+        return b.status;
+    }
+    *out = b.graph;
+    return RZ_OK;
+}
+
+void rz_graph_free(struct rz_graph *g)
+{
+    if (!g)
+        return;
+    rz_arena_free(&g->arena);
+    free(g);
+}

@@ -1,0 +1,17 @@
+/* family_qwen2.c - Qwen2 and Qwen2.5: as Llama, with biases on q, k and v and rotary pairs of halves.
+ * Yang et al. 2024, arXiv:2407.10671. */
+#include "model.h"
+
+void rz_family_qwen2(struct rz_builder *b)
+{
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .qkv_bias = true};
+    struct rz_ffn_options ffn = {0};
+
+    int32_t x = rz_build_embed(b);
+    for (uint32_t layer = 0; layer < rz_build_hparams(b)->n_layer; layer++) {
+        x = rz_build_attn(b, layer, x, &attn);
+        x = rz_build_ffn(b, layer, x, &ffn);
+    }
+    rz_build_head(b, x);
+}

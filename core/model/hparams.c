@@ -1,0 +1,154 @@
+/* hparams.c - a model's hyperparameters: read from metadata, checked before anything uses them.
+ *
+ * Invariant: what rz_hparams_read accepts can be multiplied and divided safely: every count is inside
+ * its named limit, heads divide, no divisor is zero, floats are finite.
+ */
+#include "model.h"
+
+#include "err.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Limits far above every published model, low enough that products fit 64 bits. */
+#define LAYERS_MAX 1024
+#define WIDTH_MAX (1u << 20)
+#define HEADS_MAX 4096
+#define VOCAB_MAX (1u << 24)
+#define CONTEXT_MAX (1u << 27)
+
+struct reader {
+    const struct rz_format_model *m;
+    const char *arch;
+    struct rz_err *err;
+    int32_t status;
+};
+
+static const char *key_of(struct reader *r, char *key, size_t cap, const char *name)
+{
+    snprintf(key, cap, "%s.%s", r->arch, name);
+    return key;
+}
+
+static void need_u32(struct reader *r, const char *name, uint32_t lo, uint32_t hi, uint32_t *out)
+{
+    char key[96];
+    if (r->status)
+        return;
+    r->status = rz_meta_u32(r->m, key_of(r, key, sizeof(key), name), out, r->err);
+    if (r->status == RZ_ENOTFOUND)
+        rz_fail(r->err, r->status = RZ_EFORMAT, key, "is missing from the model's metadata");
+    else if (!r->status && (*out < lo || *out > hi))
+        r->status = rz_fail(r->err, RZ_EFORMAT, key, "is %u, outside %u..%u", *out, lo, hi);
+}
+
+static void want_u32(struct reader *r, const char *name, uint32_t lo, uint32_t hi, uint32_t fallback,
+                     uint32_t *out)
+{
+    char key[96];
+    *out = fallback;
+    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), name)))
+        need_u32(r, name, lo, hi, out);
+}
+
+static void want_f64(struct reader *r, const char *name, double lo, double hi, double fallback, double *out)
+{
+    char key[96];
+    *out = fallback;
+    if (r->status)
+        return;
+    int32_t status = rz_meta_f64(r->m, key_of(r, key, sizeof(key), name), out, r->err);
+    if (status == RZ_ENOTFOUND)
+        return;
+    r->status = status;
+    if (!status && !(*out >= lo && *out <= hi))
+        r->status = rz_fail(r->err, RZ_EFORMAT, key, "is %g, outside %g..%g", *out, lo, hi);
+}
+
+static void read_scaling(struct reader *r, struct rz_hparams *h)
+{
+    char key[96], shown[64];
+    struct rz_str type = {"none", 4};
+    want_f64(r, "rope.scale_linear", 1e-6, 1e6, 1, &h->scaling_factor); /* the older key */
+    h->scaling = h->scaling_factor != 1 ? RZ_SCALING_LINEAR : RZ_SCALING_NONE;
+    if (r->status)
+        return;
+    int32_t status = rz_meta_str(r->m, key_of(r, key, sizeof(key), "rope.scaling.type"), &type, r->err);
+    if (status != RZ_OK && status != RZ_ENOTFOUND)
+        r->status = status;
+    want_f64(r, "rope.scaling.factor", 1e-6, 1e6, h->scaling_factor, &h->scaling_factor);
+    want_f64(r, "rope.scaling.attn_factor", 1e-6, 1e6, 1, &h->scaling_attn_factor);
+    want_u32(r, "rope.scaling.original_context_length", 1, CONTEXT_MAX, 0, &h->scaling_context);
+    want_f64(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32, &h->yarn_beta_fast);
+    want_f64(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1, &h->yarn_beta_slow);
+    if (r->status || status == RZ_ENOTFOUND)
+        return;
+    if (type.len == 6 && !memcmp(type.data, "linear", 6))
+        h->scaling = RZ_SCALING_LINEAR;
+    else if (type.len == 4 && !memcmp(type.data, "yarn", 4))
+        h->scaling = RZ_SCALING_YARN;
+    else if (type.len == 4 && !memcmp(type.data, "none", 4))
+        h->scaling = RZ_SCALING_NONE;
+    else
+        r->status = rz_fail(r->err, RZ_EUNSUPPORTED, key, "is \"%s\": this rz has none, linear, yarn",
+                            rz_show(shown, sizeof(shown), type.data, type.len));
+}
+
+/* Relations between the numbers. */
+static int32_t check(const struct rz_hparams *h, struct rz_err *err)
+{
+    if (h->n_head % h->n_kv_head)
+        return rz_fail(err, RZ_EFORMAT, "attention.head_count_kv", "%u does not divide the %u query heads",
+                       h->n_kv_head, h->n_head);
+    if (h->rope_dim % 2 || h->rope_dim > h->head_dim)
+        return rz_fail(err, RZ_EFORMAT, "rope.dimension_count",
+                       "is %u: must be even and at most the head's %u", h->rope_dim, h->head_dim);
+    if (h->scaling == RZ_SCALING_YARN && !h->scaling_context)
+        return rz_fail(err, RZ_EFORMAT, "rope.scaling.original_context_length", "is missing, yarn needs it");
+    return RZ_OK;
+}
+
+static uint32_t vocab_size(const struct rz_format_model *m)
+{
+    const struct rz_meta *e = rz_meta_find(m, "tokenizer.ggml.tokens");
+    return e && e->type == RZ_META_ARRAY && e->n <= VOCAB_MAX ? (uint32_t)e->n : 0;
+}
+
+int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, struct rz_err *err)
+{
+    struct rz_str arch;
+    *h = (struct rz_hparams){0};
+    int32_t status = rz_meta_str(m, "general.architecture", &arch, err);
+    if (status == RZ_ENOTFOUND)
+        return rz_fail(err, RZ_EFORMAT, "general.architecture", "is missing: not a language model");
+    if (status)
+        return status;
+    rz_show(h->arch, sizeof(h->arch), arch.data, arch.len);
+    struct reader r = {m, h->arch, err, RZ_OK};
+    need_u32(&r, "block_count", 1, LAYERS_MAX, &h->n_layer);
+    need_u32(&r, "embedding_length", 1, WIDTH_MAX, &h->n_embd);
+    need_u32(&r, "feed_forward_length", 1, WIDTH_MAX, &h->n_ff);
+    need_u32(&r, "attention.head_count", 1, HEADS_MAX, &h->n_head);
+    if (r.status)
+        return r.status;
+    want_u32(&r, "attention.head_count_kv", 1, h->n_head, h->n_head, &h->n_kv_head);
+    want_u32(&r, "attention.key_length", 1, WIDTH_MAX / 16, h->n_embd / h->n_head, &h->head_dim);
+    want_u32(&r, "rope.dimension_count", 2, WIDTH_MAX / 16, h->head_dim, &h->rope_dim);
+    want_u32(&r, "context_length", 1, CONTEXT_MAX, 2048, &h->n_ctx_train);
+    want_u32(&r, "vocab_size", 1, VOCAB_MAX, vocab_size(m), &h->n_vocab);
+    want_f64(&r, "attention.layer_norm_rms_epsilon", 0, 1, 1e-5, &h->norm_eps);
+    want_f64(&r, "rope.freq_base", 1e-3, 1e12, 10000, &h->rope_base);
+    uint32_t v_dim = 0;
+    want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &v_dim);
+    read_scaling(&r, h);
+    if (r.status)
+        return r.status;
+    if (!h->n_vocab)
+        return rz_fail(err, RZ_EFORMAT, "tokenizer.ggml.tokens",
+                       "is missing: the vocabulary's size is unknown");
+    if (!h->head_dim || v_dim != h->head_dim)
+        return rz_fail(err, RZ_EFORMAT, "attention.key_length",
+                       "%u and value_length %u: must be equal and above 0", h->head_dim, v_dim);
+    return check(h, err);
+}

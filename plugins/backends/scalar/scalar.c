@@ -1,0 +1,337 @@
+/* scalar.c - the reference kernels: every primitive, every type, in plain C, written for reading.
+ *
+ * Weights are decoded to float32 and multiplied in double precision; a result is rounded to float32
+ * once. SIMD kernels are judged by these. Each row of a result is computed alone and in the order of
+ * its elements, so nothing depends on the number of rows, tiles or threads.
+ */
+#include "numeric.h"
+
+#include <math.h>
+#include <rz/kernels.h>
+#include <string.h>
+
+#define CHUNK 512 /* weight elements decoded at a time: a multiple of every block size */
+#define LANES 8   /* partial sums of a dot product, added in order at the end          */
+
+static uint32_t tiles_by_row(const struct rz_kernel_call *c)
+{
+    return c->n_rows;
+}
+
+static const float *in_row(const struct rz_kernel_call *c, uint32_t i, uint32_t row)
+{
+    return c->in[i].data + row * c->in[i].stride;
+}
+
+static float *out_row(const struct rz_kernel_call *c, uint32_t i, uint32_t row)
+{
+    return c->out[i].data + row * c->out[i].stride;
+}
+
+/* --- get_rows: x[r] = table[token[r]] --- */
+
+static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_weight_view *w = &c->node->weights[0];
+    uint64_t row_bytes = w->bytes / w->rows;
+    const uint8_t *row = (const uint8_t *)w->data + (uint64_t)c->step->rows[c->tile].token * row_bytes;
+    rz_type_info(w->type)->decode(row, out_row(c, 0, c->tile), w->cols);
+    return RZ_OK;
+}
+
+/* --- rmsnorm: y = x / sqrt(mean(x^2) + eps) * w --- */
+
+static int32_t rmsnorm(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->in[0].width;
+    const float *x = in_row(c, 0, c->tile), *w = c->node->weights[0].data;
+    float *y = out_row(c, 0, c->tile);
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    double scale = 1 / sqrt(sum / (double)n + c->node->attr[RZ_A_EPS].f);
+    for (uint64_t i = 0; i < n; i++)
+        y[i] = (float)((double)x[i] * scale * (double)w[i]);
+    return RZ_OK;
+}
+
+/* --- matmul: y[r][o] = sum_i w[o][i] x[r][i] + bias[o]; a tile is a range of outputs o --- */
+
+#define OUTPUTS 8 /* outputs a tile */
+
+static uint32_t matmul_tiles(const struct rz_kernel_call *c)
+{
+    return (uint32_t)((c->out[0].width + OUTPUTS - 1) / OUTPUTS);
+}
+
+/* Adds the dot product of n elements to the lanes; lane j takes the elements i with i % LANES = j. */
+static void dot_lanes(const float *w, const float *x, uint64_t n, double *lanes)
+{
+    uint64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += (double)w[i + j] * (double)x[i + j];
+    for (; i < n; i++)
+        lanes[i % LANES] += (double)w[i] * (double)x[i];
+}
+
+/* One output for up to 16 rows: its weights are decoded once. */
+static void matmul_output(const struct rz_kernel_call *c, uint64_t o, uint32_t row, uint32_t n_rows)
+{
+    const struct rz_weight_view *w = &c->node->weights[0];
+    const struct rz_type_info *type = rz_type_info(w->type);
+    const uint8_t *weights = (const uint8_t *)w->data + o * (w->bytes / w->rows);
+    float decoded[CHUNK];
+    double lanes[16][LANES] = {{0}};
+    for (uint64_t i = 0; i < w->cols; i += CHUNK) {
+        uint64_t n = w->cols - i < CHUNK ? w->cols - i : CHUNK;
+        type->decode(weights + i / type->block * type->bytes, decoded, n);
+        for (uint32_t r = 0; r < n_rows; r++)
+            dot_lanes(decoded, in_row(c, 0, row + r) + i, n, lanes[r]);
+    }
+    for (uint32_t r = 0; r < n_rows; r++) {
+        double sum = 0;
+        for (int j = 0; j < LANES; j++)
+            sum += lanes[r][j];
+        if (c->node->attr_mask & RZ_ATTR_BIAS)
+            sum += (double)((const float *)c->node->weights[1].data)[o];
+        out_row(c, 0, row + r)[o] = (float)sum;
+    }
+}
+
+static int32_t matmul(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t first = (uint64_t)c->tile * OUTPUTS, end = first + OUTPUTS;
+    if (end > c->out[0].width)
+        end = c->out[0].width;
+    for (uint64_t o = first; o < end; o++)
+        for (uint32_t row = 0; row < c->n_rows; row += 16)
+            matmul_output(c, o, row, c->n_rows - row < 16 ? c->n_rows - row : 16);
+    return RZ_OK;
+}
+
+/* Vectors beside a matrix (norms, biases) must be float32. */
+static int32_t vectors_are_f32(const struct rz_kernel_node *n)
+{
+    for (uint32_t i = 0; i < n->n_weights; i++)
+        if (n->weights[i].type != RZ_TYPE_NONE && n->weights[i].rows == 1 &&
+            n->weights[i].type != RZ_TYPE_F32 &&
+            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_GET_ROWS)))
+            return 0;
+    return 1;
+}
+
+static int32_t matrix_is_known(const struct rz_kernel_node *n)
+{
+    return vectors_are_f32(n) && rz_type_info(n->weights[0].type)->decode != NULL;
+}
+
+/* --- rope: rotates pairs of each head --- */
+
+static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_attr *a = c->node->attr;
+    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i];
+    uint64_t head_dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2;
+    uint64_t pos = (uint64_t)c->step->rows[c->tile].pos[0];
+    const float *cosines = t->cos + pos * half, *sines = t->sin + pos * half;
+    const float *x = in_row(c, 0, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    bool neox = c->node->attr_mask & RZ_ATTR(RZ_A_ROPE_NEOX);
+    memcpy(y, x, c->in[0].width * sizeof(float));
+    for (int64_t h = 0; h < a[RZ_A_N_HEAD].i; h++, x += head_dim, y += head_dim)
+        for (uint64_t i = 0; i < half; i++) {
+            uint64_t p = neox ? i : 2 * i, q = neox ? i + half : 2 * i + 1;
+            double cs = (double)cosines[i], sn = (double)sines[i], u = (double)x[p], v = (double)x[q];
+            y[p] = (float)(u * cs - v * sn);
+            y[q] = (float)(u * sn + v * cs);
+        }
+    return RZ_OK;
+}
+
+/* --- KV: pages of [tokens][dim], K then V, for each layer and head --- */
+
+static uint8_t *kv_head(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t pos,
+                        uint64_t head)
+{
+    const struct rz_attr *a = c->node->attr;
+    const struct rz_kv_view *v = &c->step->kv[a[RZ_A_KV_GROUP].i];
+    int32_t page = s->pages[a[RZ_A_KV_GROUP].i][pos / v->page_tokens];
+    return v->base + (uint64_t)page * v->page_bytes + (uint64_t)a[RZ_A_KV_LAYER].i * v->layer_bytes +
+           head * v->head_bytes;
+}
+
+static void kv_put(const struct rz_kv_view *v, uint8_t *at, uint64_t index, float x)
+{
+    uint16_t h = rz_f32_to_f16(x);
+    if (v->type == RZ_TYPE_F32)
+        memcpy(at + index * 4, &x, 4);
+    else
+        memcpy(at + index * 2, &h, 2);
+}
+
+static double kv_get(const struct rz_kv_view *v, const uint8_t *at, uint64_t index)
+{
+    float x;
+    uint16_t h;
+    if (v->type == RZ_TYPE_F32) {
+        memcpy(&x, at + index * 4, 4);
+        return (double)x;
+    }
+    memcpy(&h, at + index * 2, 2);
+    return (double)rz_f16_to_f32(h);
+}
+
+static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_attr *a = c->node->attr;
+    const struct rz_kv_view *v = &c->step->kv[a[RZ_A_KV_GROUP].i];
+    const struct rz_batch_row *row = &c->step->rows[c->tile];
+    const struct rz_batch_seq *s = &c->step->seqs[row->seq];
+    uint64_t pos = (uint64_t)row->pos[0], slot = pos % v->page_tokens;
+    const float *k = in_row(c, 0, c->tile), *val = in_row(c, 1, c->tile);
+    for (uint64_t h = 0; h < v->n_heads; h++) {
+        uint8_t *at = kv_head(c, s, pos, h);
+        for (uint64_t d = 0; d < v->k_dim; d++)
+            kv_put(v, at, slot * v->k_dim + d, k[h * v->k_dim + d]);
+        for (uint64_t d = 0; d < v->v_dim; d++)
+            kv_put(v, at + v->v_offset, slot * v->v_dim + d, val[h * v->v_dim + d]);
+    }
+    return RZ_OK;
+}
+
+/* --- attention: softmax(scale * q k) v over positions 0..pos; keys in splits, splits in order --- */
+
+#define HEAD_MAX 1024
+
+struct partial {
+    double max, sum, y[HEAD_MAX];
+};
+
+static double score(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t pos, uint64_t head,
+                    const float *q)
+{
+    const struct rz_kv_view *v = &c->step->kv[c->node->attr[RZ_A_KV_GROUP].i];
+    const uint8_t *k = kv_head(c, s, pos, head);
+    uint64_t slot = pos % v->page_tokens;
+    double sum = 0;
+    for (uint64_t d = 0; d < v->k_dim; d++)
+        sum += (double)q[d] * kv_get(v, k, slot * v->k_dim + d);
+    return sum * c->node->attr[RZ_A_SCALE].f;
+}
+
+/* One split of at most RZ_ATTENTION_SPLIT keys, merged into what came before. */
+static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t head,
+                         const float *q, uint64_t first, uint64_t end, struct partial *p)
+{
+    const struct rz_kv_view *v = &c->step->kv[c->node->attr[RZ_A_KV_GROUP].i];
+    double scores[RZ_ATTENTION_SPLIT], max = -INFINITY;
+    for (uint64_t i = first; i < end; i++) {
+        scores[i - first] = score(c, s, i, head, q);
+        max = fmax(max, scores[i - first]);
+    }
+    double top = fmax(max, p->max), keep = exp(p->max - top);
+    p->sum *= keep;
+    for (uint64_t d = 0; d < v->v_dim; d++)
+        p->y[d] *= keep;
+    p->max = top;
+    for (uint64_t i = first; i < end; i++) {
+        double weight = exp(scores[i - first] - top);
+        const uint8_t *values = kv_head(c, s, i, head) + v->v_offset;
+        p->sum += weight;
+        for (uint64_t d = 0; d < v->v_dim; d++)
+            p->y[d] += weight * kv_get(v, values, i % v->page_tokens * v->v_dim + d);
+    }
+}
+
+static uint32_t attention_tiles(const struct rz_kernel_call *c)
+{
+    return c->n_rows * (uint32_t)c->node->attr[RZ_A_N_HEAD].i;
+}
+
+static int32_t attention(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_attr *a = c->node->attr;
+    uint32_t n_head = (uint32_t)a[RZ_A_N_HEAD].i, row = c->tile / n_head, head = c->tile % n_head;
+    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, kv = head / (n_head / (uint32_t)a[RZ_A_N_KV_HEAD].i);
+    const struct rz_batch_row *r = &c->step->rows[row];
+    const struct rz_batch_seq *s = &c->step->seqs[r->seq];
+    uint64_t n = (uint64_t)r->pos[0] + 1;
+    struct partial p = {.max = -INFINITY};
+    for (uint64_t first = 0; first < n; first += RZ_ATTENTION_SPLIT)
+        attend_split(c, s, kv, in_row(c, 0, row) + head * dim, first,
+                     n < first + RZ_ATTENTION_SPLIT ? n : first + RZ_ATTENTION_SPLIT, &p);
+    for (uint64_t d = 0; d < dim; d++)
+        out_row(c, 0, row)[head * dim + d] = (float)(p.y[d] / p.sum);
+    return RZ_OK;
+}
+
+static int32_t head_fits(const struct rz_kernel_node *n)
+{
+    return n->attr[RZ_A_HEAD_DIM].i <= HEAD_MAX;
+}
+
+/* --- elementwise --- */
+
+static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const float *gate = in_row(c, 0, c->tile), *up = in_row(c, 1, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    for (uint64_t i = 0; i < c->out[0].width; i++)
+        y[i] = (float)((double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i]);
+    return RZ_OK;
+}
+
+static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const float *a = in_row(c, 0, c->tile), *b = in_row(c, 1, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    for (uint64_t i = 0; i < c->out[0].width; i++)
+        y[i] = a[i] + b[i];
+    return RZ_OK;
+}
+
+static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    memcpy(out_row(c, 0, c->tile), in_row(c, 0, c->step->wanted[c->tile]), c->out[0].width * sizeof(float));
+    return RZ_OK;
+}
+
+/* --- the table --- */
+
+#define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
+#define KV_TYPES (1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32)
+
+/* clang-format off */
+static const struct rz_kernel_row rows[] = {
+    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = matrix_is_known,
+                  .tiles = tiles_by_row, .run = get_rows),
+    RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR_EPS,
+                  .accept = vectors_are_f32, .tiles = tiles_by_row, .run = rmsnorm),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR_BIAS,
+                  .accept = matrix_is_known, .tiles = matmul_tiles, .run = matmul),
+    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROPE,
+                  .tiles = tiles_by_row, .run = rope),
+    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_KV,
+                  .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS, .tiles = tiles_by_row, .run = kv_store),
+    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ATTENTION,
+                  .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS, .accept = head_fits,
+                  .tiles = attention_tiles, .run = attention),
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR_SILU,
+                  .tiles = tiles_by_row, .run = act_mul),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
+    RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = select_rows),
+};
+/* clang-format on */
+
+RZ_KERNELS_PLUGIN("scalar", "0.1.0", "rz", "MIT", rows, 0);
