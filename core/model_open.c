@@ -149,7 +149,10 @@ int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
         return err->code;
     if (!m->n_tables)
         return rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
-    return rz_pool_new(m->n_threads, &m->pool, err);
+    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
+    if (!status)
+        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
+    return status;
 }
 
 static void forget_weight(void *ctx, const void *from, uint64_t bytes)

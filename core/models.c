@@ -214,11 +214,6 @@ const struct rz_host_model *rz_models_table(struct rz_models *m)
     return &m->table;
 }
 
-const struct rz_host_threads *rz_models_threads(struct rz_models *m, struct rz_err *err)
-{
-    return rz_models_compute(m, err) ? NULL : rz_pool_table(m->pool);
-}
-
 static int32_t serve_one(struct rz_models *m, const char *name, struct rz_err *err)
 {
     struct rz_model_options options = {.size = sizeof(options), .level = RZ_MODEL_RUN};
