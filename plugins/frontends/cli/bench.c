@@ -16,12 +16,12 @@
 #define READ_SLICE ((uint64_t)1 << 20)
 
 struct bench_values {
-    struct cli_value model, prompt, new_tokens, depth, batch, reps;
+    struct rz_cli_value model, prompt, new_tokens, depth, batch, reps;
 };
 
 #define AT(field) offsetof(struct bench_values, field)
 
-static const struct cli_option options[] = {
+static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "prompt", .letter = 'p', .type = OPT_INTS, .min = 0, .max = 1 << 24, .at = AT(prompt)},
     {.name = "new", .letter = 'n', .type = OPT_INTS, .min = 0, .max = 1 << 24, .at = AT(new_tokens)},
@@ -42,7 +42,7 @@ struct reader {
 };
 
 struct bench {
-    struct cli_model m;
+    struct rz_cli_model m;
     struct reader reader;
     bool json;
     uint32_t reps;
@@ -132,20 +132,20 @@ static int32_t print_test(const struct bench *b, const struct rz_speed *test, do
     uint32_t length = test->n_gen ? test->n_gen : test->n_prompt;
     const char *kind = test->n_gen ? "new" : "prompt";
     if (b->json)
-        return cli_json(json_pack("{s:s,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:f,s:f,s:I}", "test", kind, "tokens",
-                                  (json_int_t)length, "depth", (json_int_t)test->depth, "batch",
-                                  (json_int_t)test->n_seqs, "reps", (json_int_t)b->reps, "median", mid, "min",
-                                  low, "max", high, "bytes_per_token", (json_int_t)bytes, "gb_per_s",
-                                  bytes * mid / 1e9, "read_gb_per_s", bandwidth / 1e9, "threads",
-                                  (json_int_t)b->reader.threads->n_threads),
-                        err);
+        return rz_cli_json(json_pack("{s:s,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:f,s:f,s:I}", "test", kind,
+                                     "tokens", (json_int_t)length, "depth", (json_int_t)test->depth, "batch",
+                                     (json_int_t)test->n_seqs, "reps", (json_int_t)b->reps, "median", mid,
+                                     "min", low, "max", high, "bytes_per_token", (json_int_t)bytes,
+                                     "gb_per_s", bytes * mid / 1e9, "read_gb_per_s", bandwidth / 1e9,
+                                     "threads", (json_int_t)b->reader.threads->n_threads),
+                           err);
     char name[64], rest[64] = "-              -";
     snprintf(name, sizeof(name), "%s %u d%u b%u", kind, length, test->depth, test->n_seqs);
     if (bytes > 0)
         snprintf(rest, sizeof(rest), "%8.2f MB %7.2f", bytes / 1e6, bytes * mid / 1e9);
-    int32_t code = cli_print(err, "%-24s %10.2f %10.2f %10.2f %20s %10.2f\n", name, mid, low, high, rest,
-                             bandwidth / 1e9);
-    return code ? code : cli_write("", 0, err);
+    int32_t code = rz_cli_print(err, "%-24s %10.2f %10.2f %10.2f %20s %10.2f\n", name, mid, low, high, rest,
+                                bandwidth / 1e9);
+    return code ? code : rz_cli_write("", 0, err);
 }
 
 static int32_t run_test(struct bench *b, struct rz_speed test, struct rz_err *err)
@@ -184,8 +184,8 @@ static int32_t run_all(struct bench *b, const struct bench_values *v, struct rz_
 {
     int32_t code = RZ_OK;
     if (!b->json)
-        code = cli_print(err, "%-24s %10s %10s %10s %20s %10s\n", "test (tokens/s)", "median", "min", "max",
-                         "read/token    GB/s", "RAM GB/s");
+        code = rz_cli_print(err, "%-24s %10s %10s %10s %20s %10s\n", "test (tokens/s)", "median", "min",
+                            "max", "read/token    GB/s", "RAM GB/s");
     for (uint32_t d = 0; d < v->depth.n; d++)
         for (uint32_t s = 0; s < v->batch.n && !code; s++) {
             struct rz_speed test = {.size = sizeof(test)};
@@ -196,7 +196,7 @@ static int32_t run_all(struct bench *b, const struct bench_values *v, struct rz_
     return code;
 }
 
-static void set_default(struct cli_value *v, int64_t value)
+static void set_default(struct rz_cli_value *v, int64_t value)
 {
     if (v->given)
         return;
@@ -204,7 +204,7 @@ static void set_default(struct cli_value *v, int64_t value)
     v->n = 1;
 }
 
-static uint32_t largest(const struct cli_value *v)
+static uint32_t largest(const struct rz_cli_value *v)
 {
     int64_t best = 0;
     for (uint32_t i = 0; i < v->n; i++)
@@ -212,7 +212,8 @@ static uint32_t largest(const struct cli_value *v)
     return (uint32_t)best;
 }
 
-static int32_t work(const struct cli *cli, struct bench *b, const struct bench_values *v, struct rz_err *err)
+static int32_t work(const struct rz_cli *cli, struct bench *b, const struct bench_values *v,
+                    struct rz_err *err)
 {
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .exact_context = 1};
     uint32_t prompt = largest(&v->prompt), new_tokens = largest(&v->new_tokens);
@@ -223,17 +224,17 @@ static int32_t work(const struct cli *cli, struct bench *b, const struct bench_v
     b->rates = calloc(b->reps, sizeof(*b->rates));
     if (!b->rates)
         return rz_fail(err, RZ_ENOMEM, "bench", "no memory");
-    int32_t code = cli_open(cli, v->model.text, &mo, &b->m, err);
+    int32_t code = rz_cli_open(cli, v->model.text, &mo, &b->m, err);
     if (!code)
         code = reader_open(&b->reader, cli->host, err);
     return code ? code : run_all(b, v, err);
 }
 
-int32_t cli_bench(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_bench(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
 {
     struct bench_values v = {0};
     struct bench b = {.json = flags & RZ_COMMAND_JSON};
-    int status = cli_parse(options, argc, argv, &v, NULL, err);
+    int status = rz_cli_parse(options, argc, argv, &v, NULL, err);
     if (status)
         return status;
     set_default(&v.prompt, 512);
@@ -243,7 +244,7 @@ int32_t cli_bench(void *self, uint32_t flags, int32_t argc, const char *const *a
     b.reps = v.reps.given ? (uint32_t)v.reps.i : 5;
     int32_t code = work(self, &b, &v, err);
     reader_close(&b.reader);
-    cli_close(&b.m);
+    rz_cli_close(&b.m);
     free(b.rates);
-    return code ? cli_status(code) : 0;
+    return code ? rz_cli_status(code) : 0;
 }

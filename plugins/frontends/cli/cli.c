@@ -87,14 +87,15 @@ static const char plan_usage[] = "usage: rz plan MODEL --explain\n"
     }
 
 static const struct rz_command commands[] = {
-    COMMAND("run", "-m MODEL [-p TEXT | -f FILE]", "generate text", run_usage, cli_run),
-    COMMAND("info", "MODEL", "what a model file is", info_usage, cli_info),
-    COMMAND("tokenize", "-m MODEL [-p TEXT | -f FILE]", "token ids of a text", tokenize_usage, cli_tokenize),
-    COMMAND("detokenize", "-m MODEL", "text of token ids", detokenize_usage, cli_detokenize),
-    COMMAND("eval", "-m MODEL --tokens FILE --logits OUT", "logits of given tokens", eval_usage, cli_eval),
-    COMMAND("perplexity", "-m MODEL -f FILE", "perplexity of a text", perplexity_usage, cli_perplexity),
-    COMMAND("bench", "-m MODEL", "prompt and decode speed", bench_usage, cli_bench),
-    COMMAND("plan", "MODEL --explain", "who runs what, and why", plan_usage, cli_plan),
+    COMMAND("run", "-m MODEL [-p TEXT | -f FILE]", "generate text", run_usage, rz_cli_run),
+    COMMAND("info", "MODEL", "what a model file is", info_usage, rz_cli_info),
+    COMMAND("tokenize", "-m MODEL [-p TEXT | -f FILE]", "token ids of a text", tokenize_usage,
+            rz_cli_tokenize),
+    COMMAND("detokenize", "-m MODEL", "text of token ids", detokenize_usage, rz_cli_detokenize),
+    COMMAND("eval", "-m MODEL --tokens FILE --logits OUT", "logits of given tokens", eval_usage, rz_cli_eval),
+    COMMAND("perplexity", "-m MODEL -f FILE", "perplexity of a text", perplexity_usage, rz_cli_perplexity),
+    COMMAND("bench", "-m MODEL", "prompt and decode speed", bench_usage, rz_cli_bench),
+    COMMAND("plan", "MODEL --explain", "who runs what, and why", plan_usage, rz_cli_plan),
 };
 
 static const struct rz_frontend frontend = {
@@ -109,7 +110,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                     struct rz_err *err)
 {
     (void)config;
-    struct cli *cli = calloc(1, sizeof(*cli));
+    struct rz_cli *cli = calloc(1, sizeof(*cli));
     if (!cli)
         return rz_fail(err, RZ_ENOMEM, "cli", "no memory");
     cli->host = host;

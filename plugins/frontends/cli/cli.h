@@ -16,10 +16,10 @@
 #include "err.h"
 
 /* The largest text or list of ids that a command reads; a larger file is refused, never cut. */
-#define CLI_INPUT_MAX ((size_t)256 << 20)
-#define CLI_LIST_MAX 64
+#define RZ_CLI_INPUT_MAX ((size_t)256 << 20)
+#define RZ_CLI_LIST_MAX 64
 
-struct cli {
+struct rz_cli {
     const struct rz_host *host;
 };
 
@@ -36,19 +36,19 @@ struct cli {
 #define OPT_MISSING 8 /* belongs to the contract, cannot be honoured by this build: an error */
 
 /* What the command line said for one option. Texts are borrowed from argv. */
-struct cli_value {
+struct rz_cli_value {
     bool given;
     uint32_t n; /* of list and ints */
     const char *text;
     int64_t i;
     uint64_t u;
     double f;
-    const char *list[CLI_LIST_MAX];
-    int64_t ints[CLI_LIST_MAX];
+    const char *list[RZ_CLI_LIST_MAX];
+    int64_t ints[RZ_CLI_LIST_MAX];
 };
 
-/* A row of a command's table; the table ends with name NULL. at: offset of its struct cli_value. */
-struct cli_option {
+/* A row of a command's table; the table ends with name NULL. at: offset of its struct rz_cli_value. */
+struct rz_cli_option {
     const char *name; /* without the dashes */
     char letter;      /* 0: none            */
     uint8_t type;     /* OPT_*              */
@@ -59,25 +59,25 @@ struct cli_option {
 
 /* The one positional argument that some commands take is put into *positional (NULL: none allowed).
  * Returns 0, or 2 with err set. values must be zeroed. */
-int cli_parse(const struct cli_option *table, int32_t argc, const char *const *argv, void *values,
-              const char **positional, struct rz_err *err);
+int rz_cli_parse(const struct rz_cli_option *table, int32_t argc, const char *const *argv, void *values,
+                 const char **positional, struct rz_err *err);
 
 /* Reads a whole decimal number; false: not one, or out of range. */
-bool cli_int(const char *text, int64_t *out);
-bool cli_float(const char *text, double *out);
+bool rz_cli_int(const char *text, int64_t *out);
+bool rz_cli_float(const char *text, double *out);
 
 /* --- input.c --- */
 
 /* 2 for RZ_ECONFIG, else 1. */
-int cli_status(int32_t code);
-/* The whole of a file ("-" or NULL: standard input), at most CLI_INPUT_MAX bytes. */
-int32_t cli_read(const char *path, struct rz_buf *out, struct rz_err *err);
+int rz_cli_status(int32_t code);
+/* The whole of a file ("-" or NULL: standard input), at most RZ_CLI_INPUT_MAX bytes. */
+int32_t rz_cli_read(const char *path, struct rz_buf *out, struct rz_err *err);
 /* The text of -p, -f or standard input, in this order; both at once is a usage error. */
-int32_t cli_text(const char *command, const struct cli_value *p, const struct cli_value *f,
-                 struct rz_buf *out, struct rz_err *err);
+int32_t rz_cli_text(const char *command, const struct rz_cli_value *p, const struct rz_cli_value *f,
+                    struct rz_buf *out, struct rz_err *err);
 
 /* A model and what a command asks of it. */
-struct cli_model {
+struct rz_cli_model {
     const struct rz_host_model *api;
     struct rz_model *model;
     struct rz_model_info info;
@@ -86,54 +86,57 @@ struct cli_model {
     struct rz_tokenizer_info vocab;
 };
 
-/* Opens what -m names (NULL: the configured one). Closed by cli_close, also after an error. */
-int32_t cli_open(const struct cli *cli, const char *name, const struct rz_model_options *options,
-                 struct cli_model *out, struct rz_err *err);
-void cli_close(struct cli_model *m);
+/* Opens what -m names (NULL: the configured one). Closed by rz_cli_close, also after an error. */
+int32_t rz_cli_open(const struct rz_cli *cli, const char *name, const struct rz_model_options *options,
+                    struct rz_cli_model *out, struct rz_err *err);
+void rz_cli_close(struct rz_cli_model *m);
 /* The ids of a text; the caller frees *ids. flags: RZ_ENCODE_*. */
-int32_t cli_encode(const struct cli_model *m, const char *text, size_t n, uint32_t flags, int32_t **ids,
-                   uint64_t *n_ids, struct rz_err *err);
+int32_t rz_cli_encode(const struct rz_cli_model *m, const char *text, size_t n, uint32_t flags, int32_t **ids,
+                      uint64_t *n_ids, struct rz_err *err);
 /* Raw little-endian int32 ids, each checked against the vocabulary; the caller frees *ids. */
-int32_t cli_read_ids(const struct cli_model *m, const char *path, int32_t **ids, uint64_t *n_ids,
-                     struct rz_err *err);
+int32_t rz_cli_read_ids(const struct rz_cli_model *m, const char *path, int32_t **ids, uint64_t *n_ids,
+                        struct rz_err *err);
 
 /* --- output.c --- */
 
 /* Writes to stdout at once; RZ_EIO if it cannot. */
-int32_t cli_write(const char *bytes, size_t n, struct rz_err *err);
-int32_t cli_print(struct rz_err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int32_t rz_cli_write(const char *bytes, size_t n, struct rz_err *err);
+int32_t rz_cli_print(struct rz_err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Takes the value and writes it as one line. NULL counts as out of memory. */
-int32_t cli_json(json_t *object, struct rz_err *err);
+int32_t rz_cli_json(json_t *object, struct rz_err *err);
 /* A JSON string; what is not UTF-8 becomes U+FFFD. */
-json_t *cli_json_text(const char *bytes, size_t n);
+json_t *rz_cli_json_text(const char *bytes, size_t n);
 /* The spelling of a token as a JSON string; null: no such token. */
-json_t *cli_json_piece(const struct cli_model *m, int32_t id);
+json_t *rz_cli_json_piece(const struct rz_cli_model *m, int32_t id);
 /* 1536 -> "1.5 KiB"; 135000000 -> "135 M". buf has 32 bytes; returns buf. */
-const char *cli_bytes(char *buf, uint64_t n);
-const char *cli_count(char *buf, uint64_t n);
+const char *rz_cli_bytes(char *buf, uint64_t n);
+const char *rz_cli_count(char *buf, uint64_t n);
 
 /* A file that appears under its name only when it is whole. */
-struct cli_file {
+struct rz_cli_file {
     FILE *f;
     const char *path;
     char *temp;
 };
-int32_t cli_file_open(struct cli_file *file, const char *path, struct rz_err *err);
-int32_t cli_file_write(struct cli_file *file, const void *bytes, size_t n, struct rz_err *err);
+int32_t rz_cli_file_open(struct rz_cli_file *file, const char *path, struct rz_err *err);
+int32_t rz_cli_file_write(struct rz_cli_file *file, const void *bytes, size_t n, struct rz_err *err);
 /* Flushes, syncs and renames. */
-int32_t cli_file_commit(struct cli_file *file, struct rz_err *err);
+int32_t rz_cli_file_commit(struct rz_cli_file *file, struct rz_err *err);
 /* Removes what was not committed. */
-void cli_file_discard(struct cli_file *file);
+void rz_cli_file_discard(struct rz_cli_file *file);
 
 /* --- the commands: run.c info.c tokens.c eval.c perplexity.c bench.c plan.c --- */
 
-int32_t cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_info(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_tokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_detokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_bench(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
-int32_t cli_plan(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+int32_t rz_cli_info(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+int32_t rz_cli_tokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv,
+                        struct rz_err *err);
+int32_t rz_cli_detokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv,
+                          struct rz_err *err);
+int32_t rz_cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+int32_t rz_cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv,
+                          struct rz_err *err);
+int32_t rz_cli_bench(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+int32_t rz_cli_plan(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 
 #endif

@@ -8,13 +8,13 @@
 #include "cli.h"
 
 struct eval_values {
-    struct cli_value model, tokens, logits, rows, chunk, beside, hidden, context;
+    struct rz_cli_value model, tokens, logits, rows, chunk, beside, hidden, context;
 };
 
 #define AT(field) offsetof(struct eval_values, field)
 #define INT_MAX_D 2147483647.0
 
-static const struct cli_option options[] = {
+static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "tokens", .type = OPT_TEXT, .at = AT(tokens)},
     {.name = "logits", .type = OPT_TEXT, .at = AT(logits)},
@@ -28,7 +28,7 @@ static const struct cli_option options[] = {
 
 /* Where the rows go. */
 struct rows {
-    struct cli_file file;
+    struct rz_cli_file file;
     uint64_t n_rows, n_values;
     struct rz_err *err;
 };
@@ -41,15 +41,15 @@ static int32_t take_row(void *arg, uint64_t index, const float *values, uint64_t
         return rz_fail(r->err, RZ_EINTERNAL, "eval", "rows of different lengths");
     r->n_rows++;
     r->n_values = n;
-    return cli_file_write(&r->file, values, n * sizeof(*values), r->err);
+    return rz_cli_file_write(&r->file, values, n * sizeof(*values), r->err);
 }
 
 /* The file of ids is read twice: its length gives the context before the model is opened. */
 static int32_t count_ids(const char *path, uint32_t *n, struct rz_err *err)
 {
     struct rz_buf b;
-    rz_buf_init(&b, CLI_INPUT_MAX + (1 << 16));
-    int32_t code = cli_read(path, &b, err);
+    rz_buf_init(&b, RZ_CLI_INPUT_MAX + (1 << 16));
+    int32_t code = rz_cli_read(path, &b, err);
     if (!code && (b.len < 4 || b.len % 4))
         code = rz_fail(err, RZ_EFORMAT, path, "%zu bytes are not a list of 32-bit ids", b.len);
     *n = (uint32_t)(b.len / 4);
@@ -57,7 +57,7 @@ static int32_t count_ids(const char *path, uint32_t *n, struct rz_err *err)
     return code;
 }
 
-static int32_t evaluate(const struct cli_model *m, const struct eval_values *v, const int32_t *ids,
+static int32_t evaluate(const struct rz_cli_model *m, const struct eval_values *v, const int32_t *ids,
                         uint64_t n_ids, struct rows *rows, struct rz_err *err)
 {
     struct rz_eval e = {.size = sizeof(e), .tokens = ids, .n_tokens = n_ids, .row = take_row, .arg = rows};
@@ -66,7 +66,7 @@ static int32_t evaluate(const struct cli_model *m, const struct eval_values *v, 
     e.hidden = v->hidden.given;
     e.last = v->rows.given && !strcmp(v->rows.text, "last");
     rows->err = err;
-    int32_t code = cli_file_open(&rows->file, v->logits.text, err);
+    int32_t code = rz_cli_file_open(&rows->file, v->logits.text, err);
     if (code)
         return code;
     code = m->api->eval(m->model, &e, err);
@@ -75,15 +75,15 @@ static int32_t evaluate(const struct cli_model *m, const struct eval_values *v, 
         code = rz_fail(err, RZ_EINTERNAL, "eval", "%llu rows came, %llu were asked for",
                        (unsigned long long)rows->n_rows, (unsigned long long)want);
     if (!code)
-        code = cli_file_commit(&rows->file, err);
-    cli_file_discard(&rows->file);
+        code = rz_cli_file_commit(&rows->file, err);
+    rz_cli_file_discard(&rows->file);
     return code;
 }
 
-static int32_t work(const struct cli *cli, const struct eval_values *v, bool json, struct rz_err *err)
+static int32_t work(const struct rz_cli *cli, const struct eval_values *v, bool json, struct rz_err *err)
 {
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .exact_context = 1};
-    struct cli_model m = {0};
+    struct rz_cli_model m = {0};
     struct rows rows = {0};
     int32_t *ids = NULL;
     uint64_t n_ids = 0;
@@ -93,24 +93,24 @@ static int32_t work(const struct cli *cli, const struct eval_values *v, bool jso
     if (v->context.given)
         mo.context = (uint32_t)v->context.i;
     mo.max_seqs = 1 + (v->beside.given ? (uint32_t)v->beside.i : 0);
-    code = cli_open(cli, v->model.text, &mo, &m, err);
+    code = rz_cli_open(cli, v->model.text, &mo, &m, err);
     if (!code)
-        code = cli_read_ids(&m, v->tokens.text, &ids, &n_ids, err);
+        code = rz_cli_read_ids(&m, v->tokens.text, &ids, &n_ids, err);
     if (!code)
         code = evaluate(&m, v, ids, n_ids, &rows, err);
     if (!code && json)
-        code = cli_json(json_pack("{s:I,s:I,s:s}", "rows", (json_int_t)rows.n_rows, "values",
-                                  (json_int_t)rows.n_values, "file", v->logits.text),
-                        err);
+        code = rz_cli_json(json_pack("{s:I,s:I,s:s}", "rows", (json_int_t)rows.n_rows, "values",
+                                     (json_int_t)rows.n_values, "file", v->logits.text),
+                           err);
     free(ids);
-    cli_close(&m);
+    rz_cli_close(&m);
     return code;
 }
 
-int32_t cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
 {
     struct eval_values v = {0};
-    int status = cli_parse(options, argc, argv, &v, NULL, err);
+    int status = rz_cli_parse(options, argc, argv, &v, NULL, err);
     if (status)
         return status;
     int32_t code = RZ_OK;
@@ -122,5 +122,5 @@ int32_t cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *ar
         code = rz_fail(err, RZ_ECONFIG, "eval", "--rows %.60s: not last or all", v.rows.text);
     else
         code = work(self, &v, flags & RZ_COMMAND_JSON, err);
-    return code ? cli_status(code) : 0;
+    return code ? rz_cli_status(code) : 0;
 }

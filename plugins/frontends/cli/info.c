@@ -12,12 +12,12 @@
 #define TYPES_MAX 64     /* type numbers of the format are below this */
 
 struct info_values {
-    struct cli_value model, tensors, metadata, vocab;
+    struct rz_cli_value model, tensors, metadata, vocab;
 };
 
 #define AT(field) offsetof(struct info_values, field)
 
-static const struct cli_option options[] = {
+static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "tensors", .type = OPT_FLAG, .at = AT(tensors)},
     {.name = "metadata", .type = OPT_MAYBE, .at = AT(metadata)},
@@ -74,7 +74,7 @@ static json_t *element_json(const struct rz_meta *m, uint64_t i)
     } v = {0};
     if (m->elem_type == RZ_META_STR) {
         const struct rz_str *s = (const struct rz_str *)m->data + i;
-        return cli_json_text(s->data ? s->data : "", s->len);
+        return rz_cli_json_text(s->data ? s->data : "", s->len);
     }
     if (m->elem_type >= sizeof(width) || !width[m->elem_type])
         return json_null();
@@ -129,11 +129,11 @@ static int32_t print_meta_line(const struct rz_meta *m, struct rz_err *err)
     bool cut = text[n] != 0;
     int32_t code;
     if (m->type == RZ_META_ARRAY)
-        code = cli_print(err, "%.*s = %.*s%s (%llu elements)\n", (int)m->key.len, m->key.data, (int)n, text,
-                         cut ? "..." : "", (unsigned long long)m->n);
+        code = rz_cli_print(err, "%.*s = %.*s%s (%llu elements)\n", (int)m->key.len, m->key.data, (int)n,
+                            text, cut ? "..." : "", (unsigned long long)m->n);
     else
-        code =
-            cli_print(err, "%.*s = %.*s%s\n", (int)m->key.len, m->key.data, (int)n, text, cut ? "..." : "");
+        code = rz_cli_print(err, "%.*s = %.*s%s\n", (int)m->key.len, m->key.data, (int)n, text,
+                            cut ? "..." : "");
     free(text);
     return code;
 }
@@ -148,18 +148,18 @@ static int32_t show_key(const struct rz_format_model *t, const char *key, bool j
     if (!m)
         return rz_fail(err, RZ_ENOTFOUND, "info", "--metadata %s: the file has no such key", key);
     if (json)
-        return cli_json(json_pack("{s:o}", key, meta_json(m, UINT64_MAX)), err);
+        return rz_cli_json(json_pack("{s:o}", key, meta_json(m, UINT64_MAX)), err);
     if (m->type == RZ_META_STR) {
         const struct rz_str *s = m->data;
-        int32_t code = cli_write(s->data ? s->data : "", s->len, err);
-        return code ? code : cli_write("\n", 1, err);
+        int32_t code = rz_cli_write(s->data ? s->data : "", s->len, err);
+        return code ? code : rz_cli_write("\n", 1, err);
     }
     json_t *value = meta_json(m, UINT64_MAX);
     char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(value);
     if (!text)
         return rz_fail(err, RZ_ENOMEM, "info", "no memory for the value of %s", key);
-    int32_t code = cli_print(err, "%s\n", text);
+    int32_t code = rz_cli_print(err, "%s\n", text);
     free(text);
     return code;
 }
@@ -175,7 +175,7 @@ static int32_t show_metadata(const struct rz_format_model *t, bool json, struct 
         else
             code = print_meta_line(m, err);
     }
-    return json ? cli_json(all, err) : code;
+    return json ? rz_cli_json(all, err) : code;
 }
 
 static int32_t show_tensors(const struct rz_format_model *t, bool json, struct rz_err *err)
@@ -195,14 +195,14 @@ static int32_t show_tensors(const struct rz_format_model *t, bool json, struct r
         }
         if (json)
             json_array_append_new(all, json_pack("{s:o,s:s,s:o,s:o,s:o,s:i}", "name",
-                                                 cli_json_text(x->name.data, x->name.len), "type", type,
+                                                 rz_cli_json_text(x->name.data, x->name.len), "type", type,
                                                  "shape", dims, "bytes", unsigned_json(x->bytes), "offset",
                                                  unsigned_json(x->offset), "shard", (int)x->shard));
         else
-            code = cli_print(err, "%-40.*s %-6s %-20s %12llu bytes\n", (int)x->name.len, x->name.data, type,
-                             shape, (unsigned long long)x->bytes);
+            code = rz_cli_print(err, "%-40.*s %-6s %-20s %12llu bytes\n", (int)x->name.len, x->name.data,
+                                type, shape, (unsigned long long)x->bytes);
     }
-    return json ? cli_json(json_pack("{s:o}", "tensors", all), err) : code;
+    return json ? rz_cli_json(json_pack("{s:o}", "tensors", all), err) : code;
 }
 
 static const char *kind_name(int32_t kind)
@@ -211,25 +211,25 @@ static const char *kind_name(int32_t kind)
     return kind >= 0 && (size_t)kind < sizeof(name) / sizeof(name[0]) ? name[kind] : "?";
 }
 
-static int32_t show_vocab(const struct cli_model *m, bool json, struct rz_err *err)
+static int32_t show_vocab(const struct rz_cli_model *m, bool json, struct rz_err *err)
 {
     json_t *all = json ? json_array() : NULL;
     int32_t code = RZ_OK;
     for (uint32_t id = 0; id < m->vocab.n_vocab && !code; id++) {
         const char *kind = kind_name(m->tokenizer->kind(m->tok, (int32_t)id));
-        json_t *piece = cli_json_piece(m, (int32_t)id);
+        json_t *piece = rz_cli_json_piece(m, (int32_t)id);
         if (json) {
             json_array_append_new(all,
                                   json_pack("{s:i,s:s,s:o}", "id", (int)id, "kind", kind, "piece", piece));
             continue;
         }
-        code = cli_print(err, "%u\t%s\t", id, kind);
+        code = rz_cli_print(err, "%u\t%s\t", id, kind);
         if (code)
             json_decref(piece);
         else
-            code = cli_json(piece, err);
+            code = rz_cli_json(piece, err);
     }
-    return json ? cli_json(json_pack("{s:o}", "vocab", all), err) : code;
+    return json ? rz_cli_json(json_pack("{s:o}", "vocab", all), err) : code;
 }
 
 static void sum_types(const struct rz_format_model *t, struct type_sum sums[TYPES_MAX])
@@ -255,7 +255,7 @@ static int contexts(const struct rz_model_info *info, uint64_t out[4])
     return n;
 }
 
-static int32_t summary_json(const struct cli_model *m, const struct type_sum *sums, struct rz_err *err)
+static int32_t summary_json(const struct rz_cli_model *m, const struct type_sum *sums, struct rz_err *err)
 {
     const struct rz_model_info *i = &m->info;
     json_t *o = json_object(), *types = json_object(), *kv = json_object();
@@ -285,41 +285,41 @@ static int32_t summary_json(const struct cli_model *m, const struct type_sum *su
     json_object_set_new(o, "kv_type", json_string(rz_type_info(i->kv_type)->name));
     json_object_set_new(o, "kv_bytes", kv);
     json_object_set_new(o, "types", types);
-    return cli_json(o, err);
+    return rz_cli_json(o, err);
 }
 
-static int32_t summary_text(const struct cli_model *m, const struct type_sum *sums, struct rz_err *err)
+static int32_t summary_text(const struct rz_cli_model *m, const struct type_sum *sums, struct rz_err *err)
 {
     const struct rz_model_info *i = &m->info;
     char a[32], b[32];
     uint64_t ctx[4];
-    int32_t code = cli_print(err, "architecture   %s\n", i->arch ? i->arch : "unknown");
+    int32_t code = rz_cli_print(err, "architecture   %s\n", i->arch ? i->arch : "unknown");
     if (i->name && *i->name && !code)
-        code = cli_print(err, "name           %s\n", i->name);
+        code = rz_cli_print(err, "name           %s\n", i->name);
     if (!code)
-        code = cli_print(err, "parameters     %s\n", cli_count(a, i->n_params));
+        code = rz_cli_print(err, "parameters     %s\n", rz_cli_count(a, i->n_params));
     if (!code)
-        code = cli_print(err, "file           %s, weights %s\n", cli_bytes(a, i->file_bytes),
-                         cli_bytes(b, i->weight_bytes));
+        code = rz_cli_print(err, "file           %s, weights %s\n", rz_cli_bytes(a, i->file_bytes),
+                            rz_cli_bytes(b, i->weight_bytes));
     if (!code)
-        code = cli_print(err, "shape          %u layers, width %u, ffn %u, %u heads of %u, %u kv heads\n",
-                         i->n_layer, i->n_embd, i->n_ff, i->n_head, i->head_dim, i->n_kv_head);
+        code = rz_cli_print(err, "shape          %u layers, width %u, ffn %u, %u heads of %u, %u kv heads\n",
+                            i->n_layer, i->n_embd, i->n_ff, i->n_head, i->head_dim, i->n_kv_head);
     if (!code)
-        code = cli_print(err, "context        %u\nvocabulary     %u\nchat template  %s\n", i->n_ctx_train,
-                         i->n_vocab, i->has_template ? "yes" : "no");
+        code = rz_cli_print(err, "context        %u\nvocabulary     %u\nchat template  %s\n", i->n_ctx_train,
+                            i->n_vocab, i->has_template ? "yes" : "no");
     for (int32_t t = 0; t < TYPES_MAX && !code; t++)
         if (sums[t].tensors)
-            code = cli_print(err, "type %-9s %llu tensors, %s parameters, %s\n", rz_type_info(t)->name,
-                             (unsigned long long)sums[t].tensors, cli_count(a, sums[t].elements),
-                             cli_bytes(b, sums[t].bytes));
+            code = rz_cli_print(err, "type %-9s %llu tensors, %s parameters, %s\n", rz_type_info(t)->name,
+                                (unsigned long long)sums[t].tensors, rz_cli_count(a, sums[t].elements),
+                                rz_cli_bytes(b, sums[t].bytes));
     for (int n = contexts(i, ctx), c = 0; c < n && !code; c++)
-        code = cli_print(err, "kv cache       %s for %llu tokens (%s)\n",
-                         cli_bytes(a, ctx[c] * i->kv_bytes_token), (unsigned long long)ctx[c],
-                         rz_type_info(i->kv_type)->name);
+        code = rz_cli_print(err, "kv cache       %s for %llu tokens (%s)\n",
+                            rz_cli_bytes(a, ctx[c] * i->kv_bytes_token), (unsigned long long)ctx[c],
+                            rz_type_info(i->kv_type)->name);
     return code;
 }
 
-static int32_t show(const struct cli_model *m, const struct info_values *v, bool json, struct rz_err *err)
+static int32_t show(const struct rz_cli_model *m, const struct info_values *v, bool json, struct rz_err *err)
 {
     const struct rz_format_model *t = m->api->tables(m->model);
     struct type_sum sums[TYPES_MAX] = {0};
@@ -337,12 +337,12 @@ static int32_t show(const struct cli_model *m, const struct info_values *v, bool
     return json ? summary_json(m, sums, err) : summary_text(m, sums, err);
 }
 
-int32_t cli_info(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_info(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
 {
     struct info_values v = {0};
-    struct cli_model m = {0};
+    struct rz_cli_model m = {0};
     const char *name = NULL;
-    int status = cli_parse(options, argc, argv, &v, &name, err);
+    int status = rz_cli_parse(options, argc, argv, &v, &name, err);
     if (status)
         return status;
     if (v.model.given && name) {
@@ -355,9 +355,9 @@ int32_t cli_info(void *self, uint32_t flags, int32_t argc, const char *const *ar
     }
     struct rz_model_options mo = {.size = sizeof(mo)};
     mo.level = v.vocab.given ? RZ_MODEL_TOKENIZER : RZ_MODEL_META;
-    int32_t code = cli_open(self, name ? name : v.model.text, &mo, &m, err);
+    int32_t code = rz_cli_open(self, name ? name : v.model.text, &mo, &m, err);
     if (!code)
         code = show(&m, &v, flags & RZ_COMMAND_JSON, err);
-    cli_close(&m);
-    return code ? cli_status(code) : 0;
+    rz_cli_close(&m);
+    return code ? rz_cli_status(code) : 0;
 }

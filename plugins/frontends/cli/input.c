@@ -1,6 +1,6 @@
 /* input.c - what the commands read: texts, token ids, and the model that -m names.
  *
- * Everything is bounded by CLI_INPUT_MAX; ids are checked against the vocabulary here, so that a
+ * Everything is bounded by RZ_CLI_INPUT_MAX; ids are checked against the vocabulary here, so that a
  * message can name the file and the index.
  */
 #include <errno.h>
@@ -14,12 +14,12 @@
 
 #define READ_BYTES ((size_t)64 << 10)
 
-int cli_status(int32_t code)
+int rz_cli_status(int32_t code)
 {
     return code == RZ_ECONFIG ? 2 : 1;
 }
 
-int32_t cli_read(const char *path, struct rz_buf *out, struct rz_err *err)
+int32_t rz_cli_read(const char *path, struct rz_buf *out, struct rz_err *err)
 {
     bool standard = !path || !strcmp(path, "-");
     const char *where = standard ? "standard input" : path;
@@ -48,23 +48,23 @@ int32_t cli_read(const char *path, struct rz_buf *out, struct rz_err *err)
     return code;
 }
 
-int32_t cli_text(const char *command, const struct cli_value *p, const struct cli_value *f,
-                 struct rz_buf *out, struct rz_err *err)
+int32_t rz_cli_text(const char *command, const struct rz_cli_value *p, const struct rz_cli_value *f,
+                    struct rz_buf *out, struct rz_err *err)
 {
-    rz_buf_init(out, CLI_INPUT_MAX + READ_BYTES);
+    rz_buf_init(out, RZ_CLI_INPUT_MAX + READ_BYTES);
     if (p->given && f->given)
         return rz_fail(err, RZ_ECONFIG, command, "-p and -f: only one of them can give the text");
     if (!p->given)
-        return cli_read(f->text, out, err);
+        return rz_cli_read(f->text, out, err);
     if (!rz_buf_str(out, p->text))
         return rz_fail(err, RZ_ENOMEM, command, "no memory for the text");
     return RZ_OK;
 }
 
-int32_t cli_open(const struct cli *cli, const char *name, const struct rz_model_options *options,
-                 struct cli_model *out, struct rz_err *err)
+int32_t rz_cli_open(const struct rz_cli *cli, const char *name, const struct rz_model_options *options,
+                    struct rz_cli_model *out, struct rz_err *err)
 {
-    *out = (struct cli_model){.info.size = sizeof(out->info), .vocab.size = sizeof(out->vocab)};
+    *out = (struct rz_cli_model){.info.size = sizeof(out->info), .vocab.size = sizeof(out->vocab)};
     out->api = cli->host->query(cli->host->ctx, RZ_HOST_MODEL_1, 0);
     if (!out->api)
         return rz_fail(err, RZ_EUNSUPPORTED, RZ_HOST_MODEL_1, "the host does not offer it");
@@ -83,15 +83,15 @@ int32_t cli_open(const struct cli *cli, const char *name, const struct rz_model_
     return code ? rz_fail(err, code, out->info.path, "the tokenizer does not describe itself") : RZ_OK;
 }
 
-void cli_close(struct cli_model *m)
+void rz_cli_close(struct rz_cli_model *m)
 {
     if (m->model)
         m->api->close(m->model);
     m->model = NULL;
 }
 
-int32_t cli_encode(const struct cli_model *m, const char *text, size_t n, uint32_t flags, int32_t **ids,
-                   uint64_t *n_ids, struct rz_err *err)
+int32_t rz_cli_encode(const struct rz_cli_model *m, const char *text, size_t n, uint32_t flags, int32_t **ids,
+                      uint64_t *n_ids, struct rz_err *err)
 {
     uint64_t cap = (uint64_t)n / 2 + 16, bytes;
     *ids = NULL;
@@ -111,13 +111,13 @@ int32_t cli_encode(const struct cli_model *m, const char *text, size_t n, uint32
     return rz_fail(err, RZ_EINTERNAL, "tokenizer", "asks for more ids each time");
 }
 
-int32_t cli_read_ids(const struct cli_model *m, const char *path, int32_t **ids, uint64_t *n_ids,
-                     struct rz_err *err)
+int32_t rz_cli_read_ids(const struct rz_cli_model *m, const char *path, int32_t **ids, uint64_t *n_ids,
+                        struct rz_err *err)
 {
     struct rz_buf b;
-    rz_buf_init(&b, CLI_INPUT_MAX + READ_BYTES);
+    rz_buf_init(&b, RZ_CLI_INPUT_MAX + READ_BYTES);
     *ids = NULL;
-    int32_t code = cli_read(path, &b, err);
+    int32_t code = rz_cli_read(path, &b, err);
     if (!code && (!b.len || b.len % sizeof(int32_t)))
         code = rz_fail(err, RZ_EFORMAT, path, "%zu bytes are not a list of 32-bit ids", b.len);
     for (uint64_t i = 0; !code && i < b.len / sizeof(int32_t); i++) {

@@ -16,12 +16,12 @@
 /* One argument while it is read. */
 struct arg {
     const char *command;
-    const struct cli_option *row;
+    const struct rz_cli_option *row;
     const char *value; /* NULL: none yet        */
     char shown[80];    /* "-n" or "--top-k"     */
 };
 
-bool cli_int(const char *text, int64_t *out)
+bool rz_cli_int(const char *text, int64_t *out)
 {
     char *end;
     if (*text != '-' && (*text < '0' || *text > '9'))
@@ -34,7 +34,7 @@ bool cli_int(const char *text, int64_t *out)
     return true;
 }
 
-bool cli_float(const char *text, double *out)
+bool rz_cli_float(const char *text, double *out)
 {
     char *end;
     if (!*text || strspn(text, "+-.0123456789eE") != strlen(text))
@@ -68,15 +68,16 @@ static size_t distance(const char *a, const char *b)
     return row[nb];
 }
 
-static int unknown(const struct cli_option *table, const char *command, const char *word, struct rz_err *err)
+static int unknown(const struct rz_cli_option *table, const char *command, const char *word,
+                   struct rz_err *err)
 {
     const char *name = word[0] == '-' && word[1] == '-' ? word + 2 : "";
-    const struct cli_option *near = NULL;
+    const struct rz_cli_option *near = NULL;
     size_t best = 4, n = strcspn(name, "=");
     char plain[NAME_MAX_LEN + 1] = "", shown[80];
     if (n <= NAME_MAX_LEN)
         memcpy(plain, name, n);
-    for (const struct cli_option *o = table; o->name && *plain; o++) {
+    for (const struct rz_cli_option *o = table; o->name && *plain; o++) {
         size_t d = distance(plain, o->name);
         if (d < best && d < n) {
             best = d;
@@ -94,7 +95,7 @@ static int unknown(const struct cli_option *table, const char *command, const ch
 static int refuse(const struct arg *a, const char *wanted, struct rz_err *err)
 {
     char shown[80];
-    const struct cli_option *o = a->row;
+    const struct rz_cli_option *o = a->row;
     rz_show(shown, sizeof(shown), a->value, strlen(a->value));
     if (o->min < o->max)
         rz_fail(err, RZ_ECONFIG, a->command, "%s %s: not %s from %.12g to %.12g", a->shown, shown, wanted,
@@ -104,12 +105,12 @@ static int refuse(const struct arg *a, const char *wanted, struct rz_err *err)
     return 2;
 }
 
-static bool in_range(const struct cli_option *o, double v)
+static bool in_range(const struct rz_cli_option *o, double v)
 {
     return o->min >= o->max || (v >= o->min && v <= o->max);
 }
 
-static int read_ints(const struct arg *a, struct cli_value *v, struct rz_err *err)
+static int read_ints(const struct arg *a, struct rz_cli_value *v, struct rz_err *err)
 {
     const char *at = a->value;
     v->n = 0;
@@ -117,10 +118,10 @@ static int read_ints(const struct arg *a, struct cli_value *v, struct rz_err *er
         char item[24] = "";
         size_t n = strcspn(at, ",");
         int64_t i;
-        if (n >= sizeof(item) || v->n == CLI_LIST_MAX)
+        if (n >= sizeof(item) || v->n == RZ_CLI_LIST_MAX)
             return refuse(a, "a list of integers", err);
         memcpy(item, at, n);
-        if (!cli_int(item, &i) || !in_range(a->row, (double)i))
+        if (!rz_cli_int(item, &i) || !in_range(a->row, (double)i))
             return refuse(a, "a list of integers", err);
         v->ints[v->n++] = i;
         if (!at[n])
@@ -129,7 +130,7 @@ static int read_ints(const struct arg *a, struct cli_value *v, struct rz_err *er
     }
 }
 
-static int read_u64(const struct arg *a, struct cli_value *v, struct rz_err *err)
+static int read_u64(const struct arg *a, struct rz_cli_value *v, struct rz_err *err)
 {
     char *end;
     errno = 0;
@@ -139,24 +140,24 @@ static int read_u64(const struct arg *a, struct cli_value *v, struct rz_err *err
     return 0;
 }
 
-static int set_value(const struct arg *a, struct cli_value *v, struct rz_err *err)
+static int set_value(const struct arg *a, struct rz_cli_value *v, struct rz_err *err)
 {
     v->given = true;
     v->text = a->value;
     switch (a->row->type) {
     case OPT_INT:
-        if (!cli_int(a->value, &v->i) || !in_range(a->row, (double)v->i))
+        if (!rz_cli_int(a->value, &v->i) || !in_range(a->row, (double)v->i))
             return refuse(a, "an integer", err);
         return 0;
     case OPT_U64:
         return read_u64(a, v, err);
     case OPT_FLOAT:
-        if (!cli_float(a->value, &v->f) || !in_range(a->row, v->f))
+        if (!rz_cli_float(a->value, &v->f) || !in_range(a->row, v->f))
             return refuse(a, "a number", err);
         return 0;
     case OPT_LIST:
-        if (v->n == CLI_LIST_MAX) {
-            rz_fail(err, RZ_ECONFIG, a->command, "%s: given more than %d times", a->shown, CLI_LIST_MAX);
+        if (v->n == RZ_CLI_LIST_MAX) {
+            rz_fail(err, RZ_ECONFIG, a->command, "%s: given more than %d times", a->shown, RZ_CLI_LIST_MAX);
             return 2;
         }
         v->list[v->n++] = a->value;
@@ -169,7 +170,7 @@ static int set_value(const struct arg *a, struct cli_value *v, struct rz_err *er
 }
 
 /* The row that `word` names, and the value behind its `=`. */
-static const struct cli_option *find(const struct cli_option *table, const char *word, struct arg *a)
+static const struct rz_cli_option *find(const struct rz_cli_option *table, const char *word, struct arg *a)
 {
     bool is_long = word[1] == '-';
     size_t n = is_long ? strcspn(word + 2, "=") : 1;
@@ -179,7 +180,7 @@ static const struct cli_option *find(const struct cli_option *table, const char 
         a->value = rest + 1;
     else if (*rest)
         return NULL;
-    for (const struct cli_option *o = table; o->name; o++) {
+    for (const struct rz_cli_option *o = table; o->name; o++) {
         bool same = is_long ? strlen(o->name) == n && !memcmp(o->name, word + 2, n) : o->letter == word[1];
         if (same) {
             if (is_long)
@@ -199,17 +200,17 @@ static int wants_no_value(const struct arg *a, struct rz_err *err)
     return 2;
 }
 
-static int one_option(const struct cli_option *table, struct arg *a, int32_t argc, const char *const *argv,
+static int one_option(const struct rz_cli_option *table, struct arg *a, int32_t argc, const char *const *argv,
                       int32_t *i, void *values, bool model_named, struct rz_err *err)
 {
-    const struct cli_option *o = find(table, argv[*i], a);
+    const struct rz_cli_option *o = find(table, argv[*i], a);
     if (!o)
         return unknown(table, a->command, argv[*i], err);
     if (o->type == OPT_MISSING) {
         rz_fail(err, RZ_ECONFIG, a->command, "%s: not available in this build", a->shown);
         return 2;
     }
-    struct cli_value *v = (struct cli_value *)((char *)values + o->at);
+    struct rz_cli_value *v = (struct rz_cli_value *)((char *)values + o->at);
     bool more = *i + 1 < argc;
     if (o->type == OPT_FLAG) {
         if (a->value)
@@ -227,8 +228,8 @@ static int one_option(const struct cli_option *table, struct arg *a, int32_t arg
     return set_value(a, v, err);
 }
 
-int cli_parse(const struct cli_option *table, int32_t argc, const char *const *argv, void *values,
-              const char **positional, struct rz_err *err)
+int rz_cli_parse(const struct rz_cli_option *table, int32_t argc, const char *const *argv, void *values,
+                 const char **positional, struct rz_err *err)
 {
     struct arg a = {.command = argc > 0 ? argv[0] : ""};
     bool only_words = false, model_named = false;

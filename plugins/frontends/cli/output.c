@@ -11,14 +11,14 @@
 #include "cli.h"
 #include "utf8.h"
 
-int32_t cli_write(const char *bytes, size_t n, struct rz_err *err)
+int32_t rz_cli_write(const char *bytes, size_t n, struct rz_err *err)
 {
     if (fwrite(bytes, 1, n, stdout) != n || fflush(stdout))
         return rz_fail(err, RZ_EIO, "standard output", "cannot write: %s", strerror(errno));
     return RZ_OK;
 }
 
-int32_t cli_print(struct rz_err *err, const char *format, ...)
+int32_t rz_cli_print(struct rz_err *err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -29,12 +29,12 @@ int32_t cli_print(struct rz_err *err, const char *format, ...)
     return RZ_OK;
 }
 
-json_t *cli_json_text(const char *bytes, size_t n)
+json_t *rz_cli_json_text(const char *bytes, size_t n)
 {
     if (rz_utf8_valid(bytes, n))
         return json_stringn(bytes, n);
     struct rz_buf b;
-    rz_buf_init(&b, CLI_INPUT_MAX * 3);
+    rz_buf_init(&b, RZ_CLI_INPUT_MAX * 3);
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         size_t len = rz_utf8_decode(bytes + i, n - i, &cp);
@@ -51,31 +51,31 @@ json_t *cli_json_text(const char *bytes, size_t n)
     return text;
 }
 
-json_t *cli_json_piece(const struct cli_model *m, int32_t id)
+json_t *rz_cli_json_piece(const struct rz_cli_model *m, int32_t id)
 {
     int64_t n = m->tokenizer->piece(m->tok, id, NULL, 0);
     char *piece = n >= 0 ? malloc((size_t)n + 1) : NULL;
     json_t *text = NULL;
     if (piece && m->tokenizer->piece(m->tok, id, piece, (uint64_t)n) == n)
-        text = cli_json_text(piece, (size_t)n);
+        text = rz_cli_json_text(piece, (size_t)n);
     free(piece);
     return text ? text : json_null();
 }
 
-int32_t cli_json(json_t *object, struct rz_err *err)
+int32_t rz_cli_json(json_t *object, struct rz_err *err)
 {
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(object);
     if (!text)
         return rz_fail(err, RZ_ENOMEM, "--json", "no memory for the result");
-    int32_t code = cli_write(text, strlen(text), err);
+    int32_t code = rz_cli_write(text, strlen(text), err);
     if (!code)
-        code = cli_write("\n", 1, err);
+        code = rz_cli_write("\n", 1, err);
     free(text);
     return code;
 }
 
-const char *cli_bytes(char *buf, uint64_t n)
+const char *rz_cli_bytes(char *buf, uint64_t n)
 {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double v = (double)n;
@@ -86,7 +86,7 @@ const char *cli_bytes(char *buf, uint64_t n)
     return buf;
 }
 
-const char *cli_count(char *buf, uint64_t n)
+const char *rz_cli_count(char *buf, uint64_t n)
 {
     if (n >= 1000000000)
         snprintf(buf, 32, "%.2f G", (double)n / 1e9);
@@ -99,14 +99,14 @@ const char *cli_count(char *buf, uint64_t n)
     return buf;
 }
 
-static int32_t file_error(const struct cli_file *file, const char *what, struct rz_err *err)
+static int32_t file_error(const struct rz_cli_file *file, const char *what, struct rz_err *err)
 {
     return rz_fail(err, RZ_EIO, file->path, "%s: %s", what, strerror(errno));
 }
 
-int32_t cli_file_open(struct cli_file *file, const char *path, struct rz_err *err)
+int32_t rz_cli_file_open(struct rz_cli_file *file, const char *path, struct rz_err *err)
 {
-    *file = (struct cli_file){.path = path};
+    *file = (struct rz_cli_file){.path = path};
     size_t n = strlen(path) + 32;
     file->temp = malloc(n);
     if (!file->temp)
@@ -121,14 +121,14 @@ int32_t cli_file_open(struct cli_file *file, const char *path, struct rz_err *er
     return code;
 }
 
-int32_t cli_file_write(struct cli_file *file, const void *bytes, size_t n, struct rz_err *err)
+int32_t rz_cli_file_write(struct rz_cli_file *file, const void *bytes, size_t n, struct rz_err *err)
 {
     if (fwrite(bytes, 1, n, file->f) != n)
         return file_error(file, "cannot write", err);
     return RZ_OK;
 }
 
-int32_t cli_file_commit(struct cli_file *file, struct rz_err *err)
+int32_t rz_cli_file_commit(struct rz_cli_file *file, struct rz_err *err)
 {
     if (fflush(file->f) || fsync(fileno(file->f)))
         return file_error(file, "cannot write", err);
@@ -143,12 +143,12 @@ int32_t cli_file_commit(struct cli_file *file, struct rz_err *err)
     return RZ_OK;
 }
 
-void cli_file_discard(struct cli_file *file)
+void rz_cli_file_discard(struct rz_cli_file *file)
 {
     if (file->f)
         fclose(file->f);
     if (file->temp)
         unlink(file->temp);
     free(file->temp);
-    *file = (struct cli_file){.path = file->path};
+    *file = (struct rz_cli_file){.path = file->path};
 }

@@ -17,13 +17,13 @@
 #define CTX_DEFAULT 512
 
 struct perplexity_values {
-    struct cli_value model, prompt, file, ctx, chunks, kl, logits;
+    struct rz_cli_value model, prompt, file, ctx, chunks, kl, logits;
 };
 
 #define AT(field) offsetof(struct perplexity_values, field)
 #define INT_MAX_D 2147483647.0
 
-static const struct cli_option options[] = {
+static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "prompt", .letter = 'p', .type = OPT_TEXT, .at = AT(prompt)},
     {.name = "file", .letter = 'f', .type = OPT_TEXT, .at = AT(file)},
@@ -42,7 +42,7 @@ struct mean {
 
 /* The measurement; rows of one window arrive in order. */
 struct score {
-    struct cli_model m;
+    struct rz_cli_model m;
     int32_t *ids; /* the current window stands at ids + window * ctx */
     uint64_t n_ids, ctx, n_windows, window;
     struct mean nll, kl;
@@ -50,7 +50,7 @@ struct score {
     FILE *base;
     const char *base_path;
     float *base_row; /* [vocab] */
-    struct cli_file out;
+    struct rz_cli_file out;
     bool save;
     struct rz_err *err;
 };
@@ -112,7 +112,7 @@ static int32_t take_row(void *arg, uint64_t index, const float *row, uint64_t n)
     if (n != s->m.info.n_vocab)
         return rz_fail(s->err, RZ_EINTERNAL, "perplexity", "a row has %llu logits", (unsigned long long)n);
     if (s->save)
-        code = cli_file_write(&s->out, row, n * sizeof(*row), s->err);
+        code = rz_cli_file_write(&s->out, row, n * sizeof(*row), s->err);
     if (s->base && fread(s->base_row, sizeof(*row), n, s->base) != n)
         code = rz_fail(s->err, RZ_EIO, s->base_path, "cannot read row %llu of window %llu",
                        (unsigned long long)index, (unsigned long long)s->window);
@@ -149,9 +149,9 @@ static int32_t cut_windows(struct score *s, const struct perplexity_values *v, s
 {
     struct rz_buf text;
     uint32_t flags = s->m.vocab.add_bos ? RZ_ENCODE_BOS : 0;
-    int32_t code = cli_text("perplexity", &v->prompt, &v->file, &text, err);
+    int32_t code = rz_cli_text("perplexity", &v->prompt, &v->file, &text, err);
     if (!code)
-        code = cli_encode(&s->m, text.data, text.len, flags, &s->ids, &s->n_ids, err);
+        code = rz_cli_encode(&s->m, text.data, text.len, flags, &s->ids, &s->n_ids, err);
     rz_buf_free(&text);
     if (code)
         return code;
@@ -197,53 +197,54 @@ static int32_t report(const struct score *s, bool json, struct rz_err *err)
             json_object_update_new(o,
                                    json_pack("{s:f,s:f,s:f,s:f}", "kl", mean_of(&s->kl), "kl_standard_error",
                                              mean_error(&s->kl), "kl_max", s->kl.max, "top1_percent", agree));
-        return cli_json(o, err);
+        return rz_cli_json(o, err);
     }
-    int32_t code =
-        cli_print(err, "perplexity %.4f +/- %.4f (%llu tokens scored in %llu windows of %llu)\n", ppl, error,
-                  (unsigned long long)s->nll.n, (unsigned long long)s->n_windows, (unsigned long long)s->ctx);
+    int32_t code = rz_cli_print(
+        err, "perplexity %.4f +/- %.4f (%llu tokens scored in %llu windows of %llu)\n", ppl, error,
+        (unsigned long long)s->nll.n, (unsigned long long)s->n_windows, (unsigned long long)s->ctx);
     if (s->base && !code)
-        code = cli_print(err, "mean KL %.6g +/- %.2g, max %.4g, top-1 agreement %.2f %%\n", mean_of(&s->kl),
-                         mean_error(&s->kl), s->kl.max, agree);
-    return code ? code : cli_write("", 0, err);
+        code = rz_cli_print(err, "mean KL %.6g +/- %.2g, max %.4g, top-1 agreement %.2f %%\n",
+                            mean_of(&s->kl), mean_error(&s->kl), s->kl.max, agree);
+    return code ? code : rz_cli_write("", 0, err);
 }
 
-static int32_t work(const struct cli *cli, struct score *s, const struct perplexity_values *v, uint32_t flags,
-                    struct rz_err *err)
+static int32_t work(const struct rz_cli *cli, struct score *s, const struct perplexity_values *v,
+                    uint32_t flags, struct rz_err *err)
 {
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .max_seqs = 1};
     s->ctx = v->ctx.given ? (uint64_t)v->ctx.i : CTX_DEFAULT;
     mo.context = (uint32_t)s->ctx;
     mo.exact_context = 1;
-    int32_t code = cli_open(cli, v->model.text, &mo, &s->m, err);
+    int32_t code = rz_cli_open(cli, v->model.text, &mo, &s->m, err);
     if (!code)
         code = cut_windows(s, v, err);
     if (!code && v->kl.given)
         code = open_base(s, v->kl.text, err);
     if (!code && v->logits.given) {
-        code = cli_file_open(&s->out, v->logits.text, err);
+        code = rz_cli_file_open(&s->out, v->logits.text, err);
         s->save = !code;
     }
     if (!code)
         code = measure(s, flags & RZ_COMMAND_QUIET, err);
     if (!code && s->save)
-        code = cli_file_commit(&s->out, err);
+        code = rz_cli_file_commit(&s->out, err);
     return code ? code : report(s, flags & RZ_COMMAND_JSON, err);
 }
 
-int32_t cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv,
+                          struct rz_err *err)
 {
     struct perplexity_values v = {0};
     struct score s = {0};
-    int status = cli_parse(options, argc, argv, &v, NULL, err);
+    int status = rz_cli_parse(options, argc, argv, &v, NULL, err);
     if (status)
         return status;
     int32_t code = work(self, &s, &v, flags, err);
     if (s.base)
         fclose(s.base);
-    cli_file_discard(&s.out);
-    cli_close(&s.m);
+    rz_cli_file_discard(&s.out);
+    rz_cli_close(&s.m);
     free(s.base_row);
     free(s.ids);
-    return code ? cli_status(code) : 0;
+    return code ? rz_cli_status(code) : 0;
 }

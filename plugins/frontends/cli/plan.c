@@ -5,12 +5,12 @@
 #include "cli.h"
 
 struct plan_values {
-    struct cli_value model, context, explain;
+    struct rz_cli_value model, context, explain;
 };
 
 #define AT(field) offsetof(struct plan_values, field)
 
-static const struct cli_option options[] = {
+static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "context", .letter = 'c', .type = OPT_INT, .min = 1, .max = 2147483647.0, .at = AT(context)},
     {.name = "explain", .type = OPT_FLAG, .at = AT(explain)},
@@ -28,29 +28,29 @@ static void take_line(void *arg, const char *text)
 {
     struct sink *s = arg;
     if (s->lines)
-        json_array_append_new(s->lines, cli_json_text(text, strlen(text)));
+        json_array_append_new(s->lines, rz_cli_json_text(text, strlen(text)));
     else if (!s->code)
-        s->code = cli_print(s->err, "%s\n", text);
+        s->code = rz_cli_print(s->err, "%s\n", text);
 }
 
-static int32_t explain(const struct cli_model *m, bool json, struct rz_err *err)
+static int32_t explain(const struct rz_cli_model *m, bool json, struct rz_err *err)
 {
     struct sink s = {.lines = json ? json_array() : NULL, .err = err};
     int32_t code = m->api->explain(m->model, take_line, &s, err);
     if (!code)
         code = s.code;
     if (json && !code)
-        return cli_json(json_pack("{s:o}", "plan", s.lines), err);
+        return rz_cli_json(json_pack("{s:o}", "plan", s.lines), err);
     json_decref(s.lines);
     return code;
 }
 
-int32_t cli_plan(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_plan(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
 {
     struct plan_values v = {0};
-    struct cli_model m = {0};
+    struct rz_cli_model m = {0};
     const char *name = NULL;
-    int status = cli_parse(options, argc, argv, &v, &name, err);
+    int status = rz_cli_parse(options, argc, argv, &v, &name, err);
     if (status)
         return status;
     if (v.model.given && name) {
@@ -64,9 +64,9 @@ int32_t cli_plan(void *self, uint32_t flags, int32_t argc, const char *const *ar
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN};
     mo.context = v.context.given ? (uint32_t)v.context.i : 0;
     mo.exact_context = v.context.given;
-    int32_t code = cli_open(self, name ? name : v.model.text, &mo, &m, err);
+    int32_t code = rz_cli_open(self, name ? name : v.model.text, &mo, &m, err);
     if (!code)
         code = explain(&m, flags & RZ_COMMAND_JSON, err);
-    cli_close(&m);
-    return code ? cli_status(code) : 0;
+    rz_cli_close(&m);
+    return code ? rz_cli_status(code) : 0;
 }

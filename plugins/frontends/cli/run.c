@@ -17,15 +17,15 @@
 #define SEED_BITS 53 /* so that every JSON reader keeps a drawn seed exactly */
 
 struct run_values {
-    struct cli_value model, prompt, file, new_tokens, context, temp, top_k, top_p, min_p, typical_p;
-    struct cli_value repeat, presence, frequency, last_n, seed, stop, bias, logprobs;
-    struct cli_value ignore_eos, raw, timings, system;
+    struct rz_cli_value model, prompt, file, new_tokens, context, temp, top_k, top_p, min_p, typical_p;
+    struct rz_cli_value repeat, presence, frequency, last_n, seed, stop, bias, logprobs;
+    struct rz_cli_value ignore_eos, raw, timings, system;
 };
 
 #define AT(field) offsetof(struct run_values, field)
 #define INT_MAX_D 2147483647.0
 
-static const struct cli_option options[] = {
+static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "prompt", .letter = 'p', .type = OPT_TEXT, .at = AT(prompt)},
     {.name = "file", .letter = 'f', .type = OPT_TEXT, .at = AT(file)},
@@ -55,13 +55,13 @@ static const struct cli_option options[] = {
 
 /* A run from its options to its last event. */
 struct run {
-    struct cli_model m;
+    struct rz_cli_model m;
     uint32_t flags; /* RZ_COMMAND_* */
     bool show_logprobs;
     struct rz_request request;
     int32_t *prompt;
-    struct rz_str stops[CLI_LIST_MAX];
-    struct rz_bias biases[CLI_LIST_MAX];
+    struct rz_str stops[RZ_CLI_LIST_MAX];
+    struct rz_bias biases[RZ_CLI_LIST_MAX];
     struct rz_buf text; /* --json only: all of it */
     json_t *tokens;
     char last; /* last byte written */
@@ -76,7 +76,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void set_float(float *to, const struct cli_value *v)
+static void set_float(float *to, const struct rz_cli_value *v)
 {
     if (v->given)
         *to = (float)v->f;
@@ -120,8 +120,8 @@ static int32_t read_bias(const char *text, uint32_t n_vocab, struct rz_bias *out
     bool ok = n < sizeof(id_text) && text[n] == '=';
     if (ok)
         memcpy(id_text, text, n);
-    ok = ok && cli_int(id_text, &id) && id >= 0 && id < (int64_t)n_vocab;
-    ok = ok && (!strcmp(text + n + 1, "-inf") || cli_float(text + n + 1, &add));
+    ok = ok && rz_cli_int(id_text, &id) && id >= 0 && id < (int64_t)n_vocab;
+    ok = ok && (!strcmp(text + n + 1, "-inf") || rz_cli_float(text + n + 1, &add));
     if (!ok)
         return rz_fail(err, RZ_ECONFIG, "run", "--logit-bias %s: not ID=ADD with an id below %u",
                        rz_show(shown, sizeof(shown), text, strlen(text)), n_vocab);
@@ -153,9 +153,9 @@ static int32_t read_prompt(struct run *r, const struct run_values *v, struct rz_
     struct rz_buf text;
     uint64_t n = 0;
     uint32_t flags = (r->m.vocab.add_bos ? RZ_ENCODE_BOS : 0) | (v->raw.given ? RZ_ENCODE_SPECIAL : 0);
-    int32_t code = cli_text("run", &v->prompt, &v->file, &text, err);
+    int32_t code = rz_cli_text("run", &v->prompt, &v->file, &text, err);
     if (!code)
-        code = cli_encode(&r->m, text.data, text.len, flags, &r->prompt, &n, err);
+        code = rz_cli_encode(&r->m, text.data, text.len, flags, &r->prompt, &n, err);
     rz_buf_free(&text);
     if (code)
         return code;
@@ -204,7 +204,7 @@ static int32_t show_token(struct run *r, const struct rz_event *ev, struct rz_er
             print_logprobs(r, ev);
         if (ev->n_text)
             r->last = ev->text[ev->n_text - 1];
-        return ev->n_text ? cli_write(ev->text, ev->n_text, err) : RZ_OK;
+        return ev->n_text ? rz_cli_write(ev->text, ev->n_text, err) : RZ_OK;
     }
     json_t *line = json_object();
     rz_buf_add(&r->text, ev->text, ev->n_text);
@@ -212,12 +212,12 @@ static int32_t show_token(struct run *r, const struct rz_event *ev, struct rz_er
         json_object_set_new(line, "token", json_integer(ev->token));
         json_array_append_new(r->tokens, json_integer(ev->token));
     }
-    json_object_set_new(line, "text", cli_json_text(ev->text, ev->n_text));
+    json_object_set_new(line, "text", rz_cli_json_text(ev->text, ev->n_text));
     if (r->show_logprobs && ev->token >= 0) {
         json_object_set_new(line, "logprob", json_real((double)ev->logprob));
         json_object_set_new(line, "top", top_json(ev));
     }
-    return cli_json(line, err);
+    return rz_cli_json(line, err);
 }
 
 static int32_t stream(struct run *r, struct rz_err *err)
@@ -291,7 +291,7 @@ static int32_t print_result(struct run *r, struct rz_err *err)
                   "new_tokens_per_s", decode_rate(d), "first_token_s",
                   r->t_first ? r->t_first - r->t_submit : 0);
     json_object_set_new(o, "finish", json_string(finish_name(d->finish)));
-    json_object_set_new(o, "text", cli_json_text(r->text.data ? r->text.data : "", r->text.len));
+    json_object_set_new(o, "text", rz_cli_json_text(r->text.data ? r->text.data : "", r->text.len));
     json_object_set_new(o, "prompt_tokens", json_integer(d->n_prompt));
     json_object_set_new(o, "new_tokens", json_integer(d->n_new));
     json_object_set_new(o, "seed",
@@ -301,7 +301,7 @@ static int32_t print_result(struct run *r, struct rz_err *err)
     json_object_set_new(o, "prompt", prompt);
     json_object_set(o, "tokens", r->tokens);
     json_object_set_new(o, "timings", t);
-    return cli_json(o, err);
+    return rz_cli_json(o, err);
 }
 
 static int32_t finish(struct run *r, const struct run_values *v, struct rz_err *err)
@@ -310,7 +310,7 @@ static int32_t finish(struct run *r, const struct run_values *v, struct rz_err *
     if (r->flags & RZ_COMMAND_JSON)
         code = print_result(r, err);
     else if (isatty(1) && r->last != '\n')
-        code = cli_write("\n", 1, err);
+        code = rz_cli_write("\n", 1, err);
     if (v->timings.given)
         print_timings(r);
     if (!code && r->done.finish == RZ_FINISH_ERROR)
@@ -318,12 +318,12 @@ static int32_t finish(struct run *r, const struct run_values *v, struct rz_err *
     return code;
 }
 
-static int32_t start(const struct cli *cli, struct run *r, const struct run_values *v, struct rz_err *err)
+static int32_t start(const struct rz_cli *cli, struct run *r, const struct run_values *v, struct rz_err *err)
 {
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .max_seqs = 1};
     mo.context = v->context.given ? (uint32_t)v->context.i : 0;
     mo.exact_context = v->context.given;
-    int32_t code = cli_open(cli, v->model.text, &mo, &r->m, err);
+    int32_t code = rz_cli_open(cli, v->model.text, &mo, &r->m, err);
     if (!code)
         code = read_sampling(r, v, err);
     if (!code)
@@ -338,15 +338,15 @@ static int32_t start(const struct cli *cli, struct run *r, const struct run_valu
     r->request.n_logprobs = v->logprobs.given ? (uint32_t)v->logprobs.i : 0;
     r->show_logprobs = r->request.n_logprobs > 0;
     r->tokens = json_array();
-    rz_buf_init(&r->text, CLI_INPUT_MAX);
+    rz_buf_init(&r->text, RZ_CLI_INPUT_MAX);
     return stream(r, err);
 }
 
-int32_t cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
 {
     struct run_values v = {0};
     struct run r = {.flags = flags};
-    int status = cli_parse(options, argc, argv, &v, NULL, err);
+    int status = rz_cli_parse(options, argc, argv, &v, NULL, err);
     if (status)
         return status;
     if (v.system.given) {
@@ -358,11 +358,11 @@ int32_t cli_run(void *self, uint32_t flags, int32_t argc, const char *const *arg
     int32_t code = start(self, &r, &v, err);
     if (!code)
         code = finish(&r, &v, err);
-    cli_close(&r.m);
+    rz_cli_close(&r.m);
     json_decref(r.tokens);
     rz_buf_free(&r.text);
     free(r.prompt);
     if (code)
-        return cli_status(code);
+        return rz_cli_status(code);
     return r.done.finish == RZ_FINISH_CANCELLED ? 130 : 0;
 }

@@ -6,12 +6,12 @@
 #include "cli.h"
 
 struct token_values {
-    struct cli_value model, prompt, file, pieces, lines, no_special, bos, eos;
+    struct rz_cli_value model, prompt, file, pieces, lines, no_special, bos, eos;
 };
 
 #define AT(field) offsetof(struct token_values, field)
 
-static const struct cli_option tokenize_options[] = {
+static const struct rz_cli_option tokenize_options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "prompt", .letter = 'p', .type = OPT_TEXT, .at = AT(prompt)},
     {.name = "file", .letter = 'f', .type = OPT_TEXT, .at = AT(file)},
@@ -23,7 +23,7 @@ static const struct cli_option tokenize_options[] = {
     {.name = NULL},
 };
 
-static const struct cli_option detokenize_options[] = {
+static const struct rz_cli_option detokenize_options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "prompt", .letter = 'p', .type = OPT_TEXT, .at = AT(prompt)},
     {.name = "file", .letter = 'f', .type = OPT_TEXT, .at = AT(file)},
@@ -34,7 +34,7 @@ static const struct cli_option detokenize_options[] = {
 
 /* A command while it works on one text after the other. */
 struct job {
-    struct cli_model m;
+    struct rz_cli_model m;
     const struct token_values *v;
     const char *command;
     bool json;
@@ -56,32 +56,32 @@ static int32_t print_ids_json(const struct job *job, const int32_t *ids, uint64_
     for (uint64_t i = 0; i < n; i++) {
         json_array_append_new(list, json_integer(ids[i]));
         if (job->v->pieces.given)
-            json_array_append_new(pieces, cli_json_piece(&job->m, ids[i]));
+            json_array_append_new(pieces, rz_cli_json_piece(&job->m, ids[i]));
     }
     json_object_set_new(o, "ids", list);
     if (job->v->pieces.given)
         json_object_set(o, "pieces", pieces);
     json_decref(pieces);
-    return cli_json(o, err);
+    return rz_cli_json(o, err);
 }
 
 static int32_t print_pieces(const struct job *job, const int32_t *ids, uint64_t n, struct rz_err *err)
 {
     int32_t code = RZ_OK;
     for (uint64_t i = 0; i < n && !code; i++) {
-        code = cli_print(err, "%d\t", ids[i]);
+        code = rz_cli_print(err, "%d\t", ids[i]);
         if (!code)
-            code = cli_json(cli_json_piece(&job->m, ids[i]), err);
+            code = rz_cli_json(rz_cli_json_piece(&job->m, ids[i]), err);
     }
-    return code ? code : job->line ? cli_print(err, "\n") : RZ_OK;
+    return code ? code : job->line ? rz_cli_print(err, "\n") : RZ_OK;
 }
 
 static int32_t print_ids(const int32_t *ids, uint64_t n, struct rz_err *err)
 {
     int32_t code = RZ_OK;
     for (uint64_t i = 0; i < n && !code; i++)
-        code = cli_print(err, i ? " %d" : "%d", ids[i]);
-    return code ? code : cli_print(err, "\n");
+        code = rz_cli_print(err, i ? " %d" : "%d", ids[i]);
+    return code ? code : rz_cli_print(err, "\n");
 }
 
 static int32_t tokenize_text(struct job *job, const char *text, size_t n, struct rz_err *err)
@@ -91,7 +91,7 @@ static int32_t tokenize_text(struct job *job, const char *text, size_t n, struct
                      (v->eos.given ? RZ_ENCODE_EOS : 0);
     int32_t *ids;
     uint64_t n_ids;
-    int32_t code = cli_encode(&job->m, text, n, flags, &ids, &n_ids, err);
+    int32_t code = rz_cli_encode(&job->m, text, n, flags, &ids, &n_ids, err);
     if (!code && job->json)
         code = print_ids_json(job, ids, n_ids, err);
     else if (!code && v->pieces.given)
@@ -119,7 +119,7 @@ static int32_t tokenize_line(struct job *job, const char *line, size_t n, struct
 static int32_t decode_one(struct job *job, struct rz_decode_state *state, int64_t id, struct rz_buf *out,
                           struct rz_err *err)
 {
-    const struct cli_model *m = &job->m;
+    const struct rz_cli_model *m = &job->m;
     uint32_t flags = job->v->no_special.given ? 0 : RZ_DECODE_SPECIAL;
     if (id < 0 || id >= (int64_t)m->vocab.n_vocab) {
         char what[80];
@@ -146,7 +146,7 @@ static int32_t detokenize_text(struct job *job, const char *text, size_t n, stru
     struct rz_decode_state state = {.size = sizeof(state)};
     struct rz_buf out;
     int32_t code = RZ_OK;
-    rz_buf_init(&out, CLI_INPUT_MAX);
+    rz_buf_init(&out, RZ_CLI_INPUT_MAX);
     for (size_t at = 0; at < n && !code;) {
         char word[24] = "", shown[40];
         size_t len = 0;
@@ -154,7 +154,7 @@ static int32_t detokenize_text(struct job *job, const char *text, size_t n, stru
         while (at + len < n && !memchr(spaces, text[at + len], sizeof(spaces) - 1))
             len++;
         memcpy(word, text + at, len < sizeof(word) - 1 ? len : sizeof(word) - 1);
-        if (len && (len >= sizeof(word) || strlen(word) != len || !cli_int(word, &id)))
+        if (len && (len >= sizeof(word) || strlen(word) != len || !rz_cli_int(word, &id)))
             code = rz_fail(err, RZ_EFORMAT, job->command, "%s: not a token id",
                            rz_show(shown, sizeof(shown), text + at, len));
         else if (len)
@@ -163,11 +163,11 @@ static int32_t detokenize_text(struct job *job, const char *text, size_t n, stru
     }
     const char *bytes = out.data ? out.data : "";
     if (!code && job->json)
-        code = cli_json(json_pack("{s:o}", "text", cli_json_text(bytes, out.len)), err);
+        code = rz_cli_json(json_pack("{s:o}", "text", rz_cli_json_text(bytes, out.len)), err);
     else if (!code && job->line)
-        code = cli_json(cli_json_text(bytes, out.len), err);
+        code = rz_cli_json(rz_cli_json_text(bytes, out.len), err);
     else if (!code)
-        code = cli_write(bytes, out.len, err);
+        code = rz_cli_write(bytes, out.len, err);
     rz_buf_free(&out);
     return code;
 }
@@ -196,28 +196,29 @@ static int32_t work(void *self, const char *command, const struct token_values *
     struct job job = {.v = v, .command = command, .json = flags & RZ_COMMAND_JSON};
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_TOKENIZER};
     struct rz_buf in;
-    int32_t code = cli_text(command, &v->prompt, &v->file, &in, err);
+    int32_t code = rz_cli_text(command, &v->prompt, &v->file, &in, err);
     if (!code)
-        code = cli_open(self, v->model.text, &mo, &job.m, err);
+        code = rz_cli_open(self, v->model.text, &mo, &job.m, err);
     if (!code)
         code = each_text(&job, &in, text, line, err);
     if (!code)
-        code = cli_write("", 0, err);
-    cli_close(&job.m);
+        code = rz_cli_write("", 0, err);
+    rz_cli_close(&job.m);
     rz_buf_free(&in);
-    return code ? cli_status(code) : 0;
+    return code ? rz_cli_status(code) : 0;
 }
 
-int32_t cli_tokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_tokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
 {
     struct token_values v = {0};
-    int status = cli_parse(tokenize_options, argc, argv, &v, NULL, err);
+    int status = rz_cli_parse(tokenize_options, argc, argv, &v, NULL, err);
     return status ? status : work(self, "tokenize", &v, flags, tokenize_text, tokenize_line, err);
 }
 
-int32_t cli_detokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
+int32_t rz_cli_detokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv,
+                          struct rz_err *err)
 {
     struct token_values v = {0};
-    int status = cli_parse(detokenize_options, argc, argv, &v, NULL, err);
+    int status = rz_cli_parse(detokenize_options, argc, argv, &v, NULL, err);
     return status ? status : work(self, "detokenize", &v, flags, detokenize_text, detokenize_text, err);
 }

@@ -7,29 +7,29 @@
 
 #define PIECE_MAX 4096 /* a longer token is shown cut in logprobs */
 
-json_t *http_usage(const struct http_request *r)
+json_t *rz_http_usage(const struct rz_http_request *r)
 {
     json_int_t prompt = r->last.n_prompt, fresh = r->last.n_new;
     return json_pack("{s:I,s:I,s:I}", "prompt_tokens", prompt, "completion_tokens", fresh, "total_tokens",
                      prompt + fresh);
 }
 
-json_t *http_completion_json(const struct http_request *r, const char *text, size_t n, json_t *logprobs,
-                             const char *finish)
+json_t *rz_http_completion_json(const struct rz_http_request *r, const char *text, size_t n, json_t *logprobs,
+                                const char *finish)
 {
-    json_t *choice = json_pack("{s:i,s:o,s:o,s:s?}", "index", 0, "text", http_text(text, n), "logprobs",
+    json_t *choice = json_pack("{s:i,s:o,s:o,s:s?}", "index", 0, "text", rz_http_text(text, n), "logprobs",
                                logprobs ? logprobs : json_null(), "finish_reason", finish);
     return json_pack("{s:s,s:s,s:I,s:s,s:[o]}", "id", r->id, "object", "text_completion", "created",
                      (json_int_t)r->created, "model", r->model->name, "choices", choice);
 }
 
 /* The text that a token adds after what was decoded so far. */
-static json_t *token_text(const struct http_request *r, struct rz_decode_state *state, int32_t id)
+static json_t *token_text(const struct rz_http_request *r, struct rz_decode_state *state, int32_t id)
 {
     char bytes[PIECE_MAX];
     int64_t n =
         r->model->tokenizer->decode(r->model->tok, state, id, RZ_DECODE_SPECIAL, bytes, sizeof(bytes));
-    return http_text(bytes, n < 0 || n > (int64_t)sizeof(bytes) ? 0 : (size_t)n);
+    return rz_http_text(bytes, n < 0 || n > (int64_t)sizeof(bytes) ? 0 : (size_t)n);
 }
 
 static uint64_t characters(const char *s, size_t n)
@@ -40,7 +40,7 @@ static uint64_t characters(const char *s, size_t n)
     return count;
 }
 
-void http_logprobs_add(struct http_request *r, const struct rz_event *ev)
+void rz_http_logprobs_add(struct rz_http_request *r, const struct rz_event *ev)
 {
     if (!r->ask.has_logprobs || ev->token < 0)
         return;

@@ -1,6 +1,6 @@
 /* completion.c - a request of /v1/completions from its whole body to its last byte.
  *
- * The engine's loop thread only sets a flag and resumes the connection (http_wake); events are polled in
+ * The engine's loop thread only sets a flag and resumes the connection (rz_http_wake); events are polled in
  * libmicrohttpd's threads, one thread a connection. A connection is suspended only while nothing is
  * pending, decided under the request's lock, so no wake is lost and nobody waits in a loop.
  */
@@ -17,9 +17,9 @@
 #define SSE_FULL ((size_t)64 << 10) /* no more events are taken while so much waits to be sent */
 #define SSE_BLOCK ((size_t)8 << 10)
 
-void http_wake(void *request)
+void rz_http_wake(void *request)
 {
-    struct http_request *r = request;
+    struct rz_http_request *r = request;
     pthread_mutex_lock(&r->lock);
     r->pending = true;
     if (r->suspended) {
@@ -30,7 +30,7 @@ void http_wake(void *request)
 }
 
 /* True: suspended until the next wake. */
-static bool suspend_if_idle(struct http_request *r)
+static bool suspend_if_idle(struct rz_http_request *r)
 {
     pthread_mutex_lock(&r->lock);
     bool idle = !r->pending && !atomic_load(&r->http->closing);
@@ -42,29 +42,29 @@ static bool suspend_if_idle(struct http_request *r)
     return idle;
 }
 
-static const char *finish_name(const struct http_request *r)
+static const char *finish_name(const struct rz_http_request *r)
 {
     return r->last.finish == RZ_FINISH_LENGTH ? "length" : "stop";
 }
 
 /* Why a request that ended without a result ended. */
-static bool failed(const struct http_request *r, struct http_error *e)
+static bool failed(const struct rz_http_request *r, struct rz_http_error *e)
 {
     const struct rz_event *ev = &r->last;
-    *e = (struct http_error){.status = 500, .code = "engine_failed", .message = "the engine failed"};
+    *e = (struct rz_http_error){.status = 500, .code = "engine_failed", .message = "the engine failed"};
     if (ev->kind == RZ_EVENT_ERROR)
         e->message = ev->text; /* n_text is below the array's size: see end_with */
     else if (ev->finish == RZ_FINISH_CANCELLED)
-        *e = (struct http_error){
+        *e = (struct rz_http_error){
             .status = 503, .code = "cancelled", .message = "the server ended the request"};
     else if (ev->finish == RZ_FINISH_TIMEOUT)
-        *e = (struct http_error){.status = 504, .code = "timeout", .message = "the request took too long"};
+        *e = (struct rz_http_error){.status = 504, .code = "timeout", .message = "the request took too long"};
     else
         return ev->finish == RZ_FINISH_ERROR;
     return true;
 }
 
-static void sse(struct http_request *r, json_t *data)
+static void sse(struct rz_http_request *r, json_t *data)
 {
     char *text = data ? json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(data);
@@ -73,33 +73,33 @@ static void sse(struct http_request *r, json_t *data)
     free(text);
 }
 
-static void sse_chunk(struct http_request *r, const struct rz_event *ev, const char *finish)
+static void sse_chunk(struct rz_http_request *r, const struct rz_event *ev, const char *finish)
 {
-    json_t *o = http_completion_json(r, ev->text, ev->n_text, r->logprobs, finish);
+    json_t *o = rz_http_completion_json(r, ev->text, ev->n_text, r->logprobs, finish);
     r->logprobs = NULL;
     if (r->ask.include_usage)
         json_object_set_new(o, "usage", json_null());
     sse(r, o);
 }
 
-static void sse_end(struct http_request *r, const struct rz_event *ev)
+static void sse_end(struct rz_http_request *r, const struct rz_event *ev)
 {
-    struct http_error e;
+    struct rz_http_error e;
     if (failed(r, &e)) {
-        sse(r, http_error_json(&e));
+        sse(r, rz_http_error_json(&e));
     } else {
         sse_chunk(r, ev, finish_name(r));
         if (r->ask.include_usage) {
-            json_t *o = http_completion_json(r, "", 0, NULL, NULL);
+            json_t *o = rz_http_completion_json(r, "", 0, NULL, NULL);
             json_object_set_new(o, "choices", json_array());
-            json_object_set_new(o, "usage", http_usage(r));
+            json_object_set_new(o, "usage", rz_http_usage(r));
             sse(r, o);
         }
     }
     rz_buf_str(&r->out, "data: [DONE]\n\n");
 }
 
-static void end_with(struct http_request *r, const struct rz_event *ev)
+static void end_with(struct rz_http_request *r, const struct rz_event *ev)
 {
     r->ended = true;
     r->last = *ev;
@@ -111,13 +111,13 @@ static void end_with(struct http_request *r, const struct rz_event *ev)
         rz_buf_add(&r->out, ev->text, ev->n_text);
 }
 
-static void take_event(struct http_request *r, const struct rz_event *ev)
+static void take_event(struct rz_http_request *r, const struct rz_event *ev)
 {
     if (ev->kind != RZ_EVENT_TOKEN) {
         end_with(r, ev);
         return;
     }
-    http_logprobs_add(r, ev);
+    rz_http_logprobs_add(r, ev);
     if (r->phase != PHASE_SSE)
         rz_buf_add(&r->out, ev->text, ev->n_text);
     else if (ev->n_text)
@@ -125,7 +125,7 @@ static void take_event(struct http_request *r, const struct rz_event *ev)
 }
 
 /* Takes the events that wait; false: the connection was suspended because there were none. */
-static bool pump(struct http_request *r)
+static bool pump(struct rz_http_request *r)
 {
     const struct rz_engine *e = r->model->engine;
     do {
@@ -151,7 +151,7 @@ static bool pump(struct http_request *r)
 /* libmicrohttpd asks for the next bytes of a stream. */
 static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
 {
-    struct http_request *r = cls;
+    struct rz_http_request *r = cls;
     (void)pos;
     if (!r->out.len && !r->ended && !pump(r))
         return 0;
@@ -165,7 +165,7 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
     return (ssize_t)n;
 }
 
-static enum MHD_Result start_stream(struct http_request *r)
+static enum MHD_Result start_stream(struct rz_http_request *r)
 {
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, SSE_BLOCK, read_stream, r, NULL);
@@ -180,29 +180,29 @@ static enum MHD_Result start_stream(struct http_request *r)
     return result;
 }
 
-enum MHD_Result http_completion_continue(struct http_request *r)
+enum MHD_Result rz_http_completion_continue(struct rz_http_request *r)
 {
-    struct http_error e;
+    struct rz_http_error e;
     if (!pump(r))
         return MHD_YES;
     if (!r->ended)
         return MHD_NO; /* the server closes */
     if (failed(r, &e))
-        return http_reply_error(r->connection, &e);
+        return rz_http_reply_error(r->connection, &e);
     if (!rz_buf_ok(&r->out)) {
-        e = (struct http_error){.status = 500, .message = "the answer is too long"};
-        return http_reply_error(r->connection, &e);
+        e = (struct rz_http_error){.status = 500, .message = "the answer is too long"};
+        return rz_http_reply_error(r->connection, &e);
     }
     json_t *o =
-        http_completion_json(r, r->out.data ? r->out.data : "", r->out.len, r->logprobs, finish_name(r));
+        rz_http_completion_json(r, r->out.data ? r->out.data : "", r->out.len, r->logprobs, finish_name(r));
     r->logprobs = NULL;
-    json_object_set_new(o, "usage", http_usage(r));
-    return http_reply_json(r->connection, MHD_HTTP_OK, o, r->ask.ignored.len ? r->ask.ignored.data : NULL);
+    json_object_set_new(o, "usage", rz_http_usage(r));
+    return rz_http_reply_json(r->connection, MHD_HTTP_OK, o, r->ask.ignored.len ? r->ask.ignored.data : NULL);
 }
 
 /* --- from the fields to a request of the engine --- */
 
-static int32_t prompt_ids(const struct http_model *m, const json_t *list, int32_t **ids, uint64_t *n,
+static int32_t prompt_ids(const struct rz_http_model *m, const json_t *list, int32_t **ids, uint64_t *n,
                           struct rz_err *err)
 {
     *n = json_array_size(list);
@@ -220,7 +220,7 @@ static int32_t prompt_ids(const struct http_model *m, const json_t *list, int32_
     return RZ_OK;
 }
 
-static int32_t prompt_text(const struct http_model *m, const json_t *text, int32_t **ids, uint64_t *n,
+static int32_t prompt_text(const struct rz_http_model *m, const json_t *text, int32_t **ids, uint64_t *n,
                            struct rz_err *err)
 {
     uint64_t len = json_string_length(text), bytes;
@@ -232,7 +232,7 @@ static int32_t prompt_text(const struct http_model *m, const json_t *text, int32
     return m->tokenizer->encode(m->tok, json_string_value(text), len, flags, *ids, len + 3, n, err);
 }
 
-static int32_t read_prompt(const struct http_request *r, int32_t **ids, uint64_t *n, struct rz_err *err)
+static int32_t read_prompt(const struct rz_http_request *r, int32_t **ids, uint64_t *n, struct rz_err *err)
 {
     const json_t *prompt = r->ask.prompt;
     int32_t code = json_is_array(prompt) ? prompt_ids(r->model, prompt, ids, n, err)
@@ -250,7 +250,7 @@ static int32_t read_prompt(const struct http_request *r, int32_t **ids, uint64_t
     return RZ_OK;
 }
 
-static void set_sampling(const struct http_ask *ask, struct rz_sampling *s)
+static void set_sampling(const struct rz_http_ask *ask, struct rz_sampling *s)
 {
     s->top_k = ask->top_k < 0 ? 0 : (int32_t)ask->top_k;
     s->temperature = (float)ask->temperature;
@@ -266,11 +266,11 @@ static void set_sampling(const struct http_ask *ask, struct rz_sampling *s)
         s->seed = (uint64_t)time(NULL);
 }
 
-static int32_t submit(struct http_request *r, struct rz_err *err)
+static int32_t submit(struct rz_http_request *r, struct rz_err *err)
 {
     int32_t *ids = NULL;
     uint64_t n = 0, ticket;
-    const struct http_ask *ask = &r->ask;
+    const struct rz_http_ask *ask = &r->ask;
     struct rz_request q = {.size = sizeof(q), .sampling = r->model->sampling};
     int32_t code = read_prompt(r, &ids, &n, err);
     q.flags = ask->ignore_eos ? RZ_REQUEST_IGNORE_EOS : 0;
@@ -283,7 +283,7 @@ static int32_t submit(struct http_request *r, struct rz_err *err)
     q.biases = ask->biases;
     q.n_biases = ask->n_biases;
     q.timeout_ms = (uint64_t)r->http->request_timeout_s * 1000;
-    q.wake = http_wake;
+    q.wake = rz_http_wake;
     q.wake_arg = r;
     set_sampling(ask, &q.sampling);
     if (!code)
@@ -294,15 +294,15 @@ static int32_t submit(struct http_request *r, struct rz_err *err)
     pthread_mutex_lock(&r->http->lock);
     r->ticket = ticket;
     r->has_ticket = true;
-    http_watch_add(r);
+    rz_http_watch_add(r);
     pthread_mutex_unlock(&r->http->lock);
     return RZ_OK;
 }
 
-static enum MHD_Result refuse(struct http_request *r, int32_t code, const struct rz_err *err)
+static enum MHD_Result refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err)
 {
     char message[1100];
-    struct http_error e = {.status = 500, .message = message};
+    struct rz_http_error e = {.status = 500, .message = message};
     bool named = err->where[0] && (code == RZ_EINVAL || code == RZ_ELIMIT);
     snprintf(message, sizeof(message), "%s%s%s", err->where, err->where[0] ? ": " : "", err->message);
     if (code == RZ_EBUSY) {
@@ -319,10 +319,10 @@ static enum MHD_Result refuse(struct http_request *r, int32_t code, const struct
         e.param = named ? err->where : NULL;
         e.code = code == RZ_EFORMAT ? "invalid_json" : NULL;
     }
-    return http_reply_error(r->connection, &e);
+    return rz_http_reply_error(r->connection, &e);
 }
 
-static void name_request(struct http_request *r)
+static void name_request(struct rz_http_request *r)
 {
     uint8_t random[12] = {0};
     if (getrandom(random, sizeof(random), 0) < 0)
@@ -334,7 +334,7 @@ static void name_request(struct http_request *r)
 }
 
 /* A NULL name is the first model. */
-static const struct http_model *find_model(const struct http *h, const char *name)
+static const struct rz_http_model *find_model(const struct rz_http *h, const char *name)
 {
     for (uint32_t i = 0; i < h->n_models; i++)
         if (!name || !strcmp(name, h->models[i].name))
@@ -343,9 +343,9 @@ static const struct http_model *find_model(const struct http *h, const char *nam
 }
 
 /* What the model's own defaults are, before the fields are read. */
-static void set_defaults(struct http_ask *ask, const struct rz_sampling *s)
+static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s)
 {
-    *ask = (struct http_ask){.max_tokens = 16, .top_k = s->top_k};
+    *ask = (struct rz_http_ask){.max_tokens = 16, .top_k = s->top_k};
     ask->temperature = (double)s->temperature;
     ask->top_p = (double)s->top_p;
     ask->min_p = (double)s->min_p;
@@ -356,40 +356,40 @@ static void set_defaults(struct http_ask *ask, const struct rz_sampling *s)
 }
 
 /* The model decides the defaults and a field names the model: read again if it is not the first one. */
-static int32_t read_ask(struct http_request *r, struct rz_err *err)
+static int32_t read_ask(struct rz_http_request *r, struct rz_err *err)
 {
     r->model = find_model(r->http, NULL);
     for (int pass = 0; r->model; pass++) {
         set_defaults(&r->ask, &r->model->sampling);
         int32_t code =
-            http_ask_read(&r->ask, r->body.data ? r->body.data : "", r->body.len, r->http->strict, err);
-        const struct http_model *named = code ? r->model : find_model(r->http, r->ask.model);
+            rz_http_ask_read(&r->ask, r->body.data ? r->body.data : "", r->body.len, r->http->strict, err);
+        const struct rz_http_model *named = code ? r->model : find_model(r->http, r->ask.model);
         if (code || named == r->model || pass)
             return code;
         r->model = named;
         if (named)
-            http_ask_free(&r->ask);
+            rz_http_ask_free(&r->ask);
     }
     return rz_fail(err, RZ_ENOTFOUND, "model", "the server has no such model");
 }
 
-enum MHD_Result http_completion_start(struct http_request *r)
+enum MHD_Result rz_http_completion_start(struct rz_http_request *r)
 {
     struct rz_err err = RZ_ERR_INIT;
     int32_t code = read_ask(r, &err);
     if (code == RZ_ENOTFOUND) {
-        struct http_error e = {.status = 404, .param = "model", .code = "model_not_found"};
+        struct rz_http_error e = {.status = 404, .param = "model", .code = "model_not_found"};
         e.message = err.message;
-        return http_reply_error(r->connection, &e);
+        return rz_http_reply_error(r->connection, &e);
     }
     rz_buf_free(&r->body);
     r->decode = (struct rz_decode_state){.size = sizeof(r->decode)};
     r->phase = r->ask.stream ? PHASE_SSE : PHASE_WHOLE;
-    rz_buf_init(&r->out, HTTP_TEXT_MAX);
+    rz_buf_init(&r->out, RZ_HTTP_TEXT_MAX);
     name_request(r);
     if (!code)
         code = submit(r, &err);
     if (code)
         return refuse(r, code, &err);
-    return r->ask.stream ? start_stream(r) : http_completion_continue(r);
+    return r->ask.stream ? start_stream(r) : rz_http_completion_continue(r);
 }

@@ -20,21 +20,21 @@
 #define FIELD_SKIP 8  /* accepted: nothing follows from it                  */
 #define IGNORED_MAX 512
 
-typedef int32_t field_read(struct http_ask *ask, const json_t *value, struct rz_err *err);
+typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 
 struct field {
     const char *name;
     int type;
     double min, max;
-    size_t at;  /* in struct http_ask: bool, int64_t, double or const char *  */
+    size_t at;  /* in struct rz_http_ask: bool, int64_t, double or const char *  */
     size_t has; /* a bool that says that the field was given; 0: none         */
     field_read *read;
 };
 
 static field_read read_prompt, read_stop, read_bias, read_stream_options;
 
-#define AT(member) .at = offsetof(struct http_ask, member)
-#define HAS(member) .has = offsetof(struct http_ask, member)
+#define AT(member) .at = offsetof(struct rz_http_ask, member)
+#define HAS(member) .has = offsetof(struct rz_http_ask, member)
 
 static const struct field fields[] = {
     {.name = "model", .type = FIELD_TEXT, AT(model)},
@@ -81,7 +81,7 @@ static int32_t refuse(struct rz_err *err, const char *name, const char *what)
     return rz_fail(err, RZ_EINVAL, name, "%s", what);
 }
 
-static int32_t read_prompt(struct http_ask *ask, const json_t *value, struct rz_err *err)
+static int32_t read_prompt(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     const json_t *inner = json_array_get(value, 0);
     ask->prompt = (json_t *)value;
@@ -96,20 +96,20 @@ static int32_t read_prompt(struct http_ask *ask, const json_t *value, struct rz_
     return refuse(err, "prompt", "not a text, a list with one text, or a list of token ids");
 }
 
-static int32_t add_stop(struct http_ask *ask, const json_t *value, struct rz_err *err)
+static int32_t add_stop(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     size_t n = json_string_length(value);
     if (!json_is_string(value) || !n)
         return refuse(err, "stop", "not a text that has at least one character");
-    if (n > HTTP_STOP_BYTES_MAX)
-        return rz_fail(err, RZ_EINVAL, "stop", "%zu bytes; at most %d", n, HTTP_STOP_BYTES_MAX);
-    if (ask->n_stops == HTTP_STOPS_MAX)
-        return rz_fail(err, RZ_EINVAL, "stop", "more than %d texts", HTTP_STOPS_MAX);
+    if (n > RZ_HTTP_STOP_BYTES_MAX)
+        return rz_fail(err, RZ_EINVAL, "stop", "%zu bytes; at most %d", n, RZ_HTTP_STOP_BYTES_MAX);
+    if (ask->n_stops == RZ_HTTP_STOPS_MAX)
+        return rz_fail(err, RZ_EINVAL, "stop", "more than %d texts", RZ_HTTP_STOPS_MAX);
     ask->stops[ask->n_stops++] = (struct rz_str){json_string_value(value), n};
     return RZ_OK;
 }
 
-static int32_t read_stop(struct http_ask *ask, const json_t *value, struct rz_err *err)
+static int32_t read_stop(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     if (!json_is_array(value))
         return add_stop(ask, value, err);
@@ -120,15 +120,15 @@ static int32_t read_stop(struct http_ask *ask, const json_t *value, struct rz_er
 }
 
 /* {"id": add}; -100 bans, as the API has it. */
-static int32_t read_bias(struct http_ask *ask, const json_t *value, struct rz_err *err)
+static int32_t read_bias(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     const char *key;
     json_t *add;
     size_t n = json_object_size(value);
     if (!json_is_object(value))
         return refuse(err, "logit_bias", "not an object of token ids and numbers");
-    if (n > HTTP_BIASES_MAX)
-        return rz_fail(err, RZ_EINVAL, "logit_bias", "%zu entries; at most %d", n, HTTP_BIASES_MAX);
+    if (n > RZ_HTTP_BIASES_MAX)
+        return rz_fail(err, RZ_EINVAL, "logit_bias", "%zu entries; at most %d", n, RZ_HTTP_BIASES_MAX);
     free(ask->biases);
     ask->biases = calloc(n + 1, sizeof(*ask->biases));
     if (!ask->biases)
@@ -147,7 +147,7 @@ static int32_t read_bias(struct http_ask *ask, const json_t *value, struct rz_er
     return RZ_OK;
 }
 
-static int32_t read_stream_options(struct http_ask *ask, const json_t *value, struct rz_err *err)
+static int32_t read_stream_options(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     const char *key;
     json_t *v;
@@ -178,7 +178,7 @@ static int32_t read_number(const struct field *f, void *at, const json_t *value,
     return RZ_OK;
 }
 
-static int32_t read_field(struct http_ask *ask, const struct field *f, const json_t *value,
+static int32_t read_field(struct rz_http_ask *ask, const struct field *f, const json_t *value,
                           struct rz_err *err)
 {
     void *at = (char *)ask + f->at;
@@ -212,7 +212,7 @@ static int32_t read_field(struct http_ask *ask, const struct field *f, const jso
 }
 
 /* Names come from outside and go into a header: only harmless characters survive. */
-static void note_ignored(struct http_ask *ask, const char *name)
+static void note_ignored(struct rz_http_ask *ask, const char *name)
 {
     char shown[48];
     size_t n = 0;
@@ -226,7 +226,7 @@ static void note_ignored(struct http_ask *ask, const char *name)
         rz_buf_printf(&ask->ignored, "%s%s", ask->ignored.len ? ", " : "", shown);
 }
 
-static int32_t read_fields(struct http_ask *ask, bool strict, struct rz_err *err)
+static int32_t read_fields(struct rz_http_ask *ask, bool strict, struct rz_err *err)
 {
     const char *name;
     json_t *value;
@@ -255,7 +255,7 @@ static int32_t read_fields(struct http_ask *ask, bool strict, struct rz_err *err
     return RZ_OK;
 }
 
-/* True if brackets nest deeper than HTTP_DEPTH_MAX; strings are skipped. */
+/* True if brackets nest deeper than RZ_HTTP_DEPTH_MAX; strings are skipped. */
 static bool too_deep(const char *s, size_t n)
 {
     int depth = 0;
@@ -264,7 +264,7 @@ static bool too_deep(const char *s, size_t n)
             for (i++; i < n && s[i] != '"'; i++)
                 i += s[i] == '\\';
         } else if (s[i] == '[' || s[i] == '{') {
-            if (++depth > HTTP_DEPTH_MAX)
+            if (++depth > RZ_HTTP_DEPTH_MAX)
                 return true;
         } else if (s[i] == ']' || s[i] == '}') {
             depth--;
@@ -273,12 +273,12 @@ static bool too_deep(const char *s, size_t n)
     return false;
 }
 
-int32_t http_ask_read(struct http_ask *ask, const char *body, size_t n, bool strict, struct rz_err *err)
+int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, bool strict, struct rz_err *err)
 {
     json_error_t why;
     rz_buf_init(&ask->ignored, IGNORED_MAX);
     if (too_deep(body, n))
-        return rz_fail(err, RZ_EFORMAT, "", "the JSON nests deeper than %d", HTTP_DEPTH_MAX);
+        return rz_fail(err, RZ_EFORMAT, "", "the JSON nests deeper than %d", RZ_HTTP_DEPTH_MAX);
     ask->root = json_loadb(body, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (!ask->root)
         return rz_fail(err, RZ_EFORMAT, "", "not JSON: line %d, column %d: %s", why.line, why.column,
@@ -288,10 +288,10 @@ int32_t http_ask_read(struct http_ask *ask, const char *body, size_t n, bool str
     return read_fields(ask, strict, err);
 }
 
-void http_ask_free(struct http_ask *ask)
+void rz_http_ask_free(struct rz_http_ask *ask)
 {
     json_decref(ask->root);
     free(ask->biases);
     rz_buf_free(&ask->ignored);
-    *ask = (struct http_ask){0};
+    *ask = (struct rz_http_ask){0};
 }

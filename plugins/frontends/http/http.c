@@ -52,10 +52,10 @@ static const struct rz_option options[N_OPTIONS] = {
     [OPTION_STRICT] = OPTION("strict", RZ_OPT_BOOL, "0", 0, 0, "refuse unknown fields of a request"),
 };
 
-static void log_line(const struct http *h, int32_t level, const char *format, ...)
+static void log_line(const struct rz_http *h, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static void log_line(const struct http *h, int32_t level, const char *format, ...)
+static void log_line(const struct rz_http *h, int32_t level, const char *format, ...)
 {
     char text[512];
     va_list args;
@@ -69,7 +69,7 @@ static void log_line(const struct http *h, int32_t level, const char *format, ..
 /* libmicrohttpd's messages; they may quote what a client sent. */
 __attribute__((format(printf, 2, 0))) static void daemon_log(void *http, const char *format, va_list args)
 {
-    const struct http *h = http;
+    const struct rz_http *h = http;
     char text[400], shown[400];
     int n = vsnprintf(text, sizeof(text), format, args);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
@@ -86,15 +86,15 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *c, char *s)
     return strlen(s);
 }
 
-static int32_t find_models(struct http *h, struct rz_err *err)
+static int32_t find_models(struct rz_http *h, struct rz_err *err)
 {
     h->models_api = h->host->query(h->host->ctx, RZ_HOST_MODEL_1, 0);
     if (!h->models_api)
         return rz_fail(err, RZ_EUNSUPPORTED, RZ_HOST_MODEL_1, "the host does not offer it");
     h->n_models = 0;
-    for (uint32_t i = 0; i < HTTP_MODELS_MAX; i++) {
-        struct http_model *m = &h->models[i];
-        *m = (struct http_model){.vocab.size = sizeof(m->vocab), .info.size = sizeof(m->info)};
+    for (uint32_t i = 0; i < RZ_HTTP_MODELS_MAX; i++) {
+        struct rz_http_model *m = &h->models[i];
+        *m = (struct rz_http_model){.vocab.size = sizeof(m->vocab), .info.size = sizeof(m->info)};
         m->sampling.size = sizeof(m->sampling);
         struct rz_model *model = h->models_api->served(h->models_api->ctx, i, &m->name);
         if (!model)
@@ -109,13 +109,13 @@ static int32_t find_models(struct http *h, struct rz_err *err)
     return h->n_models ? RZ_OK : rz_fail(err, RZ_ENOTFOUND, "http", "no model is served");
 }
 
-static int32_t make_slots(struct http *h, struct rz_err *err)
+static int32_t make_slots(struct rz_http *h, struct rz_err *err)
 {
     h->slots = calloc(h->max_connections, sizeof(*h->slots));
     if (!h->slots)
         return rz_fail(err, RZ_ENOMEM, "http", "no memory for %u connections", h->max_connections);
     for (uint32_t i = h->max_connections; i-- > 0;) {
-        struct http_request *r = &h->slots[i];
+        struct rz_http_request *r = &h->slots[i];
         r->http = h;
         r->index = i;
         pthread_mutex_init(&r->lock, NULL);
@@ -125,7 +125,7 @@ static int32_t make_slots(struct http *h, struct rz_err *err)
     return RZ_OK;
 }
 
-static int32_t start_daemon(struct http *h, struct rz_err *err)
+static int32_t start_daemon(struct rz_http *h, struct rz_err *err)
 {
     unsigned flags =
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
@@ -134,11 +134,12 @@ static int32_t start_daemon(struct http *h, struct rz_err *err)
     if (threads > 1)
         pool[0] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL};
     h->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, http_serve, h, MHD_OPTION_EXTERNAL_LOGGER, daemon_log, h,
-        MHD_OPTION_LISTEN_SOCKET, h->fd, MHD_OPTION_NOTIFY_COMPLETED, http_completed, h,
+        flags, 0, NULL, NULL, rz_http_serve, h, MHD_OPTION_EXTERNAL_LOGGER, daemon_log, h,
+        MHD_OPTION_LISTEN_SOCKET, h->fd, MHD_OPTION_NOTIFY_COMPLETED, rz_http_completed, h,
         MHD_OPTION_CONNECTION_LIMIT, h->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, h->timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+        MHD_OPTION_URI_LOG_CALLBACK, rz_http_target, h, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
     if (!h->daemon)
         return rz_fail(err, RZ_EIO, h->address, "the HTTP daemon does not start: %s", strerror(errno));
     return RZ_OK;
@@ -146,22 +147,22 @@ static int32_t start_daemon(struct http *h, struct rz_err *err)
 
 static int32_t start(void *self, struct rz_err *err)
 {
-    struct http *h = self;
+    struct rz_http *h = self;
     bool loopback = true;
     int32_t code = find_models(h, err);
     if (!code)
         code = make_slots(h, err);
     if (!code)
-        code = http_listen(h->listen_text, &h->fd, h->address, sizeof(h->address), &loopback, err);
+        code = rz_http_listen(h->listen_text, &h->fd, h->address, sizeof(h->address), &loopback, err);
     if (!code && !loopback && !h->n_keys)
         log_line(h, RZ_LOG_WARN, "http: %s can be reached by others, and no api_keys are set", h->address);
     if (!code)
-        code = http_watch_start(h, err);
+        code = rz_http_watch_start(h, err);
     if (!code)
         code = start_daemon(h, err);
     if (!code)
         return RZ_OK;
-    http_watch_stop(h);
+    rz_http_watch_stop(h);
     if (h->fd >= 0)
         close(h->fd);
     h->fd = -1;
@@ -169,7 +170,7 @@ static int32_t start(void *self, struct rz_err *err)
 }
 
 /* Waits until no request runs; false: the time is over. Under h->lock. */
-static bool wait_idle(struct http *h, uint32_t ms)
+static bool wait_idle(struct rz_http *h, uint32_t ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -185,26 +186,26 @@ static bool wait_idle(struct http *h, uint32_t ms)
     return !h->n_active;
 }
 
-static void cancel_all(struct http *h)
+static void cancel_all(struct rz_http *h)
 {
     for (uint32_t i = 0; i < h->max_connections; i++) {
-        struct http_request *r = &h->slots[i];
+        struct rz_http_request *r = &h->slots[i];
         if (r->used && r->has_ticket)
             r->model->engine->cancel(r->model->engine->ctx, r->ticket);
     }
 }
 
 /* libmicrohttpd must not be stopped while a connection is suspended. */
-static void resume_all(struct http *h)
+static void resume_all(struct rz_http *h)
 {
     atomic_store(&h->closing, true);
     for (uint32_t i = 0; i < h->max_connections; i++)
-        http_wake(&h->slots[i]);
+        rz_http_wake(&h->slots[i]);
 }
 
 static void stop(void *self, uint32_t drain_ms)
 {
-    struct http *h = self;
+    struct rz_http *h = self;
     if (!h->daemon)
         return;
     atomic_store(&h->draining, true);
@@ -221,14 +222,14 @@ static void stop(void *self, uint32_t drain_ms)
     pthread_mutex_unlock(&h->lock);
     MHD_stop_daemon(h->daemon);
     h->daemon = NULL;
-    http_watch_stop(h);
+    rz_http_watch_stop(h);
     close(h->fd);
     h->fd = -1;
 }
 
 static const char *address(void *self)
 {
-    return ((struct http *)self)->address;
+    return ((struct rz_http *)self)->address;
 }
 
 static const struct rz_frontend frontend = {
@@ -236,7 +237,7 @@ static const struct rz_frontend frontend = {
 
 static void fini(void *self)
 {
-    struct http *h = self;
+    struct rz_http *h = self;
     stop(h, 0);
     for (uint32_t i = 0; h->slots && i < h->max_connections; i++)
         pthread_mutex_destroy(&h->slots[i].lock);
@@ -247,7 +248,7 @@ static void fini(void *self)
     free(h);
 }
 
-static void read_options(struct http *h, const struct rz_config *config)
+static void read_options(struct rz_http *h, const struct rz_config *config)
 {
     const struct rz_option_value *v = config->values;
     h->listen_text = v[OPTION_LISTEN].text;
@@ -266,7 +267,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     pthread_condattr_t monotonic;
     if (config->n_values < N_OPTIONS)
         return rz_fail(err, RZ_EINVAL, "http", "%u options, not %d", config->n_values, N_OPTIONS);
-    struct http *h = calloc(1, sizeof(*h));
+    struct rz_http *h = calloc(1, sizeof(*h));
     if (!h)
         return rz_fail(err, RZ_ENOMEM, "http", "no memory");
     h->host = host;
@@ -278,7 +279,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     pthread_condattr_destroy(&monotonic);
     read_options(h, config);
     json_object_seed(0); /* before there are threads */
-    int32_t code = http_keys_read(h, err);
+    int32_t code = rz_http_keys_read(h, err);
     if (code)
         fini(h);
     else

@@ -10,12 +10,12 @@
 
 #define KEYS_MAX 4096
 
-static bool hash(const char *key, size_t n, uint8_t out[HTTP_KEY_HASH])
+static bool hash(const char *key, size_t n, uint8_t out[RZ_HTTP_KEY_HASH])
 {
     return EVP_Digest(key, n, out, NULL, EVP_sha256(), NULL) == 1;
 }
 
-static int32_t add_key(struct http *h, const char *key, size_t n, struct rz_err *err)
+static int32_t add_key(struct rz_http *h, const char *key, size_t n, struct rz_err *err)
 {
     if (h->n_keys == KEYS_MAX)
         return rz_fail(err, RZ_ECONFIG, "api_keys", "more than %d keys", KEYS_MAX);
@@ -29,7 +29,7 @@ static int32_t add_key(struct http *h, const char *key, size_t n, struct rz_err 
     return RZ_OK;
 }
 
-int32_t http_keys_read(struct http *h, struct rz_err *err)
+int32_t rz_http_keys_read(struct rz_http *h, struct rz_err *err)
 {
     const char *at = h->keys_text;
     if (!at)
@@ -53,9 +53,9 @@ int32_t http_keys_read(struct http *h, struct rz_err *err)
     return RZ_OK;
 }
 
-bool http_keys_allow(const struct http *h, const char *authorization)
+bool rz_http_keys_allow(const struct rz_http *h, const char *authorization)
 {
-    uint8_t given[HTTP_KEY_HASH];
+    uint8_t given[RZ_HTTP_KEY_HASH];
     unsigned same = 0;
     if (!h->n_keys)
         return true;
@@ -67,6 +67,6 @@ bool http_keys_allow(const struct http *h, const char *authorization)
     if (!hash(key, strlen(key), given))
         return false;
     for (uint32_t i = 0; i < h->n_keys; i++)
-        same |= CRYPTO_memcmp(given, h->keys[i], HTTP_KEY_HASH) == 0;
+        same |= CRYPTO_memcmp(given, h->keys[i], RZ_HTTP_KEY_HASH) == 0;
     return same != 0;
 }

@@ -78,7 +78,8 @@ static void describe(int fd, char *address, size_t cap, bool *loopback)
     *loopback = is_loopback((struct sockaddr *)&a);
 }
 
-int32_t http_listen(const char *text, int *fd, char *address, size_t cap, bool *loopback, struct rz_err *err)
+int32_t rz_http_listen(const char *text, int *fd, char *address, size_t cap, bool *loopback,
+                       struct rz_err *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
     char host[256], port[8];

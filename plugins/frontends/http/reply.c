@@ -6,12 +6,12 @@
 #include "http.h"
 #include "utf8.h"
 
-json_t *http_text(const char *bytes, size_t n)
+json_t *rz_http_text(const char *bytes, size_t n)
 {
     if (rz_utf8_valid(bytes, n))
         return json_stringn(bytes, n);
     struct rz_buf b;
-    rz_buf_init(&b, HTTP_TEXT_MAX * 3);
+    rz_buf_init(&b, RZ_HTTP_TEXT_MAX * 3);
     for (size_t i = 0; i < n;) {
         uint32_t cp;
         size_t len = rz_utf8_decode(bytes + i, n - i, &cp);
@@ -57,19 +57,21 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, json_t *
     return result;
 }
 
-enum MHD_Result http_reply_json(struct MHD_Connection *c, unsigned status, json_t *body, const char *ignored)
+enum MHD_Result rz_http_reply_json(struct MHD_Connection *c, unsigned status, json_t *body,
+                                   const char *ignored)
 {
     return reply(c, status, body, NULL, ignored, false);
 }
 
-json_t *http_error_json(const struct http_error *e)
+json_t *rz_http_error_json(const struct rz_http_error *e)
 {
     const char *type = e->type ? e->type : e->status >= 500 ? "server_error" : "invalid_request_error";
-    return json_pack("{s:{s:o,s:s,s:s?,s:s?}}", "error", "message", http_text(e->message, strlen(e->message)),
-                     "type", type, "param", e->param, "code", e->code);
+    return json_pack("{s:{s:o,s:s,s:s?,s:s?}}", "error", "message",
+                     rz_http_text(e->message, strlen(e->message)), "type", type, "param", e->param, "code",
+                     e->code);
 }
 
-enum MHD_Result http_reply_error(struct MHD_Connection *c, const struct http_error *e)
+enum MHD_Result rz_http_reply_error(struct MHD_Connection *c, const struct rz_http_error *e)
 {
-    return reply(c, e->status, http_error_json(e), e->header, NULL, e->close);
+    return reply(c, e->status, rz_http_error_json(e), e->header, NULL, e->close);
 }

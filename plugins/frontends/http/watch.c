@@ -13,32 +13,32 @@
 #define EVENTS 64
 #define WAKE_KEY UINT64_MAX
 
-static uint64_t key_of(const struct http_request *r)
+static uint64_t key_of(const struct rz_http_request *r)
 {
     return (uint64_t)r->generation << 32 | r->index;
 }
 
-static int socket_of(const struct http_request *r)
+static int socket_of(const struct rz_http_request *r)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info ? info->connect_fd : -1;
 }
 
-void http_watch_add(struct http_request *r)
+void rz_http_watch_add(struct rz_http_request *r)
 {
     struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = key_of(r)};
     epoll_ctl(r->http->epoll_fd, EPOLL_CTL_ADD, socket_of(r), &e);
 }
 
-void http_watch_remove(struct http_request *r)
+void rz_http_watch_remove(struct rz_http_request *r)
 {
     epoll_ctl(r->http->epoll_fd, EPOLL_CTL_DEL, socket_of(r), NULL);
 }
 
-static void client_left(struct http *h, uint64_t key)
+static void client_left(struct rz_http *h, uint64_t key)
 {
-    struct http_request *r = &h->slots[(uint32_t)key]; /* the key is our own: its index is good */
+    struct rz_http_request *r = &h->slots[(uint32_t)key]; /* the key is our own: its index is good */
     pthread_mutex_lock(&h->lock);
     if (r->used && key_of(r) == key && r->has_ticket)
         r->model->engine->cancel(r->model->engine->ctx, r->ticket);
@@ -47,7 +47,7 @@ static void client_left(struct http *h, uint64_t key)
 
 static void *watch(void *arg)
 {
-    struct http *h = arg;
+    struct rz_http *h = arg;
     struct epoll_event events[EVENTS];
     for (;;) {
         int n = epoll_wait(h->epoll_fd, events, EVENTS, -1);
@@ -61,7 +61,7 @@ static void *watch(void *arg)
     }
 }
 
-int32_t http_watch_start(struct http *h, struct rz_err *err)
+int32_t rz_http_watch_start(struct rz_http *h, struct rz_err *err)
 {
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = WAKE_KEY};
     h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -71,11 +71,11 @@ int32_t http_watch_start(struct http *h, struct rz_err *err)
                   !pthread_create(&h->watcher, NULL, watch, h);
     if (h->watching)
         return RZ_OK;
-    http_watch_stop(h);
+    rz_http_watch_stop(h);
     return rz_fail(err, RZ_EIO, "http", "cannot start the thread that watches connections");
 }
 
-void http_watch_stop(struct http *h)
+void rz_http_watch_stop(struct rz_http *h)
 {
     uint64_t one = 1;
     if (h->watching && write(h->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
