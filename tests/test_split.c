@@ -182,10 +182,10 @@ static int32_t count_word(void *arg, const char *bytes, size_t n)
     return RZ_OK;
 }
 
-/* A megabyte of one piece: no limit of PCRE2 cuts a word short or takes quadratic time. */
+/* A quarter megabyte of one piece: no limit of PCRE2 cuts a word short or takes quadratic time. */
 RZ_TEST(split, long_runs)
 {
-    size_t n = 1 << 20;
+    size_t n = 1 << 18;
     char *text = malloc(n);
     rz_check(text != NULL);
     for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++) {

@@ -120,10 +120,13 @@ static size_t check_tsv(struct vocab *v, const char *name)
     snprintf(path, sizeof(path), "%s.cases.tsv", name);
     char *data = read_file(path, &n);
     rz_check(data != NULL);
-    for (char *line = data, *tab; (tab = strchr(line, '\t')) != NULL; lines++) {
+    for (char *line = data, *end; (end = memchr(line, '\n', n - (size_t)(line - data))) != NULL; lines++) {
+        *end = 0; /* a short string: some sanitizers look at all of it each time */
+        char *tab = memchr(line, '\t', (size_t)(end - line));
+        rz_check(tab != NULL);
         size_t len = unhex(line, tab);
         check_case(v, path, lines + 1, line, len, RZ_ENCODE_SPECIAL, tab + 1);
-        line = tab + strcspn(tab, "\n") + 1;
+        line = end + 1;
     }
     free(data);
     return lines;
