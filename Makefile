@@ -15,6 +15,7 @@ CC := gcc
 endif
 B := build/$(config)
 PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 VERSION := $(shell sed -n 's/^.define RZ_VERSION "\(.*\)"/\1/p' core/core.h)
 ARCH := $(shell uname -m)
 
@@ -36,7 +37,7 @@ $(error config=$(config): no such configuration (release, debug, asan, ubsan, ts
 endif
 
 API := -Icore/api -Icore/base
-CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine
+CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
 
@@ -50,12 +51,13 @@ ifneq ($(ARCH),x86_64)
 PLUGIN_DIRS := $(filter-out plugins/backends/avx2/,$(PLUGIN_DIRS))
 endif
 PLUGINS := $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
-BUILTINS := scalar gguf bpe spm cli
+BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
 LIBS_bpe := -lpcre2-8
-LIBS_http := -lmicrohttpd -ljansson
+LIBS_cli := -ljansson
+LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
@@ -73,6 +75,13 @@ $(B)/flags: FORCE
 	@mkdir -p $(B)
 	@echo '$(CC) $(RZ_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(RZ_CFLAGS)' > $@
 FORCE:
+
+# The core learns from this list what is linked into it.
+$(B)/builtins.inc: FORCE
+	@mkdir -p $(B)
+	@printf 'X(%s)\n' $(BUILTINS) | sed '/()/d' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/core/registry.o: $(B)/builtins.inc
 
 # --- objects ---
 $(B)/core/%.o: core/%.c $(B)/flags
@@ -110,7 +119,8 @@ $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
 
 
-# --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins ---
+# --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins, and of
+# what tests share: the other files of tests/, but for the tools that make the fixtures ---
 TEST_SRCS := $(wildcard tests/test_*.c)
 CANARY_SRCS := $(wildcard tests/canary_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
@@ -119,6 +129,11 @@ RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
 
+SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/fixture_*.c tests/ref_*.c) tests/mkmodel.c \
+  tests/runner.c, $(wildcard tests/*.c))
+$(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
 $(B)/tests/libcore.a: $(CORE_OBJS)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
@@ -128,7 +143,7 @@ $(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
 $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
-$(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+$(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 	$(call say,LINK)true
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
@@ -164,6 +179,11 @@ run: deps
 	$(AGAIN) run-story
 bench: deps
 	$(AGAIN) run-bench
+
+# The default model alone: .ci/run fetches it before the tests, which use it where it is there.
+.PHONY: model
+model: deps
+	@tools/get-model.py
 
 STORY := Once upon a time, in a small house at the edge of the forest, there lived
 run-story: all
@@ -203,13 +223,13 @@ check-warnings: all $(TESTS) $(CANARIES)
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 install: all
 	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
-	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(INSTALL_TO)/etc/rz
+	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
 	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
 	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
 	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
-	install -m 644 etc/rz.ini $(INSTALL_TO)/etc/rz/rz.ini
+	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini
 
 clean:
 	rm -rf build
