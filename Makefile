@@ -119,7 +119,8 @@ $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
 
 
-# --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins ---
+# --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins, and of
+# what tests share: the other files of tests/, but for the tools that make the fixtures ---
 TEST_SRCS := $(wildcard tests/test_*.c)
 CANARY_SRCS := $(wildcard tests/canary_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
@@ -128,6 +129,11 @@ RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
 
+SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/fixture_*.c tests/ref_*.c) tests/mkmodel.c \
+  tests/runner.c, $(wildcard tests/*.c))
+$(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
 $(B)/tests/libcore.a: $(CORE_OBJS)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
@@ -137,7 +143,7 @@ $(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
 $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
-$(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+$(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 	$(call say,LINK)true
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@

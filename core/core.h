@@ -21,15 +21,15 @@ struct rz_settings;
 
 /* What the command line said, in order. Strings are borrowed. */
 struct rz_cmdline {
-    const char *config_file;         /* --config                          */
-    const char *const *sets;         /* -o section.key=value              */
+    const char *config_file; /* --config                          */
+    const char *const *sets; /* -o section.key=value              */
     uint32_t n_sets;
-    const char *const *plugins;      /* --plugin                          */
+    const char *const *plugins; /* --plugin                          */
     uint32_t n_plugins;
-    const char *plugin_dir;          /* --plugin-dir                      */
-    int32_t threads;                 /* -t; 0: not given                  */
-    bool bare;                       /* built-in values only: no files, no environment, no plugin_dir */
-    const char *log_level;           /* -v: "info", -q: "error"; NULL: not given */
+    const char *plugin_dir; /* --plugin-dir                      */
+    int32_t threads;        /* -t; 0: not given                  */
+    bool bare;              /* built-in values only: no files, no environment, no plugin_dir */
+    const char *log_level;  /* -v: "info", -q: "error"; NULL: not given */
 };
 
 /* Reads built-in values, the system file, the user file, --config, the environment, -o, flags, in this
@@ -46,17 +46,17 @@ bool rz_settings_given(const struct rz_settings *s, const char *section, const c
 /* The i-th configured section that begins with prefix ("model."): its full name, or NULL. */
 const char *rz_settings_section(const struct rz_settings *s, const char *prefix, uint32_t i);
 /* Validates [plugin.NAME] against a plugin's own table; the result lives as long as the settings. */
-int32_t rz_settings_plugin(struct rz_settings *s, const struct rz_plugin *plugin,
-                           struct rz_config *out, struct rz_err *err);
+int32_t rz_settings_plugin(struct rz_settings *s, const struct rz_plugin *plugin, struct rz_config *out,
+                           struct rz_err *err);
 
 /* --- registry: registry.c decides, elf.c reads headers before dlopen --- */
 
 struct rz_registry;
 
-#define RZ_PLUGIN_BUILTIN 0  /* linked in, not initialised yet      */
-#define RZ_PLUGIN_FOUND 1    /* header read, not loaded             */
-#define RZ_PLUGIN_READY 2    /* loaded and initialised              */
-#define RZ_PLUGIN_REFUSED 3  /* see why                             */
+#define RZ_PLUGIN_BUILTIN 0 /* linked in, not initialised yet      */
+#define RZ_PLUGIN_FOUND 1   /* header read, not loaded             */
+#define RZ_PLUGIN_READY 2   /* loaded and initialised              */
+#define RZ_PLUGIN_REFUSED 3 /* see why                             */
 
 /* One known plugin, for people and for lookups. */
 struct rz_plugin_entry {

@@ -38,7 +38,7 @@ int32_t rz_main_open(struct rz_main *p, bool load, struct rz_err *err);
 /* And the models' service. */
 int32_t rz_main_models(struct rz_main *p, struct rz_err *err);
 
-/* --- help.c --- */
+/* --- verbs_help.c --- */
 void rz_help(const struct rz_main *p);
 void rz_version(bool json);
 /* The usage text of a verb that the program itself has, or NULL. */
@@ -55,7 +55,7 @@ int rz_verb_config(struct rz_main *p, struct rz_err *err);
 /* --- serve.c --- */
 int rz_verb_serve(struct rz_main *p, struct rz_err *err);
 
-/* --- json.c --- */
+/* --- verbs_json.c --- */
 
 /* Writes text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD. */
 void rz_json_string(const char *text);

@@ -27,15 +27,12 @@ struct parse {
 
 __attribute__((format(printf, 2, 3))) static bool refuse(struct parse *p, const char *format, ...)
 {
-    char shown[120] = "the value";
-    if (!(p->option->flags & RZ_OPT_SECRET)) {
-        shown[0] = '"';
-        rz_show(shown + 1, sizeof(shown) - 3, p->text, strlen(p->text));
-        strcat(shown, "\"");
-    }
+    char shown[120];
+    bool secret = p->option->flags & RZ_OPT_SECRET;
+    rz_show(shown, sizeof(shown), p->text, strlen(p->text));
     va_list args;
     va_start(args, format);
-    int n = snprintf(p->why, p->cap, "%s ", shown);
+    int n = snprintf(p->why, p->cap, secret ? "the value " : "\"%s\" ", shown);
     if (n >= 0 && (size_t)n < p->cap)
         vsnprintf(p->why + n, p->cap - (size_t)n, format, args);
     va_end(args);

@@ -50,7 +50,7 @@ bool rz_path_safe(const char *real, bool strict, char *why, size_t cap)
         snprintf(why, cap, "its path is longer than %zu bytes", sizeof(path));
         return false;
     }
-    strcpy(path, real);
+    snprintf(path, sizeof(path), "%s", real);
     for (;;) { /* the file, its folder, the folder of that, down to "/" */
         if (!safe_mode(path, strict, why, cap))
             return false;

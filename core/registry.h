@@ -16,7 +16,7 @@ struct rz_slot {
     const char *asked; /* "--plugin cuda", "etc/rz.ini:12"; NULL: merely found        */
     int32_t code;      /* of a refusal                                               */
     bool chosen;       /* named by a path, so it may replace a built-in               */
-    bool foreign;      /* refused because it is for another CPU: nothing is broken    */
+    bool foreign;      /* refused, but only because it is for another CPU */
     bool preferred, attached, started;
     uint32_t rank;               /* lower is asked first          */
     const struct rz_plugin *raw; /* the plugin's own table        */
@@ -48,7 +48,7 @@ int32_t rz_slot_error(const struct rz_slot *slot, struct rz_err *err);
 
 /* --- plugin_file.c --- */
 
-/* Reads and judges the header of slot->pub.path; fills pub.header, and refuses the slot or leaves it FOUND. */
+/* Reads and judges the header of slot->pub.path; fills pub.header and leaves the slot FOUND or REFUSED. */
 void rz_slot_inspect(struct rz_registry *r, struct rz_slot *slot);
 /* Compares the file with the pin of its section, if there is one. A pin that is no hash is an error. */
 int32_t rz_slot_pin(struct rz_registry *r, struct rz_slot *slot, struct rz_err *err);

@@ -17,12 +17,12 @@
 static const struct rz_option rz_options[] = {
     OPT("include", LIST, NULL, "other files to read here; * and ? match names"),
     OPT("plugins", LIST, NULL, "names of plugins, the preferred ones first"),
-    OPT("plugin_dir", PATH, NULL, "where plugins are found; unset: plugins/ beside the program, or ../lib/rz/plugins"),
+    OPT("plugin_dir", PATH, NULL, "their folder; unset: plugins/ or ../lib/rz/plugins beside the program"),
     OPT("strict_paths", BOOL, "0", "refuse plugins that others than root and this user could change"),
     OPT("frontends", LIST, "http", "what `rz serve` starts"),
     OPT_CHOICE("log_level", "warn", "error|warn|info|debug", "how much is written to stderr"),
-    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when a node runs on a slower backend than the preferred one"),
-    OPT_RANGE("threads", INT, "0", 0, 1024, "threads of the CPU; 0: cores of the affinity mask and cgroup quota"),
+    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when no preferred backend can run a node"),
+    OPT_RANGE("threads", INT, "0", 0, 1024, "CPU threads; 0: cores of the affinity mask and quota"),
     OPT_RANGE("drain_ms", INT, "10000", 0, 3600000, "how long running requests may go on after SIGTERM"),
 };
 
@@ -45,8 +45,8 @@ static const struct rz_option sampling_options[] = {
     OPT_RANGE("typical_p", FLOAT, "1", 0, 1, "locally typical sampling; 1: off"),
     OPT_RANGE("repeat_penalty", FLOAT, "1", 0.01, 100, "divides the logits of recent tokens; 1: off"),
     OPT_RANGE("presence_penalty", FLOAT, "0", -100, 100, "subtracted once from recent tokens; 0: off"),
-    OPT_RANGE("frequency_penalty", FLOAT, "0", -100, 100, "subtracted per occurrence from recent tokens; 0: off"),
-    OPT_RANGE("penalty_last_n", INT, "64", -1, 16777216, "tokens that the penalties look at; -1: the whole context"),
+    OPT_RANGE("frequency_penalty", FLOAT, "0", -100, 100, "the same for each occurrence; 0: off"),
+    OPT_RANGE("penalty_last_n", INT, "64", -1, 16777216, "tokens that penalties see; -1: the whole context"),
     OPT_RANGE("seed", INT, NULL, 0, 0x1p63, "seed of the draw; unset: a random one"),
 };
 

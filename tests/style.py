@@ -38,7 +38,7 @@ PROGRAM_ONLY = {
     "chdir": "library code leaves the working directory alone",
 }
 PROGRAM_FILES = re.compile(
-    r"^(core/(main|serve|verbs\w*|host|source)\.c|plugins/frontends/cli/.*|tests/.*)$")
+    r"^(core/(main|serve|verbs\w*|help|json|host|source)\.c|plugins/frontends/cli/.*|tests/.*)$")
 
 # Includes point left only: to a lower rank, or into the same folder.
 RANKS = {"core/api/rz": 0, "core/base": 1, "core/exec": 2, "core/model": 2, "core/engine": 3, "core": 4}
@@ -73,8 +73,9 @@ class Gate:
         self.check_shape(path, text, lines)
         self.check_words(path, lines, code)
         self.check_functions(path, lines, code)
-        if not path.startswith("tests/"):
+        if path.startswith("core/"):
             self.check_names(path, code)
+        if not path.startswith("tests/"):
             self.check_includes(path, lines)
 
     def check_shape(self, path, text, lines):
@@ -147,7 +148,7 @@ class Gate:
                     return word.group(1)
         return None
 
-    # --- names that the linker sees ---
+    # --- names that the linker sees; those of plugins are local to them (make check-exports) ---
     def check_names(self, path, code):
         for number, line in enumerate(code, 1):
             if not re.match(r"[a-z_]\w*[\s*]", line) or re.match(r"(static|typedef|extern|inline)\b", line):

@@ -316,13 +316,25 @@ int32_t rz_loop_step(struct rz_loop *loop)
 
 /* --- the caller's own steps --- */
 
+/* Requests that are neither finished nor released. */
+static uint32_t n_alive(const struct rz_loop *loop)
+{
+    uint32_t n = loop->n_active;
+    for (const struct rz_req *r = loop->graves; r; r = r->next_grave)
+        n -= !r->finished;
+    return n;
+}
+
 int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
 {
     int32_t rc = RZ_OK;
     pthread_mutex_lock(&loop->mutex);
-    if (loop->n_active || loop->busy)
-        rc = rz_fail(err, RZ_EBUSY, "engine", "%u requests are running", loop->n_active);
-    if (!rc) {
+    /* The end of the last step, and another evaluation, are waited for. */
+    while (loop->busy && !n_alive(loop))
+        rz_loop_wait(loop, &loop->changed, UINT64_MAX);
+    if (n_alive(loop)) {
+        rc = rz_fail(err, RZ_EBUSY, "engine", "%u requests are running", n_alive(loop));
+    } else {
         loop->busy = true;
         loop->stepper = pthread_self();
     }

@@ -126,9 +126,12 @@ static uint32_t spare_pages(const struct rz_sched *s)
     return n;
 }
 
+/* In company a page to grow into is asked for as well: else a sequence that gave way would come back, be
+ * computed anew, and give way again at the next page. */
 static bool admissible(const struct rz_sched *s, const struct rz_seq *seq)
 {
-    return s->n_running < s->max_running && rz_kv_pages(s->kv, seq->n_tokens) <= spare_pages(s);
+    uint32_t need = rz_kv_pages(s->kv, seq->n_tokens) + (s->n_running != 0);
+    return s->n_running < s->max_running && need <= spare_pages(s);
 }
 
 /* Strictly in the order of arrival, so that a large request is not passed by small ones for ever. */

@@ -249,6 +249,10 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
         rz_fail(err, rc, "tokenizer", "it does not say which tokens end a text");
         goto fail;
     }
+    if (loop->info.n_end > sizeof(loop->info.end) / sizeof(*loop->info.end)) {
+        rc = rz_fail(err, RZ_EINVAL, "tokenizer", "it names %u end tokens: at most 31", loop->info.n_end);
+        goto fail;
+    }
     const struct rz_plan_limits *limits = &loop->setup.limits;
     if ((rc = rz_kv_init(&loop->kv, setup->n_kv_groups, limits->n_pages, limits->page_tokens, err)) ||
         (rc = rz_sched_init(&loop->sched, &loop->kv, limits, setup->max_batch_tokens, setup->max_queue,

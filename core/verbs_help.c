@@ -1,4 +1,4 @@
-/* help.c - what `rz --help`, `rz --version` and a wrong verb show. Works without settings and plugins. */
+/* verbs_help.c - what `rz --help`, `rz --version` and a wrong verb show. Needs no settings and no plugins. */
 #include "main.h"
 
 #include "err.h"

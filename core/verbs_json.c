@@ -1,4 +1,4 @@
-/* json.c - JSON strings on stdout, for the program's own verbs. */
+/* verbs_json.c - JSON strings on stdout, for the program's own verbs. */
 #include "main.h"
 
 #include "utf8.h"
