@@ -37,7 +37,7 @@ $(error config=$(config): no such configuration (release, debug, asan, ubsan, ts
 endif
 
 API := -Icore/api -Icore/base
-CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine
+CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
 
@@ -51,12 +51,13 @@ ifneq ($(ARCH),x86_64)
 PLUGIN_DIRS := $(filter-out plugins/backends/avx2/,$(PLUGIN_DIRS))
 endif
 PLUGINS := $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
-BUILTINS := scalar gguf bpe spm cli
+BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
 LIBS_bpe := -lpcre2-8
-LIBS_http := -lmicrohttpd -ljansson
+LIBS_cli := -ljansson
+LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
@@ -74,6 +75,13 @@ $(B)/flags: FORCE
 	@mkdir -p $(B)
 	@echo '$(CC) $(RZ_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(RZ_CFLAGS)' > $@
 FORCE:
+
+# The core learns from this list what is linked into it.
+$(B)/builtins.inc: FORCE
+	@mkdir -p $(B)
+	@printf 'X(%s)\n' $(BUILTINS) | sed '/()/d' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/core/registry.o: $(B)/builtins.inc
 
 # --- objects ---
 $(B)/core/%.o: core/%.c $(B)/flags

@@ -105,7 +105,7 @@ static int32_t add_step(struct rz_plan *plan, uint32_t node, const struct rz_cho
         struct rz_weight_view *w = rz_arena_array(&plan->arena, n->n_weights ? n->n_weights : 1, sizeof(*w));
         if (!w)
             return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
-        rz_kernel_node_fill(p, node, max_rows, &s->kernel[i], w);
+        rz_kernel_node_fill(p, node, max_rows, plan->limits.max_context, &s->kernel[i], w);
     }
     return RZ_OK;
 }

@@ -17,7 +17,8 @@ struct rz_pool;
 /* n threads: the caller's and n - 1 of the pool's own. */
 int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err);
 void rz_pool_free(struct rz_pool *pool);
-/* Runs fn(arg, team, tid) on all members and returns when all have returned. One caller at a time. */
+/* Runs fn(arg, team, tid) on all members and returns when all have returned. Callers take
+ * turns. */
 void rz_pool_run(struct rz_pool *pool, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg);
 uint32_t rz_pool_size(const struct rz_pool *pool);
 /* rz.host.threads/1 over the pool. */

@@ -1,0 +1,168 @@
+/* kv.c - the page pool and block tables.
+ *
+ * Invariant: a page is either on its group's free list with no references, or off it with as many
+ * references as block tables name it.
+ */
+#include "kv.h"
+
+#include "checked.h"
+#include "err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int32_t rz_kv_init(struct rz_kv *kv, uint32_t n_groups, uint32_t n_pages, uint32_t page_tokens,
+                   struct rz_err *err)
+{
+    *kv = (struct rz_kv){.n_groups = n_groups, .n_pages = n_pages, .page_tokens = page_tokens};
+    if (!n_groups || !n_pages || !page_tokens || n_pages > INT32_MAX)
+        return rz_fail(err, RZ_EINVAL, "kv", "%u groups of %u pages of %u tokens: none may be 0", n_groups,
+                       n_pages, page_tokens);
+    uint64_t all = (uint64_t)n_groups * n_pages;
+    kv->n_free = calloc(n_groups, sizeof(*kv->n_free));
+    kv->free_list = calloc(all, sizeof(*kv->free_list));
+    kv->refs = calloc(all, sizeof(*kv->refs));
+    if (!kv->n_free || !kv->free_list || !kv->refs) {
+        rz_kv_deinit(kv);
+        return rz_fail(err, RZ_ENOMEM, "kv", "no memory for the tables of %u pages", n_pages);
+    }
+    for (uint32_t g = 0; g < n_groups; g++) {
+        kv->n_free[g] = n_pages;
+        /* A stack: page 0 on top, so that a lone sequence takes its pages in ascending order. */
+        for (uint32_t i = 0; i < n_pages; i++)
+            kv->free_list[(uint64_t)g * n_pages + i] = (int32_t)(n_pages - 1 - i);
+    }
+    return RZ_OK;
+}
+
+void rz_kv_deinit(struct rz_kv *kv)
+{
+    free(kv->n_free);
+    free(kv->free_list);
+    free(kv->refs);
+    *kv = (struct rz_kv){0};
+}
+
+bool rz_kv_seq_init(const struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t max_tokens)
+{
+    *seq = (struct rz_kv_seq){.max_pages = rz_kv_pages(kv, max_tokens)};
+    uint64_t cells = (uint64_t)kv->n_groups * seq->max_pages;
+    seq->table = calloc(cells ? cells : 1, sizeof(*seq->table));
+    seq->groups = calloc(kv->n_groups, sizeof(*seq->groups));
+    if (!seq->table || !seq->groups) {
+        free(seq->table);
+        free(seq->groups);
+        *seq = (struct rz_kv_seq){0};
+        return false;
+    }
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        seq->groups[g] = seq->table + (uint64_t)g * seq->max_pages;
+    return true;
+}
+
+void rz_kv_seq_deinit(struct rz_kv *kv, struct rz_kv_seq *seq)
+{
+    rz_kv_drop(kv, seq);
+    free(seq->table);
+    free(seq->groups);
+    *seq = (struct rz_kv_seq){0};
+}
+
+uint32_t rz_kv_pages(const struct rz_kv *kv, uint64_t tokens)
+{
+    uint64_t n = tokens / kv->page_tokens + (tokens % kv->page_tokens != 0);
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+uint32_t rz_kv_available(const struct rz_kv *kv)
+{
+    uint32_t n = kv->n_pages;
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        n = kv->n_free[g] < n ? kv->n_free[g] : n;
+    return n;
+}
+
+static int32_t page_take(struct rz_kv *kv, uint32_t group)
+{
+    uint64_t base = (uint64_t)group * kv->n_pages;
+    int32_t page = kv->free_list[base + --kv->n_free[group]];
+    kv->refs[base + (uint32_t)page] = 1;
+    return page;
+}
+
+static void page_give(struct rz_kv *kv, uint32_t group, int32_t page)
+{
+    uint64_t base = (uint64_t)group * kv->n_pages;
+    if (--kv->refs[base + (uint32_t)page] == 0)
+        kv->free_list[base + kv->n_free[group]++] = page;
+}
+
+static int32_t *table_cell(const struct rz_kv_seq *seq, uint32_t group, uint32_t index)
+{
+    return &seq->table[(uint64_t)group * seq->max_pages + index];
+}
+
+bool rz_kv_grow(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens)
+{
+    uint32_t need = rz_kv_pages(kv, tokens);
+    if (need <= seq->n_pages)
+        return true;
+    if (need > seq->max_pages || need - seq->n_pages > rz_kv_available(kv))
+        return false;
+    for (; seq->n_pages < need; seq->n_pages++)
+        for (uint32_t g = 0; g < kv->n_groups; g++)
+            *table_cell(seq, g, seq->n_pages) = page_take(kv, g);
+    return true;
+}
+
+void rz_kv_drop(struct rz_kv *kv, struct rz_kv_seq *seq)
+{
+    /* From the end, so that the stack hands the same pages out in the same order again. */
+    for (; seq->n_pages; seq->n_pages--)
+        for (uint32_t g = 0; g < kv->n_groups; g++)
+            page_give(kv, g, *table_cell(seq, g, seq->n_pages - 1));
+}
+
+bool rz_kv_share(struct rz_kv *kv, struct rz_kv_seq *seq, const struct rz_kv_seq *from, uint64_t tokens)
+{
+    uint32_t need = rz_kv_pages(kv, tokens);
+    if (seq->n_pages || need > seq->max_pages || need > from->n_pages)
+        return false;
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        for (uint32_t i = 0; i < need; i++) {
+            int32_t page = *table_cell(from, g, i);
+            kv->refs[(uint64_t)g * kv->n_pages + (uint32_t)page]++;
+            *table_cell(seq, g, i) = page;
+        }
+    }
+    seq->n_pages = need;
+    return true;
+}
+
+static bool page_shared(const struct rz_kv *kv, const struct rz_kv_seq *seq, uint32_t group, uint32_t index)
+{
+    return kv->refs[(uint64_t)group * kv->n_pages + (uint32_t)*table_cell(seq, group, index)] > 1;
+}
+
+bool rz_kv_own(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos, struct rz_page_copy *copies,
+               uint32_t *n_copies)
+{
+    uint32_t index = (uint32_t)(pos / kv->page_tokens);
+    *n_copies = 0;
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        if (page_shared(kv, seq, g, index) && !kv->n_free[g])
+            return false;
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        if (!page_shared(kv, seq, g, index))
+            continue;
+        int32_t *cell = table_cell(seq, g, index), old = *cell;
+        *cell = page_take(kv, g);
+        page_give(kv, g, old);
+        /* What lies at pos and behind it belongs to the other owners' texts. */
+        uint32_t n_tokens = (uint32_t)(pos % kv->page_tokens);
+        if (n_tokens)
+            copies[(*n_copies)++] =
+                (struct rz_page_copy){.group = g, .from = old, .to = *cell, .n_tokens = n_tokens};
+    }
+    return true;
+}

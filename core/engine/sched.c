@@ -1,0 +1,233 @@
+/* sched.c - admission, preemption, and the rows of a step.
+ *
+ * Invariant: waiting and running are sorted by arrival; only running sequences hold pages. At most
+ * max_running run, chosen so that every one of them could decode in the same step: so no row that is
+ * due is ever left out, and at least one row is left for the oldest prompt.
+ */
+#include "schedule.h"
+
+#include "err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+int32_t rz_sched_init(struct rz_sched *s, struct rz_kv *kv, const struct rz_plan_limits *limits,
+                      uint32_t max_rows, uint32_t max_known, struct rz_err *err)
+{
+    *s = (struct rz_sched){.kv = kv, .max_rows = max_rows, .max_known = max_known};
+    if (!max_rows || max_rows > limits->max_rows || !limits->max_seqs || !limits->max_wanted || !max_known)
+        return rz_fail(
+            err, RZ_EINVAL, "engine",
+            "max_batch_tokens %u of max_rows %u, max_seqs %u, max_wanted %u, max_queue %u: none may "
+            "be 0, and the first at most the second",
+            max_rows, limits->max_rows, limits->max_seqs, limits->max_wanted, max_known);
+    s->max_running = min_u32(min_u32(limits->max_seqs, limits->max_wanted), max_rows);
+    int32_t rc = rz_step_init(&s->step, limits, kv->n_groups, err);
+    if (rc)
+        return rc;
+    s->waiting = calloc(max_known, sizeof(struct rz_seq *));
+    s->running = calloc(s->max_running, sizeof(struct rz_seq *));
+    if (!s->waiting || !s->running) {
+        rz_sched_deinit(s);
+        return rz_fail(err, RZ_ENOMEM, "engine", "no memory for a queue of %u requests", max_known);
+    }
+    return RZ_OK;
+}
+
+void rz_sched_deinit(struct rz_sched *s)
+{
+    rz_step_deinit(&s->step);
+    free(s->waiting);
+    free(s->running);
+    *s = (struct rz_sched){0};
+}
+
+/* --- the two lists --- */
+
+static void list_insert(struct rz_seq **list, uint32_t *n, struct rz_seq *seq)
+{
+    uint32_t i = (*n)++;
+    for (; i && list[i - 1]->order > seq->order; i--)
+        list[i] = list[i - 1];
+    list[i] = seq;
+}
+
+static void list_remove(struct rz_seq **list, uint32_t *n, const struct rz_seq *seq)
+{
+    uint32_t i = 0;
+    while (i < *n && list[i] != seq)
+        i++;
+    if (i == *n)
+        return;
+    (*n)--;
+    memmove(list + i, list + i + 1, (*n - i) * sizeof(struct rz_seq *));
+}
+
+bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq)
+{
+    if (s->n_waiting + s->n_running >= s->max_known)
+        return false;
+    seq->order = s->n_orders++;
+    seq->state = RZ_SEQ_WAITING;
+    seq->n_done = seq->n_rows = 0;
+    seq->result = -1;
+    list_insert(s->waiting, &s->n_waiting, seq);
+    return true;
+}
+
+void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq)
+{
+    if (seq->state == RZ_SEQ_RUNNING)
+        list_remove(s->running, &s->n_running, seq);
+    else if (seq->state == RZ_SEQ_WAITING)
+        list_remove(s->waiting, &s->n_waiting, seq);
+    rz_kv_drop(s->kv, &seq->kv);
+    seq->state = RZ_SEQ_OUT;
+    seq->n_done = seq->n_rows = 0;
+    seq->result = -1;
+}
+
+static void preempt(struct rz_sched *s, struct rz_seq *seq)
+{
+    list_remove(s->running, &s->n_running, seq);
+    rz_kv_drop(s->kv, &seq->kv);
+    seq->state = RZ_SEQ_WAITING;
+    seq->n_done = seq->n_rows = 0;
+    seq->result = -1;
+    list_insert(s->waiting, &s->n_waiting, seq);
+    s->preempted++;
+}
+
+/* --- admission --- */
+
+static struct rz_seq *youngest_paused(const struct rz_sched *s, const struct rz_seq *except)
+{
+    for (uint32_t i = s->n_running; i--;)
+        if (s->running[i]->paused && s->running[i] != except)
+            return s->running[i];
+    return NULL;
+}
+
+/* Pages that running sequences do not need for the tokens that they know already. */
+static uint32_t spare_pages(const struct rz_sched *s)
+{
+    uint32_t n = rz_kv_available(s->kv);
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        const struct rz_seq *seq = s->running[i];
+        uint32_t need = rz_kv_pages(s->kv, seq->n_tokens);
+        if (need > seq->kv.n_pages)
+            n -= min_u32(n, need - seq->kv.n_pages);
+    }
+    return n;
+}
+
+/* In company a page to grow into is asked for as well: else a sequence that gave way would come back, be
+ * computed anew, and give way again at the next page. */
+static bool admissible(const struct rz_sched *s, const struct rz_seq *seq)
+{
+    uint32_t need = rz_kv_pages(s->kv, seq->n_tokens) + (s->n_running != 0);
+    return s->n_running < s->max_running && need <= spare_pages(s);
+}
+
+/* Strictly in the order of arrival, so that a large request is not passed by small ones for ever. */
+static void admit(struct rz_sched *s)
+{
+    for (;;) {
+        uint32_t i = 0;
+        while (i < s->n_waiting && s->waiting[i]->paused)
+            i++;
+        if (i == s->n_waiting)
+            return;
+        struct rz_seq *next = s->waiting[i], *idle;
+        while (!admissible(s, next)) {
+            if (!(idle = youngest_paused(s, NULL)))
+                return;
+            preempt(s, idle);
+        }
+        list_remove(s->waiting, &s->n_waiting, next);
+        next->state = RZ_SEQ_RUNNING;
+        list_insert(s->running, &s->n_running, next);
+    }
+}
+
+/* --- a step --- */
+
+/* Who gives way to seq: a paused sequence, else the youngest, which may be seq itself. */
+static struct rz_seq *victim(const struct rz_sched *s, const struct rz_seq *seq)
+{
+    struct rz_seq *idle = youngest_paused(s, seq);
+    return idle ? idle : s->running[s->n_running - 1];
+}
+
+/* Lets every running sequence write its next position, oldest first. */
+static void reserve(struct rz_sched *s)
+{
+    for (uint32_t i = 0; i < s->n_running;) {
+        struct rz_seq *seq = s->running[i];
+        if (seq->paused || rz_step_reserve(&s->step, s->kv, &seq->kv, seq->n_done)) {
+            i++;
+            continue;
+        }
+        preempt(s, victim(s, seq));
+        i = 0; /* places have moved; a second reservation changes nothing */
+    }
+}
+
+/* As many rows of a prompt as the budget and the free pages allow: at least one, it is reserved. */
+static uint32_t chunk(struct rz_sched *s, struct rz_seq *seq, uint32_t budget)
+{
+    uint32_t n = min_u32(seq->n_tokens - seq->n_done, budget);
+    uint64_t reach = (uint64_t)(seq->kv.n_pages + rz_kv_available(s->kv)) * s->kv->page_tokens;
+    if (reach < (uint64_t)seq->n_done + n)
+        n = (uint32_t)(reach - seq->n_done);
+    return n && rz_kv_grow(s->kv, &seq->kv, (uint64_t)seq->n_done + n) ? n : 0;
+}
+
+static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
+{
+    struct rz_step_rows rows = {.tokens = seq->tokens,
+                                .from = seq->n_done,
+                                .n = n,
+                                .want_from = seq->n_tokens - 1,
+                                .want = RZ_WANT_LOGITS};
+    seq->n_rows = n;
+    seq->result = rz_step_add(&s->step, &seq->kv, &rows);
+}
+
+const struct rz_batch *rz_sched_build(struct rz_sched *s)
+{
+    rz_step_clear(&s->step);
+    admit(s);
+    reserve(s);
+    uint32_t left = s->max_rows;
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        struct rz_seq *seq = s->running[i];
+        seq->n_rows = 0;
+        seq->result = -1;
+        if (!seq->paused && seq->n_tokens - seq->n_done == 1) {
+            add_rows(s, seq, 1);
+            left--;
+        }
+    }
+    for (uint32_t i = 0; i < s->n_running && left; i++) {
+        struct rz_seq *seq = s->running[i];
+        uint32_t n = seq->paused || seq->n_rows ? 0 : chunk(s, seq, left);
+        if (n)
+            add_rows(s, seq, n);
+        left -= n;
+    }
+    return s->step.batch.n_rows ? &s->step.batch : NULL;
+}
+
+void rz_sched_done(struct rz_sched *s)
+{
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        s->running[i]->n_done += s->running[i]->n_rows;
+        s->running[i]->n_rows = 0;
+    }
+}

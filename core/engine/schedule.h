@@ -1,0 +1,59 @@
+/* schedule.h - who runs in the next step (sched.c; <sched.h> is the name of a system header).
+ *
+ * Sequences wait or run. A step takes one row of each running sequence that decodes, then chunks of
+ * prompts, oldest first. When pages run out the youngest running sequence gives its pages back and
+ * waits again; its tokens are kept, so it is computed anew later and nothing is lost. The same applies,
+ * before all others, to paused sequences (their reader is slow).
+ *
+ * Pure: no device, no clock, no locks; nothing allocates after init. A sequence alone always fits
+ * (the caller admits no sequence longer than the pool), so somebody always makes progress.
+ */
+#ifndef RZ_ENGINE_SCHEDULE_H
+#define RZ_ENGINE_SCHEDULE_H
+
+#include "kv.h"
+#include "step.h"
+
+#define RZ_SEQ_OUT 0 /* the scheduler does not know it */
+#define RZ_SEQ_WAITING 1
+#define RZ_SEQ_RUNNING 2
+
+/* What the scheduler knows about a request. The caller owns it and changes tokens and n_tokens between
+ * steps only. */
+struct rz_seq {
+    struct rz_kv_seq kv;
+    const int32_t *tokens; /* the prompt and what was generated                           */
+    uint32_t n_tokens;     /* known                                                       */
+    uint32_t n_done;       /* of them in the KV; a step always leaves at least one to do  */
+    uint64_t order;        /* of arrival: smaller is older                                */
+    uint32_t state;        /* RZ_SEQ_*                                                    */
+    bool paused;           /* set by the caller: gets no rows                             */
+    /* of the step that was built last */
+    uint32_t n_rows;
+    int32_t result; /* index of its result; -1: none (part of a prompt)            */
+};
+
+struct rz_sched {
+    struct rz_kv *kv;
+    struct rz_step step;
+    uint32_t max_rows, max_running, max_known;
+    uint32_t n_waiting, n_running;
+    struct rz_seq **waiting, **running; /* each in the order of arrival */
+    uint64_t n_orders, preempted;
+};
+
+/* At most max_known sequences at a time, max_rows rows in a step (<= limits->max_rows). */
+int32_t rz_sched_init(struct rz_sched *s, struct rz_kv *kv, const struct rz_plan_limits *limits,
+                      uint32_t max_rows, uint32_t max_known, struct rz_err *err);
+void rz_sched_deinit(struct rz_sched *s);
+
+/* Queues a sequence behind all others. false: max_known are there. */
+bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq);
+/* Forgets a sequence and takes its pages back, whatever its state. */
+void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq);
+/* Builds the next step: n_rows and result of each running sequence are set. NULL: nothing can run. */
+const struct rz_batch *rz_sched_build(struct rz_sched *s);
+/* The step was executed: its rows are in the KV. */
+void rz_sched_done(struct rz_sched *s);
+
+#endif

@@ -1,0 +1,267 @@
+/* fake_device.c - see fake_device.h. */
+#include "fake_device.h"
+
+#include "err.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
+    h *= 0xff51afd7ed558ccdu;
+    return h ^ h >> 33;
+}
+
+static void logits_of(const struct fake *f, uint64_t hash, float *logits)
+{
+    for (uint32_t v = 0; v < FAKE_VOCAB; v++) {
+        uint64_t h = mix(hash, v);
+        logits[v] = ((float)(h >> 40) * 0x1p-23f - 1.0f) * f->spread;
+    }
+    if (f->never_end)
+        logits[FAKE_END] = -2 * f->spread;
+}
+
+static void hidden_of(uint64_t hash, float *hidden)
+{
+    for (uint32_t i = 0; i < FAKE_EMBD; i++)
+        hidden[i] = (float)(mix(hash, 1000 + i) >> 40);
+}
+
+static uint64_t hash_of(const int32_t *tokens, uint32_t n)
+{
+    uint64_t hash = 7;
+    for (uint32_t i = 0; i < n; i++)
+        hash = mix(hash, (uint64_t)tokens[i] << 32 | i);
+    return hash;
+}
+
+void fake_logits(const struct fake *f, const int32_t *tokens, uint32_t n, float *logits)
+{
+    logits_of(f, hash_of(tokens, n), logits);
+}
+
+void fake_hidden(const int32_t *tokens, uint32_t n, float *hidden)
+{
+    hidden_of(hash_of(tokens, n), hidden);
+}
+
+/* --- the contract --- */
+
+static void breach(struct fake *f, const char *what, uint64_t a, uint64_t b)
+{
+    if (!f->breaches++)
+        snprintf(f->breach, sizeof(f->breach), "%s (%llu, %llu)", what, (unsigned long long)a,
+                 (unsigned long long)b);
+}
+
+static struct fake_cell *page_of(struct fake *f, uint32_t group, int32_t page)
+{
+    static struct fake_cell nowhere[4096];
+    if (page < 0 || (uint32_t)page >= f->limits.n_pages) {
+        breach(f, "page outside the pool", (uint64_t)page, f->limits.n_pages);
+        return nowhere;
+    }
+    return f->cells + ((uint64_t)group * f->limits.n_pages + (uint32_t)page) * f->limits.page_tokens;
+}
+
+static struct fake_cell *cell_of(struct fake *f, const struct rz_batch_seq *seq, uint32_t group, uint32_t pos)
+{
+    int32_t page = seq->pages[group][pos / f->limits.page_tokens];
+    return page_of(f, group, page) + pos % f->limits.page_tokens;
+}
+
+static void check_rows(struct fake *f, const struct rz_batch *b)
+{
+    uint32_t wanted = 0, last_seq = 0;
+    for (uint32_t i = 0; i < b->n_rows; i++) {
+        const struct rz_batch_row *r = &b->rows[i];
+        wanted += r->want != RZ_WANT_NONE;
+        if (r->seq >= b->n_seqs || r->token < 0 || r->token >= FAKE_VOCAB)
+            breach(f, "row of no sequence or no token", r->seq, (uint64_t)r->token);
+        else if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= b->seqs[r->seq].length)
+            breach(f, "position behind the length", (uint64_t)r->pos[0], b->seqs[r->seq].length);
+        else if ((uint32_t)r->pos[0] >= f->limits.max_context)
+            breach(f, "position behind the context", (uint64_t)r->pos[0], f->limits.max_context);
+        if (i && r->seq == last_seq && r->pos[0] != b->rows[i - 1].pos[0] + 1)
+            breach(f, "positions not ascending", (uint64_t)r->pos[0], i);
+        last_seq = r->seq;
+    }
+    if (wanted > f->limits.max_wanted || b->n_rows > f->limits.max_rows || b->n_seqs > f->limits.max_seqs)
+        breach(f, "too many rows, sequences or results", b->n_rows, wanted);
+    if (!b->n_rows || b->size != sizeof(*b))
+        breach(f, "empty batch", b->n_rows, b->size);
+}
+
+/* Two sequences must never write the same page in one step. */
+static void check_owners(struct fake *f, const struct rz_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_rows; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            const struct rz_batch_row *x = &b->rows[i], *y = &b->rows[j];
+            for (uint32_t g = 0; g < f->n_groups && x->seq != y->seq; g++)
+                if (b->seqs[x->seq].pages[g][(uint32_t)x->pos[0] / f->limits.page_tokens] ==
+                    b->seqs[y->seq].pages[g][(uint32_t)y->pos[0] / f->limits.page_tokens])
+                    breach(f, "a page written by two sequences", x->seq, y->seq);
+        }
+    }
+}
+
+static void count_step(struct fake *f, const struct rz_batch *b)
+{
+    uint32_t per_seq[256] = {0}, single = 0, many = 0;
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        per_seq[b->rows[i].seq % 256]++;
+    for (uint32_t i = 0; i < b->n_seqs && i < 256; i++) {
+        single += per_seq[i] == 1;
+        many += per_seq[i] > 1;
+    }
+    f->n_mixed += single && many;
+    f->most_rows = b->n_rows > f->most_rows ? b->n_rows : f->most_rows;
+    f->most_seqs = b->n_seqs > f->most_seqs ? b->n_seqs : f->most_seqs;
+    f->n_rows += b->n_rows;
+}
+
+/* --- a step --- */
+
+static void copy_pages(struct fake *f, const struct rz_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_copies; i++) {
+        const struct rz_page_copy *c = &b->copies[i];
+        memmove(page_of(f, c->group, c->to), page_of(f, c->group, c->from),
+                c->n_tokens * sizeof(struct fake_cell));
+    }
+}
+
+static void store_rows(struct fake *f, const struct rz_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        for (uint32_t g = 0; g < f->n_groups; g++)
+            *cell_of(f, &b->seqs[b->rows[i].seq], g, (uint32_t)b->rows[i].pos[0]) =
+                (struct fake_cell){.token = b->rows[i].token, .pos = b->rows[i].pos[0]};
+}
+
+/* What lies in the pages up to the row; groups take turns, so all of them matter. */
+static uint64_t read_back(struct fake *f, const struct rz_batch *b, const struct rz_batch_row *row)
+{
+    uint64_t hash = 7;
+    for (uint32_t p = 0; p <= (uint32_t)row->pos[0]; p++) {
+        const struct fake_cell *c = cell_of(f, &b->seqs[row->seq], p % f->n_groups, p);
+        if (c->pos != (int32_t)p)
+            breach(f, "a page holds another position", (uint64_t)c->pos, p);
+        hash = mix(hash, (uint64_t)c->token << 32 | (uint32_t)c->pos);
+    }
+    return hash;
+}
+
+static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_result *out,
+                            struct rz_err *err)
+{
+    struct fake *f = (struct fake *)plan;
+    uint32_t n = 0;
+    f->n_executes++;
+    check_rows(f, b);
+    if (f->breaches)
+        return rz_fail(err, RZ_EINTERNAL, "fake", "%s", f->breach);
+    check_owners(f, b);
+    count_step(f, b);
+    copy_pages(f, b);
+    store_rows(f, b);
+    if (f->fail_at && f->n_executes == f->fail_at)
+        return rz_fail(err, RZ_EDEVICE, "fake", "step %llu was told to fail", (unsigned long long)f->fail_at);
+    for (uint32_t i = 0; i < b->n_rows; i++) {
+        if (b->rows[i].want == RZ_WANT_NONE)
+            continue;
+        uint64_t hash = read_back(f, b, &b->rows[i]);
+        if (b->rows[i].want == RZ_WANT_LOGITS)
+            logits_of(f, hash, f->logits + (uint64_t)n * FAKE_VOCAB);
+        else
+            hidden_of(hash, f->hidden + (uint64_t)n * FAKE_EMBD);
+        n++;
+    }
+    if (f->nan_at && f->n_executes == f->nan_at && n)
+        f->logits[FAKE_VOCAB / 2] = NAN;
+    out->n = n;
+    out->logits = f->logits;
+    out->hidden = f->hidden;
+    out->logits_stride = FAKE_VOCAB;
+    out->hidden_stride = FAKE_EMBD;
+    return RZ_OK;
+}
+
+static int32_t fake_info(struct rz_plan *plan, struct rz_plan_info *out)
+{
+    (void)plan;
+    *out = (struct rz_plan_info){
+        .size = out->size, .wants = 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS, .weight_bytes = 4242};
+    return RZ_OK;
+}
+
+void fake_init(struct fake *f, const struct rz_plan_limits *limits, uint32_t n_groups)
+{
+    uint64_t cells = (uint64_t)n_groups * limits->n_pages * limits->page_tokens;
+    *f = (struct fake){.limits = *limits, .n_groups = n_groups, .spread = 4};
+    f->table = (struct rz_device){
+        .size = sizeof(f->table), .name = "fake", .ctx = f, .info = fake_info, .execute = fake_execute};
+    f->cells = malloc(cells * sizeof(*f->cells));
+    f->logits = malloc((uint64_t)limits->max_wanted * FAKE_VOCAB * sizeof(float));
+    f->hidden = malloc((uint64_t)limits->max_wanted * FAKE_EMBD * sizeof(float));
+    if (!f->cells || !f->logits || !f->hidden)
+        abort();
+    memset(f->cells, 0xff, cells * sizeof(*f->cells));
+}
+
+void fake_deinit(struct fake *f)
+{
+    free(f->cells);
+    free(f->logits);
+    free(f->hidden);
+}
+
+struct rz_plan *fake_plan(struct fake *f)
+{
+    return (struct rz_plan *)f;
+}
+
+/* --- the tokenizer --- */
+
+static int32_t tokenizer_info(void *tok, struct rz_tokenizer_info *out)
+{
+    (void)tok;
+    *out = (struct rz_tokenizer_info){.size = out->size,
+                                      .n_vocab = FAKE_VOCAB,
+                                      .bos = -1,
+                                      .eos = FAKE_END,
+                                      .unk = -1,
+                                      .pad = -1,
+                                      .n_end = 1,
+                                      .end = {FAKE_END}};
+    return RZ_OK;
+}
+
+static int64_t tokenizer_decode(void *tok, struct rz_decode_state *state, int32_t id, uint32_t flags,
+                                char *out, uint64_t cap)
+{
+    const struct fake_tokenizer *t = tok;
+    char spelled[16];
+    struct rz_str piece = {spelled, 0};
+    (void)flags;
+    if (id < 0 || id >= FAKE_VOCAB)
+        return RZ_EINVAL;
+    if (t->pieces)
+        piece = t->pieces[id];
+    else
+        piece.len = (uint64_t)snprintf(spelled, sizeof(spelled), "<%d>", id);
+    if (piece.len > cap)
+        return (int64_t)piece.len;
+    if (piece.len)
+        memcpy(out, piece.data, piece.len);
+    state->n_tokens++;
+    return (int64_t)piece.len;
+}
+
+const struct rz_tokenizer fake_tokenizer_table = {
+    .size = sizeof(struct rz_tokenizer), .name = "fake", .info = tokenizer_info, .decode = tokenizer_decode};

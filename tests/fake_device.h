@@ -1,0 +1,52 @@
+/* fake_device.h - a device and a tokenizer for tests of the engine.
+ *
+ * The device keeps (token, position) in pages of its own, and the logits of a row are a hash of all that
+ * it reads back through the block table. So a wrong page, position, length or lost recompute changes the
+ * tokens, and anybody can tell what they should be: fake_logits gives the truth for a text. It also
+ * checks every rule of batch.h and counts the breaches.
+ */
+#ifndef RZ_TESTS_FAKE_DEVICE_H
+#define RZ_TESTS_FAKE_DEVICE_H
+
+#include <rz/device.h>
+#include <rz/tokenizer.h>
+
+#define FAKE_VOCAB 64
+#define FAKE_EMBD 4
+#define FAKE_END 1 /* the token that ends a text */
+
+struct fake_cell {
+    int32_t token, pos; /* token -1: never written */
+};
+
+/* Also the struct rz_plan of the device. */
+struct fake {
+    struct rz_device table;
+    struct rz_plan_limits limits;
+    uint32_t n_groups;
+    struct fake_cell *cells; /* [n_groups][n_pages][page_tokens] */
+    float *logits, *hidden;
+    uint64_t n_executes, n_rows;
+    uint32_t breaches;                      /* of the contract                     */
+    char breach[256];                       /* the first                           */
+    uint64_t fail_at;                       /* this execute fails, 1 = the first   */
+    uint64_t nan_at;                        /* this execute gives a NaN            */
+    uint32_t most_rows, most_seqs, n_mixed; /* steps with prompt and decode rows together */
+    float spread;                           /* of the logits: -spread..spread      */
+    int32_t never_end;                      /* 1: FAKE_END is never the best token */
+};
+
+void fake_init(struct fake *f, const struct rz_plan_limits *limits, uint32_t n_groups);
+void fake_deinit(struct fake *f);
+struct rz_plan *fake_plan(struct fake *f);
+/* The logits behind a text of n tokens. */
+void fake_logits(const struct fake *f, const int32_t *tokens, uint32_t n, float *logits);
+void fake_hidden(const int32_t *tokens, uint32_t n, float *hidden);
+
+/* pieces[id] is what token id adds; FAKE_END ends. */
+struct fake_tokenizer {
+    const struct rz_str *pieces; /* [FAKE_VOCAB] or NULL: "<id>" */
+};
+extern const struct rz_tokenizer fake_tokenizer_table;
+
+#endif
