@@ -5,6 +5,7 @@
 #include "err.h"
 #include "numeric.h"
 
+#include <float.h>
 #include <math.h>
 
 struct encoder {
@@ -14,7 +15,7 @@ struct encoder {
 };
 
 #define HALF 65504.0f
-#define ANY 3.5e38f /* more than any float */
+#define ANY FLT_MAX
 
 /* clang-format off */
 static const struct encoder encoders[] = {
