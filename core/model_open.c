@@ -264,6 +264,7 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
         return status;
     struct rz_cpu_setup setup = {.tables = m->tables,
                                  .n_tables = m->n_tables,
+                                 .fallback = (int32_t)rz_settings_get(m->settings, "rz", "fallback")->i,
                                  .pool = m->pool,
                                  .forget = forget_weight,
                                  .warn = warn_user,
