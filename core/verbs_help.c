@@ -102,10 +102,10 @@ void rz_help(const struct rz_main *p)
             printf("  %-11s %-28s %.37s\n", verbs[i].name, verbs[i].args, c ? c->help : verbs[i].help);
     }
     printf("\nOptions of every command:\n"
-           "  --config FILE          settings file       -o section.key=value  one setting\n"
-           "  --plugin NAME|./FILE   load and prefer it  --plugin-dir DIR      where they are\n"
-           "  -t, --threads N        CPU threads         -v, -q   more, fewer messages\n"
-           "  --json                 for programs        --help, --version\n");
+           "  --config FILE         settings file       -o section.key=value  one setting\n"
+           "  --plugin NAME|./FILE  load and prefer it  --plugin-dir DIR      where they are\n"
+           "  -t, --threads N       CPU threads         -v, -q   more, fewer messages\n"
+           "  --json                for programs        --help, --version\n");
 }
 
 const char *rz_help_verb(const char *verb)
