@@ -91,8 +91,8 @@ struct rz_event {
     uint32_t n_prompt, n_new;
     uint32_t n_top, n_text;
     struct rz_logprob top[RZ_LOGPROBS_MAX];
-    char text
-        [1024]; /* n_text bytes of whole UTF-8 characters; longer pieces come in several events with token -1 */
+    /* n_text bytes of whole UTF-8 characters; longer pieces come in several events with token -1 */
+    char text[1024];
     double t_queue, t_prompt, t_gen; /* DONE: seconds waiting, in prefill, in decode           */
 };
 RZ_ABI_SIZE(struct rz_event, 1248, t_gen);
