@@ -120,7 +120,12 @@ static int32_t not_running(const struct rz_model *model, struct rz_err *err)
 
 static int32_t host_eval(struct rz_model *model, const struct rz_eval *eval, struct rz_err *err)
 {
-    return model->loop ? rz_loop_eval(model->loop, eval, err) : not_running(model, err);
+    if (!model->loop)
+        return not_running(model, err);
+    model->observer = RZ_HAS(eval, input) ? eval : NULL;
+    int32_t status = rz_loop_eval(model->loop, eval, err);
+    model->observer = NULL;
+    return status;
 }
 
 static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct rz_err *err)
