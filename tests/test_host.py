@@ -12,12 +12,9 @@ import os
 import re
 import shutil
 import signal
-import stat
 import struct
 import subprocess
-import sys
 import tempfile
-import time
 import unittest
 
 import rzlib
