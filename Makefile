@@ -1,14 +1,22 @@
 # Makefile - builds rz: the program, its plugins, the tests.
 #
-#   make [config=release|debug|asan|ubsan|tsan] [CC=gcc|clang]
+#   make [config=release|debug|asan|ubsan|tsan] [CC=gcc|clang] [V=1]
+#   make run      gets the default model (once), builds, and writes a story
+#   make test     builds and runs all tests
+#   make check    style, include walls, formatting, exports, warnings of both compilers
+#   make bench    speed of the default model
+#   make install  DESTDIR= PREFIX=/usr/local
 #
-# Objects go to build/$(config)/. A folder below plugins/ is a plugin; nothing here names one except the
-# list of those that are linked into the program as well.
+# Objects go to build/$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
+# program; nothing here names one except the list of plugins that are linked into the program as well.
 config ?= release
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 B := build/$(config)
+PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
+VERSION := $(shell sed -n 's/^.define RZ_VERSION "\(.*\)"/\1/p' core/core.h)
 ARCH := $(shell uname -m)
 
 # --- flags ---
@@ -29,9 +37,13 @@ $(error config=$(config): no such configuration (release, debug, asan, ubsan, ts
 endif
 
 API := -Icore/api -Icore/base
-CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine
+CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
+
+# One short line a step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(if $(2),$(2),$@)';)
 
 # --- what there is ---
 PLUGIN_DIRS := $(filter-out %/common/,$(wildcard plugins/*/*/))
@@ -39,12 +51,13 @@ ifneq ($(ARCH),x86_64)
 PLUGIN_DIRS := $(filter-out plugins/backends/avx2/,$(PLUGIN_DIRS))
 endif
 PLUGINS := $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
-BUILTINS := scalar gguf bpe spm cli
+BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
 LIBS_bpe := -lpcre2-8
-LIBS_http := -lmicrohttpd -ljansson
+LIBS_cli := -ljansson
+LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
@@ -54,6 +67,7 @@ CORE_SRCS := $(call srcs,core/) $(call srcs,core/exec/) $(call srcs,core/model/)
 CORE_OBJS := $(call objs,$(filter-out core/main.c,$(CORE_SRCS)))
 
 .PHONY: all run test check bench install clean
+.DEFAULT_GOAL := all
 all: $(B)/rz $(SHARED:%=$(B)/plugins/%.so)
 
 # A change of compiler or flags rebuilds everything of this configuration.
@@ -62,29 +76,37 @@ $(B)/flags: FORCE
 	@echo '$(CC) $(RZ_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(RZ_CFLAGS)' > $@
 FORCE:
 
+# The core learns from this list what is linked into it.
+$(B)/builtins.inc: FORCE
+	@mkdir -p $(B)
+	@printf 'X(%s)\n' $(BUILTINS) | sed '/()/d' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/core/registry.o: $(B)/builtins.inc
+
 # --- objects ---
 $(B)/core/%.o: core/%.c $(B)/flags
-	@mkdir -p $(@D)
-	$(CC) $(RZ_CFLAGS) $(CFLAGS) $(if $(filter core/base/%,$<),$(API),$(CORE_INC)) -c $< -o $@
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(if $(filter core/base/%,$<),$(API),$(CORE_INC)) -c $< -o $@
 $(B)/plugins/%.o: plugins/%.c $(B)/flags
-	@mkdir -p $(@D)
-	$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(notdir $(patsubst %/,%,$(dir $<))))) -c $< -o $@
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(notdir $(patsubst %/,%,$(dir $<))))) -c $< -o $@
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 # --- plugins: a shared object that exports one symbol, or one relocatable object with that symbol renamed ---
 PLUGIN_MAP := core/api/plugin.map
 define plugin_rules
 OBJS_$(1) := $$(call objs,$$(call srcs,$(2)) $$(call srcs,$$(dir $$(patsubst %/,%,$(2)))common/))
 $(B)/plugins/$(1).so: $$(OBJS_$(1)) $(B)/libbase.a $(PLUGIN_MAP)
-	$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
+	$$(call say,LINK)mkdir -p $$(@D)
+	$(Q)$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
 	  $(if $(SAN_$(config)),,-Wl$(comma)-z$(comma)defs) -Wl,-z,now -Wl,-z,noexecstack $$(OBJS_$(1)) $(B)/libbase.a $$(LIBS_$(1)) -lm -o $$@
 $(B)/builtin/$(1).o: $$(OBJS_$(1)) $(B)/libbase.a
-	@mkdir -p $$(@D)
-	ld -r -o $$@.tmp $$(OBJS_$(1)) $(B)/libbase.a
-	objcopy --redefine-sym rz_plugin_v1=rz_builtin_$(1) --keep-global-symbol=rz_builtin_$(1) $$@.tmp $$@
+	$$(call say,JOIN)mkdir -p $$(@D)
+	$(Q)ld -r -o $$@.tmp $$(OBJS_$(1)) $(B)/libbase.a
+	$(Q)objcopy --redefine-sym rz_plugin_v1=rz_builtin_$(1) --keep-global-symbol=rz_builtin_$(1) $$@.tmp $$@
 	@rm -f $$@.tmp
 endef
 comma := ,
@@ -93,7 +115,121 @@ $(foreach d,$(PLUGIN_DIRS),$(eval $(call plugin_rules,$(notdir $(patsubst %/,%,$
 BUILTIN_OBJS := $(BUILTINS:%=$(B)/builtin/%.o)
 BUILTIN_LIBS := $(foreach b,$(BUILTINS),$(LIBS_$(b)))
 $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
-	$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ $(LIBS_core) $(BUILTIN_LIBS) -o $@
+
+
+# --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins, and of
+# what tests share: the other files of tests/, but for the two tools ---
+TEST_SRCS := $(wildcard tests/test_*.c)
+CANARY_SRCS := $(wildcard tests/canary_*.c)
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
+CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
+RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
+LIBS_tests := $(if $(RUNNER),,-lcriterion)
+LIBS_test_http := -lcurl
+
+SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
+  tests/runner.c, $(wildcard tests/*.c))
+$(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/tests/libcore.a: $(CORE_OBJS)
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/tests/%.o: tests/%.c $(B)/flags
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
+$(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
+	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+.SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
+
+# Small models of our own making and what an independent program says of them: the same for each config.
+FIXTURES := build/fixtures
+TOOL_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -Icore/api -Itests
+build/tools/mkmodel: $(addprefix tests/,mkmodel.c $(notdir $(wildcard tests/fixture_*.c)))
+build/tools/ref_model: $(addprefix tests/,ref_model.c $(notdir $(wildcard tests/ref_*.c)))
+build/tools/mkmodel build/tools/ref_model: tests/fixture.h tests/ref.h core/api/rz/quant.h core/api/rz/types.h
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(CC) $(TOOL_CFLAGS) $(sort $(filter %.c,$^)) -lm -o $@
+$(FIXTURES)/stamp: build/tools/mkmodel build/tools/ref_model
+	@rm -rf $(FIXTURES) && mkdir -p $(FIXTURES)
+	$(call say,MAKE,models for the tests in $(FIXTURES))build/tools/mkmodel $(FIXTURES)
+	@for m in $(FIXTURES)/*.gguf; do \
+	  build/tools/ref_model $$m $${m%.gguf}.tokens.i32 $${m%.gguf}.logits.f64 || exit 1; done
+	@touch $@
+
+.PHONY: tests run-tests run-story run-bench deps
+tests: all $(TESTS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
+run-tests: tests
+	@B=$(B) CONFIG=$(config) tests/run.sh
+
+# --- what a person types. The packages come first, in a make of their own: this one may find no compiler. ---
+AGAIN = +@$(MAKE) --no-print-directory
+deps:
+	@tools/deps.sh packages.txt
+test: deps
+	$(AGAIN) run-tests
+run: deps
+	$(AGAIN) run-story
+bench: deps
+	$(AGAIN) run-bench
+
+# The default model alone: .ci/run fetches it before the tests, which use it where it is there.
+.PHONY: model
+model: deps
+	@tools/get-model.py
+
+STORY := Once upon a time, in a small house at the edge of the forest, there lived
+run-story: all
+	@model=$$(tools/get-model.py) && \
+	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
+run-bench: all
+	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model"
+
+# --- the gate ---
+.PHONY: check-style check-format check-exports check-headers check-warnings
+check: deps
+	$(AGAIN) check-style check-format check-headers
+	$(AGAIN) check-exports
+	$(AGAIN) check-warnings
+	@echo "check: passed"
+C_FILES = $(shell find core plugins tests -name '*.[ch]' | sort)
+check-style:
+	python3 tests/style.py
+check-format:
+	clang-format --dry-run -Werror $(C_FILES)
+check-headers:
+	@for h in core/api/rz/*.h; do for x in c c++; do \
+	  clang -fsyntax-only -Wall -Wextra -Werror -Icore/api -x $$x-header $$h || exit 1; done; done
+	@echo "check-headers: each header of the interface stands alone, in C and in C++"
+check-exports: all
+	@for so in $(SHARED:%=$(B)/plugins/%.so); do \
+	  got=$$(nm -D --defined-only $$so | awk '{print $$3}' | tr '\n' ' '); \
+	  [ "$$got" = "rz_plugin_v1 " ] || { echo "$$so exports: $$got(wanted: rz_plugin_v1 only)"; exit 1; }; done
+	@echo "check-exports: each plugin exports rz_plugin_v1 and nothing else"
+# Warnings are errors: what the one compiler says stops the build, here the other one is asked too.
+OTHER_CC := $(if $(findstring clang,$(CC)),gcc,clang)
+check-warnings: all $(TESTS) $(CANARIES)
+	$(AGAIN) CC=$(OTHER_CC) B=build/$(OTHER_CC) all $(patsubst $(B)/%,build/$(OTHER_CC)/%,$(TESTS) $(CANARIES))
+	@echo "check-warnings: none with $(CC), none with $(OTHER_CC)"
+
+# --- installing ---
+INSTALL_TO = $(DESTDIR)$(PREFIX)
+install: all
+	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
+	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
+	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
+	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
+	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
+	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
+	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini
 
 clean:
 	rm -rf build

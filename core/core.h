@@ -21,13 +21,15 @@ struct rz_settings;
 
 /* What the command line said, in order. Strings are borrowed. */
 struct rz_cmdline {
-    const char *config_file;         /* --config                          */
-    const char *const *sets;         /* -o section.key=value              */
+    const char *config_file; /* --config                          */
+    const char *const *sets; /* -o section.key=value              */
     uint32_t n_sets;
-    const char *const *plugins;      /* --plugin                          */
+    const char *const *plugins; /* --plugin                          */
     uint32_t n_plugins;
-    const char *plugin_dir;          /* --plugin-dir                      */
-    int32_t threads;                 /* -t; 0: not given                  */
+    const char *plugin_dir; /* --plugin-dir                      */
+    int32_t threads;        /* -t; 0: not given                  */
+    bool bare;              /* built-in values only: no files, no environment, no plugin_dir */
+    const char *log_level;  /* -v: "info", -q: "error"; NULL: not given */
 };
 
 /* Reads built-in values, the system file, the user file, --config, the environment, -o, flags, in this
@@ -44,17 +46,17 @@ bool rz_settings_given(const struct rz_settings *s, const char *section, const c
 /* The i-th configured section that begins with prefix ("model."): its full name, or NULL. */
 const char *rz_settings_section(const struct rz_settings *s, const char *prefix, uint32_t i);
 /* Validates [plugin.NAME] against a plugin's own table; the result lives as long as the settings. */
-int32_t rz_settings_plugin(struct rz_settings *s, const struct rz_plugin *plugin,
-                           struct rz_config *out, struct rz_err *err);
+int32_t rz_settings_plugin(struct rz_settings *s, const struct rz_plugin *plugin, struct rz_config *out,
+                           struct rz_err *err);
 
 /* --- registry: registry.c decides, elf.c reads headers before dlopen --- */
 
 struct rz_registry;
 
-#define RZ_PLUGIN_BUILTIN 0  /* linked in, not initialised yet      */
-#define RZ_PLUGIN_FOUND 1    /* header read, not loaded             */
-#define RZ_PLUGIN_READY 2    /* loaded and initialised              */
-#define RZ_PLUGIN_REFUSED 3  /* see why                             */
+#define RZ_PLUGIN_BUILTIN 0 /* linked in, not initialised yet      */
+#define RZ_PLUGIN_FOUND 1   /* header read, not loaded             */
+#define RZ_PLUGIN_READY 2   /* loaded and initialised              */
+#define RZ_PLUGIN_REFUSED 3 /* see why                             */
 
 /* One known plugin, for people and for lookups. */
 struct rz_plugin_entry {
@@ -74,12 +76,24 @@ int32_t rz_registry_open(struct rz_settings *settings, const struct rz_cmdline *
 void rz_registry_close(struct rz_registry *r);
 uint32_t rz_registry_count(const struct rz_registry *r);
 const struct rz_plugin_entry *rz_registry_at(const struct rz_registry *r, uint32_t i);
+/* The folder in which plugins were looked for; NULL: none. */
+const char *rz_registry_dir(const struct rz_registry *r);
+/* The first entry of this name (or, where no name could be read, of this file name). */
+int32_t rz_registry_find(const struct rz_registry *r, const char *name, uint32_t *i, struct rz_err *err);
+/* Brings the entry into the process (dlopen, compare) so that entry->plugin and its options can be read; no
+ * init. */
+int32_t rz_registry_attach(struct rz_registry *r, uint32_t i, struct rz_err *err);
+/* Loads every plugin that was named explicitly. Its failure is the caller's: RZ_ECONFIG where the file or
+ * the configuration is at fault, else what its init said (no device, ...). */
+int32_t rz_registry_load_explicit(struct rz_registry *r, struct rz_err *err);
 /* Loads (dlopen, compare, init) the entry if it is not yet. */
 int32_t rz_registry_load(struct rz_registry *r, uint32_t i, struct rz_err *err);
-/* Walks the plugins that provide kind ("format", "kernels", "tokenizer", "frontend") in order of
- * preference (--plugin, [rz] plugins, found, built in), loading each as needed; start with *at = 0.
- * Returns a full-size copy of the interface table that the host may call, NULL at the end. A plugin that
- * does not load is skipped with a warning (RZ_EVERSION etc. in err when it was named explicitly). */
+/* Walks the plugins that provide kind ("format", "kernels", "tokenizer", "frontend", or one thing such as
+ * "tokenizer:bpe") in order of preference (--plugin, prefer = 1, [rz] plugins, found, built in), loading
+ * each as needed; start with *at = 0. Returns a full-size copy of the interface table that the host may
+ * call (arrays in it too: their records are full-size and their strides ours), NULL at the end. A plugin
+ * that does not load is skipped with a warning; if it was named explicitly, or its section has a mistake,
+ * NULL comes at once and err says why: after NULL look at err->code. */
 const void *rz_registry_next(struct rz_registry *r, const char *kind, const char *iface, uint32_t *at,
                              void **self, const char **name, struct rz_err *err);
 
@@ -91,6 +105,8 @@ struct rz_source_set {
     void *priv;
 };
 
+/* Installs the SIGBUS handler that keeps the maps readable; once, by the program. */
+bool rz_source_guard(void);
 /* Opens and maps a model file read-only (and the other files of a split model). Refuses what is not a
  * regular file. */
 int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_err *err);
@@ -107,6 +123,8 @@ const struct rz_host *rz_host_table(void);
 /* Adds an interface that plugins may query. */
 void rz_host_provide(const char *iface, const void *table);
 void rz_host_log_level(int32_t level);
+/* What plugins hold of the host's memory. */
+void rz_host_memory(uint64_t *bytes, uint64_t *blocks);
 /* One line to stderr, if the level is wanted. */
 void rz_log(int32_t level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

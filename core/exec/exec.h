@@ -17,7 +17,8 @@ struct rz_pool;
 /* n threads: the caller's and n - 1 of the pool's own. */
 int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err);
 void rz_pool_free(struct rz_pool *pool);
-/* Runs fn(arg, team, tid) on all members and returns when all have returned. One caller at a time. */
+/* Runs fn(arg, team, tid) on all members and returns when all have returned. Callers take
+ * turns. */
 void rz_pool_run(struct rz_pool *pool, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg);
 uint32_t rz_pool_size(const struct rz_pool *pool);
 /* rz.host.threads/1 over the pool. */
@@ -33,13 +34,21 @@ struct rz_cpu_table {
     bool named;
 };
 
+/* What to do when the last table runs a node although others are there: the values of [rz] fallback. */
+#define RZ_FALLBACK_ALLOW 0
+#define RZ_FALLBACK_WARN 1
+#define RZ_FALLBACK_DENY 2
+
 struct rz_cpu_setup {
     const struct rz_cpu_table *tables;
     uint32_t n_tables;
+    int32_t fallback; /* RZ_FALLBACK_* */
     struct rz_pool *pool;
     /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void (*warn)(void *ctx, const char *text);
+    /* Not NULL: macros fall apart, and each matmul's input is shown before it runs. */
+    void (*observe)(void *ctx, const struct rz_str *weight, const struct rz_view *x);
     void *ctx;
 };
 

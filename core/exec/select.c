@@ -41,7 +41,7 @@ const char *rz_op_name(uint16_t op)
     return "vendor op";
 }
 
-void rz_kernel_node_fill(const struct rz_program *p, uint32_t index, uint32_t max_rows,
+void rz_kernel_node_fill(const struct rz_program *p, uint32_t index, uint32_t max_rows, uint64_t max_context,
                          struct rz_kernel_node *out, struct rz_weight_view *weights)
 {
     const struct rz_node *n = rz_node_at(p, index);
@@ -55,7 +55,8 @@ void rz_kernel_node_fill(const struct rz_program *p, uint32_t index, uint32_t ma
                                    .weight_stride = sizeof(*weights),
                                    .n_in = n->n_in,
                                    .n_out = n->n_out,
-                                   .max_rows = max_rows};
+                                   .max_rows = max_rows,
+                                   .max_context = max_context};
     for (uint32_t i = 0; i < n->n_in && i < 4; i++)
         out->in_width[i] = rz_value_at(p, (uint32_t)p->refs[n->first_in + i])->width;
     for (uint32_t i = 0; i < n->n_out && i < 4; i++)
@@ -129,7 +130,7 @@ void rz_select_rows(const struct rz_select *s, uint32_t node, struct rz_choice *
     out->n = 0;
     if (rz_node_at(s->program, node)->n_weights > WEIGHTS_MAX)
         return;
-    rz_kernel_node_fill(s->program, node, 1, &n, weights);
+    rz_kernel_node_fill(s->program, node, 1, 1, &n, weights);
     for (uint32_t t = 0; t < s->n_tables && !out->n; t++)
         rows_of_table(s, t, &n, out);
 }

@@ -24,7 +24,7 @@ struct rz_select {
 };
 
 /* Fills a kernel's view of a node with the weights as in the file. weights: room for n_weights. */
-void rz_kernel_node_fill(const struct rz_program *p, uint32_t node, uint32_t max_rows,
+void rz_kernel_node_fill(const struct rz_program *p, uint32_t node, uint32_t max_rows, uint64_t max_context,
                          struct rz_kernel_node *out, struct rz_weight_view *weights);
 
 /* Chooses the KV layout of each group: that of the first table that can both store and read it. */

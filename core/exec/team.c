@@ -46,6 +46,7 @@ struct rz_pool {
     struct range *ranges;
     pthread_t *threads;
     struct rz_host_threads table;
+    pthread_mutex_t turn; /* the loops of several models take turns */
 };
 
 struct member {
@@ -136,6 +137,7 @@ static void *member_main(void *arg)
 
 void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg)
 {
+    pthread_mutex_lock(&p->turn);
     p->fn = fn;
     p->arg = arg;
     if (p->n > 1) {
@@ -147,6 +149,7 @@ void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, 
     } else {
         fn(arg, &p->team, 0);
     }
+    pthread_mutex_unlock(&p->turn);
 }
 
 uint32_t rz_pool_size(const struct rz_pool *p)
@@ -216,6 +219,7 @@ int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
     if (!p)
         return rz_fail(err, RZ_ENOMEM, "threads", "no memory for a team of %u", n);
     *p = (struct rz_pool){.n = n};
+    pthread_mutex_init(&p->turn, NULL);
     p->team = (struct rz_team){.size = sizeof(p->team),
                                .n_threads = n,
                                .barrier = team_barrier,

@@ -83,8 +83,9 @@ struct rz_kernel_node {
     const struct rz_weight_view *weights;
     uint32_t weight_stride, n_in, n_out, max_rows; /* most rows that a step can have */
     uint64_t in_width[4], out_width[4];
+    uint64_t max_context; /* most positions that a sequence can have */
 };
-RZ_ABI_SIZE(struct rz_kernel_node, 120, out_width);
+RZ_ABI_SIZE(struct rz_kernel_node, 128, max_context);
 
 /* The step as kernels see it. */
 struct rz_step {

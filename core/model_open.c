@@ -1,0 +1,389 @@
+/* model_open.c - from a path to a model that runs: map, read tables, tokenizer, program, plan, engine.
+ *
+ * Each step gets what the one before made; a model is opened only as far as its user needs.
+ */
+#include "models.h"
+
+#include "checked.h"
+#include "err.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEFAULT_CONTEXT 4096u
+#define KV_SHARE 2 /* an automatic KV pool takes at most 1 / KV_SHARE of the machine's memory */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint64_t setting(const struct rz_models *m, const char *section, const char *key)
+{
+    const struct rz_option_value *v = rz_settings_get(m->settings, section, key);
+    return v && v->i > 0 ? (uint64_t)v->i : 0;
+}
+
+/* --- tables --- */
+
+static int32_t find_format(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+{
+    uint32_t at = 0;
+    int32_t best = 0;
+    void *self;
+    const struct rz_format *f;
+    while ((f = rz_registry_next(m->registry, "format", RZ_FORMAT_1, &at, &self, NULL, err))) {
+        int32_t sure = f->probe(self, &model->set.sources[0]);
+        if (sure <= best)
+            continue;
+        best = sure;
+        model->format = f;
+        model->format_self = self;
+    }
+    if (err->code)
+        return err->code;
+    if (!model->format)
+        return rz_fail(err, RZ_EFORMAT, model->path,
+                       "no loaded format plugin knows this file (is it a model in GGUF form?)");
+    return RZ_OK;
+}
+
+static void show_str(const struct rz_format_model *tables, const char *key, const char *fallback, char *out,
+                     size_t cap)
+{
+    struct rz_str s = {fallback, strlen(fallback)};
+    rz_meta_str(tables, key, &s, NULL);
+    rz_show(out, cap, s.data, s.len);
+}
+
+static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+{
+    struct rz_format_limits limits = {.size = sizeof(limits),
+                                      .max_tensors = setting(m, "limits", "max_tensors"),
+                                      .max_metadata = setting(m, "limits", "max_metadata"),
+                                      .max_string_bytes = setting(m, "limits", "max_string_bytes"),
+                                      .max_array = setting(m, "limits", "max_array")};
+    struct stat st;
+    if (!stat(model->path, &st) && S_ISDIR(st.st_mode))
+        return rz_fail(err, RZ_EUNSUPPORTED, model->path,
+                       "is a folder: models in Hugging Face form are not available in this build");
+    int32_t status = rz_source_open(model->path, &model->set, err);
+    if (status)
+        return status;
+    status = find_format(m, model, err);
+    if (!status) {
+        status = model->format->open(model->format_self, model->set.sources, model->set.n,
+                                     sizeof(struct rz_source), &limits, &model->tables, err);
+        if (status)
+            rz_err_wrap(err, model->path);
+    }
+    if (status)
+        return status;
+    model->has_hparams = rz_hparams_read(model->tables, &model->h, NULL) == RZ_OK;
+    show_str(model->tables, "general.architecture", "unknown", model->shown_arch, sizeof(model->shown_arch));
+    show_str(model->tables, "general.name", "", model->shown_name, sizeof(model->shown_name));
+    return RZ_OK;
+}
+
+/* --- tokenizer --- */
+
+static int32_t open_tokenizer(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+{
+    const struct rz_option_value *pre = rz_settings_get(m->settings, "tokenizer", "pre");
+    uint32_t at = 0;
+    int32_t best = 0;
+    void *self, *chosen_self = NULL;
+    const struct rz_tokenizer *t;
+    while ((t = rz_registry_next(m->registry, "tokenizer", RZ_TOKENIZER_1, &at, &self, NULL, err))) {
+        int32_t sure = t->probe(self, model->tables);
+        if (sure <= best)
+            continue;
+        best = sure;
+        model->tokenizer = t;
+        chosen_self = self;
+    }
+    if (err->code)
+        return err->code;
+    char kind[64];
+    show_str(model->tables, "tokenizer.ggml.model", "none", kind, sizeof(kind));
+    if (!model->tokenizer)
+        return rz_fail(err, RZ_EUNSUPPORTED, model->path,
+                       "no loaded tokenizer plugin has the kind \"%s\" (tokenizer.ggml.model)", kind);
+    int32_t status =
+        model->tokenizer->create(chosen_self, model->tables, pre ? pre->text : NULL, &model->tok, err);
+    return status ? rz_err_wrap(err, model->path) : RZ_OK;
+}
+
+/* --- what all models share --- */
+
+static bool was_named(const struct rz_registry *r, const char *name)
+{
+    for (uint32_t i = 0; i < rz_registry_count(r); i++)
+        if (!strcmp(rz_registry_at(r, i)->header.name, name))
+            return rz_registry_at(r, i)->explicit_;
+    return false;
+}
+
+int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
+{
+    uint32_t at = 0;
+    void *self;
+    const char *name;
+    const struct rz_kernels *k;
+    if (m->pool)
+        return RZ_OK;
+    free(m->tables);
+    m->n_tables = 0;
+    m->tables = calloc(rz_registry_count(m->registry) + 1, sizeof(*m->tables));
+    if (!m->tables)
+        return rz_fail(err, RZ_ENOMEM, "kernels", "no memory");
+    while ((k = rz_registry_next(m->registry, "kernels", RZ_KERNELS_1, &at, &self, &name, err)))
+        m->tables[m->n_tables++] =
+            (struct rz_cpu_table){.kernels = k, .name = name, .named = was_named(m->registry, name)};
+    if (err->code)
+        return err->code;
+    if (!m->n_tables)
+        return rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
+    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
+    if (!status)
+        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
+    return status;
+}
+
+static void forget_weight(void *ctx, const void *from, uint64_t bytes)
+{
+    rz_source_forget(&((struct rz_model *)ctx)->set, from, bytes);
+}
+
+static void show_input(void *ctx, const struct rz_str *weight, const struct rz_view *x)
+{
+    const struct rz_eval *e = ((struct rz_model *)ctx)->observer;
+    if (e && e->input)
+        e->input(e->arg, weight, x->data, x->stride, x->rows, x->width);
+}
+
+static void warn_user(void *ctx, const char *text)
+{
+    (void)ctx;
+    rz_log(RZ_LOG_WARN, "%s", text);
+}
+
+/* --- plan --- */
+
+static int32_t choose_context(struct rz_models *m, const struct rz_model *model, const char *section,
+                              const struct rz_model_options *o, uint32_t *out, struct rz_err *err)
+{
+    uint64_t trained = model->graph->h.n_ctx_train, context = o->context;
+    if (!context && section)
+        context = setting(m, section, "context");
+    if (!context)
+        context = setting(m, "engine", "context");
+    if (!context)
+        context = trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
+    if (context > trained && !o->exact_context)
+        rz_log(RZ_LOG_WARN, "%s: a context of %llu is more than the %llu that the model was trained for",
+               model->path, (unsigned long long)context, (unsigned long long)trained);
+    if (context > (1u << 24))
+        return rz_fail(err, RZ_ELIMIT, "engine.context", "%llu: at most %u", (unsigned long long)context,
+                       1u << 24);
+    *out = (uint32_t)context;
+    return RZ_OK;
+}
+
+static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
+{
+    uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
+    for (uint32_t g = 0; g < p->n_kv_groups; g++) {
+        const struct rz_kv_group *k =
+            (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
+        bytes += element * k->n_layers * k->n_heads * ((uint64_t)k->k_dim + k->v_dim);
+    }
+    return bytes;
+}
+
+/* Pages for every sequence at full length, as far as the machine's memory goes; at least one. */
+static uint32_t automatic_pages(const struct rz_model *model, const struct rz_plan_limits *l)
+{
+    uint64_t per_seq = (l->max_context + l->page_tokens - 1) / l->page_tokens;
+    uint64_t page_bytes = kv_bytes_token(&model->graph->program, l->kv_type) * l->page_tokens;
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / KV_SHARE;
+    uint64_t pages = per_seq * l->max_seqs, fit = page_bytes ? memory / page_bytes : pages;
+    if (pages > fit)
+        pages = fit > per_seq ? fit : per_seq;
+    return pages > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)pages;
+}
+
+static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const char *section,
+                             const struct rz_model_options *o, struct rz_err *err)
+{
+    struct rz_plan_limits *l = &model->limits;
+    const struct rz_option_value *kv = rz_settings_get(m->settings, "engine", "kv_type");
+    *l = (struct rz_plan_limits){.size = sizeof(*l),
+                                 .max_rows = (uint32_t)setting(m, "engine", "max_batch_tokens"),
+                                 .max_seqs =
+                                     o->max_seqs ? o->max_seqs : (uint32_t)setting(m, "engine", "max_seqs"),
+                                 .page_tokens = (uint32_t)setting(m, "engine", "page_tokens"),
+                                 .kv_type = !strcmp(kv->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16};
+    l->max_wanted = l->max_rows;
+    if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
+        return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
+                       l->page_tokens);
+    int32_t status = choose_context(m, model, section, o, &l->max_context, err);
+    if (status)
+        return status;
+    l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
+    if (!l->n_pages)
+        l->n_pages = automatic_pages(model, l);
+    return RZ_OK;
+}
+
+/* Offers the program's nodes top-down; what the device refuses whole is offered in parts. */
+static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p, uint32_t first,
+                           uint32_t end, uint32_t *nodes, uint32_t *n, struct rz_err *err)
+{
+    for (uint32_t i = first; i < end;) {
+        const struct rz_node *node = (const void *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
+        struct rz_claim claim = {.size = sizeof(claim)};
+        int32_t status = d->claim(d->ctx, p, i, &claim, err);
+        if (!status && claim.taken)
+            nodes[(*n)++] = i;
+        else if (!status && node->end > i + 1)
+            status = claim_nodes(d, p, i + 1, node->end, nodes, n, err);
+        else if (!status)
+            nodes[(*n)++] = i; /* compile says why nobody runs it */
+        if (status)
+            return status;
+        i = node->end;
+    }
+    return RZ_OK;
+}
+
+static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char *section,
+                         const struct rz_model_options *o, struct rz_err *err)
+{
+    int32_t status = rz_models_compute(m, err);
+    if (status)
+        return status;
+    struct rz_cpu_setup setup = {.tables = m->tables,
+                                 .n_tables = m->n_tables,
+                                 .fallback = (int32_t)rz_settings_get(m->settings, "rz", "fallback")->i,
+                                 .pool = m->pool,
+                                 .forget = forget_weight,
+                                 .warn = warn_user,
+                                 .observe = o->observe ? show_input : NULL,
+                                 .ctx = model};
+    status = choose_limits(m, model, section, o, err);
+    if (!status)
+        status = rz_cpu_new(&setup, &model->cpu, err);
+    if (status)
+        return status;
+    const struct rz_device *d = rz_cpu_device(model->cpu);
+    const struct rz_program *p = &model->graph->program;
+    uint32_t n = 0, *nodes = calloc(p->n_nodes + 1, sizeof(*nodes));
+    if (!nodes)
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+    status = claim_nodes(d, p, 0, p->n_nodes, nodes, &n, err);
+    if (!status)
+        status = d->compile(d->ctx, p, nodes, n, &model->limits, &model->plan, err);
+    free(nodes);
+    return status;
+}
+
+static int32_t check_files(void *ctx, struct rz_err *err)
+{
+    return rz_source_check(ctx, err);
+}
+
+static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+{
+    const struct rz_host_threads *threads = rz_pool_table(m->pool);
+    struct rz_engine_setup setup = {.device = rz_cpu_device(model->cpu),
+                                    .plan = model->plan,
+                                    .tokenizer = model->tokenizer,
+                                    .tok = model->tok,
+                                    .n_vocab = model->graph->h.n_vocab,
+                                    .n_embd = model->graph->h.n_embd,
+                                    .n_kv_groups = model->graph->program.n_kv_groups,
+                                    .limits = model->limits,
+                                    .max_batch_tokens = model->limits.max_rows,
+                                    .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+                                    .parallel_for = threads->parallel_for,
+                                    .parallel_ctx = threads->ctx,
+                                    .check = check_files,
+                                    .check_ctx = &model->set};
+    return rz_loop_new(&setup, &model->loop, err);
+}
+
+/* The tokenizer and the embedding must speak of the same ids. */
+static int32_t check_vocabulary(const struct rz_model *model, struct rz_err *err)
+{
+    struct rz_tokenizer_info info = {.size = sizeof(info)};
+    int32_t status = model->tokenizer->info(model->tok, &info);
+    if (status)
+        return rz_fail(err, status, model->path, "the tokenizer does not describe itself");
+    if (info.n_vocab > model->graph->h.n_vocab)
+        return rz_fail(err, RZ_EFORMAT, model->path, "%u tokens in the vocabulary, %u rows in the embedding",
+                       info.n_vocab, model->graph->h.n_vocab);
+    return RZ_OK;
+}
+
+int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, const char *section,
+                      const struct rz_model_options *o, struct rz_model **out, struct rz_err *err)
+{
+    double begin = now();
+    struct rz_model *model = calloc(1, sizeof(*model));
+    if (!model)
+        return rz_fail(err, RZ_ENOMEM, path, "no memory");
+    model->owner = m;
+    model->level = o->level;
+    model->name = strdup(name);
+    model->path = strdup(path);
+    int32_t status =
+        model->name && model->path ? open_tables(m, model, err) : rz_fail(err, RZ_ENOMEM, path, "no memory");
+    if (!status && o->level >= RZ_MODEL_TOKENIZER)
+        status = open_tokenizer(m, model, err);
+    if (!status && o->level >= RZ_MODEL_RUN) {
+        status = rz_graph_build(model->tables, model->set.sources, model->set.n, &model->graph, err);
+        if (status)
+            rz_err_wrap(err, path);
+        if (!status)
+            status = check_vocabulary(model, err);
+        if (!status)
+            status = open_plan(m, model, section, o, err);
+        if (!status)
+            status = rz_source_check(&model->set, err);
+        if (!status)
+            status = open_engine(m, model, err);
+    }
+    if (status) {
+        rz_model_close(model);
+        return status;
+    }
+    model->load_seconds = now() - begin;
+    *out = model;
+    return RZ_OK;
+}
+
+void rz_model_close(struct rz_model *model)
+{
+    if (!model)
+        return;
+    rz_loop_free(model->loop);
+    if (model->plan)
+        rz_cpu_device(model->cpu)->destroy(model->plan);
+    rz_cpu_free(model->cpu);
+    rz_graph_free(model->graph);
+    if (model->tok)
+        model->tokenizer->destroy(model->tok);
+    if (model->tables)
+        model->format->close(model->format_self, model->tables);
+    rz_source_close(&model->set);
+    free(model->name);
+    free(model->path);
+    free(model);
+}

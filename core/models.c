@@ -1,0 +1,265 @@
+/* models.c - rz.host.model/1: names to models, what frontends may ask of one, and those that are served.
+ *
+ * Owns the thread pool and the merged kernel tables. Everything is called from the control thread; the
+ * loop threads of served models touch only their engine.
+ */
+#include "models.h"
+
+#include "err.h"
+#include "numeric.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a model without a section is called: its file's name without the ending; clients see it. */
+static void name_of_file(const char *path, char *out, size_t cap)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash && slash[1] ? slash + 1 : path;
+    size_t n = strlen(base);
+    if (n > 5 && !strcmp(base + n - 5, ".gguf"))
+        n -= 5;
+    rz_show(out, cap, base, n);
+}
+
+static int32_t host_open(void *ctx, const char *name, const struct rz_model_options *options,
+                         struct rz_model **out, struct rz_err *err)
+{
+    struct rz_models *m = ctx;
+    struct rz_err own = RZ_ERR_INIT;
+    char section[128], stem[256];
+    const char *path = name, *found = NULL;
+    err = err ? err : &own;
+    *err = (struct rz_err)RZ_ERR_INIT;
+    if (!name) {
+        found = rz_settings_section(m->settings, "model.", 0);
+        if (!found || rz_settings_section(m->settings, "model.", 1))
+            return rz_fail(err, RZ_ECONFIG, "model",
+                           found ? "several are configured: name one with -m" : "none is named: use -m FILE");
+    } else {
+        for (uint32_t i = 0; (found = rz_settings_section(m->settings, "model.", i)); i++)
+            if (!strcmp(found + strlen("model."), name))
+                break;
+    }
+    if (found) {
+        if (strlen(found) >= sizeof(section))
+            return rz_fail(err, RZ_ECONFIG, found, "the name is too long");
+        memcpy(section, found, strlen(found) + 1);
+        const struct rz_option_value *v = rz_settings_get(m->settings, section, "path");
+        if (!v || !v->text)
+            return rz_fail(err, RZ_ECONFIG, section, "has no path");
+        path = v->text;
+        name = section + strlen("model.");
+    } else {
+        name_of_file(path, stem, sizeof(stem));
+        name = stem;
+    }
+    return rz_model_open(m, name, path, found ? section : NULL, options, out, err);
+}
+
+static void host_close(struct rz_model *model)
+{
+    rz_model_close(model);
+}
+
+static uint64_t count_parameters(const struct rz_format_model *t, uint64_t *bytes)
+{
+    uint64_t n = 0;
+    *bytes = 0;
+    for (uint64_t i = 0; i < t->n_tensors; i++) {
+        const struct rz_tensor *x = (const void *)((const char *)t->tensors + i * t->tensor_stride);
+        n += x->dims[0] * x->dims[1] * x->dims[2] * x->dims[3];
+        *bytes += x->bytes;
+    }
+    return n;
+}
+
+static int32_t kv_type_of(const struct rz_models *m)
+{
+    const struct rz_option_value *v = rz_settings_get(m->settings, "engine", "kv_type");
+    return v && v->text && !strcmp(v->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16;
+}
+
+static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
+{
+    const struct rz_hparams *h = &model->h;
+    struct rz_model_info info = {.size = sizeof(info),
+                                 .n_layer = h->n_layer,
+                                 .n_embd = h->n_embd,
+                                 .n_ff = h->n_ff,
+                                 .n_head = h->n_head,
+                                 .n_kv_head = h->n_kv_head,
+                                 .head_dim = h->head_dim,
+                                 .n_vocab = h->n_vocab,
+                                 .n_ctx_train = h->n_ctx_train,
+                                 .n_ctx = model->limits.max_context,
+                                 .has_template =
+                                     rz_meta_find(model->tables, "tokenizer.chat_template") != NULL,
+                                 .kv_type = kv_type_of(model->owner),
+                                 .arch = model->shown_arch,
+                                 .name = model->shown_name,
+                                 .path = model->path,
+                                 .load_seconds = model->load_seconds};
+    uint32_t size = out->size;
+    info.n_params = count_parameters(model->tables, &info.weight_bytes);
+    for (uint32_t i = 0; i < model->set.n; i++)
+        info.file_bytes += model->set.sources[i].bytes;
+    info.kv_bytes_token =
+        2ull * h->n_layer * h->n_kv_head * h->head_dim * (info.kv_type == RZ_TYPE_F32 ? 4 : 2);
+    memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
+    out->size = size;
+    return RZ_OK;
+}
+
+static const struct rz_format_model *host_tables(struct rz_model *model)
+{
+    return model->tables;
+}
+
+static const struct rz_tokenizer *host_tokenizer(struct rz_model *model, void **tok)
+{
+    *tok = model->tok;
+    return model->tok ? model->tokenizer : NULL;
+}
+
+static const struct rz_engine *host_engine(struct rz_model *model)
+{
+    return model->loop ? rz_loop_table(model->loop) : NULL;
+}
+
+static int32_t not_running(const struct rz_model *model, struct rz_err *err)
+{
+    return rz_fail(err, RZ_EINVAL, model->path, "was not opened to run");
+}
+
+static int32_t host_eval(struct rz_model *model, const struct rz_eval *eval, struct rz_err *err)
+{
+    if (!model->loop)
+        return not_running(model, err);
+    model->observer = RZ_HAS(eval, input) ? eval : NULL;
+    int32_t status = rz_loop_eval(model->loop, eval, err);
+    model->observer = NULL;
+    return status;
+}
+
+static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct rz_err *err)
+{
+    if (!model->loop)
+        return not_running(model, err);
+    speed->bytes_token = rz_cpu_bytes_token(model->plan);
+    return rz_loop_speed(model->loop, speed, err);
+}
+
+static int32_t host_explain(struct rz_model *model, void (*line)(void *arg, const char *text), void *arg,
+                            struct rz_err *err)
+{
+    if (!model->plan)
+        return not_running(model, err);
+    rz_cpu_explain(model->plan, line, arg);
+    return RZ_OK;
+}
+
+static struct rz_model *host_served(void *ctx, uint32_t i, const char **name)
+{
+    struct rz_models *m = ctx;
+    if (i >= m->n_served)
+        return NULL;
+    if (name)
+        *name = m->served[i]->name;
+    return m->served[i];
+}
+
+static float number(const struct rz_models *m, const char *key)
+{
+    return (float)rz_settings_get(m->settings, "sampling", key)->f;
+}
+
+static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
+{
+    const struct rz_models *m = model->owner;
+    const struct rz_option_value *seed = rz_settings_get(m->settings, "sampling", "seed");
+    *out = (struct rz_sampling){.size = sizeof(*out),
+                                .top_k = (int32_t)rz_settings_get(m->settings, "sampling", "top_k")->i,
+                                .temperature = number(m, "temp"),
+                                .top_p = number(m, "top_p"),
+                                .min_p = number(m, "min_p"),
+                                .typical_p = number(m, "typical_p"),
+                                .repeat_penalty = number(m, "repeat_penalty"),
+                                .presence_penalty = number(m, "presence_penalty"),
+                                .frequency_penalty = number(m, "frequency_penalty"),
+                                .penalty_last_n =
+                                    (int32_t)rz_settings_get(m->settings, "sampling", "penalty_last_n")->i,
+                                .seed = seed->text ? (uint64_t)seed->i : 0};
+    return RZ_OK;
+}
+
+int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registry, uint32_t n_threads,
+                       struct rz_models **out, struct rz_err *err)
+{
+    struct rz_models *m = calloc(1, sizeof(*m));
+    if (!m)
+        return rz_fail(err, RZ_ENOMEM, "models", "no memory");
+    *m = (struct rz_models){.settings = settings, .registry = registry, .n_threads = n_threads};
+    m->table = (struct rz_host_model){.size = sizeof(m->table),
+                                      .ctx = m,
+                                      .open = host_open,
+                                      .close = host_close,
+                                      .info = host_info,
+                                      .tables = host_tables,
+                                      .tokenizer = host_tokenizer,
+                                      .engine = host_engine,
+                                      .eval = host_eval,
+                                      .speed = host_speed,
+                                      .explain = host_explain,
+                                      .served = host_served,
+                                      .sampling = host_sampling};
+    *out = m;
+    return RZ_OK;
+}
+
+void rz_models_close(struct rz_models *m)
+{
+    if (!m)
+        return;
+    for (uint32_t i = 0; i < m->n_served; i++)
+        rz_model_close(m->served[i]);
+    rz_pool_free(m->pool);
+    free(m->tables);
+    free(m);
+}
+
+const struct rz_host_model *rz_models_table(struct rz_models *m)
+{
+    return &m->table;
+}
+
+static int32_t serve_one(struct rz_models *m, const char *name, struct rz_err *err)
+{
+    struct rz_model_options options = {.size = sizeof(options), .level = RZ_MODEL_RUN};
+    if (m->n_served == RZ_SERVED_MAX)
+        return rz_fail(err, RZ_ELIMIT, "serve", "more than %d models", RZ_SERVED_MAX);
+    int32_t status = host_open(m, name, &options, &m->served[m->n_served], err);
+    if (!status)
+        status = rz_loop_start(m->served[m->n_served++]->loop, err);
+    return status;
+}
+
+int32_t rz_models_serve(struct rz_models *m, const char *name, struct rz_err *err)
+{
+    if (name)
+        return serve_one(m, name, err);
+    int32_t status = RZ_OK;
+    const char *section;
+    for (uint32_t i = 0; !status && (section = rz_settings_section(m->settings, "model.", i)); i++)
+        status = serve_one(m, section + strlen("model."), err);
+    if (!status && !m->n_served)
+        status =
+            rz_fail(err, RZ_ECONFIG, "serve", "no model: use -m FILE, or a section [model.NAME] with a path");
+    return status;
+}
+
+void rz_models_stop(struct rz_models *m, uint32_t drain_ms)
+{
+    for (uint32_t i = 0; i < m->n_served; i++)
+        rz_loop_stop(m->served[i]->loop, drain_ms);
+}

@@ -1,0 +1,57 @@
+/* models.h - one open model and the set of them; models.c and model_open.c share this. */
+#ifndef RZ_MODELS_H
+#define RZ_MODELS_H
+
+#include "core.h"
+#include "engine.h"
+#include "exec.h"
+#include "model.h"
+
+/* A model as far as it was asked to be opened; members of later levels are NULL. */
+struct rz_model {
+    struct rz_models *owner;
+    char *name, *path; /* name: of its section, or the path */
+    uint32_t level;    /* RZ_MODEL_* */
+    double load_seconds;
+    /* RZ_MODEL_META */
+    struct rz_source_set set;
+    const struct rz_format *format;
+    void *format_self;
+    struct rz_format_model *tables;
+    struct rz_hparams h; /* zero if the file is no model that rz runs */
+    bool has_hparams;
+    char shown_arch[64], shown_name[128];
+    /* RZ_MODEL_TOKENIZER */
+    const struct rz_tokenizer *tokenizer;
+    void *tok;
+    /* RZ_MODEL_RUN */
+    struct rz_graph *graph;
+    struct rz_cpu *cpu;
+    struct rz_plan *plan;
+    struct rz_plan_limits limits;
+    struct rz_loop *loop;
+    const struct rz_eval *observer; /* whose input() is called, while it runs */
+};
+
+#define RZ_SERVED_MAX 64
+
+struct rz_models {
+    struct rz_settings *settings;
+    struct rz_registry *registry;
+    uint32_t n_threads;
+    struct rz_pool *pool; /* made for the first model that runs */
+    struct rz_cpu_table *tables;
+    uint32_t n_tables;
+    struct rz_host_model table;
+    struct rz_model *served[RZ_SERVED_MAX];
+    uint32_t n_served;
+};
+
+/* Opens `path` for the level in options; section: "model.NAME" or NULL. */
+int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, const char *section,
+                      const struct rz_model_options *options, struct rz_model **out, struct rz_err *err);
+void rz_model_close(struct rz_model *model);
+/* The pool and kernel tables that all models share. */
+int32_t rz_models_compute(struct rz_models *m, struct rz_err *err);
+
+#endif

@@ -1,0 +1,115 @@
+/* schema.c - the core's option tables. Facts only; option.c gives them meaning. etc/rz.ini shows each of
+ * them, and a test compares the two. */
+#include "schema.h"
+
+#include <string.h>
+
+/* clang-format off */
+#define OPT(NAME, TYPE, DEF, HELP) \
+    {.size = sizeof(struct rz_option), .type = RZ_OPT_##TYPE, .name = NAME, .def = DEF, .help = HELP}
+#define OPT_RANGE(NAME, TYPE, DEF, MIN, MAX, HELP) \
+    {.size = sizeof(struct rz_option), .type = RZ_OPT_##TYPE, .name = NAME, .def = DEF, .help = HELP, \
+     .min = MIN, .max = MAX}
+#define OPT_CHOICE(NAME, DEF, CHOICES, HELP) \
+    {.size = sizeof(struct rz_option), .type = RZ_OPT_CHOICE, .name = NAME, .def = DEF, .help = HELP, \
+     .choices = CHOICES}
+
+static const struct rz_option rz_options[] = {
+    OPT("include", LIST, NULL, "other files to read here; * and ? match names"),
+    OPT("plugins", LIST, NULL, "names of plugins, the preferred ones first"),
+    OPT("plugin_dir", PATH, NULL, "their folder; unset: plugins/ or ../lib/rz/plugins beside the program"),
+    OPT("strict_paths", BOOL, "0", "refuse plugins that others than root and this user could change"),
+    OPT("frontends", LIST, "http", "what `rz serve` starts"),
+    OPT_CHOICE("log_level", "warn", "error|warn|info|debug", "how much is written to stderr"),
+    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when no preferred backend can run a node"),
+    OPT_RANGE("threads", INT, "0", 0, 1024, "CPU threads; 0: cores of the affinity mask and quota"),
+    OPT_RANGE("drain_ms", INT, "10000", 0, 3600000, "how long running requests may go on after SIGTERM"),
+};
+
+static const struct rz_option engine_options[] = {
+    OPT_CHOICE("kv_type", "f16", "f16|f32", "element type of the KV cache"),
+    OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
+    OPT_RANGE("max_batch_tokens", INT, "512", 1, 65536, "rows of one step"),
+    OPT_RANGE("max_seqs", INT, "16", 1, 1024, "sequences that run at once"),
+    OPT_RANGE("page_tokens", INT, "64", 8, 1024, "positions in one KV page, a multiple of 8"),
+    OPT_RANGE("max_queue", INT, "256", 1, 65536, "requests waiting or running"),
+    OPT_RANGE("kv_pages", INT, "0", 0, 16777216, "KV pages in all; 0: as many as the context needs"),
+    OPT_RANGE("timeout_ms", INT, "0", 0, 86400000, "longest time of one request; 0: no limit"),
+};
+
+static const struct rz_option sampling_options[] = {
+    OPT_RANGE("temp", FLOAT, "0.8", 0, 100, "temperature; 0 always takes the best token"),
+    OPT_RANGE("top_k", INT, "40", 0, 1000000, "draw from the k best; 0: off"),
+    OPT_RANGE("top_p", FLOAT, "0.95", 0, 1, "draw from the best that together have this probability; 1: off"),
+    OPT_RANGE("min_p", FLOAT, "0.05", 0, 1, "drop what is less probable than this part of the best; 0: off"),
+    OPT_RANGE("typical_p", FLOAT, "1", 0, 1, "locally typical sampling; 1: off"),
+    OPT_RANGE("repeat_penalty", FLOAT, "1", 0.01, 100, "divides the logits of recent tokens; 1: off"),
+    OPT_RANGE("presence_penalty", FLOAT, "0", -100, 100, "subtracted once from recent tokens; 0: off"),
+    OPT_RANGE("frequency_penalty", FLOAT, "0", -100, 100, "the same for each occurrence; 0: off"),
+    OPT_RANGE("penalty_last_n", INT, "64", -1, 16777216, "tokens that penalties see; -1: the whole context"),
+    OPT_RANGE("seed", INT, NULL, 0, 0x1p63, "seed of the draw; unset: a random one"),
+};
+
+static const struct rz_option tokenizer_options[] = {
+    OPT("pre", STRING, NULL, "pre-tokenizer instead of the one that the model names"),
+};
+
+static const struct rz_option limits_options[] = {
+    OPT_RANGE("max_tensors", INT, "1000000", 1, 0x1p63, "tensors in one model file"),
+    OPT_RANGE("max_metadata", INT, "65536", 1, 0x1p63, "metadata entries in one model file"),
+    OPT_RANGE("max_string_bytes", SIZE, "64M", 1, 0x1p63, "bytes of one metadata string"),
+    OPT_RANGE("max_array", SIZE, "16M", 1, 0x1p63, "elements of one metadata array"),
+};
+
+static const struct rz_option model_options[] = {
+    OPT("path", PATH, NULL, "the model's file"),
+    OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: that of [engine]"),
+};
+
+static const struct rz_option plugin_options[] = {
+    OPT("path", PATH, NULL, "the plugin's file; unset: NAME.so in plugin_dir"),
+    OPT("sha256", STRING, NULL, "the file must have this hash (64 hex digits)"),
+    OPT("required", BOOL, "0", "1: rz does not run without this plugin"),
+    OPT("prefer", BOOL, "0", "1: before plugins that are not preferred"),
+};
+/* clang-format on */
+
+#define TABLE(t) t, sizeof(t) / sizeof((t)[0])
+
+static const struct rz_schema_section sections[] = {
+    {"rz", "the program", TABLE(rz_options)},
+    {"engine", "the engine loop and its KV cache", TABLE(engine_options)},
+    {"sampling", "how a token is drawn, unless the command or request says otherwise",
+     TABLE(sampling_options)},
+    {"tokenizer", "text to token ids", TABLE(tokenizer_options)},
+    {"limits", "what a model file may ask for", TABLE(limits_options)},
+    {"model.", "a model with a name: [model.NAME]", TABLE(model_options)},
+    {"plugin.", "a plugin: [plugin.NAME]; its own options are shown by `rz plugin info NAME`",
+     TABLE(plugin_options)},
+};
+
+const struct rz_schema_section *rz_schema_all(uint32_t *n)
+{
+    *n = sizeof(sections) / sizeof(sections[0]);
+    return sections;
+}
+
+const struct rz_schema_section *rz_schema_find(const char *section)
+{
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        size_t len = strlen(sections[i].name);
+        bool named = sections[i].name[len - 1] == '.';
+        if (named ? !strncmp(section, sections[i].name, len) && section[len]
+                  : !strcmp(section, sections[i].name))
+            return &sections[i];
+    }
+    return NULL;
+}
+
+int32_t rz_schema_option(const struct rz_schema_section *section, const char *key)
+{
+    for (uint32_t i = 0; i < section->n_options; i++)
+        if (!strcmp(section->options[i].name, key))
+            return (int32_t)i;
+    return -1;
+}

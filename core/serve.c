@@ -1,0 +1,223 @@
+/* serve.c - `rz serve`: models, loop threads and frontends come up, then the main thread waits for a signal.
+ *
+ * Order down is the reverse of up: frontends take no new work and finish, then the loops end, then the
+ * plugins. The handler only writes to a pipe, and a second signal ends the process at once.
+ */
+#include "config.h"
+#include "main.h"
+
+#include "err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FRONTENDS_MAX 16
+#define HTTP_SECTION "plugin.http"
+
+struct running {
+    const struct rz_frontend *table;
+    void *self;
+};
+
+struct serving {
+    const char *model, *host, *port, *key_file;
+    struct running frontends[FRONTENDS_MAX];
+    uint32_t n;
+};
+
+/* --- signals --- */
+
+static int wake_pipe[2] = {-1, -1};
+static _Atomic int n_signals;
+static _Atomic bool is_up;
+
+static void on_signal(int sig)
+{
+    int saved = errno;
+    char byte = (char)sig;
+    if (atomic_fetch_add(&n_signals, 1) > 0 || !atomic_load(&is_up)) /* the second one, or still loading */
+        _exit(128 + sig);
+    if (write(wake_pipe[1], &byte, 1) < 0)
+        _exit(128 + sig);
+    errno = saved;
+}
+
+static bool catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigemptyset(&action.sa_mask);
+    sigemptyset(&ignore.sa_mask);
+    return !pipe(wake_pipe) && !sigaction(SIGTERM, &action, NULL) && !sigaction(SIGINT, &action, NULL) &&
+           !sigaction(SIGPIPE, &ignore, NULL); /* a client that went away is an error of write */
+}
+
+/* Blocks until the first signal; returns its number. */
+static int wait_for_signal(void)
+{
+    char byte = SIGTERM;
+    while (read(wake_pipe[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+    return byte;
+}
+
+/* --- arguments --- */
+
+static int32_t parse(const struct rz_arguments *a, struct serving *s, struct rz_err *err)
+{
+    for (int32_t i = 1; i < a->argc; i++) {
+        const char *word = a->argv[i], **value = NULL;
+        if (!strcmp(word, "-m") || !strcmp(word, "--model"))
+            value = &s->model;
+        else if (!strcmp(word, "--host"))
+            value = &s->host;
+        else if (!strcmp(word, "--port"))
+            value = &s->port;
+        else if (!strcmp(word, "--api-key-file"))
+            value = &s->key_file;
+        if (!value)
+            return rz_fail(err, RZ_ECONFIG, "serve", "%.80s: no such option (see rz serve --help)", word);
+        if (i + 1 == a->argc)
+            return rz_fail(err, RZ_ECONFIG, word, "needs a value");
+        *value = a->argv[++i];
+    }
+    if (!s->port)
+        return RZ_OK;
+    char *end;
+    long port = strtol(s->port, &end, 10);
+    if (!*s->port || *end || port < 0 || port > 65535)
+        return rz_fail(err, RZ_ECONFIG, "--port", "%.32s is not a port (0..65535)", s->port);
+    return RZ_OK;
+}
+
+/* --host and --port change one half of `listen`, whatever it was. */
+static int32_t set_listen(struct rz_settings *settings, const struct serving *s, struct rz_err *err)
+{
+    char listen[320], old[256], host[260];
+    const char *raw = rz_config_raw(settings, HTTP_SECTION, "listen");
+    snprintf(old, sizeof(old), "%s", raw ? raw : "127.0.0.1:8080");
+    char *colon = strrchr(old, ':');
+    const char *port = s->port ? s->port : colon ? colon + 1 : "8080";
+    if (colon)
+        *colon = 0;
+    bool bare_v6 = s->host && strchr(s->host, ':') && s->host[0] != '[';
+    snprintf(host, sizeof(host), bare_v6 ? "[%.250s]" : "%.250s", s->host ? s->host : old);
+    snprintf(listen, sizeof(listen), "%s:%s", host, port);
+    return rz_config_flag(settings, HTTP_SECTION, "listen", listen, s->host ? "--host" : "--port", err);
+}
+
+static int32_t set_flags(struct rz_settings *settings, const struct serving *s, struct rz_err *err)
+{
+    char keys[4096];
+    int32_t status = s->host || s->port ? set_listen(settings, s, err) : RZ_OK;
+    if (status || !s->key_file)
+        return status;
+    snprintf(keys, sizeof(keys), "@file:%s", s->key_file);
+    return rz_config_flag(settings, HTTP_SECTION, "api_keys", keys, "--api-key-file", err);
+}
+
+/* --- frontends --- */
+
+static int32_t start_one(struct rz_main *p, struct serving *s, const char *name, struct rz_err *err)
+{
+    char kind[64];
+    uint32_t at = 0;
+    struct running *f = &s->frontends[s->n];
+    snprintf(kind, sizeof(kind), "frontend:%.40s", name);
+    f->table = rz_registry_next(p->registry, kind, RZ_FRONTEND_1, &at, &f->self, NULL, err);
+    if (!f->table && err->code)
+        return err->code;
+    if (!f->table)
+        return rz_fail(err, RZ_ECONFIG, rz_settings_get(p->settings, "rz", "frontends")->from,
+                       "[rz] frontends: no plugin provides %s", kind);
+    if (!f->table->start)
+        return rz_fail(err, RZ_ECONFIG, name, "this frontend serves nothing");
+    int32_t status = f->table->start(f->self, err);
+    if (status < 0)
+        return status;
+    s->n++;
+    return RZ_OK;
+}
+
+static int32_t start_all(struct rz_main *p, struct serving *s, struct rz_err *err)
+{
+    const char *list = rz_settings_get(p->settings, "rz", "frontends")->text;
+    char *names = strdup(list ? list : ""), *rest = names;
+    int32_t status = names ? RZ_OK : rz_fail(err, RZ_ENOMEM, "serve", "no memory");
+    for (char *name; !status && (name = strsep(&rest, ","));) {
+        if (!name[0] || s->n == FRONTENDS_MAX)
+            status = rz_fail(err, RZ_ECONFIG, "[rz] frontends", "between 1 and %d names", FRONTENDS_MAX);
+        else
+            status = start_one(p, s, name, err);
+    }
+    free(names);
+    return status;
+}
+
+static void stop_all(struct rz_main *p, struct serving *s, uint32_t drain_ms)
+{
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    for (uint32_t i = 0; i < s->n; i++)
+        s->frontends[i].table->stop(s->frontends[i].self, drain_ms);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    int64_t spent = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
+    rz_models_stop(p->models, spent < drain_ms ? (uint32_t)(drain_ms - spent) : 0);
+}
+
+static void say_ready(const struct serving *s)
+{
+    fprintf(stderr, "rz: ready:");
+    for (uint32_t i = 0; i < s->n; i++)
+        fprintf(stderr, " %s", s->frontends[i].table->address(s->frontends[i].self));
+    fprintf(stderr, "\n");
+}
+
+/* --- the verb --- */
+
+static int32_t bring_up(struct rz_main *p, struct serving *s, struct rz_err *err)
+{
+    int32_t status = parse(&p->args, s, err);
+    if (!status)
+        status = rz_settings_load(&p->args.cmd, &p->settings, err);
+    if (!status)
+        status = set_flags(p->settings, s, err);
+    if (!status)
+        status = rz_main_open(p, true, err);
+    if (!status)
+        status = rz_main_models(p, err);
+    if (!status)
+        status = rz_models_serve(p->models, s->model, err);
+    return status;
+}
+
+int rz_verb_serve(struct rz_main *p, struct rz_err *err)
+{
+    struct serving s = {0};
+    if (!catch_signals())
+        rz_fail(err, RZ_EIO, "serve", "signals cannot be caught: %s", strerror(errno));
+    int32_t status = err->code ? err->code : bring_up(p, &s, err);
+    bool served = !status;
+    if (!status)
+        status = start_all(p, &s, err);
+    int sig = 0;
+    if (!status) {
+        atomic_store(&is_up, true); /* before the line that invites signals */
+        say_ready(&s);
+        sig = wait_for_signal();
+        rz_log(RZ_LOG_INFO, "ending: running requests have %lld ms",
+               (long long)rz_settings_get(p->settings, "rz", "drain_ms")->i);
+    }
+    if (served)
+        stop_all(p, &s, sig ? (uint32_t)rz_settings_get(p->settings, "rz", "drain_ms")->i : 0);
+    if (status)
+        return status == RZ_ECONFIG ? RZ_EXIT_USAGE : RZ_EXIT_FAILED;
+    return sig == SIGINT ? RZ_EXIT_INTERRUPTED : RZ_EXIT_OK;
+}

@@ -1,0 +1,277 @@
+/* source.c - opens and maps model files, and survives when a mapped file is cut.
+ *
+ * Invariant: data[0 .. bytes) of an open source can always be read. If the file shrinks below, the signal
+ * handler (installed once, by the program) puts zero pages there and marks the set as failed;
+ * rz_source_check says so before and after each step, and what was computed from it is thrown away.
+ */
+#include "core.h"
+
+#include "err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SHARDS_MAX 1024
+#define RANGES_MAX 4096 /* mapped files of the whole program */
+
+/* One mapped file. */
+struct mapping {
+    int fd;
+    struct stat st; /* as opened */
+    int32_t range;  /* index in ranges; -1: none */
+};
+
+/* rz_source_set.priv */
+struct mapped {
+    uint32_t n;
+    struct mapping *files;
+    char **paths;
+};
+
+/* What the signal handler looks at: a slot is in use while begin is not 0. */
+static struct {
+    _Atomic uintptr_t begin;
+    _Atomic uintptr_t end;
+    _Atomic bool failed;
+} ranges[RANGES_MAX];
+
+static struct sigaction before;
+
+/* --- the signal --- */
+
+static void on_bus_error(int sig, siginfo_t *info, void *context)
+{
+    uintptr_t address = (uintptr_t)info->si_addr, page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    (void)context;
+    for (size_t i = 0; i < RANGES_MAX; i++) {
+        uintptr_t begin = atomic_load(&ranges[i].begin);
+        if (!begin || address < begin || address >= atomic_load(&ranges[i].end))
+            continue;
+        void *at = (void *)(address & ~(page - 1));
+        if (mmap(at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at) {
+            atomic_store(&ranges[i].failed, true);
+            return;
+        }
+    }
+    sigaction(sig, &before, NULL); /* not ours: the instruction runs again and ends as it would have */
+}
+
+bool rz_source_guard(void)
+{
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, &before) == 0;
+}
+
+static int32_t range_add(uintptr_t begin, uintptr_t end)
+{
+    static _Atomic bool busy; /* one thread at a time looks for a slot */
+    int32_t found = -1;
+    while (atomic_exchange(&busy, true))
+        ;
+    for (int32_t i = 0; i < RANGES_MAX && found < 0; i++)
+        if (!atomic_load(&ranges[i].begin))
+            found = i;
+    if (found >= 0) {
+        atomic_store(&ranges[found].failed, false);
+        atomic_store(&ranges[found].end, end);
+        atomic_store(&ranges[found].begin, begin);
+    }
+    atomic_store(&busy, false);
+    return found;
+}
+
+/* --- one file --- */
+
+static const char *kind_of(mode_t mode)
+{
+    if (S_ISDIR(mode))
+        return "a folder";
+    if (S_ISFIFO(mode))
+        return "a pipe";
+    if (S_ISSOCK(mode))
+        return "a socket";
+    return "a device";
+}
+
+static int32_t map_file(const char *path, struct mapping *m, struct rz_source *out, struct rz_err *err)
+{
+    m->range = -1;
+    m->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not hang us */
+    if (m->fd < 0)
+        return rz_fail(err, RZ_EIO, path, "%s", strerror(errno));
+    if (fstat(m->fd, &m->st))
+        return rz_fail(err, RZ_EIO, path, "%s", strerror(errno));
+    if (!S_ISREG(m->st.st_mode))
+        return rz_fail(err, RZ_EFORMAT, path, "%s, not a regular file", kind_of(m->st.st_mode));
+    if (m->st.st_size <= 0)
+        return rz_fail(err, RZ_EFORMAT, path, "the file is empty");
+    uint64_t bytes = (uint64_t)m->st.st_size;
+    void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, m->fd, 0);
+    if (data == MAP_FAILED)
+        return rz_fail(err, RZ_EIO, path, "%llu bytes cannot be mapped: %s", (unsigned long long)bytes,
+                       strerror(errno));
+    *out = (struct rz_source){.size = sizeof(*out), .data = data, .bytes = bytes, .path = path};
+    m->range = range_add((uintptr_t)data, (uintptr_t)data + bytes);
+    if (m->range < 0)
+        return rz_fail(err, RZ_ELIMIT, path, "%d files are mapped already", RANGES_MAX);
+    return RZ_OK;
+}
+
+static void unmap_file(struct mapping *m, struct rz_source *s)
+{
+    if (m->range >= 0)
+        atomic_store(&ranges[m->range].begin, 0);
+    if (s->data)
+        munmap((void *)(uintptr_t)s->data, s->bytes);
+    if (m->fd >= 0)
+        close(m->fd);
+}
+
+/* --- split models: NAME-00001-of-00003.gguf --- */
+
+#define SPLIT_TAIL 20 /* "-00001-of-00003.gguf" */
+
+/* Part and number of parts in a name, if it is one of a split model. */
+static bool split_name(const char *path, uint32_t *part, uint32_t *parts)
+{
+    static const char form[] = "-ddddd-of-ddddd.gguf";
+    size_t len = strlen(path);
+    if (len < SPLIT_TAIL)
+        return false;
+    const char *tail = path + len - SPLIT_TAIL;
+    for (size_t i = 0; i < SPLIT_TAIL; i++) {
+        bool digit = tail[i] >= '0' && tail[i] <= '9';
+        if (form[i] == 'd' ? !digit : tail[i] != form[i])
+            return false;
+    }
+    *part = (uint32_t)strtoul(tail + 1, NULL, 10);
+    *parts = (uint32_t)strtoul(tail + 10, NULL, 10);
+    return true;
+}
+
+/* How many files the model has, from the name of the first. */
+static int32_t count_parts(const char *path, uint32_t *n, struct rz_err *err)
+{
+    uint32_t part, parts;
+    *n = 1;
+    if (!split_name(path, &part, &parts))
+        return RZ_OK;
+    if (parts < 1 || parts > SHARDS_MAX || part < 1 || part > parts)
+        return rz_fail(err, RZ_EFORMAT, path, "part %u of %u (1..%d)", part, parts, SHARDS_MAX);
+    if (part != 1)
+        return rz_fail(err, RZ_EFORMAT, path, "this is part %u of %u: name the first part", part, parts);
+    *n = parts;
+    return RZ_OK;
+}
+
+static char *part_path(const char *path, uint32_t part, uint32_t parts)
+{
+    char *copy = strdup(path), digits[16];
+    if (copy && parts > 1) {
+        snprintf(digits, sizeof(digits), "%05u", part);
+        memcpy(copy + strlen(copy) - SPLIT_TAIL + 1, digits, 5);
+    }
+    return copy;
+}
+
+/* --- sets --- */
+
+static int32_t set_alloc(struct rz_source_set *set, uint32_t n)
+{
+    struct mapped *m = calloc(1, sizeof(*m));
+    set->priv = m;
+    set->sources = calloc(n, sizeof(*set->sources));
+    if (!m || !set->sources)
+        return RZ_ENOMEM;
+    m->files = calloc(n, sizeof(*m->files));
+    m->paths = calloc(n, sizeof(*m->paths));
+    if (!m->files || !m->paths)
+        return RZ_ENOMEM;
+    for (uint32_t i = 0; i < n; i++)
+        m->files[i].fd = m->files[i].range = -1;
+    m->n = set->n = n;
+    return RZ_OK;
+}
+
+int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_err *err)
+{
+    uint32_t n;
+    *out = (struct rz_source_set){0};
+    int32_t status = count_parts(path, &n, err);
+    if (status)
+        return status;
+    if (set_alloc(out, n))
+        status = rz_fail(err, RZ_ENOMEM, path, "no memory");
+    struct mapped *m = out->priv;
+    for (uint32_t i = 0; i < n && !status; i++) {
+        m->paths[i] = part_path(path, i + 1, n);
+        status = m->paths[i] ? map_file(m->paths[i], &m->files[i], &out->sources[i], err)
+                             : rz_fail(err, RZ_ENOMEM, path, "no memory");
+        out->sources[i].shard = i;
+    }
+    if (status)
+        rz_source_close(out);
+    return status;
+}
+
+void rz_source_close(struct rz_source_set *set)
+{
+    struct mapped *m = set->priv;
+    for (uint32_t i = 0; m && i < m->n; i++) {
+        unmap_file(&m->files[i], &set->sources[i]);
+        free(m->paths[i]);
+    }
+    if (m) {
+        free(m->files);
+        free(m->paths);
+    }
+    free(m);
+    free(set->sources);
+    *set = (struct rz_source_set){0};
+}
+
+int32_t rz_source_check(const struct rz_source_set *set, struct rz_err *err)
+{
+    const struct mapped *m = set->priv;
+    for (uint32_t i = 0; m && i < m->n; i++) {
+        const struct mapping *f = &m->files[i];
+        struct stat now;
+        if (atomic_load(&ranges[f->range].failed))
+            return rz_fail(err, RZ_EIO, m->paths[i],
+                           "a part of the mapped file could not be read; load the model again");
+        if (fstat(f->fd, &now))
+            return rz_fail(err, RZ_EIO, m->paths[i], "%s", strerror(errno));
+        if (now.st_size != f->st.st_size)
+            return rz_fail(err, RZ_EIO, m->paths[i],
+                           "the file had %lld bytes and now has %lld; load the model again",
+                           (long long)f->st.st_size, (long long)now.st_size);
+        if (now.st_mtim.tv_sec != f->st.st_mtim.tv_sec || now.st_mtim.tv_nsec != f->st.st_mtim.tv_nsec)
+            return rz_fail(err, RZ_EIO, m->paths[i],
+                           "the file was written to since it was loaded; load the model again");
+    }
+    return RZ_OK;
+}
+
+void rz_source_forget(const struct rz_source_set *set, const void *from, uint64_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)from, end = begin + bytes;
+    for (uint32_t i = 0; i < set->n; i++) {
+        uintptr_t base = (uintptr_t)set->sources[i].data, top = base + set->sources[i].bytes;
+        if (begin < base || end > top || end < begin)
+            continue;
+        begin = (begin + page - 1) & ~(page - 1); /* only whole pages: neighbours may still be in use */
+        end &= ~(page - 1);
+        if (end > begin)
+            madvise((void *)begin, end - begin, MADV_DONTNEED);
+        return;
+    }
+}

@@ -1,0 +1,302 @@
+/* kernels_region.c - the regions that the table runs whole, over the tiles: norm and q, k, v with rope
+ * and the KV write; norm, gate and up with the activation; a projection with its residual.
+ *
+ * Each begins with activations for the tiles, quantised once. A few rows are prepared by every thread
+ * for itself (cheaper than a barrier); many are shared out. Then groups of eight outputs are shared
+ * out, all rows each.
+ */
+#include "avx2.h"
+#include "vec.h"
+
+#include <string.h>
+
+#define FEW_ROWS 4    /* up to here every thread prepares all rows for itself               */
+#define BLOCK_ROWS 64 /* activation rows that stay in the L2 cache while groups pass by     */
+#define TILES_A_THREAD 6
+#define ALIGN 64u
+
+/* The rows of one region as the tiles want them. */
+struct acts {
+    const float *f;
+    const struct act_block *q;
+    uint64_t f_stride, q_stride, cols;
+};
+
+/* One matrix product: out[row][o] = w[o] . x[row] + bias[o] + add[row][o]. */
+struct product {
+    const struct rz_weight_view *w;
+    const float *bias, *add;
+    float *out;
+    uint64_t out_stride, add_stride;
+};
+
+static uint64_t round_up(uint64_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static uint64_t acts_row_bytes(uint64_t cols)
+{
+    return round_up(cols * sizeof(float)) + round_up(cols / 32 * sizeof(struct act_block));
+}
+
+static uint64_t acts_bytes(uint64_t cols, uint32_t max_rows, uint32_t n_threads)
+{
+    uint64_t few = (uint64_t)FEW_ROWS * n_threads;
+    return acts_row_bytes(cols) * (max_rows > few ? max_rows : few);
+}
+
+static void prepare_row(const float *x, const float *norm, double eps, float *f, struct act_block *q,
+                        uint64_t cols, bool quantise)
+{
+    if (norm)
+        act_rmsnorm(x, norm, eps, f, cols);
+    if (quantise)
+        act_quantise(norm ? f : x, q, cols);
+}
+
+/* Makes the activations of all rows visible to this thread. weights: the matrices that will meet them. */
+static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const float *norm,
+                    const struct product *products, int n_products, struct acts *out)
+{
+    bool quantise = false, few = c->n_rows <= FEW_ROWS;
+    for (int i = 0; i < n_products; i++) {
+        quantise |= x8_type(products[i].w->type)->quantised;
+    }
+    uint64_t cols = x->width, f_bytes = round_up(cols * sizeof(float)), row_bytes = acts_row_bytes(cols);
+    uint8_t *base = c->scratch + (few ? (uint64_t)c->tid * FEW_ROWS * row_bytes : 0);
+    double eps = c->node->attr[RZ_A_EPS].f;
+    *out = (struct acts){.f = norm ? (const float *)base : x->data,
+                         .q = (const struct act_block *)(base + f_bytes),
+                         .f_stride = norm ? row_bytes / sizeof(float) : x->stride,
+                         .q_stride = row_bytes,
+                         .cols = cols};
+    if (!norm && !quantise)
+        return;
+    if (few) {
+        for (uint32_t r = 0; r < c->n_rows; r++)
+            prepare_row(x->data + r * x->stride, norm, eps, (float *)(base + r * row_bytes),
+                        (struct act_block *)(base + r * row_bytes + f_bytes), cols, quantise);
+        return;
+    }
+    c->team->share(c->team, c->tid, c->n_rows);
+    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+        prepare_row(x->data + (uint64_t)r * x->stride, norm, eps, (float *)(base + (uint64_t)r * row_bytes),
+                    (struct act_block *)(base + (uint64_t)r * row_bytes + f_bytes), cols, quantise);
+    c->team->barrier(c->team, c->tid);
+}
+
+static void tile_inputs(const struct acts *a, bool quantised, uint32_t row, int n, union tile_x *x)
+{
+    for (int t = 0; t < n; t++) {
+        if (quantised)
+            x[t].q = (const struct act_block *)((const uint8_t *)a->q + (row + (uint32_t)t) * a->q_stride);
+        else
+            x[t].f = a->f + (row + (uint32_t)t) * a->f_stride;
+    }
+}
+
+static void group_times(const struct rz_weight_view *w, uint64_t group, const struct acts *a, uint32_t row,
+                        int n, float out[TILE_ROWS][GROUP])
+{
+    union tile_x x[TILE_ROWS];
+    tile_inputs(a, x8_type(w->type)->quantised, row, n, x);
+    tile_run(w->type, (const uint8_t *)w->data + group * x8_group_bytes(w->type, w->cols), w->cols, x, n,
+             out);
+}
+
+static uint64_t groups_in(const struct rz_weight_view *w)
+{
+    return (w->rows + GROUP - 1) / GROUP;
+}
+
+/* Rows row..row+n-1 of one group's outputs. */
+static void product_tile(const struct product *p, uint64_t group, const struct acts *a, uint32_t row, int n)
+{
+    float y[TILE_ROWS][GROUP];
+    uint64_t o = group * GROUP, valid = p->w->rows - o < GROUP ? p->w->rows - o : GROUP;
+    group_times(p->w, group, a, row, n, y);
+    for (int t = 0; t < n; t++) {
+        float *out = p->out + (row + (uint32_t)t) * p->out_stride + o;
+        const float *add = p->add ? p->add + (row + (uint32_t)t) * p->add_stride + o : NULL;
+        for (uint64_t r = 0; r < valid; r++) {
+            float v = y[t][r];
+            if (p->bias)
+                v += p->bias[o + r];
+            if (add)
+                v += add[r];
+            out[r] = v;
+        }
+    }
+}
+
+/* Shares the groups of several products out over the team. */
+static uint32_t tile_count(const struct rz_kernel_call *c, uint64_t groups)
+{
+    uint64_t most = (uint64_t)c->n_threads * TILES_A_THREAD;
+    return (uint32_t)(groups < most ? groups : most);
+}
+
+static void run_products(const struct rz_kernel_call *c, const struct product *products, int n,
+                         const struct acts *a)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += groups_in(products[i].w);
+    uint32_t tiles = tile_count(c, total);
+    c->team->share(c->team, c->tid, tiles);
+    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+        uint64_t first = total * (uint64_t)t / tiles, end = total * ((uint64_t)t + 1) / tiles;
+        for (uint32_t block = 0; block < c->n_rows; block += BLOCK_ROWS) {
+            uint32_t stop = c->n_rows - block < BLOCK_ROWS ? c->n_rows : block + BLOCK_ROWS;
+            for (uint64_t g = first; g < end; g++) {
+                uint64_t group = g;
+                const struct product *p = products;
+                for (; group >= groups_in(p->w); p++)
+                    group -= groups_in(p->w);
+                for (uint32_t row = block; row < stop; row += TILE_ROWS)
+                    product_tile(p, group, a, row, stop - row < TILE_ROWS ? (int)(stop - row) : TILE_ROWS);
+            }
+        }
+    }
+}
+
+static const float *vector(const struct rz_kernel_call *c, uint32_t w)
+{
+    return w < c->node->n_weights && c->node->weights[w].type != RZ_TYPE_NONE ? c->node->weights[w].data
+                                                                              : NULL;
+}
+
+static struct product product_of(const struct rz_kernel_call *c, uint32_t w, uint32_t bias, float *out,
+                                 uint64_t stride)
+{
+    return (struct product){
+        .w = &c->node->weights[w], .bias = vector(c, bias), .out = out, .out_stride = stride};
+}
+
+/* --- norm_qkv --- */
+
+void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head)
+{
+    const struct rz_attr *a = c->node->attr;
+    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i];
+    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2, pos = (uint64_t)c->step->rows[row].pos[0];
+    const float *cs = t->cos + pos * half, *sn = t->sin + pos * half;
+    bool neox = c->node->attr_mask & RZ_ATTR(RZ_A_ROPE_NEOX);
+    for (uint64_t h = 0; h < n_head; h++, x += dim)
+        for (uint64_t i = 0; i < half; i++) {
+            uint64_t p = neox ? i : 2 * i, q = neox ? i + half : 2 * i + 1;
+            float u = x[p], v = x[q];
+            x[p] = u * cs[i] - v * sn[i];
+            x[q] = u * sn[i] + v * cs[i];
+        }
+}
+
+static uint64_t kv_width(const struct rz_kernel_node *n)
+{
+    return (uint64_t)(n->attr[RZ_A_N_KV_HEAD].i * n->attr[RZ_A_HEAD_DIM].i);
+}
+
+uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
+{
+    return acts_bytes(n->in_width[0], max_rows, n_threads) +
+           2 * max_rows * round_up(kv_width(n) * sizeof(float));
+}
+
+int32_t norm_qkv_run(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    struct acts a;
+    uint64_t stride = round_up(kv_width(c->node) * sizeof(float)) / sizeof(float);
+    float *k = (float *)(c->scratch + acts_bytes(c->in[0].width, c->node->max_rows, c->n_threads));
+    float *v = k + c->node->max_rows * stride;
+    const struct product products[3] = {
+        product_of(c, 1, 4, c->out[0].data, c->out[0].stride),
+        product_of(c, 2, 5, k, stride),
+        product_of(c, 3, 6, v, stride),
+    };
+    prepare(c, &c->in[0], vector(c, 0), products, 3, &a);
+    run_products(c, products, 3, &a);
+    c->team->barrier(c->team, c->tid);
+    c->team->share(c->team, c->tid, c->n_rows);
+    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;) {
+        uint64_t row = (uint64_t)r;
+        rope_row(c, (uint32_t)r, c->out[0].data + row * c->out[0].stride,
+                 (uint64_t)c->node->attr[RZ_A_N_HEAD].i);
+        rope_row(c, (uint32_t)r, k + row * stride, (uint64_t)c->node->attr[RZ_A_N_KV_HEAD].i);
+        attention_store_row(c, (uint32_t)r, k + row * stride, v + row * stride);
+    }
+    return RZ_OK;
+}
+
+/* --- products alone --- */
+
+uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
+{
+    return acts_bytes(n->in_width[0], max_rows, n_threads);
+}
+
+int32_t matmul_run(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    struct acts a;
+    struct product p = product_of(c, 0, 1, c->out[0].data, c->out[0].stride);
+    prepare(c, &c->in[0], NULL, &p, 1, &a);
+    run_products(c, &p, 1, &a);
+    return RZ_OK;
+}
+
+int32_t proj_add_run(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    struct acts a;
+    struct product p = product_of(c, 0, 1, c->out[0].data, c->out[0].stride);
+    p.add = c->in[1].data;
+    p.add_stride = c->in[1].stride;
+    prepare(c, &c->in[0], NULL, &p, 1, &a);
+    run_products(c, &p, 1, &a);
+    return RZ_OK;
+}
+
+/* --- norm_glu: gate and up of the same eight outputs, then the activation --- */
+
+static void add_bias(float y[TILE_ROWS][GROUP], const float *bias, uint64_t valid, int n)
+{
+    for (int t = 0; bias && t < n; t++)
+        for (uint64_t r = 0; r < valid; r++)
+            y[t][r] += bias[r];
+}
+
+static void glu_tile(const struct rz_kernel_call *c, const struct product *p, uint64_t group,
+                     const struct acts *a, uint32_t row, int n)
+{
+    float gate[TILE_ROWS][GROUP], up[TILE_ROWS][GROUP];
+    uint64_t o = group * GROUP, valid = p[0].w->rows - o < GROUP ? p[0].w->rows - o : GROUP;
+    group_times(p[0].w, group, a, row, n, gate);
+    group_times(p[1].w, group, a, row, n, up);
+    add_bias(gate, p[0].bias ? p[0].bias + o : NULL, valid, n);
+    add_bias(up, p[1].bias ? p[1].bias + o : NULL, valid, n);
+    for (int t = 0; t < n; t++)
+        act_silu_mul(gate[t], up[t], c->out[0].data + (row + (uint32_t)t) * c->out[0].stride + o, valid);
+}
+
+int32_t norm_glu_run(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    struct acts a;
+    const struct product p[2] = {product_of(c, 1, 3, NULL, 0), product_of(c, 2, 4, NULL, 0)};
+    prepare(c, &c->in[0], vector(c, 0), p, 2, &a);
+    uint64_t total = groups_in(p[0].w);
+    uint32_t tiles = tile_count(c, total);
+    c->team->share(c->team, c->tid, tiles);
+    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+        uint64_t first = total * (uint64_t)t / tiles, end = total * ((uint64_t)t + 1) / tiles;
+        for (uint32_t block = 0; block < c->n_rows; block += BLOCK_ROWS) {
+            uint32_t stop = c->n_rows - block < BLOCK_ROWS ? c->n_rows : block + BLOCK_ROWS;
+            for (uint64_t g = first; g < end; g++)
+                for (uint32_t row = block; row < stop; row += TILE_ROWS)
+                    glu_tile(c, p, g, &a, row, stop - row < TILE_ROWS ? (int)(stop - row) : TILE_ROWS);
+        }
+    }
+    return RZ_OK;
+}

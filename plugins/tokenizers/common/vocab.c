@@ -1,0 +1,262 @@
+/* vocab.c - tokens, kinds and special ids from the metadata, all checked against the vocabulary. */
+#include "vocab.h"
+
+#include "err.h"
+#include "meta.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY "tokenizer.ggml."
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Tokens that end a generation whatever the metadata says, by their spelling. */
+static const char *const end_texts[] = {
+    "<|eot_id|>",    "<|im_end|>",    "<|end|>",
+    "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
+    "<EOT>",         "_<EOT>",        "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>",
+};
+/* The same for tokens around code to fill in, but only where they are control tokens. */
+static const char *const end_control_texts[] = {
+    "<|fim_pad|>",   "<fim-pad>",  "<fim_pad>", "<PAD>",      "<|fim_repo|>",
+    "<|repo_name|>", "<fim-repo>", "<REPO>",    "<reponame>", "<|file_sep|>",
+};
+static const char *const end_keys[] = {KEY "eot_token_id", KEY "eom_token_id", KEY "fim_pad_token_id",
+                                       KEY "fim_rep_token_id", KEY "fim_sep_token_id"};
+
+static int32_t fail_at(struct rz_err *err, int32_t code, const char *key, uint64_t i, const char *what)
+{
+    char where[120];
+    snprintf(where, sizeof(where), "key %s[%llu]", key, (unsigned long long)i);
+    return rz_fail(err, code, where, "%s", what);
+}
+
+static int32_t load_tokens(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
+{
+    const char *key = KEY "tokens";
+    const void *data;
+    uint64_t n = 0;
+    int32_t status = rz_meta_get_array(meta, key, RZ_META_STR, &data, &n, err);
+    if (status < 0)
+        return status;
+    if (!n || n > INT32_MAX)
+        return rz_fail(err, RZ_EFORMAT, "key " KEY "tokens", "the model has no vocabulary (%llu tokens)",
+                       (unsigned long long)n);
+    v->n = (uint32_t)n;
+    v->text = data;
+    if (!rz_map_init(&v->ids, n))
+        return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
+    for (uint32_t i = 0; i < v->n; i++) {
+        struct rz_str s = v->text[i];
+        if (s.len > RZ_TOKEN_BYTES_MAX)
+            return fail_at(err, RZ_ELIMIT, key, i, "the token is longer than 65536 bytes");
+        int added = s.len ? rz_map_add(&v->ids, s.data, s.len, i) : 1;
+        if (added < 0)
+            return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
+        if (!added)
+            return fail_at(err, RZ_EFORMAT, key, i, "the same token was there before");
+        if (s.len > v->longest)
+            v->longest = (uint32_t)s.len;
+    }
+    return RZ_OK;
+}
+
+static int32_t load_kinds(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
+{
+    const char *key = KEY "token_type";
+    const void *data;
+    uint64_t n;
+    v->kind = malloc(v->n);
+    if (!v->kind)
+        return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
+    memset(v->kind, RZ_TOKEN_NORMAL, v->n);
+    int32_t status = rz_meta_get_array(meta, key, RZ_META_I32, &data, &n, err);
+    if (status <= 0)
+        return status;
+    if (n != v->n)
+        return rz_fail(err, RZ_EFORMAT, "key " KEY "token_type", "%llu kinds for %u tokens",
+                       (unsigned long long)n, v->n);
+    for (uint32_t i = 0; i < v->n; i++) {
+        int32_t kind;
+        memcpy(&kind, (const char *)data + 4ull * i, sizeof(kind));
+        if (kind < 0 || kind > RZ_TOKEN_BYTE)
+            return fail_at(err, RZ_EFORMAT, key, i, "no such kind of token (0 to 6)");
+        if (kind) /* 0: undefined */
+            v->kind[i] = (uint8_t)kind;
+    }
+    return RZ_OK;
+}
+
+static void add_end(struct rz_vocab *v, int32_t id)
+{
+    if (id < 0)
+        return;
+    for (uint32_t i = 0; i < v->info.n_end; i++)
+        if (v->info.end[i] == id)
+            return;
+    if (v->info.n_end < LEN(v->info.end))
+        v->info.end[v->info.n_end++] = id;
+}
+
+static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
+{
+    uint32_t id;
+    add_end(v, v->info.eos);
+    for (size_t i = 0; i < LEN(end_keys); i++) {
+        int32_t given = -1, status = rz_meta_get_id(meta, end_keys[i], v->n, &given, err);
+        if (status < 0)
+            return status;
+        add_end(v, given);
+    }
+    for (size_t i = 0; i < LEN(end_texts); i++)
+        if (rz_map_get(&v->ids, end_texts[i], strlen(end_texts[i]), &id)) {
+            add_end(v, (int32_t)id);
+            v->kind[id] = RZ_TOKEN_CONTROL; /* some files say "normal" or "user-defined" */
+        }
+    for (size_t i = 0; i < LEN(end_control_texts); i++)
+        if (rz_map_get(&v->ids, end_control_texts[i], strlen(end_control_texts[i]), &id) &&
+            v->kind[id] == RZ_TOKEN_CONTROL)
+            add_end(v, (int32_t)id);
+    return RZ_OK;
+}
+
+static int32_t load_ids(struct rz_vocab *v, const struct rz_format_model *meta,
+                        const struct rz_vocab_defaults *d, struct rz_err *err)
+{
+    struct rz_tokenizer_info *info = &v->info;
+    *info = (struct rz_tokenizer_info){.size = sizeof(*info), .n_vocab = v->n, .pad = -1};
+    info->bos = d->bos < (int64_t)v->n ? d->bos : -1;
+    info->eos = d->eos < (int64_t)v->n ? d->eos : -1;
+    info->unk = d->unk < (int64_t)v->n ? d->unk : -1;
+    struct {
+        const char *key;
+        int32_t *id;
+    } ids[] = {{KEY "bos_token_id", &info->bos},
+               {KEY "eos_token_id", &info->eos},
+               {KEY "unknown_token_id", &info->unk},
+               {KEY "padding_token_id", &info->pad}};
+    for (size_t i = 0; i < LEN(ids); i++) {
+        int32_t status = rz_meta_get_id(meta, ids[i].key, v->n, ids[i].id, err);
+        if (status < 0)
+            return status;
+    }
+    bool add_bos = d->add_bos, add_eos = d->add_eos;
+    int32_t status = rz_meta_get_bool(meta, KEY "add_bos_token", &add_bos, err);
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "add_eos_token", &add_eos, err);
+    if (status < 0)
+        return status;
+    info->add_bos = add_bos && info->bos >= 0;
+    info->add_eos = add_eos && info->eos >= 0;
+    return load_ends(v, meta, err);
+}
+
+static int32_t load_special(struct rz_vocab *v, struct rz_err *err)
+{
+    if (!rz_special_init(&v->user, 16) || !rz_special_init(&v->all, 64))
+        return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
+    for (uint32_t i = 0; i < v->n; i++) {
+        bool user = v->kind[i] == RZ_TOKEN_USER;
+        if ((!user && v->kind[i] != RZ_TOKEN_CONTROL && v->kind[i] != RZ_TOKEN_UNKNOWN) || !v->text[i].len)
+            continue;
+        if (v->text[i].len > RZ_SPECIAL_BYTES_MAX)
+            return fail_at(err, RZ_ELIMIT, KEY "tokens", i, "a special token is longer than 256 bytes");
+        if (!rz_special_add(&v->all, v->text[i], i) || (user && !rz_special_add(&v->user, v->text[i], i)))
+            return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
+    }
+    return RZ_OK;
+}
+
+int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
+                      const struct rz_vocab_defaults *defaults, struct rz_err *err)
+{
+    memset(v, 0, sizeof(*v));
+    int32_t status = load_tokens(v, meta, err);
+    if (!status)
+        status = load_kinds(v, meta, err);
+    if (!status)
+        status = load_ids(v, meta, defaults, err);
+    if (!status)
+        status = load_special(v, err);
+    if (status)
+        rz_vocab_free(v);
+    return status;
+}
+
+void rz_vocab_free(struct rz_vocab *v)
+{
+    rz_map_free(&v->ids);
+    rz_special_free(&v->user);
+    rz_special_free(&v->all);
+    free(v->kind);
+    memset(v, 0, sizeof(*v));
+}
+
+int32_t rz_vocab_info(const struct rz_vocab *v, struct rz_tokenizer_info *out)
+{
+    uint32_t size = out->size;
+    if (size < sizeof(v->info))
+        return RZ_EINVAL;
+    *out = v->info;
+    out->size = size;
+    return RZ_OK;
+}
+
+int64_t rz_bytes_out(const char *bytes, uint64_t len, char *out, uint64_t cap)
+{
+    if (len && len <= cap)
+        memcpy(out, bytes, len);
+    return (int64_t)len;
+}
+
+int64_t rz_vocab_piece(const struct rz_vocab *v, int32_t id, char *out, uint64_t cap)
+{
+    if (id < 0 || (uint32_t)id >= v->n)
+        return RZ_ENOTFOUND;
+    return rz_bytes_out(v->text[id].data, v->text[id].len, out, cap);
+}
+
+int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id)
+{
+    return id < 0 || (uint32_t)id >= v->n ? RZ_ENOTFOUND : v->kind[id];
+}
+
+/* The end of the white space at text[at..n) that the token before it takes with it. */
+static size_t strip(const struct rz_vocab *v, uint32_t id, const char *text, size_t n, size_t at)
+{
+    struct rz_str s = v->text[id];
+    if (!v->strip_after || rz_str_is(s, "<s>") || rz_str_is(s, "<unk>") || rz_str_is(s, "<|endoftext|>"))
+        return at;
+    while (at < n && (text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r')))
+        at++;
+    return at;
+}
+
+int32_t rz_vocab_cut(const struct rz_cut *c, const char *text, size_t n)
+{
+    const struct rz_vocab *v = c->vocab;
+    const struct rz_special *special = c->flags & RZ_ENCODE_SPECIAL ? &v->all : &v->user;
+    bool first = true;
+    if (c->flags & RZ_ENCODE_BOS && v->info.bos >= 0)
+        rz_ids_add(c->out, v->info.bos);
+    for (size_t at = 0; at < n;) {
+        size_t len;
+        uint32_t id;
+        size_t found = rz_special_next(special, text, n, at, &len, &id);
+        if (found > at) {
+            int32_t status = c->text(c->arg, text + at, found - at, first);
+            if (status < 0)
+                return status;
+            first = false;
+        }
+        if (len) {
+            rz_ids_add(c->out, (int32_t)id);
+            first = true;
+        }
+        at = len ? strip(v, id, text, n, found + len) : n;
+    }
+    if (c->flags & RZ_ENCODE_EOS && v->info.eos >= 0)
+        rz_ids_add(c->out, v->info.eos);
+    return RZ_OK;
+}

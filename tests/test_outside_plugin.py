@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""test_outside_plugin.py - a stranger's plugin: one kernel, one file, built far from the tree.
+
+Installs rz into a temporary folder, builds a plugin there from the installed headers alone, and sees
+that it is listed, used, and gives the text that rz gives without it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import rzlib
+
+CC = os.environ.get("CC", "gcc")
+
+
+def plugin_text():
+    """The smallest plugin, as docs/abi.md shows it: so that what the document says is what works."""
+    with open(os.path.join(rzlib.SOURCE, "docs", "abi.md")) as f:
+        return re.search(r"```c\n(/\* fastsilu\.c.*?)```", f.read(), re.S).group(1)
+
+
+class Outside(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if os.environ.get("RZ_CONFIG", "release") != "release":
+            raise unittest.SkipTest("installs and builds; done once, in the release configuration")
+        cls.folder = tempfile.mkdtemp()
+        cls.root = os.path.join(cls.folder, "root")
+        subprocess.run(["make", "-s", "-C", rzlib.SOURCE, "install", "DESTDIR=" + cls.root, "PREFIX=/usr"], check=True,
+                       capture_output=True, env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
+        with open(os.path.join(cls.folder, "fastsilu.c"), "w") as f:
+            f.write(plugin_text())
+        subprocess.run([CC, "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-I" + cls.root + "/usr/include",
+                        "fastsilu.c", "-o", "fastsilu.so", "-lm"], cwd=cls.folder, check=True)
+        cls.rz = os.path.join(cls.root, "usr", "bin", "rz")
+        cls.plugin = os.path.join(cls.folder, "fastsilu.so")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def run_rz(self, *args):
+        done = subprocess.run([self.rz, *args], capture_output=True, text=True, cwd=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_installed_files(self):
+        for path in ("bin/rz", "include/rz/plugin.h", "include/rz/kernels.h", "lib/pkgconfig/rz.pc",
+                     "share/man/man1/rz.1", "../etc/rz/rz.ini"):
+            self.assertTrue(os.path.isfile(os.path.join(self.root, "usr", path)), path)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "usr", "include", "rz", "core.h")))
+
+    def test_pkg_config_file_names_the_headers(self):
+        with open(os.path.join(self.root, "usr", "lib", "pkgconfig", "rz.pc")) as f:
+            text = f.read()
+        self.assertIn("prefix=/usr\n", text)
+        self.assertIn("Cflags: -I${includedir}", text)
+        self.assertNotIn("@", text)
+
+    def test_is_listed(self):
+        listed = self.run_rz("--plugin", self.plugin, "plugin", "list")
+        self.assertRegex(listed, r"(?m)^fastsilu\s+kernels\s+1\.0\s")
+
+    def test_its_kernel_is_used_and_the_rest_goes_on(self):
+        model = rzlib.fixture("tiny-llama.gguf")
+        plan = self.run_rz("--plugin", self.plugin, "plan", model, "--explain")
+        self.assertIn("fastsilu", plan)
+        self.assertTrue("scalar" in plan or "avx2" in plan, plan)
+
+    def test_same_text_with_and_without(self):
+        args = ("run", "-m", rzlib.fixture("tiny-llama.gguf"), "-p", "the house", "-n", "30", "--temp", "0",
+                "--ignore-eos")
+        self.assertEqual(self.run_rz("--plugin", self.plugin, *args), self.run_rz(*args))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,51 @@
+#!/bin/sh
+# deps.sh - installs the Debian packages of a list that are not installed. Needs only sh and dpkg.
+#
+#   tools/deps.sh [LIST]        (LIST: packages.txt beside this folder)
+#
+# Says what it does; says and does nothing when nothing is missing. Uses sudo when not root. On a system
+# without dpkg it names the list and leaves the installing to the reader.
+set -eu
+
+list=${1:-$(dirname "$0")/../packages.txt}
+[ -r "$list" ] || { echo "tools/deps.sh: $list: cannot read it" >&2; exit 1; }
+
+wanted=$(sed 's/#.*//' "$list")
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+    echo "deps: not a Debian system: please see to it that these are installed:" $wanted >&2
+    exit 0
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null 2>&1 || {
+        echo "deps: missing packages:$missing" >&2
+        echo "deps: neither root nor sudo here; as root: apt-get install$missing" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+
+echo "deps: installing the missing Debian packages:$missing"
+# env: sudo drops the caller's environment.
+install="$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# A fresh machine has no package lists yet, an old one has stale ones: then the lists are read anew.
+if ! $install $missing >"$log" 2>&1; then
+    echo "deps: reading the package lists first"
+    $as_root apt-get update >"$log" 2>&1 && $install $missing >"$log" 2>&1 || {
+        cat "$log" >&2
+        echo "deps: apt-get could not install:$missing" >&2
+        exit 1
+    }
+fi
+echo "deps: done"
