@@ -209,8 +209,8 @@ int rz_verb_serve(struct rz_main *p, struct rz_err *err)
         status = start_all(p, &s, err);
     int sig = 0;
     if (!status) {
+        atomic_store(&is_up, true); /* before the line: whoever reads it may send a signal at once */
         say_ready(&s);
-        atomic_store(&is_up, true);
         sig = wait_for_signal();
         rz_log(RZ_LOG_INFO, "ending: running requests have %lld ms",
                (long long)rz_settings_get(p->settings, "rz", "drain_ms")->i);
