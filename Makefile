@@ -120,7 +120,7 @@ $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 
 
 # --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins, and of
-# what tests share: the other files of tests/, but for the tools that make the fixtures ---
+# what tests share: the other files of tests/, but for the two tools ---
 TEST_SRCS := $(wildcard tests/test_*.c)
 CANARY_SRCS := $(wildcard tests/canary_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
@@ -129,7 +129,7 @@ RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
 
-SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/fixture_*.c tests/ref_*.c) tests/mkmodel.c \
+SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
   tests/runner.c, $(wildcard tests/*.c))
 $(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
 	@mkdir -p $(@D) && rm -f $@

@@ -55,10 +55,10 @@ static const struct rz_option tokenizer_options[] = {
 };
 
 static const struct rz_option limits_options[] = {
-    OPT_RANGE("max_tensors", INT, "1000000", 1, 0x1p40, "tensors in one model file"),
-    OPT_RANGE("max_metadata", INT, "65536", 1, 0x1p40, "metadata entries in one model file"),
-    OPT_RANGE("max_string_bytes", SIZE, "64M", 1, 0x1p40, "bytes of one metadata string"),
-    OPT_RANGE("max_array", SIZE, "16M", 1, 0x1p40, "elements of one metadata array"),
+    OPT_RANGE("max_tensors", INT, "1000000", 1, 0x1p63, "tensors in one model file"),
+    OPT_RANGE("max_metadata", INT, "65536", 1, 0x1p63, "metadata entries in one model file"),
+    OPT_RANGE("max_string_bytes", SIZE, "64M", 1, 0x1p63, "bytes of one metadata string"),
+    OPT_RANGE("max_array", SIZE, "16M", 1, 0x1p63, "elements of one metadata array"),
 };
 
 static const struct rz_option model_options[] = {

@@ -209,7 +209,7 @@ int rz_verb_serve(struct rz_main *p, struct rz_err *err)
         status = start_all(p, &s, err);
     int sig = 0;
     if (!status) {
-        atomic_store(&is_up, true); /* before the line: whoever reads it may send a signal at once */
+        atomic_store(&is_up, true); /* before the line that invites signals */
         say_ready(&s);
         sig = wait_for_signal();
         rz_log(RZ_LOG_INFO, "ending: running requests have %lld ms",

@@ -115,3 +115,64 @@ uint32_t rig_expect(const struct rig *rig, const struct rz_request *q, int32_t *
     }
     return RZ_FINISH_LENGTH;
 }
+
+void rig_submit(struct rig *rig, struct rig_ticket *t)
+{
+    struct rz_err err = RZ_ERR_INIT;
+    t->request.prompt = t->prompt;
+    rz_check_ok(rig->engine->submit(rig->engine->ctx, &t->request, &t->id, &err), &err);
+}
+
+void rig_make(struct rig_ticket *t, uint32_t seed, uint32_t n_prompt, uint32_t max_new)
+{
+    memset(t, 0, sizeof(*t));
+    rig_prompt(seed, t->prompt, n_prompt);
+    t->request = rig_request(t->prompt, n_prompt);
+    t->request.max_new = max_new;
+}
+
+/* Polls one ticket once; true if something came. */
+bool rig_poll(struct rig *rig, struct rig_ticket *t)
+{
+    struct rz_event event = {.size = sizeof(event)};
+    int32_t rc = rig->engine->poll(rig->engine->ctx, t->id, &event, 0);
+    if (rc == RZ_OK)
+        rig_collect(&t->out, &event);
+    rz_check(rc == RZ_OK || rc == RZ_AGAIN || rc == RZ_END);
+    t->done = t->out.last.kind != 0;
+    return rc == RZ_OK;
+}
+
+void rig_finish(struct rig *rig, struct rig_ticket *tickets, uint32_t n)
+{
+    uint32_t left = n;
+    while (left) {
+        left = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            if (!tickets[i].done)
+                rig_poll(rig, &tickets[i]);
+            left += !tickets[i].done;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++)
+        rig->engine->release(rig->engine->ctx, tickets[i].id);
+}
+
+struct rz_engine_stats rig_stats(const struct rig *rig)
+{
+    struct rz_engine_stats stats = {.size = sizeof(stats)};
+    rz_check_eq(rig->engine->stats(rig->engine->ctx, &stats), RZ_OK);
+    return stats;
+}
+
+void rig_check(const struct rig *rig, const struct rz_request *q, const struct rig_output *out)
+{
+    int32_t tokens[4096];
+    uint32_t n, finish = rig_expect(rig, q, tokens, &n);
+    rz_check_eq(out->last.kind, RZ_EVENT_DONE);
+    rz_check_eq(out->last.finish, finish);
+    rz_check_eq(out->n, n);
+    rz_check_memeq(out->tokens, tokens, n * sizeof(*tokens));
+    rz_check_eq(out->last.n_new, n);
+    rz_check_eq(out->last.n_prompt, q->n_prompt);
+}

@@ -38,4 +38,24 @@ void rig_run(struct rig *rig, const struct rz_request *request, struct rig_outpu
 /* What the request must give: tokens and RZ_FINISH_* by a naive loop over the device's truth. Greedy. */
 uint32_t rig_expect(const struct rig *rig, const struct rz_request *request, int32_t *tokens, uint32_t *n);
 
+/* One of several requests at a time. */
+struct rig_ticket {
+    uint64_t id;
+    struct rz_request request;
+    int32_t prompt[128];
+    struct rig_output out;
+    bool done;
+};
+
+/* A greedy request with a prompt made from a number. */
+void rig_make(struct rig_ticket *t, uint32_t seed, uint32_t n_prompt, uint32_t max_new);
+void rig_submit(struct rig *rig, struct rig_ticket *t);
+/* Polls one ticket once, without waiting; true if something came. */
+bool rig_poll(struct rig *rig, struct rig_ticket *t);
+/* Polls them in turns until all have ended, then releases them. */
+void rig_finish(struct rig *rig, struct rig_ticket *tickets, uint32_t n);
+struct rz_engine_stats rig_stats(const struct rig *rig);
+/* The output is what rig_expect says. */
+void rig_check(const struct rig *rig, const struct rz_request *q, const struct rig_output *out);
+
 #endif

@@ -98,7 +98,7 @@ class Gate:
             word = re.search(r"\b(TODO|FIXME|XXX)\b", line)
             if word:
                 self.find(path, number, "todo", "%s: do it or file it" % word.group(1))
-            if re.search(r"\btypedef\s+(struct|union|enum)\b", bare):
+            if re.search(r"\btypedef\s+(struct|union|enum)\b[^(]*$", bare):
                 self.find(path, number, "typedef", "say `struct rz_x`, without a typedef")
             for call in re.finditer(r"(?<![\w.>])(\w+)\s*\(", bare):
                 name = call.group(1)

@@ -139,7 +139,7 @@ class Families(unittest.TestCase):
                                                           *F32_KV))
                     self.assertEqual(len(mine), len(truth))
                     worst = max(abs(a - b) for a, b in zip(mine, truth)) / rzlib.deviation(truth)
-                    self.assertLessEqual(worst, 2e-4)
+                    self.assertLessEqual(worst, 2e-5)
 
     def test_greedy(self):
         for arch in ARCHES:

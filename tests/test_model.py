@@ -109,7 +109,7 @@ class Scalar(Models):
         for name in EXACT + QUANTISED:
             with self.subTest(model=name):
                 worst, kl, top1 = self.against_reference(name, *F32_KV)
-                self.assertLessEqual(worst, 2e-4)
+                self.assertLessEqual(worst, 2e-5)
                 self.assertLessEqual(kl, 1e-9)
                 self.assertEqual(top1, 1)
 
@@ -121,7 +121,7 @@ class Avx2(Models):
         for name in EXACT:
             with self.subTest(model=name):
                 worst, kl, _ = self.against_reference(name, *F32_KV)
-                self.assertLessEqual(worst, 2e-4)
+                self.assertLessEqual(worst, 2e-5)
                 self.assertLessEqual(kl, 1e-9)
 
     def test_quantised_models_are_close(self):

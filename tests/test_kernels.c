@@ -1,0 +1,390 @@
+/* test_kernels.c - the rows of the kernel tables against double precision, and their bits against
+ * themselves for other threads and other company.
+ *
+ * The truth is computed here from weights decoded by core/base/numeric. A table that works on 8-bit
+ * blocks of activations may be off by half a step of each block, and by nothing more.
+ */
+#include "rz_test.h"
+
+#include "fixture.h"
+#include "kernel_rig.h"
+#include "numeric.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+extern const struct rz_plugin rz_builtin_scalar;
+#if defined(__x86_64__)
+extern const struct rz_plugin rz_builtin_avx2;
+#define FAST rz_builtin_avx2
+#else
+#define FAST rz_builtin_scalar
+#endif
+
+#define ROWS_MAX 40
+
+static const struct rz_kernels *table(const struct rz_plugin *plugin)
+{
+    const struct rz_kernels *k = kernel_table(plugin);
+    if (!k)
+        rz_skip("this CPU cannot run %s", plugin->header.name);
+    return k;
+}
+
+static float *random_floats(size_t n, double std, struct rng *r)
+{
+    float *x = must_alloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(std * rng_normal(r));
+    return x;
+}
+
+/* --- matrices --- */
+
+struct product {
+    const struct rz_kernels *table;
+    int32_t type;
+    uint32_t cols, rows, n;
+    bool bias;
+    double step; /* largest error of an activation, in units of the largest of its block of 32 */
+};
+
+struct product_data {
+    void *w;
+    float *decoded, *x, *bias;
+};
+
+static void product_data(const struct product *p, struct product_data *d, struct rng *r)
+{
+    size_t n = (size_t)p->cols * p->rows;
+    d->w = must_alloc(weight_bytes(p->type, n));
+    d->decoded = must_alloc(n * sizeof *d->decoded);
+    weight_random(p->type, d->w, n, 0.5, r);
+    rz_type_info(p->type)->decode(d->w, d->decoded, n);
+    d->x = random_floats((size_t)p->cols * p->n, 1, r);
+    for (uint32_t i = 0; i < p->cols; i++) /* a row with large and small blocks, and one of zeros */
+        d->x[i] *= i / 32 % 2 ? 50 : 0.01f;
+    for (uint32_t i = 0; p->n > 2 && i < p->cols; i++)
+        d->x[2 * p->cols + i] = 0;
+    d->bias = random_floats(p->rows, 1, r);
+}
+
+static void product_free(struct product_data *d)
+{
+    free(d->w);
+    free(d->decoded);
+    free(d->x);
+    free(d->bias);
+}
+
+/* What one result should be, and how far off it may be. */
+static double product_truth(const struct product *p, const struct product_data *d, uint32_t row, uint32_t o,
+                            double *slack)
+{
+    const float *x = d->x + (size_t)row * p->cols, *w = d->decoded + (size_t)o * p->cols;
+    double sum = p->bias ? d->bias[o] : 0, sizes = fabs(sum), largest = 0;
+    *slack = 0;
+    for (uint32_t i = 0; i < p->cols; i++) {
+        if (i % 32 == 0) {
+            largest = 0;
+            for (uint32_t j = i; j < i + 32 && j < p->cols; j++)
+                largest = fmax(largest, fabsf(x[j]));
+        }
+        sum += (double)w[i] * (double)x[i];
+        sizes += fabs((double)w[i] * (double)x[i]);
+        *slack += largest * p->step * fabsf(w[i]);
+    }
+    *slack += 1e-5 * sizes + 1e-30;
+    return sum;
+}
+
+static void product_open(const struct product *p, const struct product_data *d, struct kernel_case *n)
+{
+    uint64_t in = p->cols, out = p->rows;
+    kernel_begin(n, p->table, RZ_OP_MATMUL);
+    kernel_weight(n, p->type, p->cols, p->rows, d->w);
+    if (p->bias) {
+        kernel_attr(n, RZ_A_BIAS, 1, 1);
+        kernel_weight(n, RZ_TYPE_F32, p->rows, 1, d->bias);
+    } else {
+        kernel_no_weight(n);
+    }
+    if (!kernel_open(n, &in, 1, &out, 1, ROWS_MAX, -1))
+        rz_fail_test("%s has no matmul for type %s, %u x %u", p->table->name, rz_type_info(p->type)->name,
+                     p->rows, p->cols);
+}
+
+static void product_check(const struct product *p, struct rng *r)
+{
+    struct product_data d;
+    struct kernel_case n;
+    size_t n_out = (size_t)p->rows * p->n;
+    product_data(p, &d, r);
+    product_open(p, &d, &n);
+    float *y = must_alloc(n_out * sizeof *y), *again = must_alloc(n_out * sizeof *again);
+    kernel_run(&n, p->n, 2, &d.x, &y, NULL);
+    for (uint32_t row = 0; row < p->n; row++)
+        for (uint32_t o = 0; o < p->rows; o++) {
+            double slack, truth = product_truth(p, &d, row, o, &slack), got = y[(size_t)row * p->rows + o];
+            if (!(fabs(got - truth) <= slack))
+                rz_fail_test("%s %s [%u x %u] of %u rows: row %u output %u is %.9g, truth %.9g, slack %.3g",
+                             p->table->name, rz_type_info(p->type)->name, p->rows, p->cols, p->n, row, o, got,
+                             truth, slack);
+        }
+    kernel_run(&n, p->n, 3, &d.x, &again, NULL);
+    rz_check_memeq(again, y, n_out * sizeof *y);
+    for (uint32_t row = 0; row < p->n; row++) {
+        float *x = d.x + (size_t)row * p->cols;
+        kernel_run(&n, 1, 1, &x, &again, NULL);
+        rz_check_memeq(again, y + (size_t)row * p->rows, p->rows * sizeof *y);
+    }
+    free(y);
+    free(again);
+    kernel_close(&n);
+    product_free(&d);
+}
+
+static void products(const struct rz_plugin *plugin, int32_t type, double step)
+{
+    static const uint32_t sizes[][3] = {/* cols, rows, n */
+                                        {256, 8, 1},  {256, 1, 2},   {512, 9, 3},   {768, 40, 5},
+                                        {256, 33, 4}, {1536, 16, 8}, {256, 64, 13}, {512, 7, 33}};
+    struct rng r = {(uint64_t)type + 1};
+    struct product p = {.table = table(plugin), .type = type, .step = step};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        p.cols = sizes[i][0];
+        p.rows = sizes[i][1];
+        p.n = sizes[i][2];
+        p.bias = i % 2;
+        product_check(&p, &r);
+        if (rz_type_info(type)->block <= 32) { /* and a width that no K block divides */
+            p.cols += 96;
+            product_check(&p, &r);
+        }
+    }
+}
+
+/* Half a step of int8: 1/254 of the largest; a little more because the scale is rounded. */
+#define HALF_STEP (1.0 / 254 * 1.01)
+
+#define PRODUCTS(TYPE, STEP) \
+    RZ_TEST(matmul, scalar_##TYPE) \
+    { \
+        products(&rz_builtin_scalar, RZ_TYPE_##TYPE, 0); \
+    } \
+    RZ_TEST(matmul, fast_##TYPE) \
+    { \
+        products(&FAST, RZ_TYPE_##TYPE, STEP); \
+    }
+PRODUCTS(F32, 0)
+PRODUCTS(F16, 0)
+PRODUCTS(BF16, 0)
+PRODUCTS(Q4_0, HALF_STEP)
+PRODUCTS(Q4_1, HALF_STEP)
+PRODUCTS(Q5_0, HALF_STEP)
+PRODUCTS(Q5_1, HALF_STEP)
+PRODUCTS(Q8_0, HALF_STEP)
+PRODUCTS(Q4_K, HALF_STEP)
+PRODUCTS(Q5_K, HALF_STEP)
+PRODUCTS(Q6_K, HALF_STEP)
+
+/* --- rows of a table, by token --- */
+
+static void get_rows(const struct rz_plugin *plugin, int32_t type)
+{
+    enum {
+        COLS = 512,
+        ROWS = 21,
+        N = 5
+    };
+    static const int32_t tokens[N] = {0, 20, 7, 8, 7};
+    const struct rz_kernels *k = table(plugin);
+    struct rng r = {99};
+    void *w = must_alloc(weight_bytes(type, COLS * ROWS));
+    float *decoded = must_alloc(COLS * ROWS * sizeof *decoded), *out = must_alloc(COLS * N * sizeof *out);
+    weight_random(type, w, COLS * ROWS, 1, &r);
+    rz_type_info(type)->decode(w, decoded, COLS * ROWS);
+    struct rz_batch_row rows[N];
+    for (uint32_t i = 0; i < N; i++)
+        rows[i] = (struct rz_batch_row){.token = tokens[i]};
+    struct rz_step step = {.size = sizeof step, .n_rows = N, .rows = rows};
+    struct kernel_case n;
+    uint64_t width = COLS;
+    kernel_begin(&n, k, RZ_OP_GET_ROWS);
+    kernel_weight(&n, type, COLS, ROWS, w);
+    rz_check(kernel_open(&n, NULL, 0, &width, 1, ROWS_MAX, -1));
+    kernel_run(&n, N, 2, NULL, &out, &step);
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t c = 0; c < COLS; c++)
+            rz_check_near(out[i * COLS + c], decoded[tokens[i] * COLS + c],
+                          1e-6 * fabsf(decoded[tokens[i] * COLS + c]) + 1e-12);
+    kernel_close(&n);
+    free(w);
+    free(decoded);
+    free(out);
+}
+
+RZ_TEST(get_rows, every_type_decodes)
+{
+    static const int32_t types[] = {RZ_TYPE_F32,  RZ_TYPE_F16,  RZ_TYPE_BF16, RZ_TYPE_Q4_0,
+                                    RZ_TYPE_Q4_1, RZ_TYPE_Q5_0, RZ_TYPE_Q5_1, RZ_TYPE_Q8_0,
+                                    RZ_TYPE_Q4_K, RZ_TYPE_Q5_K, RZ_TYPE_Q6_K};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        get_rows(&rz_builtin_scalar, types[i]);
+        get_rows(&FAST, types[i]);
+    }
+}
+
+/* --- one row at a time: norm, rope, activation, sum, choice --- */
+
+/* Runs a node with one or two inputs [n, width] and a vector weight or none. */
+static void run_simple(struct kernel_case *n, uint64_t width, uint32_t n_in, uint32_t rows, float *const *in,
+                       float *out, const struct rz_step *step)
+{
+    uint64_t widths[2] = {width, width};
+    rz_check(kernel_open(n, widths, n_in, widths, 1, ROWS_MAX, -1));
+    kernel_run(n, rows, 2, in, &out, step);
+    kernel_close(n);
+}
+
+static void norm(const struct rz_plugin *plugin, uint64_t width)
+{
+    enum {
+        N = 3
+    };
+    const struct rz_kernels *k = table(plugin);
+    struct rng r = {width};
+    struct kernel_case n;
+    float *x = random_floats(width * N, 3, &r), *w = random_floats(width, 1, &r),
+          *y = random_floats(width * N, 1, &r);
+    kernel_begin(&n, k, RZ_OP_RMSNORM);
+    kernel_attr(&n, RZ_A_EPS, 0, 1e-5);
+    kernel_weight(&n, RZ_TYPE_F32, width, 1, w);
+    run_simple(&n, width, 1, N, &x, y, NULL);
+    for (uint32_t row = 0; row < N; row++) {
+        double squares = 0;
+        for (uint64_t i = 0; i < width; i++)
+            squares += (double)x[row * width + i] * (double)x[row * width + i];
+        for (uint64_t i = 0; i < width; i++) {
+            double truth = x[row * width + i] / sqrt(squares / (double)width + 1e-5) * w[i];
+            rz_check_near(y[row * width + i], truth, 1e-6 * fabs(truth) + 1e-12);
+        }
+    }
+    free(x);
+    free(w);
+    free(y);
+}
+
+static void gate(const struct rz_plugin *plugin, uint64_t width)
+{
+    enum {
+        N = 2
+    };
+    const struct rz_kernels *k = table(plugin);
+    struct rng r = {width};
+    struct kernel_case n;
+    float *in[2] = {random_floats(width * N, 8, &r), random_floats(width * N, 1, &r)};
+    float *y = random_floats(width * N, 1, &r);
+    static const float extreme[] = {0, -0.0f, 88, -88, 104, -104, 1e20f, -1e20f, 1e-30f};
+    memcpy(in[0], extreme, sizeof extreme);
+    kernel_begin(&n, k, RZ_OP_ACT_MUL);
+    kernel_attr(&n, RZ_A_SILU, 1, 1);
+    run_simple(&n, width, 2, N, in, y, NULL);
+    for (uint64_t i = 0; i < width * N; i++) {
+        double truth = in[0][i] / (1 + exp(-(double)in[0][i])) * in[1][i];
+        rz_check_near(y[i], truth, 2e-6 * fabs(truth) + 1e-12);
+    }
+    kernel_begin(&n, k, RZ_OP_ADD);
+    run_simple(&n, width, 2, N, in, y, NULL);
+    for (uint64_t i = 0; i < width * N; i++)
+        rz_check(y[i] == in[0][i] + in[1][i]);
+    free(in[0]);
+    free(in[1]);
+    free(y);
+}
+
+RZ_TEST(simple, norm_and_gate_of_odd_widths)
+{
+    static const uint64_t widths[] = {16, 48, 64, 80, 576, 1536};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        norm(&rz_builtin_scalar, widths[i]);
+        norm(&FAST, widths[i]);
+        gate(&rz_builtin_scalar, widths[i]);
+        gate(&FAST, widths[i]);
+    }
+}
+
+static void rotation(const struct rz_plugin *plugin, uint32_t dim, uint32_t n_head, bool neox)
+{
+    enum {
+        N = 3,
+        POSITIONS = 50
+    };
+    static const int32_t positions[N] = {0, 7, 49};
+    const struct rz_kernels *k = table(plugin);
+    struct rng r = {dim};
+    uint32_t half = dim / 2, width = dim * n_head;
+    float *x = random_floats(width * N, 1, &r), *y = random_floats(width * N, 1, &r);
+    float *cosine = must_alloc(POSITIONS * half * sizeof *cosine),
+          *sine = must_alloc(POSITIONS * half * sizeof *sine);
+    for (uint32_t i = 0; i < POSITIONS * half; i++) {
+        cosine[i] = (float)cos(i / half * pow(100, -(double)(i % half) / half));
+        sine[i] = (float)sin(i / half * pow(100, -(double)(i % half) / half));
+    }
+    struct rz_rope_view view = {
+        .size = sizeof view, .dim = dim, .n_positions = POSITIONS, .cos = cosine, .sin = sine};
+    struct rz_batch_row rows[N];
+    for (uint32_t i = 0; i < N; i++)
+        rows[i] = (struct rz_batch_row){.pos = {positions[i]}};
+    struct rz_step step = {.size = sizeof step, .n_rows = N, .rows = rows, .ropes = &view};
+    struct kernel_case n;
+    kernel_begin(&n, k, RZ_OP_ROPE);
+    kernel_attr(&n, RZ_A_N_HEAD, n_head, 0);
+    kernel_attr(&n, RZ_A_HEAD_DIM, dim, 0);
+    kernel_attr(&n, RZ_A_ROPE, 0, 0);
+    if (neox)
+        kernel_attr(&n, RZ_A_ROPE_NEOX, 1, 1);
+    run_simple(&n, width, 1, N, &x, y, &step);
+    for (uint32_t i = 0; i < N * n_head * half; i++) {
+        uint32_t at = i / half * dim, pair = i % half,
+                 entry = (uint32_t)positions[i / half / n_head] * half + pair;
+        uint32_t a = at + (neox ? pair : 2 * pair), b = at + (neox ? pair + half : 2 * pair + 1);
+        rz_check_near(y[a], (double)x[a] * cosine[entry] - (double)x[b] * sine[entry], 1e-6);
+        rz_check_near(y[b], (double)x[a] * sine[entry] + (double)x[b] * cosine[entry], 1e-6);
+    }
+    free(x);
+    free(y);
+    free(cosine);
+    free(sine);
+}
+
+RZ_TEST(simple, rope_both_ways)
+{
+    for (int neox = 0; neox < 2; neox++) {
+        rotation(&rz_builtin_scalar, 16, 3, neox);
+        rotation(&FAST, 16, 3, neox);
+        rotation(&FAST, 64, 9, neox);
+        rotation(&FAST, 128, 2, neox);
+    }
+}
+
+RZ_TEST(simple, select_takes_the_wanted_rows)
+{
+    enum {
+        WIDTH = 40
+    };
+    const struct rz_plugin *plugins[] = {&rz_builtin_scalar, &FAST};
+    static const uint32_t wanted[] = {1, 4};
+    struct rz_step step = {.size = sizeof step, .n_rows = 5, .n_wanted = 2, .wanted = wanted};
+    for (size_t p = 0; p < 2; p++) {
+        struct rng r = {5};
+        struct kernel_case n;
+        float *x = random_floats(WIDTH * 5, 1, &r), *y = random_floats(WIDTH * 2, 1, &r);
+        kernel_begin(&n, table(plugins[p]), RZ_OP_SELECT_ROWS);
+        run_simple(&n, WIDTH, 1, 2, &x, y, &step);
+        rz_check_memeq(y, x + WIDTH, WIDTH * sizeof *y);
+        rz_check_memeq(y + WIDTH, x + 4 * WIDTH, WIDTH * sizeof *y);
+        free(x);
+        free(y);
+    }
+}

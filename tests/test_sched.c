@@ -1,0 +1,316 @@
+/* test_sched.c - who runs in a step (core/engine/sched.c), with the fake device where pages must be right. */
+#include "rz_test.h"
+
+#include "err.h"
+#include "fake_device.h"
+#include "schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define N_SEQS 16
+
+struct bench {
+    struct rz_plan_limits limits;
+    struct rz_kv kv;
+    struct rz_sched sched;
+    struct rz_seq seqs[N_SEQS];
+    int32_t tokens[N_SEQS][256];
+};
+
+/* Pages of 4 tokens, contexts of at most 256. */
+static void bench_open(struct bench *b, uint32_t rows, uint32_t seqs, uint32_t pages, uint32_t groups)
+{
+    struct rz_err err = RZ_ERR_INIT;
+    *b = (struct bench){.limits = {.size = sizeof(b->limits),
+                                   .max_rows = rows,
+                                   .max_wanted = seqs,
+                                   .max_seqs = seqs,
+                                   .max_context = 256,
+                                   .page_tokens = 4,
+                                   .n_pages = pages}};
+    rz_check_ok(rz_kv_init(&b->kv, groups, pages, 4, &err), &err);
+    rz_check_ok(rz_sched_init(&b->sched, &b->kv, &b->limits, rows, N_SEQS, &err), &err);
+    for (uint32_t i = 0; i < N_SEQS; i++) {
+        rz_check(rz_kv_seq_init(&b->kv, &b->seqs[i].kv, 256));
+        b->seqs[i].tokens = b->tokens[i];
+        for (uint32_t t = 0; t < 256; t++)
+            b->tokens[i][t] = (int32_t)((i * 31 + t * 7 + t * t) % FAKE_VOCAB);
+    }
+}
+
+static void bench_close(struct bench *b)
+{
+    for (uint32_t i = 0; i < N_SEQS; i++)
+        rz_sched_remove(&b->sched, &b->seqs[i]);
+    rz_check_eq(rz_kv_available(&b->kv), b->kv.n_pages);
+    rz_check_eq(b->sched.n_running + b->sched.n_waiting, 0);
+    for (uint32_t i = 0; i < N_SEQS; i++)
+        rz_kv_seq_deinit(&b->kv, &b->seqs[i].kv);
+    rz_sched_deinit(&b->sched);
+    rz_kv_deinit(&b->kv);
+}
+
+static void add(struct bench *b, uint32_t i, uint32_t n_tokens)
+{
+    b->seqs[i].n_tokens = n_tokens;
+    rz_check(rz_sched_add(&b->sched, &b->seqs[i]));
+}
+
+/* Builds a step and says it was executed; sequences whose last token was computed get another one. The
+ * rows of each sequence are left in rows[]. */
+static uint32_t step(struct bench *b, uint32_t *rows)
+{
+    const struct rz_batch *batch = rz_sched_build(&b->sched);
+    for (uint32_t i = 0; i < N_SEQS; i++)
+        rows[i] = b->seqs[i].n_rows;
+    if (!batch)
+        return 0;
+    rz_sched_done(&b->sched);
+    for (uint32_t i = 0; i < N_SEQS; i++)
+        if (b->seqs[i].state == RZ_SEQ_RUNNING && b->seqs[i].n_done == b->seqs[i].n_tokens)
+            b->seqs[i].n_tokens++;
+    return batch->n_rows;
+}
+
+RZ_TEST(sched, decoding_comes_first_then_prompts_from_the_oldest)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 16, 8, 64, 1);
+    add(&b, 0, 10);
+    rz_check_eq(step(&b, rows), 10);
+    add(&b, 1, 30);
+    add(&b, 2, 9);
+    rz_check_eq(step(&b, rows), 16);
+    rz_check_eq(rows[0], 1);
+    rz_check_eq(rows[1], 15);
+    rz_check_eq(rows[2], 0);
+    /* The decode row is the first of the batch, and only it wants a result. */
+    rz_check_eq(b.sched.step.rows[0].pos[0], 10);
+    rz_check_eq(b.sched.step.rows[0].want, RZ_WANT_LOGITS);
+    rz_check_eq(b.sched.step.n_wanted, 1);
+    rz_check_eq(b.sched.step.batch.n_seqs, 2);
+    rz_check_eq(b.sched.step.seqs[1].length, 15);
+    rz_check_eq(step(&b, rows), 16);
+    rz_check_eq(rows[1], 15);
+    rz_check_eq(b.seqs[1].result, 1);
+    rz_check_eq(step(&b, rows), 11);
+    rz_check_eq(rows[0] + rows[1], 2);
+    rz_check_eq(rows[2], 9);
+    rz_check_eq(b.seqs[2].result, 2);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, limits_of_the_plan_are_kept)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 4, 8, 64, 1);
+    b.limits.max_wanted = 3;
+    rz_sched_deinit(&b.sched);
+    struct rz_err err = RZ_ERR_INIT;
+    rz_check_ok(rz_sched_init(&b.sched, &b.kv, &b.limits, 4, N_SEQS, &err), &err);
+    for (uint32_t i = 0; i < 8; i++)
+        add(&b, i, 5);
+    for (uint32_t i = 0; i < 40; i++) {
+        rz_check(step(&b, rows) <= 4);
+        rz_check(b.sched.n_running <= 3);
+        rz_check(b.sched.step.n_wanted <= 3);
+    }
+    rz_check(b.seqs[2].n_tokens > 20); /* all three decode */
+    rz_check_eq(b.seqs[3].n_done, 0);
+    for (uint32_t i = 8; i < N_SEQS; i++)
+        add(&b, i, 1);
+    struct rz_seq extra = {.n_tokens = 1};
+    rz_check(!rz_sched_add(&b.sched, &extra));
+    bench_close(&b);
+    rz_check_eq(rz_sched_init(&b.sched, &b.kv, &b.limits, 5, N_SEQS, &err), RZ_EINVAL);
+    rz_check_eq(rz_sched_init(&b.sched, &b.kv, &b.limits, 0, N_SEQS, &err), RZ_EINVAL);
+}
+
+RZ_TEST(sched, the_youngest_gives_way_and_comes_back)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 32, 8, 6, 2);
+    add(&b, 0, 7);
+    add(&b, 1, 7); /* two pages each, one spare for the admission */
+    add(&b, 2, 3);
+    step(&b, rows);
+    rz_check_eq(rows[0] + rows[1] + rows[2], 17);
+    while (!b.sched.preempted)
+        rz_check(step(&b, rows) > 0);
+    /* 0 and 1 reached position 12, so they need three pages each: 2 gave way. */
+    rz_check_eq(b.seqs[2].state, RZ_SEQ_WAITING);
+    rz_check_eq(b.seqs[2].n_done, 0);
+    rz_check_eq(b.seqs[2].kv.n_pages, 0);
+    rz_check(b.seqs[2].n_tokens > 3); /* what it made is kept */
+    rz_check_eq(b.seqs[0].state + b.seqs[1].state, 2 * RZ_SEQ_RUNNING);
+    uint32_t kept = b.seqs[2].n_tokens;
+    while (b.seqs[1].state == RZ_SEQ_RUNNING)
+        rz_check(step(&b, rows) > 0);
+    rz_check(b.seqs[0].state == RZ_SEQ_RUNNING); /* the oldest never does */
+    rz_sched_remove(&b.sched, &b.seqs[0]);
+    step(&b, rows);
+    rz_check_eq(b.seqs[1].state, RZ_SEQ_RUNNING); /* the older of the two first */
+    rz_sched_remove(&b.sched, &b.seqs[1]);
+    step(&b, rows);
+    rz_check_eq(rows[2], kept); /* prompt and generated tokens anew */
+    bench_close(&b);
+}
+
+RZ_TEST(sched, one_sequence_may_take_the_whole_pool)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 3, 8, 3, 1);
+    add(&b, 0, 5);
+    add(&b, 1, 2);
+    while (b.seqs[0].n_tokens <= 12)
+        rz_check(step(&b, rows) > 0);
+    rz_check_eq(b.seqs[0].n_done, 12);
+    rz_check_eq(b.seqs[1].kv.n_pages, 0);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, a_large_request_is_not_passed_by_small_ones)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 32, 8, 10, 1);
+    add(&b, 0, 20);
+    step(&b, rows);
+    add(&b, 1, 30); /* 8 pages: not now */
+    add(&b, 2, 2);
+    step(&b, rows);
+    rz_check_eq(rows[0], 1);
+    rz_check_eq(b.seqs[1].state, RZ_SEQ_WAITING);
+    rz_check_eq(b.seqs[2].state, RZ_SEQ_WAITING);
+    rz_sched_remove(&b.sched, &b.seqs[0]);
+    step(&b, rows);
+    rz_check_eq(rows[1], 30);
+    rz_check_eq(rows[2], 2);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, a_paused_sequence_keeps_its_pages_until_somebody_needs_them)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 32, 2, 16, 1);
+    add(&b, 0, 8);
+    add(&b, 1, 8);
+    step(&b, rows);
+    b.seqs[0].paused = true;
+    step(&b, rows);
+    rz_check_eq(rows[0], 0);
+    rz_check_eq(rows[1], 1);
+    rz_check_eq(b.seqs[0].kv.n_pages, 2);
+    add(&b, 2, 4); /* there are two places only: the paused one makes room, old as it is */
+    step(&b, rows);
+    rz_check_eq(b.seqs[0].state, RZ_SEQ_WAITING);
+    rz_check_eq(rows[2], 4);
+    b.seqs[2].paused = b.seqs[1].paused = true;
+    rz_check_eq(step(&b, rows), 0); /* nobody wants anything */
+    rz_check_eq(b.sched.n_running, 2);
+    b.seqs[0].paused = false;
+    step(&b, rows);
+    rz_check_eq(rows[0], 9);
+    rz_check_eq(b.sched.n_running, 2);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, pages_of_paused_sequences_go_first)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 32, 4, 6, 1);
+    add(&b, 0, 4);
+    step(&b, rows);
+    add(&b, 1, 4);
+    step(&b, rows);
+    b.seqs[0].paused = true;
+    while (!b.sched.preempted)
+        rz_check(step(&b, rows) > 0);
+    rz_check_eq(b.seqs[0].state, RZ_SEQ_WAITING);
+    rz_check_eq(b.seqs[1].state, RZ_SEQ_RUNNING);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, a_shared_page_is_copied_by_the_step_that_writes_it)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 32, 8, 16, 2);
+    add(&b, 0, 6);
+    step(&b, rows);
+    add(&b, 1, 7);
+    rz_check(rz_kv_share(&b.kv, &b.seqs[1].kv, &b.seqs[0].kv, 6));
+    b.seqs[1].n_done = 6;
+    step(&b, rows);
+    rz_check_eq(rows[0], 1);
+    rz_check_eq(rows[1], 1);
+    /* The older writes position 6 first and takes a copy; then the younger owns the page alone. */
+    rz_check_eq(b.sched.step.batch.n_copies, 2);
+    rz_check_eq(b.sched.step.copies[0].n_tokens, 2);
+    rz_check(b.seqs[0].kv.groups[0][1] != b.seqs[1].kv.groups[0][1]);
+    rz_check_eq(b.seqs[0].kv.groups[0][0], b.seqs[1].kv.groups[0][0]);
+    step(&b, rows);
+    rz_check_eq(b.sched.step.batch.n_copies, 0);
+    bench_close(&b);
+}
+
+/* Runs everything through the fake device; each sequence ends after its own number of tokens. */
+static void run_random(uint32_t seed, uint32_t rows, uint32_t seqs, uint32_t pages)
+{
+    static struct bench b;
+    static float truth[FAKE_VOCAB];
+    struct fake fake;
+    uint32_t left = N_SEQS, steps = 0, until[N_SEQS];
+    bench_open(&b, rows, seqs, pages, 2);
+    fake_init(&fake, &b.limits, 2);
+    for (uint32_t i = 0; i < N_SEQS; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        uint32_t prompt = 1 + (seed >> 8) % (pages * 4 / 2), most = pages * 4 - prompt;
+        until[i] = prompt + 1 + (seed >> 20) % (most > 40 ? 40 : most);
+        add(&b, i, prompt);
+    }
+    while (left) {
+        struct rz_err err = RZ_ERR_INIT;
+        struct rz_result result = {.size = sizeof(result)};
+        rz_check(steps++ < 20000); /* somebody always gets on */
+        for (uint32_t i = 0; i < N_SEQS; i++)
+            b.seqs[i].paused = (seed >> 5) % 7 == 0 && (seed = seed * 1664525u + 1013904223u) % 3 == 0;
+        seed = seed * 1664525u + 1013904223u;
+        const struct rz_batch *batch = rz_sched_build(&b.sched);
+        if (!batch)
+            continue;
+        rz_check_ok(fake.table.execute(fake_plan(&fake), batch, &result, &err), &err);
+        rz_sched_done(&b.sched);
+        for (uint32_t i = 0; i < N_SEQS; i++) {
+            struct rz_seq *s = &b.seqs[i];
+            if (s->state != RZ_SEQ_RUNNING || s->result < 0)
+                continue;
+            fake_logits(&fake, s->tokens, s->n_tokens, truth);
+            rz_check_memeq(result.logits + (uint64_t)s->result * FAKE_VOCAB, truth, sizeof(truth));
+            if (++s->n_tokens >= until[i]) {
+                rz_sched_remove(&b.sched, s);
+                left--;
+            }
+        }
+    }
+    rz_check_streq(fake.breach, "");
+    fake_deinit(&fake);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, random_loads_always_end_with_the_true_logits)
+{
+    for (uint32_t seed = 0; seed < 60; seed++) {
+        run_random(seed, 3, 3, 3);
+        run_random(seed, 5, 8, 6);
+        run_random(seed, 32, 8, 20);
+        run_random(seed, 64, 16, 60);
+    }
+}
