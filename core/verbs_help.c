@@ -40,8 +40,8 @@ static const char plugin_usage[] =
     "       rz plugin info NAME\n"
     "       rz plugin check FILE\n"
     "\n"
-    "list   every plugin that is built in, found or configured: its state, and why not.\n"
-    "       Runs no code of a plugin.\n"
+    "list   every plugin that is built in, found or configured: its state, and why\n"
+    "       it is refused. Runs no code of a plugin.\n"
     "info   version, vendor, needs and options of one plugin.\n"
     "check  the conformance kit (not available in this build).\n"
     "\n"
@@ -55,8 +55,8 @@ static const char config_usage[] =
     "dump   prints every option with its value; --origin adds the place that set it.\n"
     "       Secrets are shown as ***.\n"
     "\n"
-    "Settings, later ones win: built-in values, /etc/rz/rz.ini,\n"
-    "~/.config/rz/rz.ini, --config FILE, RZ__SECTION__KEY, -o section.key=value, flags.\n";
+    "Settings, later ones win: built-in values, /etc/rz/rz.ini, ~/.config/rz/rz.ini,\n"
+    "--config FILE, RZ__SECTION__KEY, -o section.key=value, flags.\n";
 
 static const char serve_usage[] =
     "usage: rz serve [-m MODEL] [--host HOST] [--port PORT] [--api-key-file FILE]\n"
@@ -99,13 +99,13 @@ void rz_help(const struct rz_main *p)
     for (size_t i = 0; i < N_VERBS; i++) {
         const struct rz_command *c = builtin_command(p, verbs[i].name);
         if (c || rz_help_verb(verbs[i].name))
-            printf("  %-11s %-28s %.38s\n", verbs[i].name, verbs[i].args, c ? c->help : verbs[i].help);
+            printf("  %-11s %-28s %.37s\n", verbs[i].name, verbs[i].args, c ? c->help : verbs[i].help);
     }
     printf("\nOptions of every command:\n"
-           "  --config FILE        settings file      -o section.key=value  one setting\n"
-           "  --plugin NAME|./FILE load and prefer it --plugin-dir DIR      where they are\n"
-           "  -t, --threads N      CPU threads        -v, -q                more, fewer messages\n"
-           "  --json               machine-readable   --help, --version\n");
+           "  --config FILE         settings file       -o section.key=value  one setting\n"
+           "  --plugin NAME|./FILE  load and prefer it  --plugin-dir DIR      where they are\n"
+           "  -t, --threads N       CPU threads         -v, -q   more, fewer messages\n"
+           "  --json                for programs        --help, --version\n");
 }
 
 const char *rz_help_verb(const char *verb)

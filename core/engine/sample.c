@@ -209,12 +209,11 @@ static double total_weight(const struct rz_candidate *c, uint32_t n, float best)
     return sum;
 }
 
-/* Keeps the fewest candidates, by key, that together have the share p of the probability; at least one.
- * They end at the front, best key first. */
-static uint32_t keep_share(struct rz_candidate *c, uint32_t n, double p)
+/* Keeps the fewest candidates, by key, whose weights make up the target; at least one. They end at the
+ * front, best key first. */
+static uint32_t keep_share(struct rz_candidate *c, uint32_t n, float best, double target)
 {
-    float best = best_logit(c, n);
-    double target = p * total_weight(c, n, best), sum = 0;
+    double sum = 0;
     uint32_t left = n;
     heapify(c, n, false);
     do {
@@ -228,6 +227,19 @@ static uint32_t keep_share(struct rz_candidate *c, uint32_t n, double p)
     }
     memmove(c, c + left, (n - left) * sizeof(*c));
     return n - left;
+}
+
+/* The most probable that together have the share p. Most of a vocabulary is sorted out without a heap:
+ * candidates below half of the average that the share 1 - p leaves cannot make that share up. */
+static uint32_t keep_top_p(struct rz_candidate *c, uint32_t n, double p)
+{
+    float best = best_logit(c, n);
+    double total = total_weight(c, n, best), least = best + log(0.5 * (1 - p) * total / n);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (c[i].logit >= least)
+            c[kept++] = c[i];
+    return keep_share(c, kept, best, p * total);
 }
 
 /* Those whose surprise -log p is nearest to the expected one. With d = logit - best the normaliser
@@ -244,7 +256,7 @@ static uint32_t keep_typical(struct rz_candidate *c, uint32_t n, double p)
     double mean = moment / sum;
     for (uint32_t i = 0; i < n; i++)
         c[i].key = -fabs((double)c[i].logit - best - mean);
-    n = keep_share(c, n, p);
+    n = keep_share(c, n, best, p * sum);
     for (uint32_t i = 0; i < n; i++)
         c[i].key = c[i].logit;
     return n;
@@ -283,7 +295,7 @@ static int32_t chain(const struct rz_sampling *s, struct rz_candidate *c, uint32
     if (s->typical_p < 1)
         n = keep_typical(c, n, s->typical_p);
     if (s->top_p < 1)
-        n = keep_share(c, n, s->top_p);
+        n = keep_top_p(c, n, s->top_p);
     if (s->min_p > 0)
         n = keep_min_p(c, n, s->min_p);
     return draw(c, n, s->temperature, u);

@@ -7,6 +7,7 @@
 #include "checked.h"
 #include "err.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,8 +116,9 @@ static int32_t compile_node(struct rz_plan *plan, uint32_t node, struct rz_err *
 {
     const struct rz_node *n = rz_node_at(plan->program, node);
     struct rz_choice choice;
+    bool whole = n->end == node + 1 || !plan->cpu->setup.observe;
     rz_select_rows(&plan->select, node, &choice);
-    if (choice.n && (n->end == node + 1 || rz_select_whole(&plan->select, node, &choice)))
+    if (choice.n && whole && (n->end == node + 1 || rz_select_whole(&plan->select, node, &choice)))
         return add_step(plan, node, &choice, err);
     if (n->end == node + 1)
         return nobody(plan, node, err);
@@ -125,6 +127,36 @@ static int32_t compile_node(struct rz_plan *plan, uint32_t node, struct rz_err *
         if (status)
             return status;
     }
+    return RZ_OK;
+}
+
+static uint32_t steps_of_table(const struct rz_plan *plan, uint32_t table)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < plan->n_steps; i++)
+        n += plan->steps[i].choice.table == table;
+    return n;
+}
+
+/* Nothing is used silently instead of what was asked for: a table named by the user must run something,
+ * and what is left to the last table is the user's to know, or to forbid. */
+static int32_t check_fallback(const struct rz_plan *plan, struct rz_err *err)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    uint32_t last = setup->n_tables - 1, left = steps_of_table(plan, last);
+    char text[160];
+    for (uint32_t t = 0; t < setup->n_tables; t++)
+        if (setup->tables[t].named && !steps_of_table(plan, t))
+            return rz_fail(err, RZ_EUNSUPPORTED, setup->tables[t].name,
+                           "has no kernel that this model can use");
+    if (!last || !left || setup->fallback == RZ_FALLBACK_ALLOW)
+        return RZ_OK;
+    snprintf(text, sizeof(text), "%u of %u nodes fall back to %s (rz plan MODEL --explain shows which)", left,
+             plan->n_steps, setup->tables[last].name);
+    if (setup->fallback == RZ_FALLBACK_DENY)
+        return rz_fail(err, RZ_EUNSUPPORTED, "rz.fallback = deny", "%s", text);
+    if (setup->warn)
+        setup->warn(setup->ctx, text);
     return RZ_OK;
 }
 
@@ -194,6 +226,8 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
         status = rz_select_kv_layouts(&plan->select, err);
     for (uint32_t i = 0; i < n && !status; i++)
         status = compile_node(plan, nodes[i], err);
+    if (!status)
+        status = check_fallback(plan, err);
     if (!status)
         status = rz_plan_prepare(plan, err);
     if (!status)

@@ -34,13 +34,21 @@ struct rz_cpu_table {
     bool named;
 };
 
+/* What to do when the last table runs a node although others are there: the values of [rz] fallback. */
+#define RZ_FALLBACK_ALLOW 0
+#define RZ_FALLBACK_WARN 1
+#define RZ_FALLBACK_DENY 2
+
 struct rz_cpu_setup {
     const struct rz_cpu_table *tables;
     uint32_t n_tables;
+    int32_t fallback; /* RZ_FALLBACK_* */
     struct rz_pool *pool;
     /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void (*warn)(void *ctx, const char *text);
+    /* Not NULL: macros fall apart, and each matmul's input is shown before it runs. */
+    void (*observe)(void *ctx, const struct rz_str *weight, const struct rz_view *x);
     void *ctx;
 };
 

@@ -12,17 +12,18 @@
 static const char run_usage[] =
     "usage: rz run -m MODEL [-p TEXT | -f FILE | < TEXT] [options]\n"
     "Generates a continuation of the text and prints it as it comes.\n\n"
-    "  -n N                  new tokens (default: until the end of sequence or a full context)\n"
+    "  -n N                  new tokens (default: to the end, or a full context)\n"
     "  -c CTX                context in tokens (default: min(trained, 4096))\n"
-    "  --temp T              temperature, 0 is greedy           --seed N   same seed, same text\n"
-    "  --top-k K, --top-p P, --min-p P, --typical-p P            narrow the choice\n"
-    "  --repeat-penalty X, --presence-penalty X, --frequency-penalty X, --penalty-last-n N\n"
+    "  --temp T, --seed N    temperature (0: greedy); same seed, same text\n"
+    "  --top-k K, --top-p P, --min-p P, --typical-p P   narrow the choice\n"
+    "  --repeat-penalty X, --presence-penalty X, --frequency-penalty X,\n"
+    "  --penalty-last-n N    against repetition\n"
     "  --logit-bias ID=ADD   added to a token's logit, -inf bans it (repeatable)\n"
     "  --stop TEXT           ends before this text (repeatable)\n"
     "  --ignore-eos          goes on after the end of sequence\n"
-    "  --raw                 takes the prompt as it is and parses special tokens in it\n"
+    "  --raw                 takes the prompt as it is, with special tokens\n"
     "  --logprobs K          shows each token's log probability and K alternatives\n"
-    "  --timings             speeds, load time, time to first token and seed, to stderr\n"
+    "  --timings             speeds, load time, first token and seed, to stderr\n"
     "  --json                one JSON line a token, then an object with everything\n";
 
 static const char info_usage[] = "usage: rz info MODEL [options]\n"
@@ -36,7 +37,7 @@ static const char tokenize_usage[] =
     "usage: rz tokenize -m MODEL [-p TEXT | -f FILE | < TEXT] [options]\n"
     "Prints the token ids of a text on one line.\n\n"
     "  --pieces              one token a line: id, TAB, piece as a JSON string\n"
-    "  --lines               the input has one JSON string a line; one line of ids for each\n"
+    "  --lines               reads one JSON string a line, prints its ids on a line\n"
     "  --no-special          does not parse special tokens in the text\n"
     "  --bos, --eos          adds the begin / end of sequence token\n"
     "  --json                {\"ids\":[...]} (a line for each text with --lines)\n";
@@ -44,7 +45,7 @@ static const char tokenize_usage[] =
 static const char detokenize_usage[] =
     "usage: rz detokenize -m MODEL [-p IDS | -f FILE | < IDS] [options]\n"
     "Prints the text of token ids (separated by spaces, commas or newlines).\n\n"
-    "  --lines               each line of ids is a text; prints one JSON string a line\n"
+    "  --lines               reads ids of one text a line, prints JSON strings\n"
     "  --no-special          leaves control tokens out\n"
     "  --json                {\"text\":\"...\"} (a line for each text with --lines)\n";
 
