@@ -45,7 +45,9 @@ json_t *rz_hf_json(struct rz_hf_model *m, const char *name)
     char where[160], shown[JSON_ERROR_TEXT_LENGTH + 32];
     if (!s || m->status)
         return NULL;
-    json_t *root = json_loadb((const char *)s->data, s->bytes, JSON_REJECT_DUPLICATES, &error);
+    /* tokenizer_config.json usually has a number of 31 digits, and none that counts */
+    size_t flags = strcmp(name, "tokenizer_config.json") ? 0 : JSON_DECODE_INT_AS_REAL;
+    json_t *root = json_loadb((const char *)s->data, s->bytes, JSON_REJECT_DUPLICATES | flags, &error);
     if (!root) {
         snprintf(where, sizeof(where), "%s: line %d", name, error.line);
         rz_hf_fail(m, RZ_EFORMAT, where, "column %d: %s", error.column,

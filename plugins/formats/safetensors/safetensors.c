@@ -117,12 +117,12 @@ static void read_weights(struct rz_hf_model *m)
 static void read_folder(struct rz_hf_model *m)
 {
     m->config = rz_hf_json(m, "config.json");
-    m->tokenizer_config = rz_hf_json(m, "tokenizer_config.json");
     rz_hf_read_config(m);
     if (!m->status)
         read_weights(m);
     if (!m->status)
         rz_hf_map_tensors(m);
+    m->tokenizer_config = rz_hf_json(m, "tokenizer_config.json");
     if (!m->status)
         rz_hf_read_tokenizer(m);
     json_decref(m->config);

@@ -102,7 +102,8 @@ static void put_ends(struct special *s)
     if (!ends)
         return;
     add_ends(s, json_object_get(s->generation, "eos_token_id"), ends, &n);
-    add_ends(s, json_object_get(s->m->config, "eos_token_id"), ends, &n);
+    if (json_is_array(json_object_get(s->m->config, "eos_token_id")))
+        add_ends(s, json_object_get(s->m->config, "eos_token_id"), ends, &n);
     if (n)
         rz_hf_put_u32(s->m, KEY "eot_token_id", (uint32_t)ends[0]);
     if (n > 1)
