@@ -177,7 +177,14 @@ int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
 
 static void forget_weight(void *ctx, const void *from, uint64_t bytes)
 {
-    rz_source_forget(ctx, from, bytes);
+    rz_source_forget(&((struct rz_model *)ctx)->set, from, bytes);
+}
+
+static void show_input(void *ctx, const struct rz_str *weight, const struct rz_view *x)
+{
+    const struct rz_eval *e = ((struct rz_model *)ctx)->observer;
+    if (e && e->input)
+        e->input(e->arg, weight, x->data, x->stride, x->rows, x->width);
 }
 
 static void warn_user(void *ctx, const char *text)
@@ -288,7 +295,8 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
                                  .pool = m->pool,
                                  .forget = forget_weight,
                                  .warn = warn_user,
-                                 .ctx = &model->set};
+                                 .observe = o->observe ? show_input : NULL,
+                                 .ctx = model};
     status = choose_limits(m, model, section, o, err);
     if (!status)
         status = rz_cpu_new(&setup, &model->cpu, err);

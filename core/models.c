@@ -11,12 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a model without a section is called: its file's name without the ending; clients see it. */
+static void name_of_file(const char *path, char *out, size_t cap)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash && slash[1] ? slash + 1 : path;
+    size_t n = strlen(base);
+    if (n > 5 && !strcmp(base + n - 5, ".gguf"))
+        n -= 5;
+    rz_show(out, cap, base, n);
+}
+
 static int32_t host_open(void *ctx, const char *name, const struct rz_model_options *options,
                          struct rz_model **out, struct rz_err *err)
 {
     struct rz_models *m = ctx;
     struct rz_err own = RZ_ERR_INIT;
-    char section[128];
+    char section[128], stem[256];
     const char *path = name, *found = NULL;
     err = err ? err : &own;
     *err = (struct rz_err)RZ_ERR_INIT;
@@ -39,6 +50,9 @@ static int32_t host_open(void *ctx, const char *name, const struct rz_model_opti
             return rz_fail(err, RZ_ECONFIG, section, "has no path");
         path = v->text;
         name = section + strlen("model.");
+    } else {
+        name_of_file(path, stem, sizeof(stem));
+        name = stem;
     }
     return rz_model_open(m, name, path, found ? section : NULL, options, out, err);
 }
@@ -120,7 +134,12 @@ static int32_t not_running(const struct rz_model *model, struct rz_err *err)
 
 static int32_t host_eval(struct rz_model *model, const struct rz_eval *eval, struct rz_err *err)
 {
-    return model->loop ? rz_loop_eval(model->loop, eval, err) : not_running(model, err);
+    if (!model->loop)
+        return not_running(model, err);
+    model->observer = RZ_HAS(eval, input) ? eval : NULL;
+    int32_t status = rz_loop_eval(model->loop, eval, err);
+    model->observer = NULL;
+    return status;
 }
 
 static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct rz_err *err)

@@ -30,6 +30,7 @@ struct rz_model {
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
+    const struct rz_eval *observer; /* whose input() is called, while it runs */
 };
 
 #define RZ_SERVED_MAX 64

@@ -116,8 +116,9 @@ static int32_t compile_node(struct rz_plan *plan, uint32_t node, struct rz_err *
 {
     const struct rz_node *n = rz_node_at(plan->program, node);
     struct rz_choice choice;
+    bool whole = n->end == node + 1 || !plan->cpu->setup.observe;
     rz_select_rows(&plan->select, node, &choice);
-    if (choice.n && (n->end == node + 1 || rz_select_whole(&plan->select, node, &choice)))
+    if (choice.n && whole && (n->end == node + 1 || rz_select_whole(&plan->select, node, &choice)))
         return add_step(plan, node, &choice, err);
     if (n->end == node + 1)
         return nobody(plan, node, err);

@@ -47,6 +47,8 @@ struct rz_cpu_setup {
     /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void (*warn)(void *ctx, const char *text);
+    /* Not NULL: macros fall apart, and each matmul's input is shown before it runs. */
+    void (*observe)(void *ctx, const struct rz_str *weight, const struct rz_view *x);
     void *ctx;
 };
 

@@ -129,6 +129,13 @@ static void run_tiles(struct rz_plan *plan, uint32_t at, const struct rz_kernel_
     }
 }
 
+static void show_input(const struct rz_plan *plan, const struct rz_plan_step *s, const struct rz_view *x)
+{
+    const struct rz_program *p = plan->program;
+    int32_t weight = p->refs[rz_node_at(p, s->node)->first_weight];
+    plan->cpu->setup.observe(plan->cpu->setup.ctx, &rz_weight_at(p, (uint32_t)weight)->name, x);
+}
+
 static void run_step(struct rz_plan *plan, uint32_t at, uint32_t n_rows, struct rz_team *team, uint32_t tid)
 {
     const struct rz_plan_step *s = &plan->steps[at];
@@ -150,6 +157,8 @@ static void run_step(struct rz_plan *plan, uint32_t at, uint32_t n_rows, struct 
         in[k] = plan->views[s->in[k]];
     for (uint32_t k = 0; k < s->kernel[i].n_out; k++)
         out[k] = plan->views[s->out[k]];
+    if (tid == 0 && plan->cpu->setup.observe && call.node->op == RZ_OP_MATMUL)
+        show_input(plan, s, &in[0]);
     if (row->flags & RZ_ROW_TILED)
         run_tiles(plan, at, row, &call, team);
     else if (row->flags & RZ_ROW_TEAM || tid == 0)

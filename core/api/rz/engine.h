@@ -158,8 +158,12 @@ struct rz_eval {
     /* Called in order for each row of the result, n floats. A non-zero return ends the evaluation. */
     int32_t (*row)(void *arg, uint64_t index, const float *values, uint64_t n);
     void *arg;
+    /* Not NULL: shown what each matrix is multiplied with: rows of cols floats, stride floats apart. The
+     * model must have been opened with observe = 1. */
+    void (*input)(void *arg, const struct rz_str *weight, const float *x, uint64_t stride, uint64_t rows,
+                  uint64_t cols);
 };
-RZ_ABI_SIZE(struct rz_eval, 56, arg);
+RZ_ABI_SIZE(struct rz_eval, 64, input);
 
 /* Timed without sampling: n_prompt tokens as one prompt, or n_gen tokens one by one, after depth
  * tokens are already in the KV, for n_seqs sequences together. */
@@ -178,9 +182,9 @@ struct rz_model_options {
     uint32_t context;       /* 0: the configuration's, else min(trained, 4096)                */
     uint32_t max_seqs;      /* 0: the configuration's                                         */
     uint32_t exact_context; /* 1: context may exceed what the model was trained for         */
-    uint32_t zero;
+    uint32_t observe; /* 1: rz_eval.input is wanted; every node runs in its smallest parts */
 };
-RZ_ABI_SIZE(struct rz_model_options, 24, zero);
+RZ_ABI_SIZE(struct rz_model_options, 24, observe);
 
 struct rz_host_model {
     uint32_t size, minor;
