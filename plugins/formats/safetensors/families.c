@@ -134,13 +134,20 @@ static void map_one(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32
         return;
     }
     struct rz_tensor t = m->stored[i];
+    if (t.type != RZ_TYPE_F32 && t.type != RZ_TYPE_BF16 && t.type != RZ_TYPE_F16 && t.type != RZ_TYPE_F64) {
+        snprintf(where, sizeof(where), "tensor %s", stored);
+        rz_hf_fail(m, RZ_EUNSUPPORTED, where,
+                   "its elements are %s: a folder's weights must be BF16, F16, F32 or F64",
+                   rz_type_info(t.type)->name);
+        return;
+    }
     used[i] = 1;
     t.name = rz_hf_copy(m, name, strlen(name));
     if (spec->flags & (ROPE_Q | ROPE_K)) {
         t.transform |= RZ_TRANSFORM_ROPE_ROWS;
         t.heads = spec->flags & ROPE_Q ? m->c.n_head : m->c.n_kv_head;
     }
-    if (t.n_dims == 1 && t.type != RZ_TYPE_F32 && rz_type_info(t.type)->decode)
+    if (t.n_dims == 1 && t.type != RZ_TYPE_F32)
         t.transform |= RZ_TRANSFORM_TO_F32;
     add(m, t);
 }
