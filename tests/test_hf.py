@@ -6,6 +6,7 @@ elsewhere, need reference data (RZ_SHARED) and are skipped with a word where it 
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -228,6 +229,34 @@ class Own(Case):
         self.assertEqual(done.returncode, 1, done.err)
         for text in says:
             self.assertIn(text, done.err)
+
+    def test_yarn(self):
+        folder = self.path("folder")
+        mkfolder.make(rzlib.fixture("tiny-llama.gguf"), folder)
+        yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 16}
+        own = 1 + 0.1 * math.log(4)
+        for extra, want in (({}, None), ({"attention_factor": 1.0}, 1 / own), ({"mscale": 1.0, "mscale_all_dim": 1.0}, 1 / own),
+                            ({"mscale": 2.0, "mscale_all_dim": 1.0}, (1 + 0.2 * math.log(4)) / own / own)):
+            self.edit(folder, "config.json", lambda c: c.update(rope_scaling={**yarn, **extra}))
+            listed = rzlib.rz("info", "-m", folder, "--metadata").out
+            with self.subTest(extra=extra):
+                self.assertIn("llama.rope.scaling.yarn_beta_fast = 16", listed)
+                self.assertIn("llama.rope.scaling.original_context_length = 128", listed)
+                found = re.search(r"attn_factor = (\S+)", listed)
+                self.assertEqual(found is None, want is None)
+                if want:
+                    self.assertAlmostEqual(float(found.group(1)), want, places=6)
+
+    def test_types_that_do_not_run(self):
+        folder = self.path("folder")
+        g = mkfolder.make(rzlib.fixture("tiny-llama.gguf"), folder)
+        for dtype, size in (("F8_E4M3", 1), ("F8_E5M2", 1), ("I8", 1), ("I32", 4), ("BOOL", 1), ("U8", 1)):
+            tensors = [t if "0.mlp.up" not in t[0] else (t[0], dtype, t[2], bytes(size * t[2][0] * t[2][1]))
+                       for t in mkfolder.stored_tensors(g, "llama", None)]
+            mkfolder.write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+            self.refused(folder, "tensor model.layers.0.mlp.up_proj.weight: its elements are " + dtype)
+            listed = rzlib.rz("info", "-m", os.path.join(folder, "model.safetensors"), "--tensors").out
+            self.assertRegex(listed, r"model.layers.0.mlp.up_proj.weight +%s " % dtype)
 
     def test_config(self):
         cases = [

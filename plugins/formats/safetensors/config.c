@@ -236,7 +236,7 @@ static void put_name(struct rz_hf_model *m)
     const char *begin = end;
     while (begin && begin > path && begin[-1] != '/')
         begin--;
-    if (end && end > begin)
+    if (end && end > begin && *begin != '.')
         rz_hf_put_str(m, "general.name", begin, (size_t)(end - begin));
 }
 
