@@ -188,7 +188,7 @@ model: deps
 
 STORY := Once upon a time, in a small house at the edge of the forest, there lived
 run-story: all
-	@model=$$(tools/get-model.py) && \
+	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
 	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model"

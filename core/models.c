@@ -146,8 +146,9 @@ static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct
 {
     if (!model->loop)
         return not_running(model, err);
-    speed->bytes_token = rz_cpu_bytes_token(model->plan);
-    return rz_loop_speed(model->loop, speed, err);
+    int32_t status = rz_loop_speed(model->loop, speed, err);
+    speed->bytes_token = rz_cpu_bytes_token(model->plan); /* what nodes read, not what is loaded */
+    return status;
 }
 
 static int32_t host_explain(struct rz_model *model, void (*line)(void *arg, const char *text), void *arg,
