@@ -53,8 +53,9 @@ static void put_i8(struct x8_i8 *x, int r, int n, const float *y, const float *s
 {
     for (int i = 0; i < 32 * n; i++) {
         float scale = scales[i / 16], q = scale != 0 ? y[i] / scale : 0;
+        q = q > 127 ? 127 : q < -127 ? -127 : q == q ? q : 0; /* only where y is infinite or no number */
         x[i / 32].d[i / 16 % 2][r] = scale;
-        x[i / 32].qs[i % 32 / 4][r][i % 4] = (int8_t)(fabsf(q) <= 127 ? lrintf(q) : 0);
+        x[i / 32].qs[i % 32 / 4][r][i % 4] = (int8_t)lrintf(q);
     }
 }
 
