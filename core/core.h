@@ -107,8 +107,8 @@ struct rz_source_set {
 
 /* Installs the SIGBUS handler that keeps the maps readable; once, by the program. */
 bool rz_source_guard(void);
-/* Opens and maps a model file read-only (and the other files of a split model). Refuses what is not a
- * regular file. */
+/* Opens and maps a model file read-only (and the other files of a split model), or the files of a model's
+ * folder: config.json first. Refuses what is not a regular file. */
 int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_err *err);
 void rz_source_close(struct rz_source_set *set);
 /* RZ_EIO if a mapped file was cut or changed since it was opened, or a page of it could not be read. */

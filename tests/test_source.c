@@ -82,7 +82,7 @@ RZ_TEST(source, what_is_no_model_file)
 {
     begin();
     refuses(path_of("nothing"), "No such file");
-    refuses(folder, "a folder, not a regular file");
+    refuses(folder, "a folder without config.json");
     refuses("/dev/null", "a device, not a regular file");
     rz_check_eq(mkfifo(path_of("pipe"), 0600), 0);
     refuses(path_of("pipe"), "a pipe, not a regular file");

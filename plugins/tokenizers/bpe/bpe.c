@@ -164,11 +164,12 @@ static int32_t find_rule(const struct rz_format_model *meta, const char *pre,
                          const struct rz_split_rule **rule, struct rz_err *err)
 {
     struct rz_str name = {pre, pre ? strlen(pre) : 0};
-    char shown[80];
+    char shown[400];
     int32_t status = pre ? 1 : rz_meta_get_str(meta, "tokenizer.ggml.pre", &name, err);
     if (status < 0)
         return status;
-    const char *known = "known are gpt-2, smollm, qwen2, llama-3 and their aliases";
+    const char *known = "known are gpt-2, smollm, qwen2, llama-3 and their aliases; choose one by "
+                        "[tokenizer] pre = NAME";
     if (!status)
         return rz_fail(err, RZ_EUNSUPPORTED, "key tokenizer.ggml.pre",
                        "it is missing, so how to cut a text into words is unknown (%s)", known);
