@@ -7,6 +7,7 @@
 
 #include "err.h"
 #include "numeric.h"
+#include "transform.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -181,10 +182,7 @@ static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
 
 static const void *host_tensor_data(struct rz_model *model, const struct rz_tensor *t)
 {
-    if (t->shard >= model->set.n)
-        return NULL;
-    const struct rz_source *s = &model->set.sources[t->shard];
-    return t->offset <= s->bytes && t->bytes <= s->bytes - t->offset ? s->data + t->offset : NULL;
+    return rz_tensor_data(t, model->set.sources, model->set.n);
 }
 
 static int32_t host_check(struct rz_model *model, struct rz_err *err)

@@ -52,12 +52,10 @@ static const struct rz_type_info *stored_only(int32_t type)
         int32_t type;
         struct rz_type_info info;
     } stored[] = {
-        {RZ_TYPE_F64, {"F64", 1, 8, NULL}},         {RZ_TYPE_I8, {"I8", 1, 1, NULL}},
-        {RZ_TYPE_I16, {"I16", 1, 2, NULL}},         {RZ_TYPE_I32, {"I32", 1, 4, NULL}},
-        {RZ_TYPE_I64, {"I64", 1, 8, NULL}},         {RZ_TYPE_U8, {"U8", 1, 1, NULL}},
-        {RZ_TYPE_U16, {"U16", 1, 2, NULL}},         {RZ_TYPE_U32, {"U32", 1, 4, NULL}},
-        {RZ_TYPE_U64, {"U64", 1, 8, NULL}},         {RZ_TYPE_F8_E4M3, {"F8_E4M3", 1, 1, NULL}},
-        {RZ_TYPE_F8_E5M2, {"F8_E5M2", 1, 1, NULL}}, {RZ_TYPE_BOOL, {"BOOL", 1, 1, NULL}},
+        {RZ_TYPE_U8, {"U8", 1, 1, NULL}},           {RZ_TYPE_U16, {"U16", 1, 2, NULL}},
+        {RZ_TYPE_U32, {"U32", 1, 4, NULL}},         {RZ_TYPE_U64, {"U64", 1, 8, NULL}},
+        {RZ_TYPE_F8_E4M3, {"F8_E4M3", 1, 1, NULL}}, {RZ_TYPE_F8_E5M2, {"F8_E5M2", 1, 1, NULL}},
+        {RZ_TYPE_BOOL, {"BOOL", 1, 1, NULL}},
     };
     for (size_t i = 0; i < sizeof(stored) / sizeof(stored[0]); i++)
         if (stored[i].type == type)

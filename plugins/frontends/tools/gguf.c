@@ -60,11 +60,12 @@ static uint64_t element_bytes(uint32_t type)
 
 static int32_t write_entry(struct rz_tools_gguf *g, const struct rz_meta *m)
 {
-    uint64_t each = element_bytes(m->elem_type), bytes;
+    uint64_t each = element_bytes(m->elem_type), bytes = 0;
     char shown[96];
     if (m->elem_type != RZ_META_STR && (!each || !rz_mul_u64(each, m->n, &bytes)))
-        return g->code = rz_fail(g->err, RZ_EUNSUPPORTED, rz_show(shown, sizeof(shown), m->key.data, m->key.len),
-                                 "metadata of type %u cannot be written", m->elem_type);
+        return g->code =
+                   rz_fail(g->err, RZ_EUNSUPPORTED, rz_show(shown, sizeof(shown), m->key.data, m->key.len),
+                           "metadata of type %u cannot be written", m->elem_type);
     write_str(g, &m->key);
     write_u32(g, m->type);
     if (m->type == RZ_META_ARRAY) {
@@ -86,16 +87,15 @@ static int32_t lay_out(struct rz_tools_gguf *g, struct rz_tensor *tensors, uint6
     for (uint64_t i = 0; i < n; i++) {
         struct rz_tensor *t = &tensors[i];
         elements = t->dims[0];
-        bool good = rz_mul_u64(elements, t->dims[1], &elements) &&
-                    rz_mul_u64(elements, t->dims[2], &elements) &&
-                    rz_mul_u64(elements, t->dims[3], &elements) &&
-                    rz_type_bytes(t->type, elements, &t->bytes);
+        bool good =
+            rz_mul_u64(elements, t->dims[1], &elements) && rz_mul_u64(elements, t->dims[2], &elements) &&
+            rz_mul_u64(elements, t->dims[3], &elements) && rz_type_bytes(t->type, elements, &t->bytes);
         t->offset = at;
         if (!good || !rz_add_u64(at, t->bytes, &at) || !rz_align_u64(at, g->align, &at))
-            return g->code = rz_fail(g->err, RZ_EFORMAT,
-                                     rz_show(shown, sizeof(shown), t->name.data, t->name.len),
-                                     "its elements are no whole number of blocks of %s, or too many",
-                                     rz_type_info(t->type)->name);
+            return g->code =
+                       rz_fail(g->err, RZ_EFORMAT, rz_show(shown, sizeof(shown), t->name.data, t->name.len),
+                               "its elements are no whole number of blocks of %s, or too many",
+                               rz_type_info(t->type)->name);
     }
     return RZ_OK;
 }
@@ -107,8 +107,8 @@ int32_t rz_tools_gguf_head(struct rz_tools_gguf *g, const struct rz_tools_meta *
     if (rz_tools_meta_find(meta, "general.alignment") &&
         (!rz_tools_meta_u32(meta, "general.alignment", &g->align) || !g->align || g->align > ALIGN_MAX ||
          g->align & (g->align - 1)))
-        return g->code = rz_fail(g->err, RZ_EFORMAT, "general.alignment", "is no power of two up to %u",
-                                 ALIGN_MAX);
+        return g->code =
+                   rz_fail(g->err, RZ_EFORMAT, "general.alignment", "is no power of two up to %u", ALIGN_MAX);
     if (lay_out(g, tensors, n))
         return g->code;
     rz_tools_gguf_write(g, "GGUF", 4);

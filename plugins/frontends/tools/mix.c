@@ -15,22 +15,58 @@
 
 /* The mixes, as bits of a rule and as places in the table below. */
 enum mix_id {
-    F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, Q3_K_L, Q3_K_M,
-    Q3_K_S, Q2_K, Q2_K_S, IQ4_XS, IQ4_NL, IQ3_M, IQ3_S, IQ3_XS, IQ3_XXS, IQ2_M, IQ2_S, IQ2_XS, IQ2_XXS,
-    IQ1_M, IQ1_S, TQ2_0, TQ1_0, MXFP4, MXFP4_MOE, NVFP4, Q2_0, Q1_0, N_MIXES
+    F32,
+    F16,
+    BF16,
+    Q8_0,
+    Q6_K,
+    Q5_K_M,
+    Q5_K_S,
+    Q5_1,
+    Q5_0,
+    Q4_K_M,
+    Q4_K_S,
+    Q4_1,
+    Q4_0,
+    Q3_K_L,
+    Q3_K_M,
+    Q3_K_S,
+    Q2_K,
+    Q2_K_S,
+    IQ4_XS,
+    IQ4_NL,
+    IQ3_M,
+    IQ3_S,
+    IQ3_XS,
+    IQ3_XXS,
+    IQ2_M,
+    IQ2_S,
+    IQ2_XS,
+    IQ2_XXS,
+    IQ1_M,
+    IQ1_S,
+    TQ2_0,
+    TQ1_0,
+    MXFP4,
+    MXFP4_MOE,
+    NVFP4,
+    Q2_0,
+    Q1_0,
+    N_MIXES
 };
 
 #define MIX(id, number, base_) [id] = {.name = #id, .file_type = number, .base = RZ_TYPE_##base_}
 static const struct rz_tools_mix mixes[N_MIXES] = {
-    MIX(F32, 0, F32), MIX(F16, 1, F16), MIX(BF16, 32, BF16), MIX(Q8_0, 7, Q8_0), MIX(Q6_K, 18, Q6_K),
-    MIX(Q5_K_M, 17, Q5_K), MIX(Q5_K_S, 16, Q5_K), MIX(Q5_1, 9, Q5_1), MIX(Q5_0, 8, Q5_0),
-    MIX(Q4_K_M, 15, Q4_K), MIX(Q4_K_S, 14, Q4_K), MIX(Q4_1, 3, Q4_1), MIX(Q4_0, 2, Q4_0),
-    MIX(Q3_K_L, 13, Q3_K), MIX(Q3_K_M, 12, Q3_K), MIX(Q3_K_S, 11, Q3_K), MIX(Q2_K, 10, Q2_K),
-    MIX(Q2_K_S, 21, Q2_K), MIX(IQ4_XS, 30, IQ4_XS), MIX(IQ4_NL, 25, IQ4_NL), MIX(IQ3_M, 27, IQ3_S),
-    MIX(IQ3_S, 26, IQ3_S), MIX(IQ3_XS, 22, IQ3_S), MIX(IQ3_XXS, 23, IQ3_XXS), MIX(IQ2_M, 29, IQ2_S),
-    MIX(IQ2_S, 28, IQ2_XS), MIX(IQ2_XS, 20, IQ2_XS), MIX(IQ2_XXS, 19, IQ2_XXS), MIX(IQ1_M, 31, IQ1_M),
-    MIX(IQ1_S, 24, IQ1_S), MIX(TQ2_0, 37, TQ2_0), MIX(TQ1_0, 36, TQ1_0), MIX(MXFP4, 38, MXFP4),
-    MIX(MXFP4_MOE, 38, MXFP4), MIX(NVFP4, 39, NVFP4), MIX(Q2_0, 41, Q2_0), MIX(Q1_0, 40, Q1_0),
+    MIX(F32, 0, F32),      MIX(F16, 1, F16),          MIX(BF16, 32, BF16),     MIX(Q8_0, 7, Q8_0),
+    MIX(Q6_K, 18, Q6_K),   MIX(Q5_K_M, 17, Q5_K),     MIX(Q5_K_S, 16, Q5_K),   MIX(Q5_1, 9, Q5_1),
+    MIX(Q5_0, 8, Q5_0),    MIX(Q4_K_M, 15, Q4_K),     MIX(Q4_K_S, 14, Q4_K),   MIX(Q4_1, 3, Q4_1),
+    MIX(Q4_0, 2, Q4_0),    MIX(Q3_K_L, 13, Q3_K),     MIX(Q3_K_M, 12, Q3_K),   MIX(Q3_K_S, 11, Q3_K),
+    MIX(Q2_K, 10, Q2_K),   MIX(Q2_K_S, 21, Q2_K),     MIX(IQ4_XS, 30, IQ4_XS), MIX(IQ4_NL, 25, IQ4_NL),
+    MIX(IQ3_M, 27, IQ3_S), MIX(IQ3_S, 26, IQ3_S),     MIX(IQ3_XS, 22, IQ3_S),  MIX(IQ3_XXS, 23, IQ3_XXS),
+    MIX(IQ2_M, 29, IQ2_S), MIX(IQ2_S, 28, IQ2_XS),    MIX(IQ2_XS, 20, IQ2_XS), MIX(IQ2_XXS, 19, IQ2_XXS),
+    MIX(IQ1_M, 31, IQ1_M), MIX(IQ1_S, 24, IQ1_S),     MIX(TQ2_0, 37, TQ2_0),   MIX(TQ1_0, 36, TQ1_0),
+    MIX(MXFP4, 38, MXFP4), MIX(MXFP4_MOE, 38, MXFP4), MIX(NVFP4, 39, NVFP4),   MIX(Q2_0, 41, Q2_0),
+    MIX(Q1_0, 40, Q1_0),
 };
 
 /* Other names of the same. */
@@ -90,14 +126,41 @@ bool rz_tools_is_vocabulary(const struct rz_tensor *t)
 bool rz_tools_may_shrink(const struct rz_tensor *t)
 {
     static const char *const kept[] = {
-        "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel",
-        "per_layer_model_proj", "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight",
-        "indexer.q_proj.weight", "time_mix_first.weight", "time_mix_w0.weight", "time_mix_w1.weight",
-        "time_mix_w2.weight", "time_mix_v0.weight", "time_mix_v1.weight", "time_mix_v2.weight",
-        "time_mix_a0.weight", "time_mix_a1.weight", "time_mix_a2.weight", "time_mix_g1.weight",
-        "time_mix_g2.weight", "time_mix_decay_w1.weight", "time_mix_decay_w2.weight",
-        "time_mix_lerp_fused.weight", "attn_rel_b.weight", ".position_embd", "sam.pos_embd", "sam.neck.",
-        "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger", "a.rvq.codebook", "mm.a.code_embd",
+        "_norm.weight",
+        "ffn_gate_inp.weight",
+        "ffn_gate_tid2eid.weight",
+        "altup",
+        "laurel",
+        "per_layer_model_proj",
+        "ssm_conv1d",
+        "shortconv.conv.weight",
+        "indexer.k_proj.weight",
+        "indexer.q_proj.weight",
+        "time_mix_first.weight",
+        "time_mix_w0.weight",
+        "time_mix_w1.weight",
+        "time_mix_w2.weight",
+        "time_mix_v0.weight",
+        "time_mix_v1.weight",
+        "time_mix_v2.weight",
+        "time_mix_a0.weight",
+        "time_mix_a1.weight",
+        "time_mix_a2.weight",
+        "time_mix_g1.weight",
+        "time_mix_g2.weight",
+        "time_mix_decay_w1.weight",
+        "time_mix_decay_w2.weight",
+        "time_mix_lerp_fused.weight",
+        "attn_rel_b.weight",
+        ".position_embd",
+        "sam.pos_embd",
+        "sam.neck.",
+        "sam.net_",
+        ".rel_pos",
+        ".patch_embd",
+        ".patch_merger",
+        "a.rvq.codebook",
+        "mm.a.code_embd",
     };
     bool vector = t->dims[1] == 1 && t->dims[2] == 1 && t->dims[3] == 1;
     if (vector || t->name.len < 6 || memcmp(t->name.data + t->name.len - 6, "weight", 6) ||
@@ -273,8 +336,8 @@ static int64_t layer_of(const struct rz_tensor *t)
 
 static uint32_t layer_conditions(int64_t i, int64_t n)
 {
-    uint32_t c = (i < 2 ? IF_2 : 0) | (i < 4 ? IF_4 : 0) | (i < n / 8 ? IF_8TH : 0) |
-                 (i < n / 16 ? IF_16TH : 0);
+    uint32_t c =
+        (i < 2 ? IF_2 : 0) | (i < 4 ? IF_4 : 0) | (i < n / 8 ? IF_8TH : 0) | (i < n / 16 ? IF_16TH : 0);
     if (i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2)
         c |= IF_MORE;
     return i >= n / 8 && i < 7 * n / 8 ? c | IF_INNER : c;
@@ -295,12 +358,12 @@ int32_t rz_tools_fitting(int32_t type, uint64_t cols)
     static const struct {
         int32_t type, instead;
     } narrow[] = {
-        {RZ_TYPE_IQ1_S, RZ_TYPE_IQ4_NL},   {RZ_TYPE_IQ1_M, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ2_XXS, RZ_TYPE_IQ4_NL},
-        {RZ_TYPE_IQ2_XS, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ2_S, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ3_XXS, RZ_TYPE_IQ4_NL},
-        {RZ_TYPE_IQ3_S, RZ_TYPE_IQ4_NL},   {RZ_TYPE_IQ4_XS, RZ_TYPE_IQ4_NL}, {RZ_TYPE_Q2_K, RZ_TYPE_Q4_0},
-        {RZ_TYPE_Q3_K, RZ_TYPE_Q4_0},      {RZ_TYPE_TQ1_0, RZ_TYPE_Q4_0},    {RZ_TYPE_TQ2_0, RZ_TYPE_Q4_0},
-        {RZ_TYPE_Q2_0, RZ_TYPE_Q4_0},      {RZ_TYPE_Q1_0, RZ_TYPE_Q4_0},     {RZ_TYPE_NVFP4, RZ_TYPE_Q4_0},
-        {RZ_TYPE_Q4_K, RZ_TYPE_Q5_0},      {RZ_TYPE_Q5_K, RZ_TYPE_Q5_1},     {RZ_TYPE_Q6_K, RZ_TYPE_Q8_0},
+        {RZ_TYPE_IQ1_S, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ1_M, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ2_XXS, RZ_TYPE_IQ4_NL},
+        {RZ_TYPE_IQ2_XS, RZ_TYPE_IQ4_NL}, {RZ_TYPE_IQ2_S, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ3_XXS, RZ_TYPE_IQ4_NL},
+        {RZ_TYPE_IQ3_S, RZ_TYPE_IQ4_NL},  {RZ_TYPE_IQ4_XS, RZ_TYPE_IQ4_NL}, {RZ_TYPE_Q2_K, RZ_TYPE_Q4_0},
+        {RZ_TYPE_Q3_K, RZ_TYPE_Q4_0},     {RZ_TYPE_TQ1_0, RZ_TYPE_Q4_0},    {RZ_TYPE_TQ2_0, RZ_TYPE_Q4_0},
+        {RZ_TYPE_Q2_0, RZ_TYPE_Q4_0},     {RZ_TYPE_Q1_0, RZ_TYPE_Q4_0},     {RZ_TYPE_NVFP4, RZ_TYPE_Q4_0},
+        {RZ_TYPE_Q4_K, RZ_TYPE_Q5_0},     {RZ_TYPE_Q5_K, RZ_TYPE_Q5_1},     {RZ_TYPE_Q6_K, RZ_TYPE_Q8_0},
     };
     uint32_t block = rz_type_info(type)->block;
     if (block && cols % block == 0)
@@ -372,7 +435,8 @@ static int32_t choose(const struct rz_tools_choice *c, const struct shape *s, co
     if (p->t->dims[2] > 1)
         conditions |= IF_STACKED;
     int32_t type = by_rules(c->mix, role, conditions);
-    if (role == R_V && s->large && !(LOW & M(c->mix - mixes)) && (type == RZ_TYPE_Q3_K || type == RZ_TYPE_Q4_K))
+    if (role == R_V && s->large && !(LOW & M(c->mix - mixes)) &&
+        (type == RZ_TYPE_Q3_K || type == RZ_TYPE_Q4_K))
         type = RZ_TYPE_Q5_K;
     return type;
 }
@@ -393,7 +457,8 @@ int32_t rz_tools_mix_types(const struct rz_tools_choice *c, const struct rz_tens
         const struct rz_tensor *t = order[i].t;
         int32_t *type = &types[t - tensors];
         *type = t->type;
-        if (!rz_tools_may_shrink(t))
+        bool integer = t->type >= RZ_TYPE_I8 && t->type <= RZ_TYPE_I64;
+        if (integer || !rz_tools_may_shrink(t))
             continue;
         int32_t wish = choose(c, &s, &order[i], &seen);
         *type = rz_tools_fitting(wish, t->dims[0]);

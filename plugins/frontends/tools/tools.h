@@ -151,12 +151,12 @@ struct rz_tools_job {
     /* set by the command */
     const struct rz_tools_importance *importance; /* or NULL */
     const char *what;                             /* "Q4_K_M", for the closing line */
-    uint64_t bytes; /* of the new file, once it is written */
+    uint64_t bytes;                               /* of the new file, once it is written */
 };
 
 int32_t rz_tools_job_open(struct rz_tools_job *job, const struct rz_cli *cli, struct rz_err *err);
 /* Writes the file with the types that job->types says, and tells stdout what it made. */
-int32_t rz_tools_job_run(struct rz_tools_job *job, const struct rz_cli *cli, struct rz_err *err);
+int32_t rz_tools_job_run(struct rz_tools_job *job, struct rz_err *err);
 void rz_tools_job_close(struct rz_tools_job *job);
 /* One line to the host's log. */
 void rz_tools_warn(const struct rz_cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
