@@ -14,7 +14,7 @@
 
 int32_t rz_tools_gguf_write(struct rz_tools_gguf *g, const void *bytes, uint64_t n)
 {
-    if (!g->code)
+    if (!g->code && g->file.f) /* without a file, only counted */
         g->code = rz_cli_file_write(&g->file, bytes, n, g->err);
     g->at += n;
     return g->code;

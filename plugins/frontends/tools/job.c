@@ -168,6 +168,19 @@ static int32_t write_file(struct rz_tools_job *job, struct rz_tools_recode *r, s
     return code;
 }
 
+/* The same figures without the file: gguf writes nowhere. */
+static int32_t only_tell(struct rz_tools_job *job, struct rz_tools_gguf *gguf, struct rz_err *err)
+{
+    int32_t code = rz_tools_gguf_head(gguf, &job->meta, job->to, job->n);
+    for (uint64_t i = 0; i < job->n && !code; i++) {
+        say_tensor(job, i, false);
+        gguf->at += job->to[i].bytes;
+        code = rz_tools_gguf_pad(gguf);
+    }
+    job->bytes = gguf->at;
+    return code ? code : report(job, err);
+}
+
 int32_t rz_tools_job_run(struct rz_tools_job *job, struct rz_err *err)
 {
     struct rz_tools_gguf gguf = {.err = err};
@@ -181,6 +194,8 @@ int32_t rz_tools_job_run(struct rz_tools_job *job, struct rz_err *err)
     }
     r.threads = job->model.api->threads(job->model.api->ctx, err);
     int32_t code = r.threads ? rz_tools_recode_init(&r, err) : err->code;
+    if (!code && job->dry)
+        return only_tell(job, &gguf, err);
     if (!code)
         code = rz_cli_file_create(&gguf.file, job->out, job->replace, err);
     if (!code) {

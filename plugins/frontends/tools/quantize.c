@@ -10,7 +10,7 @@
 #define QUANTIZATION_VERSION 2u /* of the block layouts, general.quantization_version */
 
 struct quantize_values {
-    struct rz_cli_value importance, yes, pure, output_type, embedding_type;
+    struct rz_cli_value importance, yes, pure, dry, output_type, embedding_type;
 };
 
 #define AT(field) offsetof(struct quantize_values, field)
@@ -19,6 +19,7 @@ static const struct rz_cli_option options[] = {
     {.name = "imatrix", .type = OPT_TEXT, .at = AT(importance)},
     {.name = "yes", .letter = 'y', .type = OPT_FLAG, .at = AT(yes)},
     {.name = "pure", .type = OPT_FLAG, .at = AT(pure)},
+    {.name = "dry-run", .type = OPT_FLAG, .at = AT(dry)},
     {.name = "output-type", .type = OPT_TEXT, .at = AT(output_type)},
     {.name = "embedding-type", .type = OPT_TEXT, .at = AT(embedding_type)},
     {.name = NULL},
@@ -169,7 +170,8 @@ int32_t rz_tools_quantize(void *self, uint32_t flags, int32_t argc, const char *
                                .replace = v.yes.given,
                                .verbose = flags & RZ_COMMAND_VERBOSE,
                                .quiet = flags & RZ_COMMAND_QUIET,
-                               .json = flags & RZ_COMMAND_JSON};
+                               .json = flags & RZ_COMMAND_JSON,
+                               .dry = v.dry.given};
     int32_t code = work(self, &job, &w, &v, words[2], err);
     rz_tools_job_close(&job);
     rz_tools_importance_close(&w);

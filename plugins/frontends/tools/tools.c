@@ -22,6 +22,7 @@ static const char quantize_usage[] =
     "  --embedding-type T    type of the token embedding\n"
     "  --pure                every matrix the same type, no mix\n"
     "  -y                    replaces OUT if it is there\n"
+    "  --dry-run             only tells what OUT would be (with -v, every tensor)\n"
     "  -v                    one line a tensor\n"
     "  --json                the closing figures as one JSON object\n";
 

@@ -141,6 +141,7 @@ struct rz_tools_job {
     const char *command;
     const char *in, *out;
     bool replace, verbose, quiet, json;
+    bool dry; /* only tells what the file would be */
     /* set by rz_tools_job_open */
     struct rz_cli_model model;
     struct rz_tools_meta meta;
