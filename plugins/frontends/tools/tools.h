@@ -101,7 +101,7 @@ struct rz_tools_importance {
 int32_t rz_tools_importance_open(struct rz_tools_importance *w, const struct rz_cli *cli, const char *path,
                                  struct rz_err *err);
 void rz_tools_importance_close(struct rz_tools_importance *w);
-/* The mean square of each column of a weight's input, [matrices, cols], in memory that the caller frees; NULL:
+/* The mean square of each column of a weight's input, [matrices, cols], the caller frees it; NULL:
  * the file has none of this weight. A wrong size or a damaged value is an error. */
 int32_t rz_tools_importance_get(const struct rz_tools_importance *w, const struct rz_tensor *t, float **out,
                                 struct rz_err *err);
