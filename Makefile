@@ -188,7 +188,7 @@ model: deps
 
 STORY := Once upon a time, in a small house at the edge of the forest, there lived
 run-story: all
-	@model=$$(tools/get-model.py) && \
+	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
 	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model"
@@ -202,9 +202,10 @@ check: deps
 	@echo "check: passed"
 C_FILES = $(shell find core plugins tests -name '*.[ch]' | sort)
 check-style:
-	python3 tests/style.py
+	@python3 tests/style.py
 check-format:
-	clang-format --dry-run -Werror $(C_FILES)
+	@clang-format --dry-run -Werror $(C_FILES)
+	@echo "check-format: as .clang-format says"
 check-headers:
 	@for h in core/api/rz/*.h; do for x in c c++; do \
 	  clang -fsyntax-only -Wall -Wextra -Werror -Icore/api -x $$x-header $$h || exit 1; done; done

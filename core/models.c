@@ -12,12 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a model without a section is called: its file's name without the ending; clients see it. */
+static void name_of_file(const char *path, char *out, size_t cap)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash && slash[1] ? slash + 1 : path;
+    size_t n = strlen(base);
+    if (n > 5 && !strcmp(base + n - 5, ".gguf"))
+        n -= 5;
+    rz_show(out, cap, base, n);
+}
+
 static int32_t host_open(void *ctx, const char *name, const struct rz_model_options *options,
                          struct rz_model **out, struct rz_err *err)
 {
     struct rz_models *m = ctx;
     struct rz_err own = RZ_ERR_INIT;
-    char section[128];
+    char section[128], stem[256];
     const char *path = name, *found = NULL;
     err = err ? err : &own;
     *err = (struct rz_err)RZ_ERR_INIT;
@@ -40,6 +51,9 @@ static int32_t host_open(void *ctx, const char *name, const struct rz_model_opti
             return rz_fail(err, RZ_ECONFIG, section, "has no path");
         path = v->text;
         name = section + strlen("model.");
+    } else {
+        name_of_file(path, stem, sizeof(stem));
+        name = stem;
     }
     return rz_model_open(m, name, path, found ? section : NULL, options, out, err);
 }
@@ -133,8 +147,9 @@ static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct
 {
     if (!model->loop)
         return not_running(model, err);
-    speed->bytes_token = rz_cpu_bytes_token(model->plan);
-    return rz_loop_speed(model->loop, speed, err);
+    int32_t status = rz_loop_speed(model->loop, speed, err);
+    speed->bytes_token = rz_cpu_bytes_token(model->plan); /* what nodes read, not what is loaded */
+    return status;
 }
 
 static int32_t host_explain(struct rz_model *model, void (*line)(void *arg, const char *text), void *arg,

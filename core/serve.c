@@ -1,7 +1,7 @@
 /* serve.c - `rz serve`: models, loop threads and frontends come up, then the main thread waits for a signal.
  *
  * Order down is the reverse of up: frontends take no new work and finish, then the loops end, then the
- * plugins. The handler only writes to a pipe, and a second signal ends the process at once.
+ * plugins. A thread waits for signals: the first one begins the way down, the second ends the process.
  */
 #include "config.h"
 #include "main.h"
@@ -9,7 +9,8 @@
 #include "err.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,38 +35,52 @@ struct serving {
 
 /* --- signals --- */
 
-static int wake_pipe[2] = {-1, -1};
-static _Atomic int n_signals;
-static _Atomic bool is_up;
+/* A thread of its own takes them all with sigwait, so no handler ever interrupts anybody. */
+struct watch {
+    pthread_t thread;
+    sigset_t set;
+    sem_t ended;
+    _Atomic bool is_up;
+    _Atomic int first; /* the signal that ends the service */
+};
 
-static void on_signal(int sig)
+static void *watch_signals(void *arg)
 {
-    int saved = errno;
-    char byte = (char)sig;
-    if (atomic_fetch_add(&n_signals, 1) > 0 || !atomic_load(&is_up)) /* the second one, or still loading */
-        _exit(128 + sig);
-    if (write(wake_pipe[1], &byte, 1) < 0)
-        _exit(128 + sig);
-    errno = saved;
+    struct watch *w = arg;
+    for (int n = 0, sig; !sigwait(&w->set, &sig); n++) {
+        if (n || !atomic_load(&w->is_up)) /* the second one, or still loading */
+            _exit(128 + sig);
+        atomic_store(&w->first, sig);
+        sem_post(&w->ended);
+    }
+    return NULL;
 }
 
-static bool catch_signals(void)
+/* Before any other thread exists: they inherit the mask. */
+static bool watch_start(struct watch *w)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigemptyset(&action.sa_mask);
     sigemptyset(&ignore.sa_mask);
-    return !pipe(wake_pipe) && !sigaction(SIGTERM, &action, NULL) && !sigaction(SIGINT, &action, NULL) &&
-           !sigaction(SIGPIPE, &ignore, NULL); /* a client that went away is an error of write */
+    sigaction(SIGPIPE, &ignore, NULL); /* a client that went away is an error of write */
+    sigemptyset(&w->set);
+    sigaddset(&w->set, SIGTERM);
+    sigaddset(&w->set, SIGINT);
+    return !sem_init(&w->ended, 0, 0) && !pthread_sigmask(SIG_BLOCK, &w->set, NULL) &&
+           !pthread_create(&w->thread, NULL, watch_signals, w);
 }
 
-/* Blocks until the first signal; returns its number. */
-static int wait_for_signal(void)
+static int watch_wait(struct watch *w)
 {
-    char byte = SIGTERM;
-    while (read(wake_pipe[0], &byte, 1) < 0 && errno == EINTR)
+    while (sem_wait(&w->ended) && errno == EINTR)
         ;
-    return byte;
+    return atomic_load(&w->first);
+}
+
+static void watch_stop(struct watch *w)
+{
+    pthread_cancel(w->thread);
+    pthread_join(w->thread, NULL);
+    sem_destroy(&w->ended);
 }
 
 /* --- arguments --- */
@@ -198,25 +213,35 @@ static int32_t bring_up(struct rz_main *p, struct serving *s, struct rz_err *err
     return status;
 }
 
-int rz_verb_serve(struct rz_main *p, struct rz_err *err)
+/* Up, until a signal, and down again. *sig: the signal. */
+static int32_t serve(struct rz_main *p, struct watch *w, int *sig, struct rz_err *err)
 {
     struct serving s = {0};
-    if (!catch_signals())
-        rz_fail(err, RZ_EIO, "serve", "signals cannot be caught: %s", strerror(errno));
-    int32_t status = err->code ? err->code : bring_up(p, &s, err);
-    bool served = !status;
-    if (!status)
-        status = start_all(p, &s, err);
-    int sig = 0;
+    int32_t status = bring_up(p, &s, err);
+    if (status)
+        return status;
+    status = start_all(p, &s, err);
+    uint32_t drain_ms = (uint32_t)rz_settings_get(p->settings, "rz", "drain_ms")->i;
     if (!status) {
-        atomic_store(&is_up, true); /* before the line that invites signals */
+        atomic_store(&w->is_up, true); /* before the line that invites signals */
         say_ready(&s);
-        sig = wait_for_signal();
-        rz_log(RZ_LOG_INFO, "ending: running requests have %lld ms",
-               (long long)rz_settings_get(p->settings, "rz", "drain_ms")->i);
+        *sig = watch_wait(w);
+        rz_log(RZ_LOG_INFO, "ending: running requests have %u ms", drain_ms);
     }
-    if (served)
-        stop_all(p, &s, sig ? (uint32_t)rz_settings_get(p->settings, "rz", "drain_ms")->i : 0);
+    stop_all(p, &s, status ? 0 : drain_ms);
+    return status;
+}
+
+int rz_verb_serve(struct rz_main *p, struct rz_err *err)
+{
+    struct watch w = {0};
+    int sig = 0;
+    if (!watch_start(&w)) {
+        rz_fail(err, RZ_EIO, "serve", "cannot watch for signals: %s", strerror(errno));
+        return RZ_EXIT_FAILED;
+    }
+    int32_t status = serve(p, &w, &sig, err);
+    watch_stop(&w);
     if (status)
         return status == RZ_ECONFIG ? RZ_EXIT_USAGE : RZ_EXIT_FAILED;
     return sig == SIGINT ? RZ_EXIT_INTERRUPTED : RZ_EXIT_OK;

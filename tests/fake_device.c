@@ -157,10 +157,8 @@ static uint64_t read_back(struct fake *f, const struct rz_batch *b, const struct
     return hash;
 }
 
-static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_result *out,
-                            struct rz_err *err)
+static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_result *out, struct rz_err *err)
 {
-    struct fake *f = (struct fake *)plan;
     uint32_t n = 0;
     f->n_executes++;
     check_rows(f, b);
@@ -190,6 +188,17 @@ static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, stru
     out->logits_stride = FAKE_VOCAB;
     out->hidden_stride = FAKE_EMBD;
     return RZ_OK;
+}
+
+static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_result *out,
+                            struct rz_err *err)
+{
+    struct fake *f = (struct fake *)plan;
+    if (atomic_exchange(&f->inside, true))
+        breach(f, "two steps at the same time", f->n_executes, 0);
+    int32_t rc = run_step(f, b, out, err);
+    atomic_store(&f->inside, false);
+    return rc;
 }
 
 static int32_t fake_info(struct rz_plan *plan, struct rz_plan_info *out)

@@ -10,6 +10,8 @@
 
 #include <rz/device.h>
 #include <rz/tokenizer.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 #define FAKE_VOCAB 64
 #define FAKE_EMBD 4
@@ -27,6 +29,7 @@ struct fake {
     struct fake_cell *cells; /* [n_groups][n_pages][page_tokens] */
     float *logits, *hidden;
     uint64_t n_executes, n_rows;
+    atomic_bool inside;                     /* an execute is running */
     uint32_t breaches;                      /* of the contract                     */
     char breach[256];                       /* the first                           */
     uint64_t fail_at;                       /* this execute fails, 1 = the first   */

@@ -99,8 +99,10 @@ bool kernel_open(struct kernel_case *n, const uint64_t *in_width, uint32_t n_in,
     n->node.n_in = n_in;
     n->node.n_out = n_out;
     n->node.max_rows = max_rows;
-    memcpy(n->node.in_width, in_width, n_in * sizeof *in_width);
-    memcpy(n->node.out_width, out_width, n_out * sizeof *out_width);
+    for (uint32_t i = 0; i < n_in; i++)
+        n->node.in_width[i] = in_width[i];
+    for (uint32_t i = 0; i < n_out; i++)
+        n->node.out_width[i] = out_width[i];
     for (uint32_t i = 0; i < n->table->n_rows && !n->row; i++) {
         const struct rz_kernel_row *r =
             (const void *)((const char *)n->table->rows + (size_t)i * n->table->row_stride);

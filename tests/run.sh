@@ -114,7 +114,8 @@ count_log() {
         failures=$(sed -nE 's/.*failures=([0-9]+).*/\1/p' <<<"$line")
         errors=$(sed -nE 's/.*errors=([0-9]+).*/\1/p' <<<"$line")
         bad=$((${failures:-0} + ${errors:-0}))
-        good=$((ran - bad - ${skip:-0}))
+        # A class that is skipped as a whole counts as one skip and as no test that ran.
+        good=$((ran - bad - ${skip:-0} + $(grep -c '^setUpClass .* skipped ' "$1")))
     fi
     skip=${skip:-0}
 }

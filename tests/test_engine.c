@@ -3,9 +3,9 @@
 
 #include "engine_rig.h"
 #include "err.h"
+#include "sample.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 RZ_TEST(engine, one_greedy_request_gives_the_true_tokens)
 {
@@ -68,6 +68,34 @@ RZ_TEST(engine, company_does_not_change_what_is_drawn)
         rz_check_eq(tickets[i].out.n, alone[i].n);
         rz_check_memeq(tickets[i].out.tokens, alone[i].tokens, alone[i].n * sizeof(int32_t));
     }
+    rig_close(&rig);
+}
+
+RZ_TEST(engine, each_token_is_the_next_draw_of_the_seed)
+{
+    static struct rig_ticket t;
+    struct rz_sample_scratch scratch;
+    struct rz_err err = RZ_ERR_INIT;
+    float logits[FAKE_VOCAB];
+    struct rig rig;
+    rig_setup(&rig);
+    rig_open(&rig);
+    rig.fake.never_end = 1;
+    rig_make(&t, 9, 5, 60);
+    t.request.sampling.temperature = 1;
+    t.request.sampling.seed = 12;
+    rig_run(&rig, &t.request, &t.out);
+    rz_check_eq(t.out.n, 60);
+    rz_check_ok(rz_sample_scratch_init(&scratch, FAKE_VOCAB, &err), &err);
+    for (uint32_t i = 0; i < 60; i++) {
+        struct rz_sample sample;
+        fake_logits(&rig.fake, t.prompt, 5 + i, logits);
+        struct rz_sample_job job = {.sampling = &t.request.sampling, .logits = logits, .draw = i};
+        rz_check_ok(rz_sample_run(&scratch, &job, &sample, &err), &err);
+        rz_check_eq(t.out.tokens[i], sample.token);
+        t.prompt[5 + i] = sample.token;
+    }
+    rz_sample_scratch_deinit(&scratch);
     rig_close(&rig);
 }
 
@@ -247,174 +275,6 @@ RZ_TEST(engine, impossible_requests_are_refused_and_leave_nothing_behind)
     rig_close(&rig);
 }
 
-/* --- tickets, queue, cancel, release, deadlines --- */
-
-RZ_TEST(engine, an_old_ticket_finds_nothing)
-{
-    static struct rig_ticket t;
-    struct rz_event event = {.size = sizeof(event)};
-    struct rig rig;
-    rig_setup(&rig);
-    rig_open(&rig);
-    const struct rz_engine *e = rig.engine;
-    rig_make(&t, 1, 4, 3);
-    rig_submit(&rig, &t);
-    uint64_t old = t.id;
-    rz_check_eq(e->poll(e->ctx, old, &event, 100), RZ_OK);
-    e->release(e->ctx, old);
-    rig_submit(&rig, &t); /* takes the same slot */
-    rz_check(t.id != old);
-    rz_check_eq((uint32_t)t.id, (uint32_t)old);
-    const uint64_t stale[] = {old, 0, UINT64_MAX, t.id + (1ull << 32), 1ull << 32, t.id + 1};
-    for (uint32_t i = 0; i < 6; i++) {
-        rz_check_eq(e->poll(e->ctx, stale[i], &event, 0), RZ_ENOTFOUND);
-        rz_check_eq(e->cancel(e->ctx, stale[i]), RZ_ENOTFOUND);
-        e->release(e->ctx, stale[i]);
-    }
-    rig_finish(&rig, &t, 1);
-    rig_check(&rig, &t.request, &t.out);
-    event.size = 8;
-    rz_check_eq(e->poll(e->ctx, t.id, &event, 0), RZ_EINVAL);
-    rig_close(&rig);
-}
-
-RZ_TEST(engine, the_queue_is_bounded)
-{
-    static struct rig_ticket tickets[17];
-    struct rz_err err = RZ_ERR_INIT;
-    struct rig rig;
-    rig_setup(&rig);
-    rig_open(&rig);
-    const struct rz_engine *e = rig.engine;
-    for (uint32_t i = 0; i < 17; i++)
-        rig_make(&tickets[i], i, 4, 4);
-    for (uint32_t i = 0; i < 16; i++)
-        rig_submit(&rig, &tickets[i]);
-    rz_check_eq(e->submit(e->ctx, &tickets[16].request, &tickets[16].id, &err), RZ_EBUSY);
-    rz_check_has(err.message, "16 of 16");
-    while (!tickets[0].done)
-        rig_poll(&rig, &tickets[0]);
-    rig_submit(&rig, &tickets[16]); /* one has finished; its ticket is still out */
-    rig_finish(&rig, tickets, 17);
-    for (uint32_t round = 0; round < 2; round++) { /* 32 tickets out is the end, whatever they do */
-        for (uint32_t i = 0; i < 16; i++) {
-            tickets[i].done = false;
-            memset(&tickets[i].out, 0, sizeof(tickets[i].out));
-            rig_submit(&rig, &tickets[i]);
-            while (!round && !tickets[i].done)
-                rig_poll(&rig, &tickets[i]);
-        }
-    }
-    while (e->step(e->ctx, &err) == RZ_OK)
-        continue;
-    rz_check_eq(e->submit(e->ctx, &tickets[16].request, &tickets[16].id, &err), RZ_EBUSY);
-    rz_check_has(err.message, "32 tickets");
-    rig_close(&rig); /* frees those that were not given back */
-}
-
-RZ_TEST(engine, cancel_and_release_free_pages_within_a_step)
-{
-    static struct rig_ticket tickets[3];
-    struct rig rig;
-    rig_setup(&rig);
-    rig_open(&rig);
-    rig.fake.never_end = 1;
-    const struct rz_engine *e = rig.engine;
-    for (uint32_t i = 0; i < 3; i++) {
-        rig_make(&tickets[i], i, 9, 0);
-        rig_submit(&rig, &tickets[i]);
-    }
-    for (uint32_t i = 0; i < 4; i++)
-        rz_check_eq(e->step(e->ctx, NULL), RZ_OK);
-    rz_check_eq(rig_stats(&rig).pages_free, 256 - 9);
-    rz_check_eq(e->cancel(e->ctx, tickets[1].id), RZ_OK);
-    rz_check_eq(e->step(e->ctx, NULL), RZ_OK);
-    rz_check_eq(rig_stats(&rig).running, 2);
-    e->release(e->ctx, tickets[0].id); /* at once, as nobody computes */
-    rz_check_eq(rig_stats(&rig).running, 1);
-    while (rig_poll(&rig, &tickets[1]) && !tickets[1].done)
-        continue;
-    rz_check_eq(tickets[1].out.last.kind, RZ_EVENT_DONE);
-    rz_check_eq(tickets[1].out.last.finish, RZ_FINISH_CANCELLED);
-    rz_check(tickets[1].out.n >= 4);
-    rz_check_eq(e->cancel(e->ctx, tickets[1].id), RZ_OK); /* again: nothing happens */
-    rz_check(!rig_poll(&rig, &tickets[1]));
-    rig_finish(&rig, tickets + 2, 1);
-    rig_check(&rig, &tickets[2].request, &tickets[2].out);
-    rz_check_eq(rig_stats(&rig).cancelled, 2);
-    rig_close(&rig);
-}
-
-RZ_TEST(engine, a_deadline_ends_running_and_waiting_requests)
-{
-    static struct rig_ticket tickets[2];
-    struct rig rig;
-    rig_setup(&rig);
-    rig.setup.limits.max_seqs = 1;
-    rig_open(&rig);
-    rig.fake.never_end = 1;
-    for (uint32_t i = 0; i < 2; i++) {
-        rig_make(&tickets[i], i, 9, 0);
-        tickets[i].request.timeout_ms = 30;
-        rig_submit(&rig, &tickets[i]);
-    }
-    rz_check_eq(rig.engine->step(rig.engine->ctx, NULL), RZ_OK);
-    for (struct timespec t = {0, 40000000}; nanosleep(&t, &t);)
-        continue;
-    rig_finish(&rig, tickets, 2);
-    rz_check_eq(tickets[0].out.last.finish, RZ_FINISH_TIMEOUT);
-    rz_check_eq(tickets[1].out.last.finish, RZ_FINISH_TIMEOUT);
-    rz_check_eq(tickets[0].out.n, 1);
-    rz_check_eq(tickets[1].out.n, 0);
-    rz_check(tickets[1].out.last.t_queue >= 0.03);
-    rig_close(&rig);
-}
-
-RZ_TEST(engine, a_slow_reader_pauses_its_request_and_loses_nothing)
-{
-    static struct rig_ticket t;
-    struct rig rig;
-    rig_setup(&rig);
-    rig_open(&rig);
-    rig.fake.never_end = 1;
-    rig_make(&t, 1, 9, 100);
-    rig_submit(&rig, &t);
-    while (rig.engine->step(rig.engine->ctx, NULL) == RZ_OK)
-        continue;
-    struct rz_engine_stats stats = rig_stats(&rig);
-    rz_check(stats.new_tokens >= 32 && stats.new_tokens < 100);
-    rz_check_eq(stats.running, 1);
-    rz_check(rig_poll(&rig, &t));
-    rz_check_eq(rig.engine->step(rig.engine->ctx, NULL), RZ_OK);
-    rz_check_eq(rig_stats(&rig).new_tokens, stats.new_tokens + 1);
-    rz_check_eq(rig.engine->step(rig.engine->ctx, NULL), RZ_AGAIN);
-    rig_finish(&rig, &t, 1);
-    rig_check(&rig, &t.request, &t.out);
-    rig_close(&rig);
-}
-
-RZ_TEST(engine, a_reader_that_never_comes_keeps_nobody_else_waiting)
-{
-    static struct rig_ticket tickets[6];
-    struct rig rig;
-    rig_setup(&rig);
-    rig.setup.limits.max_seqs = 1;
-    rig.setup.limits.n_pages = 33;
-    rig_open(&rig);
-    rig.fake.never_end = 1;
-    for (uint32_t i = 0; i < 6; i++) {
-        rig_make(&tickets[i], i, 9, i < 5 ? 0 : 60);
-        rig_submit(&rig, &tickets[i]);
-    }
-    while (!tickets[5].done) /* only the last is read */
-        rig_poll(&rig, &tickets[5]);
-    rig_check(&rig, &tickets[5].request, &tickets[5].out);
-    rig_finish(&rig, tickets, 6); /* and the others lost nothing by it */
-    for (uint32_t i = 0; i < 6; i++)
-        rig_check(&rig, &tickets[i].request, &tickets[i].out);
-    rig_close(&rig);
-}
-
 /* --- errors --- */
 
 RZ_TEST(engine, a_failing_step_fails_its_requests_only)
@@ -546,6 +406,32 @@ RZ_TEST(engine, stop_strings_end_a_text_wherever_they_are_cut)
     rig_close(&rig);
 }
 
+RZ_TEST(engine, what_was_held_back_comes_with_the_end)
+{
+    static struct rz_str pieces[FAKE_VOCAB];
+    static struct rig_ticket t;
+    struct rz_str stop = {"abX", 3};
+    struct rig rig;
+    rig_setup(&rig);
+    rig.tokenizer.pieces = pieces;
+    rig_open(&rig);
+    rig.fake.never_end = 1;
+    rig_make(&t, 1, 5, 3);
+    t.request.stops = &stop;
+    t.request.n_stops = 1;
+    for (uint32_t i = 0; i < FAKE_VOCAB; i++)
+        pieces[i] = (struct rz_str){"ab", 2};
+    rig_run(&rig, &t.request, &t.out);
+    rz_check_streq(t.out.text, "ababab");
+    rz_check_eq(t.out.last.n_text, 2);
+    for (uint32_t i = 0; i < FAKE_VOCAB; i++)
+        pieces[i] = (struct rz_str){"\xe2\x82", 2}; /* never complete */
+    rig_run(&rig, &t.request, &t.out);
+    rz_check_streq(t.out.text, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    rz_check_eq(t.out.last.n_text, 3);
+    rig_close(&rig);
+}
+
 RZ_TEST(engine, long_pieces_come_in_several_events_and_too_long_ones_are_an_error)
 {
     static struct rz_str pieces[FAKE_VOCAB];
@@ -624,6 +510,68 @@ RZ_TEST(engine, an_engine_without_a_tokenizer_gives_tokens)
     rz_check_eq(t.out.n_text, 0);
     rz_loop_free(loop);
     rig.engine = keep;
+    rig_close(&rig);
+}
+
+/* --- memory --- */
+
+/* Where no sanitizer has taken malloc over, calls are counted. */
+#if !defined(RZ_DEBUG) && !defined(RZ_TSAN) && !defined(__SANITIZE_ADDRESS__)
+#define COUNTS_MALLOC 1
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t each);
+extern void *__libc_realloc(void *p, size_t n);
+static uint32_t n_allocations;
+
+void *malloc(size_t n)
+{
+    n_allocations++;
+    return __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t each)
+{
+    n_allocations++;
+    return __libc_calloc(n, each);
+}
+
+void *realloc(void *p, size_t n)
+{
+    n_allocations++;
+    return __libc_realloc(p, n);
+}
+#else
+#define COUNTS_MALLOC 0
+static uint32_t n_allocations;
+#endif
+
+RZ_TEST(engine, a_step_allocates_nothing)
+{
+    static struct rig_ticket tickets[8];
+    struct rz_event event = {.size = sizeof(event)};
+    struct rig rig;
+    rig_setup(&rig);
+    rig.setup.limits.n_pages = 40;
+    rig_open(&rig);
+    rig.fake.never_end = 1;
+    for (uint32_t i = 0; i < 8; i++) {
+        rig_make(&tickets[i], i, 9, 60);
+        tickets[i].request.n_logprobs = 5;
+        tickets[i].request.sampling.temperature = i % 2 ? 1 : 0;
+        tickets[i].request.sampling.typical_p = i % 3 ? 1 : 0.5f;
+        tickets[i].request.sampling.top_p = 0.9f;
+        tickets[i].request.sampling.repeat_penalty = 1.1f;
+        rig_submit(&rig, &tickets[i]);
+    }
+    uint32_t before = n_allocations;
+    rz_check(!COUNTS_MALLOC || before > 0);
+    for (uint32_t left = 8; left;) { /* preemption, recompute, events, ends: all of it */
+        left = 0;
+        for (uint32_t i = 0; i < 8; i++)
+            left += rig.engine->poll(rig.engine->ctx, tickets[i].id, &event, 0) != RZ_END;
+    }
+    rz_check_eq(n_allocations, before);
+    rz_check(rig_stats(&rig).preempted > 0);
     rig_close(&rig);
 }
 

@@ -12,10 +12,9 @@ import os
 import re
 import shutil
 import signal
-import stat
+import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -83,6 +82,11 @@ RZ_PLUGIN_DEFINE = {
 # Where the fields of struct rz_plugin_header are.
 FIELDS = {"magic": 0, "major": 7, "size": 8, "minor": 12, "need": 14, "kinds": 16, "flags": 24, "arch": 32, "zero": 36,
           "isa": 40, "isa2": 48, "name": 56, "version": 88, "vendor": 112, "licence": 152, "provides": 176}
+
+
+def interruptible():
+    """A program started in the background of a script inherits an ignored SIGINT: undo that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Host(unittest.TestCase):
@@ -607,11 +611,25 @@ class Program(Host):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"stdout", done.stderr)
 
+    def test_a_model_that_is_cut_while_it_runs(self):
+        for plugin in ("scalar", None):
+            path = os.path.join(self.folder, "cut.gguf")
+            shutil.copy(self.model, path)
+            run = subprocess.Popen([rzlib.RZ, *(["--plugin", plugin] if plugin else []), "run", "-m", path, "-p", "the",
+                                    "--ignore-eos", "--raw", "-n", "100000", "-c", "100000"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+            self.assertTrue(run.stdout.read(1))
+            os.truncate(path, 4096)
+            _, err = run.communicate(timeout=LIMIT_S)
+            self.assertEqual(run.returncode, 1, err)
+            self.assertRegex(err.decode(), r"(?m)^rz: error: .*cut\.gguf: (the file had \d+ bytes and now has 4096|a part of "
+                             "the mapped file could not be read); load the model again\n$")
+
     def test_interrupted(self):
         for sig, status in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)):
             run = subprocess.Popen([rzlib.RZ, "run", "-m", self.model, "-p", "the", "--ignore-eos", "--raw", "-n", "100000",
                                     "-c", "100000", "-o", "sampling.temp=0"], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
+                                   stderr=subprocess.PIPE, preexec_fn=interruptible)
             first = run.stdout.read(1)
             if not first:
                 self.skipTest("the model ended by itself: %s" % run.stderr.read())
@@ -623,7 +641,7 @@ class Program(Host):
 class Serving(Host):
     def serve(self, *args):
         server = subprocess.Popen([rzlib.RZ, "serve", "-m", self.model, "--port", "0", *args], stderr=subprocess.PIPE,
-                                  stdout=subprocess.PIPE, cwd=self.folder)
+                                  stdout=subprocess.PIPE, cwd=self.folder, preexec_fn=interruptible)
         line = server.stderr.readline().decode()
         return server, line
 
@@ -640,6 +658,24 @@ class Serving(Host):
             self.assertRegex(line, r"^rz: ready: http://127\.0\.0\.1:[1-9]\d*\n$")
             code, err = self.finish(server, sig)
             self.assertEqual((code, err), (status, b""))
+
+    def test_a_second_signal_ends_at_once(self):
+        server, line = self.serve("-o", "rz.drain_ms=60000")
+        port = int(line.strip().rsplit(":", 1)[1])
+        body = json.dumps({"prompt": "the", "max_tokens": 100000, "stream": True, "ignore_eos": True}).encode()
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                           b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            client.settimeout(LIMIT_S)
+            self.assertIn(b"200", client.recv(100))
+            server.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            draining = server.poll() is None
+            code, _ = self.finish(server, signal.SIGTERM)
+        if draining:
+            self.assertEqual(code, 143)
+        else:
+            self.skipTest("the request was over before the second signal")
 
     def test_host_flag(self):
         server, line = self.serve("--host", "localhost")

@@ -174,6 +174,40 @@ static void ring(void *arg)
 
 RZ_TEST(loop, wakes_announce_events_and_end_with_release)
 {
+    enum {
+        N = 4
+    };
+    static struct rig_ticket tickets[N];
+    struct rz_err err = RZ_ERR_INIT;
+    struct rz_event event = {.size = sizeof(event)};
+    struct rig rig;
+    rig_setup(&rig);
+    rig_open(&rig);
+    rig.fake.never_end = 1;
+    rz_check_ok(rz_loop_start(rig.loop, &err), &err);
+    for (uint32_t round = 0; round < 60; round++) {
+        struct bell *bells = calloc(N, sizeof(*bells));
+        for (uint32_t i = 0; i < N; i++) {
+            rig_make(&tickets[i], round + i, 5, 30);
+            tickets[i].request.wake = ring;
+            tickets[i].request.wake_arg = &bells[i];
+            rig_submit(&rig, &tickets[i]);
+        }
+        for (uint32_t k = 0; k < round % 10; k++)
+            rz_check_eq(rig.engine->poll(rig.engine->ctx, tickets[k % N].id, &event, 5000), RZ_OK);
+        for (uint32_t i = N; i--;) { /* the others' bells are being rung meanwhile */
+            rig.engine->release(rig.engine->ctx, tickets[i].id);
+            atomic_store(&bells[i].gone, true);
+        }
+        for (uint32_t i = 0; i < N; i++)
+            rz_check_eq(atomic_load(&bells[i].late), 0);
+        free(bells); /* a later ring would be seen by the sanitizers */
+    }
+    rig_close(&rig);
+}
+
+RZ_TEST(loop, a_paused_request_goes_on_when_its_reader_comes_back)
+{
     static struct rig_ticket t;
     struct rz_err err = RZ_ERR_INIT;
     struct rz_event event = {.size = sizeof(event)};
@@ -182,19 +216,16 @@ RZ_TEST(loop, wakes_announce_events_and_end_with_release)
     rig_open(&rig);
     rig.fake.never_end = 1;
     rz_check_ok(rz_loop_start(rig.loop, &err), &err);
-    for (uint32_t i = 0; i < 100; i++) {
-        struct bell *bell = calloc(1, sizeof(*bell));
-        rig_make(&t, i, 5, 30);
-        t.request.wake = ring;
-        t.request.wake_arg = bell;
-        rig_submit(&rig, &t);
-        for (uint32_t k = 0; k < i % 10; k++)
-            rz_check_eq(rig.engine->poll(rig.engine->ctx, t.id, &event, 5000), RZ_OK);
-        rig.engine->release(rig.engine->ctx, t.id);
-        atomic_store(&bell->gone, true);
-        rz_check_eq(atomic_load(&bell->late), 0);
-        free(bell); /* a later ring would be seen by the sanitizers */
-    }
+    rig_make(&t, 1, 5, 100);
+    rig_submit(&rig, &t);
+    while (rig_stats(&rig).new_tokens < 32)
+        sched_yield();
+    for (struct timespec pause = {0, 5000000}; nanosleep(&pause, &pause);) /* the loop goes to sleep */
+        continue;
+    while (rig.engine->poll(rig.engine->ctx, t.id, &event, 5000) == RZ_OK)
+        rig_collect(&t.out, &event);
+    rig_check(&rig, &t.request, &t.out);
+    rig.engine->release(rig.engine->ctx, t.id);
     rig_close(&rig);
 }
 
@@ -266,11 +297,11 @@ RZ_TEST(loop, what_does_not_finish_in_time_is_cancelled)
             rig_make(&tickets[i], i, 9, 0);
             rig_submit(&rig, &tickets[i]);
         }
-        rz_loop_stop(rig.loop, 20);
+        rz_loop_stop(rig.loop, 50);
         rig_finish(&rig, tickets, 3);
         for (uint32_t i = 0; i < 3; i++) {
             rz_check_eq(tickets[i].out.last.finish, RZ_FINISH_CANCELLED);
-            rz_check_eq(tickets[i].out.n, 32);
+            rz_check(tickets[i].out.n <= 32);
         }
         if (threaded) { /* it can be started again */
             rz_check_ok(rz_loop_start(rig.loop, &err), &err);
@@ -313,29 +344,86 @@ static int32_t count_row(void *arg, uint64_t index, const float *values, uint64_
     return 0;
 }
 
+struct evaluator {
+    struct rig *rig;
+    atomic_bool stop;
+    uint32_t rows, done, busy, failed;
+};
+
+static void *evaluate(void *arg)
+{
+    struct evaluator *v = arg;
+    int32_t tokens[20];
+    rig_prompt(3, tokens, 20);
+    struct rz_eval eval = {.size = sizeof(eval),
+                           .tokens = tokens,
+                           .n_tokens = 20,
+                           .chunk = 3,
+                           .row = count_row,
+                           .arg = &v->rows};
+    while (!atomic_load(&v->stop)) {
+        int32_t rc = rz_loop_eval(v->rig->loop, &eval, NULL);
+        v->done += rc == RZ_OK;
+        v->busy += rc == RZ_EBUSY;
+        v->failed += rc != RZ_OK && rc != RZ_EBUSY;
+    }
+    return NULL;
+}
+
+/* The fake device notices two steps at the same time, and shared pages. */
 RZ_TEST(loop, evaluations_and_requests_exclude_each_other)
 {
     static struct rig_ticket t;
-    int32_t tokens[20];
-    uint32_t rows = 0, busy = 0;
     struct rz_err err = RZ_ERR_INIT;
+    struct bell bell = {0};
     struct rig rig;
     rig_setup(&rig);
     rig_open(&rig);
     rz_check_ok(rz_loop_start(rig.loop, &err), &err);
-    rig_prompt(3, tokens, 20);
-    struct rz_eval eval = {
-        .size = sizeof(eval), .tokens = tokens, .n_tokens = 20, .chunk = 3, .row = count_row, .arg = &rows};
-    for (uint32_t i = 0; i < 50; i++) {
+    struct evaluator v = {.rig = &rig};
+    pthread_t thread;
+    rz_check_eq(pthread_create(&thread, NULL, evaluate, &v), 0);
+    for (uint32_t i = 0; i < 40; i++) {
         rig_make(&t, i, 5, 10);
+        t.request.wake = ring; /* the step is not over while it sleeps */
+        t.request.wake_arg = &bell;
         rig_submit(&rig, &t);
-        int32_t rc = rz_loop_eval(rig.loop, &eval, &err);
-        busy += rc == RZ_EBUSY;
-        rz_check(rc == RZ_OK || rc == RZ_EBUSY);
         rig_finish(&rig, &t, 1);
         rig_check(&rig, &t.request, &t.out);
-        rz_check_ok(rz_loop_eval(rig.loop, &eval, &err), &err); /* nothing is active: never busy */
     }
-    rz_check_eq(rows, 20 * (100 - busy));
+    atomic_store(&v.stop, true);
+    pthread_join(thread, NULL);
+    rz_check_eq(v.failed, 0);
+    rz_check_eq(v.rows, 20 * v.done);
+    rz_check(v.busy > 0);
+    rig_close(&rig);
+}
+
+RZ_TEST(loop, an_evaluation_right_after_the_last_event_is_not_refused)
+{
+    static struct rig_ticket t;
+    struct rz_err err = RZ_ERR_INIT;
+    struct bell bell = {0};
+    int32_t tokens[5];
+    uint32_t rows = 0;
+    struct rig rig;
+    rig_setup(&rig);
+    rig_open(&rig);
+    rz_check_ok(rz_loop_start(rig.loop, &err), &err);
+    rig_prompt(3, tokens, 5);
+    struct rz_eval eval = {
+        .size = sizeof(eval), .tokens = tokens, .n_tokens = 5, .row = count_row, .arg = &rows};
+    for (uint32_t i = 0; i < 40; i++) {
+        rig_make(&t, i, 5, 3);
+        t.request.wake = ring;
+        t.request.wake_arg = &bell;
+        rig_submit(&rig, &t);
+        if (i % 2)
+            rig_finish(&rig, &t, 1);
+        else
+            rig.engine->release(rig.engine->ctx, t.id);
+        rz_check_ok(rz_loop_eval(rig.loop, &eval, &err), &err);
+    }
+    rz_check_eq(rows, 40 * 5);
     rig_close(&rig);
 }

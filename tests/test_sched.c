@@ -62,8 +62,10 @@ static void add(struct bench *b, uint32_t i, uint32_t n_tokens)
 static uint32_t step(struct bench *b, uint32_t *rows)
 {
     const struct rz_batch *batch = rz_sched_build(&b->sched);
-    for (uint32_t i = 0; i < N_SEQS; i++)
+    for (uint32_t i = 0; i < N_SEQS; i++) {
         rows[i] = b->seqs[i].n_rows;
+        rz_check(!rows[i] || b->seqs[i].kv.n_pages * 4 >= b->seqs[i].n_done + rows[i]);
+    }
     if (!batch)
         return 0;
     rz_sched_done(&b->sched);
@@ -218,6 +220,26 @@ RZ_TEST(sched, a_paused_sequence_keeps_its_pages_until_somebody_needs_them)
     step(&b, rows);
     rz_check_eq(rows[0], 9);
     rz_check_eq(b.sched.n_running, 2);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, a_prompt_takes_what_pages_there_are)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 8, 4, 7, 1);
+    add(&b, 0, 4);
+    step(&b, rows);
+    add(&b, 1, 16);
+    step(&b, rows);
+    rz_check_eq(rows[1], 7);
+    b.seqs[1].paused = true;
+    while (b.seqs[0].kv.n_pages < 4)
+        step(&b, rows);
+    b.seqs[1].paused = false; /* one page is left: positions 7 to 11 fit */
+    step(&b, rows);
+    rz_check_eq(rows[0], 1);
+    rz_check_eq(rows[1], 5);
     bench_close(&b);
 }
 

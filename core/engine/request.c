@@ -1,7 +1,7 @@
 /* request.c - checks and copies requests, and turns what they produce into events.
  *
- * Invariant: text that is ready goes out before any later event, so a request gets a new token only
- * while its ring has room and no text is ready (rz_req_slow).
+ * Invariant: text that is ready waits outside the ring only while the ring is full, and a request gets a
+ * new token only while its ring has room (rz_req_slow): so events keep their order.
  */
 #include "request.h"
 
@@ -135,7 +135,7 @@ bool rz_req_slow(const struct rz_req *r)
 {
     /* One that had to give its place up comes back when half its ring is free, not for one token. */
     uint32_t most = r->seq.state == RZ_SEQ_WAITING ? RZ_RING / 2 : RZ_RING - 1;
-    return r->text.ready || r->ring_n > most;
+    return r->ring_n > most;
 }
 
 static struct rz_event *ring_push(struct rz_req *r, uint32_t kind)

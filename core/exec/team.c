@@ -18,13 +18,18 @@
 
 #define SPINS_BARRIER 4000 /* about 60 us of pauses: above a usual wait, near the cost of one wake-up */
 #define SPINS_IDLE 20000   /* between two steps a sampler runs for some hundred microseconds          */
+#define SPINS_LEAST 64     /* what is left of either when waiting this way did not pay */
 #define THREADS_MAX 512
 #define LINE 64 /* bytes of a cache line */
 
-/* A counter that threads wait on. */
+/* A counter that threads wait on. spins: how long it pays to spin, learnt from the waits: where the
+ * cores are shared with other programs almost every wait outlasts it, and spinning only keeps the
+ * awaited thread from its core. */
 struct gate {
     _Alignas(LINE) _Atomic uint32_t value;
     _Atomic uint32_t sleepers;
+    _Atomic uint32_t spins;
+    uint32_t spins_most;
 };
 
 /* Tiles [next, end) of one member, in one word (next in the low half) so that a taker never sees the
@@ -63,14 +68,26 @@ static void pause_cpu(void)
 #endif
 }
 
-/* Waits until the gate's value differs from seen. */
-static void gate_wait(struct gate *g, uint32_t seen, uint32_t spins)
+static void gate_init(struct gate *g, uint32_t spins_most)
 {
+    *g = (struct gate){.spins = spins_most, .spins_most = spins_most};
+}
+
+/* Waits until the gate's value differs from seen. */
+static void gate_wait(struct gate *g, uint32_t seen)
+{
+    uint32_t spins = atomic_load_explicit(&g->spins, memory_order_relaxed);
     for (uint32_t i = 0; i < spins; i++) {
-        if (atomic_load_explicit(&g->value, memory_order_acquire) != seen)
+        if (atomic_load_explicit(&g->value, memory_order_acquire) != seen) {
+            uint32_t more = spins + spins / 16 + 1;
+            more = more < g->spins_most ? more : g->spins_most;
+            if (spins < g->spins_most)
+                atomic_store_explicit(&g->spins, more, memory_order_relaxed);
             return;
+        }
         pause_cpu();
     }
+    atomic_store_explicit(&g->spins, spins / 2 > SPINS_LEAST ? spins / 2 : SPINS_LEAST, memory_order_relaxed);
     atomic_fetch_add(&g->sleepers, 1);
     while (atomic_load(&g->value) == seen)
         syscall(SYS_futex, &g->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
@@ -95,7 +112,7 @@ static void team_barrier(struct rz_team *team, uint32_t tid)
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
         gate_open(&p->phase);
     } else {
-        gate_wait(&p->phase, phase, SPINS_BARRIER);
+        gate_wait(&p->phase, phase);
     }
 }
 
@@ -127,7 +144,7 @@ static void *member_main(void *arg)
     free(arg);
     struct rz_pool *p = m.pool;
     for (uint32_t seen = 0;; seen++) {
-        gate_wait(&p->job, seen, SPINS_IDLE);
+        gate_wait(&p->job, seen);
         if (atomic_load(&p->stop))
             return NULL;
         p->fn(p->arg, &p->team, m.tid);
@@ -145,7 +162,7 @@ void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, 
         gate_open(&p->job);
         fn(arg, &p->team, 0);
         for (uint32_t v; (v = atomic_load_explicit(&p->done.value, memory_order_acquire)) != target;)
-            gate_wait(&p->done, v, SPINS_BARRIER);
+            gate_wait(&p->done, v);
     } else {
         fn(arg, &p->team, 0);
     }
@@ -220,6 +237,9 @@ int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
         return rz_fail(err, RZ_ENOMEM, "threads", "no memory for a team of %u", n);
     *p = (struct rz_pool){.n = n};
     pthread_mutex_init(&p->turn, NULL);
+    gate_init(&p->phase, SPINS_BARRIER);
+    gate_init(&p->job, SPINS_IDLE);
+    gate_init(&p->done, SPINS_BARRIER);
     p->team = (struct rz_team){.size = sizeof(p->team),
                                .n_threads = n,
                                .barrier = team_barrier,

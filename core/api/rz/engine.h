@@ -183,7 +183,7 @@ struct rz_model_options {
     uint32_t context;       /* 0: the configuration's, else min(trained, 4096)                */
     uint32_t max_seqs;      /* 0: the configuration's                                         */
     uint32_t exact_context; /* 1: context may exceed what the model was trained for         */
-    uint32_t observe; /* 1: rz_eval.input is wanted; every node runs in its smallest parts */
+    uint32_t observe;       /* 1: rz_eval.input is wanted; every node runs in its smallest parts */
 };
 RZ_ABI_SIZE(struct rz_model_options, 24, observe);
 

@@ -58,7 +58,7 @@ struct rz_tokenizer {
     void (*destroy)(void *tok);
     int32_t (*info)(void *tok, struct rz_tokenizer_info *out);
     /* Encodes n bytes. Writes at most cap ids and sets *n_ids to the number needed, which may exceed
-     * cap (then call again). No text of n bytes needs more than n + 3 ids. Any byte string is
+     * cap (then call again). n + 3 is nearly always enough. Any byte string is
      * accepted. Any thread, concurrently. */
     int32_t (*encode)(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
                       uint64_t *n_ids, struct rz_err *err);

@@ -40,10 +40,11 @@ static int32_t read_strings(struct rz_gguf_reader *r, struct rz_meta *m)
 static int32_t read_fixed(struct rz_gguf_reader *r, struct rz_meta *m, uint64_t each)
 {
     if (m->n > rz_gguf_left(r) / each)
-        return rz_gguf_fail(r, RZ_EFORMAT, r->at,
-                            "its value runs past the end of the file (%llu bytes): it is cut short, download "
-                            "it again",
-                            (unsigned long long)r->source->bytes);
+        return rz_gguf_fail(
+            r, RZ_EFORMAT, r->at,
+            "its value runs past the end of the file (%llu bytes): it is cut short or damaged, download "
+            "it again",
+            (unsigned long long)r->source->bytes);
     const uint8_t *p = r->source->data + r->at;
     if (m->elem_type == RZ_META_BOOL)
         for (uint64_t i = 0; i < m->n; i++)

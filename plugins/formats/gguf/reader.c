@@ -31,9 +31,10 @@ uint64_t rz_gguf_left(const struct rz_gguf_reader *r)
 static int32_t take(struct rz_gguf_reader *r, const char *what, void *out, uint64_t n)
 {
     if (n > rz_gguf_left(r))
-        return rz_gguf_fail(r, RZ_EFORMAT, r->at,
-                            "the file ends within %s (%llu bytes): it is cut short, download it again", what,
-                            (unsigned long long)r->source->bytes);
+        return rz_gguf_fail(
+            r, RZ_EFORMAT, r->at,
+            "the file ends within %s (%llu bytes): it is cut short or damaged, download it again", what,
+            (unsigned long long)r->source->bytes);
     memcpy(out, r->source->data + r->at, n);
     r->at += n;
     return RZ_OK;

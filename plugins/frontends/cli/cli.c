@@ -12,7 +12,7 @@
 static const char run_usage[] =
     "usage: rz run -m MODEL [-p TEXT | -f FILE | < TEXT] [options]\n"
     "Generates a continuation of the text and prints it as it comes.\n\n"
-    "  -n N                  new tokens (default: until it ends or the context is full)\n"
+    "  -n N                  new tokens (default: to the end, or a full context)\n"
     "  -c CTX                context in tokens (default: min(trained, 4096))\n"
     "  --temp T, --seed N    temperature (0: greedy); same seed, same text\n"
     "  --top-k K, --top-p P, --min-p P, --typical-p P   narrow the choice\n"

@@ -223,13 +223,18 @@ static int32_t prompt_ids(const struct rz_http_model *m, const json_t *list, int
 static int32_t prompt_text(const struct rz_http_model *m, const json_t *text, int32_t **ids, uint64_t *n,
                            struct rz_err *err)
 {
-    uint64_t len = json_string_length(text), bytes;
+    uint64_t len = json_string_length(text), cap = len + 3, bytes;
     uint32_t flags = RZ_ENCODE_SPECIAL | (m->vocab.add_bos ? RZ_ENCODE_BOS : 0);
-    /* no text needs more than this: see rz_tokenizer.encode */
-    *ids = rz_mul_u64(len + 3, sizeof(**ids), &bytes) ? malloc(bytes) : NULL;
-    if (!*ids)
-        return rz_fail(err, RZ_ENOMEM, "prompt", "no memory");
-    return m->tokenizer->encode(m->tok, json_string_value(text), len, flags, *ids, len + 3, n, err);
+    for (;;) { /* nearly always enough at once; else the answer says how many */
+        int32_t *more = rz_mul_u64(cap, sizeof(**ids), &bytes) ? realloc(*ids, bytes) : NULL;
+        if (!more)
+            return rz_fail(err, RZ_ENOMEM, "prompt", "no memory");
+        *ids = more;
+        int32_t code = m->tokenizer->encode(m->tok, json_string_value(text), len, flags, *ids, cap, n, err);
+        if (code || *n <= cap)
+            return code;
+        cap = *n;
+    }
 }
 
 static int32_t read_prompt(const struct rz_http_request *r, int32_t **ids, uint64_t *n, struct rz_err *err)

@@ -54,7 +54,8 @@ static bool named(const char *name, size_t n, const char *wanted)
 
 /* libmicrohttpd up to 0.9.75 hands out texts inside its read buffer and ends them at the first NUL, so a
  * NUL of the client would hide what follows. Its own ends are told apart by what stands behind them: a
- * line end is CR LF and leaves two NULs, a name is followed by blanks and its value. Later versions
+ * line end is CR LF and leaves two NULs, a name is followed by blanks and its value. (A NUL at the very end
+ * of a value looks like a line end; it hides nothing.) Later versions
  * refuse such requests themselves, and their buffers are none of our business. */
 static bool knows_buffers(void)
 {

@@ -116,24 +116,29 @@ static int32_t bad_merge(struct rz_err *err, uint64_t i, struct rz_str s, const 
     return rz_fail(err, RZ_EFORMAT, where, "\"%s\": %s", rz_show(shown, sizeof(shown), s.data, s.len), what);
 }
 
-/* Resolves "LEFT RIGHT" to the ids of both and of what they become. */
-static int32_t load_merge(struct bpe *t, uint32_t rank, struct rz_str s, char *joined, struct rz_err *err)
+/* Resolves "LEFT RIGHT" to the ids of both and of what they become. *next: the id after the last result,
+ * which is mostly the one wanted, as most vocabularies list their tokens in the order of the merges. */
+static int32_t load_merge(struct bpe *t, uint32_t rank, struct rz_str s, char *joined, uint32_t *next,
+                          struct rz_err *err)
 {
     const struct rz_vocab *v = &t->vocab;
     const char *space = s.len > 2 ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
     if (!space)
         return bad_merge(err, rank, s, "a merge must be two tokens with a space between");
     size_t left = (size_t)(space - s.data), right = s.len - left - 1;
-    uint32_t a, b, ab;
+    uint32_t a, b, ab = *next;
     if (!rz_map_get(&v->ids, s.data, left, &a))
         return bad_merge(err, rank, s, "its left side is no token");
     if (!rz_map_get(&v->ids, space + 1, right, &b))
         return bad_merge(err, rank, s, "its right side is no token");
     memcpy(joined, s.data, left); /* both are tokens: at most twice the longest */
     memcpy(joined + left, space + 1, right);
-    if (!rz_map_get(&v->ids, joined, left + right, &ab))
+    bool guessed =
+        ab < v->n && v->text[ab].len == left + right && !memcmp(v->text[ab].data, joined, left + right);
+    if (!guessed && !rz_map_get(&v->ids, joined, left + right, &ab))
         return bad_merge(err, rank, s, "what it makes is no token");
     rz_merges_add(&t->merges, a, b, rank, ab);
+    *next = ab + 1;
     return RZ_OK;
 }
 
@@ -154,8 +159,8 @@ static int32_t load_merges(struct bpe *t, const struct rz_format_model *meta, st
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %llu merges", (unsigned long long)n);
     }
     status = RZ_OK;
-    for (uint32_t i = 0; i < n && !status; i++)
-        status = load_merge(t, i, ((const struct rz_str *)data)[i], joined, err);
+    for (uint32_t i = 0, next = 0; i < n && !status; i++)
+        status = load_merge(t, i, ((const struct rz_str *)data)[i], joined, &next, err);
     free(joined);
     return status;
 }
@@ -168,8 +173,8 @@ static int32_t find_rule(const struct rz_format_model *meta, const char *pre,
     int32_t status = pre ? 1 : rz_meta_get_str(meta, "tokenizer.ggml.pre", &name, err);
     if (status < 0)
         return status;
-    const char *known = "known are gpt-2, smollm, qwen2, llama-3 and their aliases; choose one by "
-                        "[tokenizer] pre = NAME";
+    const char *known =
+        "known are gpt-2, smollm, qwen2, llama-3 and their aliases; the option tokenizer.pre overrides it";
     if (!status)
         return rz_fail(err, RZ_EUNSUPPORTED, "key tokenizer.ggml.pre",
                        "it is missing, so how to cut a text into words is unknown (%s)", known);
