@@ -58,6 +58,7 @@ SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
 LIBS_tools := -ljansson
+LIBS_safetensors := -ljansson
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 

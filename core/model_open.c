@@ -110,6 +110,10 @@ static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct r
 
 static int32_t open_tokenizer(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
+    if (!model->tables->n_meta)
+        return rz_fail(err, RZ_EFORMAT, model->path,
+                       "holds tensors and nothing that says what model they are: name the folder with its "
+                       "config.json");
     const struct rz_option_value *pre = rz_settings_get(m->settings, "tokenizer", "pre");
     uint32_t at = 0;
     int32_t best = 0;

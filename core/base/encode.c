@@ -74,7 +74,8 @@ static int32_t check_row(const char *name, float largest, const float *x, uint64
         if (fabsf(x[i]) <= largest)
             continue;
         if (isfinite(x[i]))
-            return rz_fail(err, RZ_EINVAL, name, "row %llu, column %llu: %g is beyond what the type holds (%g)",
+            return rz_fail(err, RZ_EINVAL, name,
+                           "row %llu, column %llu: %g is beyond what the type holds (%g)",
                            (unsigned long long)row, (unsigned long long)i, (double)x[i], (double)largest);
         return rz_fail(err, RZ_EINVAL, name, "row %llu, column %llu: the value is %s, not a finite number",
                        (unsigned long long)row, (unsigned long long)i, isnan(x[i]) ? "NaN" : "infinite");
@@ -86,7 +87,8 @@ static int32_t check_imatrix(const char *name, const float *imatrix, uint64_t co
 {
     for (uint64_t i = 0; i < cols; i++)
         if (!(imatrix[i] >= 0 && imatrix[i] < 1e30f))
-            return rz_fail(err, RZ_EINVAL, name, "importance matrix, column %llu: %g is no weight (0 to 1e30)",
+            return rz_fail(err, RZ_EINVAL, name,
+                           "importance matrix, column %llu: %g is no weight (0 to 1e30)",
                            (unsigned long long)i, (double)imatrix[i]);
     return RZ_OK;
 }

@@ -57,7 +57,8 @@ static float choose_scales(const struct scales *s, uint16_t half_d, struct rz_fi
 void rz_fit_block(const struct rz_levels *levels, const float *x, const float *w, int group, int lo, int hi,
                   struct rz_fit_block *out)
 {
-    struct scales s = {.levels = levels, .x = x, .w = w, .group = group, .n = 256 / group, .lo = lo, .hi = hi};
+    struct scales s = {
+        .levels = levels, .x = x, .w = w, .group = group, .n = 256 / group, .lo = lo, .hi = hi};
     struct rz_fit_block now;
     float largest = 0, least = INFINITY;
     for (int g = 0; g < s.n; g++) {

@@ -40,37 +40,39 @@ static inline float clamp(float x, float lo, float hi)
     return x < lo ? lo : x > hi ? hi : x;
 }
 
-/* The code whose value is nearest to x. */
+/* The code whose value is nearest to x. Without branches: they would be taken at random. */
 static inline int nearest_value(const int8_t *values, float x)
 {
     int at = 0;
     for (int step = 8; step; step /= 2)
-        if (2 * x > (float)(values[at + step] + values[at + step - 1]))
-            at += step;
+        at += step * (2 * x > (float)(values[at + step] + values[at + step - 1]));
     return at;
 }
 
-float rz_fit_codes(const struct rz_levels *levels, const float *x, const float *w, int n, float scale,
-                   uint8_t *codes, struct rz_fit_sums *sums)
+/* One loop for both kinds of levels and with or without codes: what is constant at the call disappears. */
+static inline __attribute__((always_inline)) float fit_codes(const struct rz_levels *levels, const float *x,
+                                                             const float *w, int n, float scale,
+                                                             uint8_t *codes, struct rz_fit_sums *sums,
+                                                             const int8_t *values)
 {
     float inverse = scale != 0 ? 1 / scale : 0, lo = (float)levels->lo, hi = (float)levels->hi, error = 0;
     struct rz_fit_sums s = {0, 0};
     if (!isfinite(inverse))
         inverse = 0;
     for (int i = 0; i < n; i++) {
-        float at = clamp(x[i] * inverse, -1000, 1000), value;
+        float value;
         int code;
-        if (levels->values) {
-            code = nearest_value(levels->values, at);
-            value = (float)levels->values[code];
+        if (values) {
+            code = nearest_value(values, x[i] * inverse);
+            value = (float)values[code];
         } else {
-            value = clamp(nearest(at), lo, hi);
+            value = nearest(clamp(x[i] * inverse, lo, hi));
             code = (int)value - levels->lo;
         }
-        float off = x[i] - scale * value;
+        float off = x[i] - scale * value, weighted = w[i] * value;
         error += w[i] * off * off;
-        s.xv += w[i] * x[i] * value;
-        s.vv += w[i] * value * value;
+        s.xv += x[i] * weighted;
+        s.vv += value * weighted;
         if (codes)
             codes[i] = (uint8_t)code;
     }
@@ -79,10 +81,20 @@ float rz_fit_codes(const struct rz_levels *levels, const float *x, const float *
     return error;
 }
 
+float rz_fit_codes(const struct rz_levels *levels, const float *x, const float *w, int n, float scale,
+                   uint8_t *codes, struct rz_fit_sums *sums)
+{
+    if (levels->values)
+        return fit_codes(levels, x, w, n, scale, codes, sums, levels->values);
+    if (codes)
+        return fit_codes(levels, x, w, n, scale, codes, sums, NULL);
+    return fit_codes(levels, x, w, n, scale, NULL, sums, NULL);
+}
+
 float rz_fit_scale(const struct rz_levels *levels, const float *x, const float *w, int n)
 {
     enum {
-        STEPS = 14
+        STEPS = 9
     };
     const float ends[2] = {(float)levels->lo, (float)levels->hi};
     float best = 0, best_score = 0, largest = 0;

@@ -44,25 +44,31 @@ struct search {
 
 /* --- hulls --- */
 
-/* The point of the least error at scale s. */
+/* Keeps the smaller costs and where they were seen. */
+static inline void keep_less(vec4 cost, int4 now, vec4 *least, int4 *best)
+{
+    int4 less = cost < *least;
+    *least = (vec4)((less & (int4)cost) | (~less & (int4)*least));
+    *best = (less & now) | (~less & *best);
+}
+
+/* The point of the least error at scale s. Two chains, so that one need not wait for the other. */
 static int best_point(const struct sums *p, float s)
 {
-    const vec4 scale = {s, s, s, s}, minus2 = {-2, -2, -2, -2};
-    vec4 least = {INFINITY, INFINITY, INFINITY, INFINITY};
-    int4 at = {0}, now = {0, 1, 2, 3}, best = {0};
-    for (int i = 0; i < p->n / 4; i++) {
-        vec4 cost = scale * p->b[i] + minus2 * p->a[i];
-        int4 less = cost < least;
-        least = (vec4)((less & (int4)cost) | (~less & (int4)least));
-        best = (less & now) | (~less & best);
-        now += 4;
+    const vec4 scale = {s, s, s, s}, minus2 = {-2, -2, -2, -2}, far = minus2 * -1e38f;
+    vec4 least[2] = {far, far};
+    int4 now = {0, 1, 2, 3}, best[2] = {now, now};
+    for (int i = 0; i < p->n / 4; i += 2) {
+        keep_less(scale * p->b[i] + minus2 * p->a[i], now, &least[0], &best[0]);
+        keep_less(scale * p->b[i + 1] + minus2 * p->a[i + 1], now + 4, &least[1], &best[1]);
+        now += 8;
     }
-    (void)at;
+    keep_less(least[1], best[1], &least[0], &best[0]);
     int found = 0;
     for (int j = 1; j < 4; j++)
-        if (least[j] < least[found] || (least[j] == least[found] && best[j] < best[found]))
+        if (least[0][j] < least[0][found])
             found = j;
-    return best[found];
+    return best[0][found];
 }
 
 static float sum_at(const vec4 *v, int i)
@@ -128,27 +134,47 @@ static void sum_half(const struct rz_grid *g, const float *x, const float *w, st
     }
 }
 
-/* A and B of all points for the elements at x; shift: of all elements of the points. Appends to out. */
-static void sum_points(const struct rz_grid *g, const float *x, const float *w, float shift, struct sums *out)
+/* A, B, and sum w p in c, of all points for the elements at x. */
+static void sum_points(const struct rz_grid *g, const float *x, const float *w, struct sums *out, vec4 *c)
 {
     struct half_sums low, high;
-    float wx = 0, ww = 0;
     int bits = g->bits * g->dims / 2, mask = (1 << bits) - 1;
+    float *pa = (float *)out->a, *pb = (float *)out->b, *pc = (float *)c;
     sum_half(g, x, w, &low);
     sum_half(g, x + g->dims / 2, w + g->dims / 2, &high);
+    out->n = g->n;
+    for (int i = 0; i < g->n; i++) {
+        int lo = g->points[i] & mask, hi = g->points[i] >> bits;
+        pa[i] = low.a[lo] + high.a[hi];
+        pb[i] = low.b[lo] + high.b[hi];
+        if (c)
+            pc[i] = low.c[lo] + high.c[hi];
+    }
+}
+
+/* Sums of the points moved by shift, appended to out. */
+static void add_shifted(const struct rz_grid *g, const float *x, const float *w, const struct sums *base,
+                        const vec4 *c, float shift, struct sums *out)
+{
+    float wx = 0, ww = 0;
+    vec4 *a = out->a + out->n / 4, *b = out->b + out->n / 4;
     for (int i = 0; i < g->dims; i++) {
         wx += w[i] * x[i];
         ww += w[i];
     }
-    float add_a = shift * wx, add_b = shift * shift * ww, *a = (float *)out->a, *b = (float *)out->b;
-    for (int i = 0; i < g->n; i++) {
-        int lo = g->points[i] & mask, hi = g->points[i] >> bits;
-        a[out->n + i] = low.a[lo] + high.a[hi] + add_a;
-        b[out->n + i] = low.b[lo] + high.b[hi] + add_b;
-        if (shift != 0)
-            b[out->n + i] += 2 * shift * (low.c[lo] + high.c[hi]);
+    for (int i = 0; i < g->n / 4; i++) {
+        a[i] = base->a[i] + shift * wx;
+        b[i] = base->b[i] + (2 * shift) * c[i] + shift * shift * ww;
     }
     out->n += g->n;
+}
+
+/* The points of a hull, with a mark in those whose shift is negative: the second half, or all. */
+static void mark_shifted(struct hull *h, uint16_t first)
+{
+    for (int i = 0; i < h->n; i++)
+        if (h->point[i] >= first)
+            h->point[i] = (uint16_t)((h->point[i] - first) | RZ_GRID_SHIFTED);
 }
 
 /* The hulls of point p of the block: one, or one for either shift of its group. */
@@ -156,22 +182,23 @@ static void find_hulls(struct search *s, int p, float from, float to)
 {
     const struct rz_grid *g = s->kind->grid;
     const float *x = s->x + p * g->dims, *w = s->w + p * g->dims;
-    struct sums sums;
-    for (int v = 0; v < s->variants; v++) {
-        float shift = s->kind->shift == RZ_SHIFT_NONE ? 0 : v ? -SHIFT : SHIFT;
-        sums.n = 0;
-        sum_points(g, x, w, shift, &sums);
-        if (s->kind->shift == RZ_SHIFT_POINT)
-            sum_points(g, x, w, -shift, &sums);
-        find_corners(&sums, from, to, &s->hulls[v][p]);
-        for (int i = 0; i < s->hulls[v][p].n; i++) {
-            uint16_t *at = &s->hulls[v][p].point[i];
-            if (*at >= g->n)
-                *at = (uint16_t)((*at - g->n) | RZ_GRID_SHIFTED);
-            else if (v)
-                *at |= RZ_GRID_SHIFTED;
-        }
+    struct sums base, sums;
+    vec4 c[POINTS_MAX / 8];
+    sums.n = 0;
+    if (s->kind->shift == RZ_SHIFT_NONE) {
+        sum_points(g, x, w, &base, NULL);
+        find_corners(&base, from, to, &s->hulls[0][p]);
+        return;
     }
+    sum_points(g, x, w, &base, c);
+    add_shifted(g, x, w, &base, c, SHIFT, &sums);
+    if (s->kind->shift == RZ_SHIFT_GROUP) {
+        find_corners(&sums, from, to, &s->hulls[0][p]);
+        sums.n = 0;
+    }
+    add_shifted(g, x, w, &base, c, -SHIFT, &sums);
+    find_corners(&sums, from, to, &s->hulls[s->variants - 1][p]);
+    mark_shifted(&s->hulls[s->variants - 1][p], s->variants == 1 ? g->n : 0);
 }
 
 /* --- scales --- */
@@ -320,6 +347,8 @@ static void scale_range(const struct rz_grid_kind *k, float size, float *from, f
         lowest = 1 - SHIFT;
         highest = 1 + SHIFT;
     }
+    if (lowest < 0.18f * highest) /* so coarse a scale would waste most levels */
+        lowest = 0.18f * highest;
     *from = 0.25f * size / highest;
     *to = 1.05f * size / lowest;
 }
@@ -341,11 +370,12 @@ static void find_groups(struct search *s)
 void rz_grid_fit(const struct rz_grid_kind *kind, const float *x, const float *imatrix,
                  struct rz_grid_block *out)
 {
-    struct search s = {.kind = kind,
-                       .groups = 256 / kind->group,
-                       .per_group = kind->group / kind->grid->dims,
-                       .variants = kind->shift == RZ_SHIFT_GROUP ? 2 : 1};
+    struct search s; /* large: set field by field */
     float better;
+    s.kind = kind;
+    s.groups = 256 / kind->group;
+    s.per_group = kind->group / kind->grid->dims;
+    s.variants = kind->shift == RZ_SHIFT_GROUP ? 2 : 1;
     memcpy(s.x, x, sizeof(s.x));
     rz_fit_weights(x, imatrix, 256, s.w);
     memset(out, 0, sizeof(*out));

@@ -7,8 +7,8 @@
 
 RZ_ENCODER(iq2_xxs)
 {
-    static const struct rz_grid_kind kind = {
-        &rz_grid_iq2_xxs, 32, 15, 1.0f / 8, RZ_SIGNS_PARITY, RZ_SHIFT_NONE};
+    static const struct rz_grid_kind kind = {&rz_grid_iq2_xxs, 32,           15, 1.0f / 8,
+                                             RZ_SIGNS_PARITY,  RZ_SHIFT_NONE};
     struct rz_block_iq2_xxs *b = block;
     struct rz_grid_block fit;
     rz_grid_fit(&kind, x, imatrix, &fit);
@@ -33,8 +33,8 @@ static void put_scales(uint8_t *out, const uint8_t *scales, int n)
 
 RZ_ENCODER(iq2_xs)
 {
-    static const struct rz_grid_kind kind = {
-        &rz_grid_iq2_xs, 16, 15, 1.0f / 8, RZ_SIGNS_PARITY, RZ_SHIFT_NONE};
+    static const struct rz_grid_kind kind = {&rz_grid_iq2_xs, 16,           15, 1.0f / 8,
+                                             RZ_SIGNS_PARITY, RZ_SHIFT_NONE};
     struct rz_block_iq2_xs *b = block;
     struct rz_grid_block fit;
     rz_grid_fit(&kind, x, imatrix, &fit);
@@ -46,8 +46,7 @@ RZ_ENCODER(iq2_xs)
 
 RZ_ENCODER(iq2_s)
 {
-    static const struct rz_grid_kind kind = {
-        &rz_grid_iq2_s, 16, 15, 1.0f / 8, RZ_SIGNS_FREE, RZ_SHIFT_NONE};
+    static const struct rz_grid_kind kind = {&rz_grid_iq2_s, 16, 15, 1.0f / 8, RZ_SIGNS_FREE, RZ_SHIFT_NONE};
     struct rz_block_iq2_s *b = block;
     struct rz_grid_block fit;
     rz_grid_fit(&kind, x, imatrix, &fit);
@@ -63,8 +62,8 @@ RZ_ENCODER(iq2_s)
 
 RZ_ENCODER(iq3_xxs)
 {
-    static const struct rz_grid_kind kind = {
-        &rz_grid_iq3_xxs, 32, 15, 1.0f / 4, RZ_SIGNS_PARITY, RZ_SHIFT_NONE};
+    static const struct rz_grid_kind kind = {&rz_grid_iq3_xxs, 32,           15, 1.0f / 4,
+                                             RZ_SIGNS_PARITY,  RZ_SHIFT_NONE};
     struct rz_block_iq3_xxs *b = block;
     struct rz_grid_block fit;
     rz_grid_fit(&kind, x, imatrix, &fit);

@@ -65,9 +65,10 @@ static float largest(const float *x, int n)
     return at;
 }
 
+/* 0 for a d so small that its inverse is no float; what it multiplies is then as good as 0. */
 static float inverse(float d)
 {
-    return d != 0 ? 1.0f / d : 0.0f;
+    return fabsf(d) > 3e-39f ? 1.0f / d : 0.0f;
 }
 
 /* Codes -half .. half - 1, moved up by half. */

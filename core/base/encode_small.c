@@ -16,9 +16,10 @@ static float size_of(const float *x, int n)
     return size;
 }
 
+/* 0 for a d so small that its inverse is no float; what it multiplies is then as good as 0. */
 static float inverse(float d)
 {
-    return d != 0 ? 1.0f / d : 0.0f;
+    return fabsf(d) > 3e-39f ? 1.0f / d : 0.0f;
 }
 
 /* 0, 1, 2 for -d, 0, d */
