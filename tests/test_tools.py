@@ -34,6 +34,8 @@ MIXES = {
     "IQ2_XS": (20, .6), "IQ2_XXS": (19, .6), "IQ1_M": (31, .8), "IQ1_S": (24, .8), "TQ2_0": (37, 1), "TQ1_0": (36, 1),
     "MXFP4": (38, .2), "MXFP4_MOE": (38, .2), "NVFP4": (39, .2), "Q2_0": (41, 1), "Q1_0": (40, 1),
 }
+FOLDERS = ("llama", "llama-mha-tied", "llama-mqa", "llama-rope-linear", "llama-rope-llama3", "llama-rope-yarn",
+           "mistral-full", "qwen2", "qwen2-tied")
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
 
 
@@ -430,26 +432,30 @@ class Convert(Base):
         self.fails(2, "convert", NARROW, self.path("o2.gguf"), "--type", "Q4_K", says=["--type Q4_K", "rz quantize"])
         self.fails(2, "convert", NARROW, says=["FOLDER OUT.gguf"])
 
-    def test_as_stored(self):
-        rzlib.rz("-q", "convert", WIDE, self.path("out.gguf"))
-        a, b = File(WIDE), File(self.path("out.gguf"))
+    def same_weights(self, one, other):
+        a, b = File(one), File(other)
         self.assertEqual({n: t[:2] for n, t in a.tensors.items()}, {n: t[:2] for n, t in b.tensors.items()})
         for name, (dims, kind, _) in a.tensors.items():
             n = math.prod(dims) * (4 if kind == F32 else 2)
-            self.assertEqual(a.raw(name, n), b.raw(name, n))
+            self.assertEqual(a.raw(name, n), b.raw(name, n), name)
+
+    def test_as_stored(self):
+        rzlib.rz("-q", "convert", WIDE, self.path("out.gguf"))
+        self.same_weights(WIDE, self.path("out.gguf"))
 
     def test_folders(self):
-        """The same logits as the folder itself, to the bit."""
+        """The same logits as the folder itself, the same weights as another converter's, both to the bit."""
         done = 0
-        for name in ("llama", "qwen2"):
-            folder = rzlib.shared("arch", name)
-            if not folder or not os.path.exists(os.path.join(folder, "config.json")):
+        for name in FOLDERS:
+            folder = rzlib.shared("arch", name, "hf")
+            if not folder:
                 continue
-            rzlib.rz("-q", "convert", folder, self.path("out.gguf"), "-y")
-            tokens = self.path("tokens.i32")
-            rzlib.write_ints(tokens, [1, 2, 3, 5, 8, 13, 21, 34])
-            a = rzlib.evaluate(folder, tokens, self.path("a.f32"))
-            self.assertEqual(a, rzlib.evaluate(self.path("out.gguf"), tokens, self.path("b.f32")))
+            with self.subTest(model=name):
+                rzlib.rz("-q", "convert", folder, self.path("out.gguf"), "-y")
+                tokens = rzlib.shared("arch", name, "tokens.i32")
+                a = rzlib.evaluate(folder, tokens, self.path("a.f32"))
+                self.assertEqual(a, rzlib.evaluate(self.path("out.gguf"), tokens, self.path("b.f32")))
+                self.same_weights(rzlib.shared("arch", name, "model.gguf"), self.path("out.gguf"))
             done += 1
         if not done:
             self.skipTest("no models in folders here")
