@@ -186,7 +186,7 @@ struct rz_line rz_fit_line(const float *x, const float *w, int n, int top, bool 
         return (struct rz_line){0, lo};
     struct rz_line best = {(hi - lo) / (float)top, lo}, line = best;
     float error = rz_fit_line_codes(x, w, n, top, best, NULL);
-    /* the range is taken for somewhat fewer or more steps than there are: its ends are then cut or not used */
+    /* the range is taken for somewhat fewer or more steps than there are: its ends are cut, or not used */
     for (int i = -STEPS; i <= STEPS; i++) {
         float steps = (float)top + (top < 4 ? 0.08f : 0.1f) * (float)i;
         struct rz_line now = refit(x, w, n, top, (struct rz_line){(hi - lo) / steps, lo}, below_zero, &gain);
