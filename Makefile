@@ -4,7 +4,7 @@
 #   make run      gets the default model (once), builds, and writes a story
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
-#   make bench    speed of the default model
+#   make bench    speed of the default model; ARGS="-r 3 -b 1,4" goes to rz bench
 #   make install  DESTDIR= PREFIX=/usr/local
 #
 # Objects go to build/$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
@@ -57,6 +57,7 @@ SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 # libraries of single plugins, and of the core
 LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
+LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
@@ -191,7 +192,7 @@ run-story: all
 	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
-	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model"
+	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model" $(ARGS)
 
 # --- the gate ---
 .PHONY: check-style check-format check-exports check-headers check-warnings

@@ -28,7 +28,7 @@ struct rz_cmdline {
     uint32_t n_plugins;
     const char *plugin_dir; /* --plugin-dir                      */
     int32_t threads;        /* -t; 0: not given                  */
-    bool bare;              /* built-in values only: no files, no environment, no plugin_dir */
+    bool bare;              /* built-in values only: no files, no environment, no other plugin_dir */
     const char *log_level;  /* -v: "info", -q: "error"; NULL: not given */
 };
 

@@ -149,15 +149,24 @@ static bool was_named(const struct rz_registry *r, const char *name)
     return false;
 }
 
+int32_t rz_models_team(struct rz_models *m, struct rz_err *err)
+{
+    if (m->pool)
+        return RZ_OK;
+    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
+    if (!status)
+        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
+    return status;
+}
+
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
 {
     uint32_t at = 0;
     void *self;
     const char *name;
     const struct rz_kernels *k;
-    if (m->pool)
-        return RZ_OK;
-    free(m->tables);
+    if (m->tables)
+        return rz_models_team(m, err);
     m->n_tables = 0;
     m->tables = calloc(rz_registry_count(m->registry) + 1, sizeof(*m->tables));
     if (!m->tables)
@@ -165,14 +174,14 @@ int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
     while ((k = rz_registry_next(m->registry, "kernels", RZ_KERNELS_1, &at, &self, &name, err)))
         m->tables[m->n_tables++] =
             (struct rz_cpu_table){.kernels = k, .name = name, .named = was_named(m->registry, name)};
-    if (err->code)
+    if (!err->code && !m->n_tables)
+        rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
+    if (err->code) {
+        free(m->tables);
+        m->tables = NULL;
         return err->code;
-    if (!m->n_tables)
-        return rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
-    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
-    if (!status)
-        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
-    return status;
+    }
+    return rz_models_team(m, err);
 }
 
 static void forget_weight(void *ctx, const void *from, uint64_t bytes)
