@@ -57,6 +57,8 @@ SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 # libraries of single plugins, and of the core
 LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
+LIBS_tools := -ljansson
+LIBS_safetensors := -ljansson
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 

@@ -7,6 +7,7 @@
 
 #include "err.h"
 #include "numeric.h"
+#include "transform.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,22 @@ static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
     return RZ_OK;
 }
 
+static const void *host_tensor_data(struct rz_model *model, const struct rz_tensor *t)
+{
+    return rz_tensor_data(t, model->set.sources, model->set.n);
+}
+
+static int32_t host_check(struct rz_model *model, struct rz_err *err)
+{
+    return rz_source_check(&model->set, err);
+}
+
+static const struct rz_host_threads *host_threads(void *ctx, struct rz_err *err)
+{
+    struct rz_models *m = ctx;
+    return rz_models_team(m, err) ? NULL : rz_pool_table(m->pool);
+}
+
 int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registry, uint32_t n_threads,
                        struct rz_models **out, struct rz_err *err)
 {
@@ -213,7 +230,10 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                                       .speed = host_speed,
                                       .explain = host_explain,
                                       .served = host_served,
-                                      .sampling = host_sampling};
+                                      .sampling = host_sampling,
+                                      .tensor_data = host_tensor_data,
+                                      .check = host_check,
+                                      .threads = host_threads};
     *out = m;
     return RZ_OK;
 }

@@ -45,9 +45,23 @@ static const struct rz_type_info types[] = {
 };
 /* clang-format on */
 
+/* Types of other formats: stored and listed, never run. */
+#define FIRST_OTHER RZ_TYPE_F8_E4M3
+static const struct rz_type_info others[] = {
+    [RZ_TYPE_F8_E4M3 - FIRST_OTHER] = {"F8_E4M3", 1, 1, NULL},
+    [RZ_TYPE_F8_E5M2 - FIRST_OTHER] = {"F8_E5M2", 1, 1, NULL},
+    [RZ_TYPE_U8 - FIRST_OTHER] = {"U8", 1, 1, NULL},
+    [RZ_TYPE_U16 - FIRST_OTHER] = {"U16", 1, 2, NULL},
+    [RZ_TYPE_U32 - FIRST_OTHER] = {"U32", 1, 4, NULL},
+    [RZ_TYPE_U64 - FIRST_OTHER] = {"U64", 1, 8, NULL},
+    [RZ_TYPE_BOOL - FIRST_OTHER] = {"BOOL", 1, 1, NULL},
+};
+
 const struct rz_type_info *rz_type_info(int32_t type)
 {
     static const struct rz_type_info unknown = {"unknown", 0, 0, NULL};
+    if (type >= FIRST_OTHER && (size_t)(type - FIRST_OTHER) < sizeof(others) / sizeof(others[0]))
+        return &others[type - FIRST_OTHER];
     if (type < 0 || (size_t)type >= sizeof(types) / sizeof(types[0]) || !types[type].block)
         return &unknown;
     return &types[type];

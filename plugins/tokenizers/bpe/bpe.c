@@ -169,7 +169,7 @@ static int32_t find_rule(const struct rz_format_model *meta, const char *pre,
                          const struct rz_split_rule **rule, struct rz_err *err)
 {
     struct rz_str name = {pre, pre ? strlen(pre) : 0};
-    char shown[80];
+    char shown[400];
     int32_t status = pre ? 1 : rz_meta_get_str(meta, "tokenizer.ggml.pre", &name, err);
     if (status < 0)
         return status;
