@@ -58,7 +58,7 @@ SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
-LIBS_core := -linih -lcrypto -ldl -lm
+LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))

@@ -212,7 +212,8 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                                       .speed = host_speed,
                                       .explain = host_explain,
                                       .served = host_served,
-                                      .sampling = host_sampling};
+                                      .sampling = host_sampling,
+                                      .render = rz_model_render};
     *out = m;
     return RZ_OK;
 }

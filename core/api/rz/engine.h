@@ -182,7 +182,7 @@ struct rz_model_options {
     uint32_t context;       /* 0: the configuration's, else min(trained, 4096)                */
     uint32_t max_seqs;      /* 0: the configuration's                                         */
     uint32_t exact_context; /* 1: context may exceed what the model was trained for         */
-    uint32_t observe; /* 1: rz_eval.input is wanted; every node runs in its smallest parts */
+    uint32_t observe;       /* 1: rz_eval.input is wanted; every node runs in its smallest parts */
 };
 RZ_ABI_SIZE(struct rz_model_options, 24, observe);
 
@@ -209,8 +209,18 @@ struct rz_host_model {
     struct rz_model *(*served)(void *ctx, uint32_t i, const char **name);
     /* The default sampling of this model: the INI's, else the built-in. */
     int32_t (*sampling)(struct rz_model *model, struct rz_sampling *out);
+    /* The prompt of a conversation. templ: the text of a chat template; NULL: the model's own, from whose
+     * vocabulary bos_token and the like come (model may be NULL if templ is not). json: an object with
+     * messages and whatever else the template knows (tools, documents, add_generation_prompt, which is
+     * true unless given, chat_template_kwargs; "now", seconds since 1970 of the local clock, in place of
+     * the real one), or a bare list of messages. emit gets the text in one or more pieces, none after a
+     * failure. RZ_ENOTFOUND: the model has no template. RZ_EFORMAT: template or JSON, with the line;
+     * where = "template" and a message of the template's own if it refuses the conversation. Any thread,
+     * concurrently. */
+    int32_t (*render)(struct rz_model *model, const char *templ, const char *json, uint64_t n,
+                      void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_host_model, 104, sampling);
+RZ_ABI_SIZE(struct rz_host_model, 112, render);
 
 #ifdef __cplusplus
 }
