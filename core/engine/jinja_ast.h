@@ -234,6 +234,8 @@ struct rz_jvalue rz_jfilter_apply(struct rz_jenv *e, int32_t id, struct rz_jvalu
                                   const struct rz_jargs *args);
 int32_t rz_jtest_find(const char *name, size_t n);
 bool rz_jtest_apply(struct rz_jenv *e, int32_t id, struct rz_jvalue v, const struct rz_jargs *args);
+/* A method that changes its object: it exists in Python, but not in the sandbox, where it is undefined. */
+#define RZ_JMETHOD_FORBIDDEN 1000
 int32_t rz_jmethod_find(struct rz_jvalue self, const char *name, size_t n);
 struct rz_jvalue rz_jmethod_call(struct rz_jenv *e, const struct rz_jmethod *m, const struct rz_jargs *args);
 struct rz_jvalue rz_jstr_method(struct rz_jenv *e, struct rz_jvalue self, int32_t id,

@@ -87,12 +87,12 @@ static bool own_attr(struct rz_jenv *e, struct rz_jvalue v, struct rz_jvalue nam
     }
     if (v.type == RZ_J_MACRO && rz_j_eq_text(name, "name")) {
         const struct rz_jmacro *m = v.u.p;
-        *out = m->node->name ? e->t->names[m->node->name] : RZ_J_NULL;
+        *out = m->node->name < e->t->n_names ? e->t->names[m->node->name] : RZ_J_NULL;
         return true;
     }
     int32_t id = rz_jmethod_find(v, name.u.s->p, name.u.s->n);
     if (id >= 0)
-        *out = method(e, v, id);
+        *out = id == RZ_JMETHOD_FORBIDDEN ? undefined(e, rz_j_type_name(v), name) : method(e, v, id);
     return id >= 0;
 }
 

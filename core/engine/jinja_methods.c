@@ -52,7 +52,7 @@ enum {
     M_LCOPY = M_DICTS,
     M_LCOUNT,
     M_LINDEX,
-    M_FORBIDDEN, /* exists in Python, but not in the sandbox */
+    M_LISTS,
 };
 
 static const char *const names[] = {
@@ -91,14 +91,14 @@ int32_t rz_jmethod_find(struct rz_jvalue self, const char *name, size_t n)
         return search(name, n, 0, M_STRINGS);
     if (self.type == RZ_J_DICT) {
         id = search(name, n, M_STRINGS, M_DICTS);
-        return id < 0 && listed(name, n, of_dict) ? M_FORBIDDEN : id;
+        return id < 0 && listed(name, n, of_dict) ? RZ_JMETHOD_FORBIDDEN : id;
     }
     if (self.type != RZ_J_SEQ || self.u.seq->kind > RZ_J_RANGE)
         return -1;
-    id = search(name, n, M_DICTS, M_FORBIDDEN);
+    id = search(name, n, M_DICTS, M_LISTS);
     if (id == M_LCOPY && self.u.seq->kind != RZ_J_LIST)
         return -1;
-    return id < 0 && self.u.seq->kind == RZ_J_LIST && listed(name, n, of_list) ? M_FORBIDDEN : id;
+    return id < 0 && self.u.seq->kind == RZ_J_LIST && listed(name, n, of_list) ? RZ_JMETHOD_FORBIDDEN : id;
 }
 
 /* --- dicts and lists --- */
@@ -149,8 +149,6 @@ static struct rz_jvalue list_method(struct rz_jenv *e, struct rz_jvalue self, in
 
 struct rz_jvalue rz_jmethod_call(struct rz_jenv *e, const struct rz_jmethod *m, const struct rz_jargs *args)
 {
-    if (m->id == M_FORBIDDEN)
-        return rz_j_fail(e, "a '%s' cannot be changed by a template", rz_j_type_name(m->self));
     if (m->id < M_STRINGS)
         return rz_jstr_method(e, m->self, m->id, args);
     return m->id < M_DICTS ? dict_method(e, m->self, m->id, args) : list_method(e, m->self, m->id, args);
@@ -308,8 +306,7 @@ static void split_space(struct rz_jenv *e, struct rz_jvalue self, int64_t max, s
             break;
         size_t from = at;
         if (max >= 0 && (int64_t)out->n >= max) {
-            struct rz_jvalue rest = rz_j_part(e, self, from, s->n - from);
-            rz_j_push(e, out, e->failed ? rest : rz_j_strip(e, rest, NULL, 2));
+            rz_j_push(e, out, rz_j_part(e, self, from, s->n - from));
             break;
         }
         while (at < s->n && !space(s, at))
@@ -338,7 +335,8 @@ static void rsplit_space(struct rz_jenv *e, struct rz_jvalue self, int64_t max, 
             at = c;
         }
         rz_j_push(e, out, rz_j_part(e, left, at, s->n - at));
-        left = rz_j_strip(e, rz_j_part(e, left, 0, at), NULL, 3 & 2);
+        left = rz_j_part(e, left, 0, at);
+        left = e->failed ? left : rz_j_strip(e, left, NULL, 2);
     }
 }
 

@@ -329,6 +329,7 @@ static struct rz_jnode *call_statement(struct rz_jparse *p)
 {
     struct rz_jnode *n = rz_jp_node(p, RZ_JN_CALLBLOCK);
     n->b = rz_jp_node(p, RZ_JN_MACRO);
+    n->b->name = UINT32_MAX;
     if (rz_jp_is_op(p, "("))
         n->b->list = signature(p);
     n->a = rz_jp_expr(p, true);

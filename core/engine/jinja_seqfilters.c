@@ -42,6 +42,8 @@ struct rz_jvalue rz_jfilter_map(struct rz_jenv *e, struct rz_jvalue v, const str
     struct rz_jvalue fallback = rz_jargs_get(args, UINT32_MAX, "default", RZ_J_VOID);
     struct rz_jargs more = rest(args, 1);
     int32_t id = -1;
+    if (!rz_j_true(e, v)) /* also none and undefined */
+        return rz_j_seqv(rz_j_seq(e, RZ_J_ITER, 0));
     if (!args->n && attribute.type == RZ_J_UNDEFINED)
         return rz_j_fail(e, "map requires a filter argument");
     if (args->n) {
@@ -70,6 +72,8 @@ struct rz_jvalue rz_jfilter_select(struct rz_jenv *e, struct rz_jvalue v, const 
     uint32_t at = attr ? 1 : 0;
     struct rz_jargs more = rest(args, at + 1);
     int32_t id = -1;
+    if (!rz_j_true(e, v)) /* also none and undefined */
+        return rz_j_seqv(rz_j_seq(e, RZ_J_ITER, 0));
     if (attr && !args->n)
         return rz_j_fail(e, "Missing parameter for attribute name");
     if (args->n > at) {
