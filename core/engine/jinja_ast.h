@@ -131,7 +131,7 @@ struct rz_jparse {
     struct rz_jlex lex;
     struct rz_template *t;
     struct rz_jtoken now, then; /* the present token and the one after it */
-    uint32_t depth, loops;
+    uint32_t depth, loops, tag_line;
     uint8_t macro; /* RZ_JM_* seen */
     bool soft;     /* an unknown filter is an error only when it is used */
     bool failed;

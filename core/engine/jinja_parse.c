@@ -137,6 +137,7 @@ static void close_block(struct rz_jparse *p)
 {
     if (p->now.type != RZ_JT_CLOSE_BLOCK)
         unexpected(p, "%}");
+    p->tag_line = p->now.line;
     rz_jp_next(p);
 }
 
@@ -427,18 +428,25 @@ static bool at_end(const struct rz_jparse *p, const char *const *ends)
     return false;
 }
 
+static const char *last_of(const char *const *ends)
+{
+    while (ends[1])
+        ends++;
+    return *ends;
+}
+
 /* Statements up to a tag that is in `ends` (NULL: up to the end of the template); the present token is the
  * tag's name then. */
 static struct rz_jnode *block_body(struct rz_jparse *p, const char *const *ends)
 {
     struct rz_jnode *first = NULL, **tail = &first;
-    uint32_t line = p->now.line;
+    uint32_t line = p->tag_line;
     if (++p->depth > BLOCKS_MAX)
         rz_jp_fail(p, "blocks are nested too deep (%d)", BLOCKS_MAX);
     while (!p->failed) {
         if (p->now.type == RZ_JT_END) {
             if (ends)
-                rz_jp_fail(p, "the block of line %u has no '%s'", line, ends[0]);
+                rz_jp_fail(p, "the block of line %u has no '%s'", line, last_of(ends));
             break;
         }
         if (p->now.type == RZ_JT_TEXT) {
