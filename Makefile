@@ -60,7 +60,7 @@ LIBS_cli := -ljansson
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
-LIBS_core := -linih -lcrypto -ldl -lm
+LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))
