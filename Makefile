@@ -56,6 +56,7 @@ SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
 LIBS_cli := -ljansson
+LIBS_wordpiece := -lutf8proc
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ldl -lm
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm;
+extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm, rz_builtin_wordpiece;
 
 #define MARKER "\n__ggml_vocab_test__\n"
 
@@ -196,4 +196,9 @@ RZ_TEST(vocab_data, phi3)
 RZ_TEST(vocab_data, deepseek_llm)
 {
     check_vocab("deepseek-llm", &rz_builtin_bpe, 1500, 46);
+}
+
+RZ_TEST(vocab_data, bert_bge)
+{
+    check_vocab("bert-bge", &rz_builtin_wordpiece, 1500, 46);
 }
