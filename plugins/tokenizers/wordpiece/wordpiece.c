@@ -179,6 +179,13 @@ static int32_t load(struct wordpiece *t, const struct rz_format_model *meta, str
         status = rz_meta_get_id(meta, KEY "seperator_token_id", t->vocab.n, &info->eos, err);
     if (status >= 0)
         status = rz_meta_get_id(meta, KEY "separator_token_id", t->vocab.n, &info->eos, err);
+    bool add_bos = true, add_eos = true;
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "add_bos_token", &add_bos, err);
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "add_eos_token", &add_eos, err);
+    info->add_bos = add_bos && info->bos >= 0;
+    info->add_eos = add_eos && info->eos >= 0;
     return status < 0 ? status : RZ_OK;
 }
 
