@@ -4,7 +4,7 @@
 #   make run      gets the default model (once), builds, and writes a story
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
-#   make bench    speed of the default model
+#   make bench    speed of the default model; ARGS="-r 3 -b 1,4" goes to rz bench
 #   make install  DESTDIR= PREFIX=/usr/local
 #
 # Objects go to build/$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
@@ -55,8 +55,10 @@ BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
-LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
+LIBS_tools := -ljansson
+LIBS_safetensors := -ljansson
+LIBS_wordpiece := -lutf8proc
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
 
@@ -128,6 +130,7 @@ CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
 RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
+LIBS_test_split := -lpcre2-8
 
 SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
   tests/runner.c, $(wildcard tests/*.c))
@@ -187,10 +190,10 @@ model: deps
 
 STORY := Once upon a time, in a small house at the edge of the forest, there lived
 run-story: all
-	@model=$$(tools/get-model.py) && \
+	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
-	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model"
+	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model" $(ARGS)
 
 # --- the gate ---
 .PHONY: check-style check-format check-exports check-headers check-warnings

@@ -85,6 +85,9 @@ int32_t rz_arguments_parse(int argc, char **argv, struct rz_arguments *out, stru
     for (int i = 1; i < argc; i++) {
         const char *value;
         const struct known_option *o = ours ? find_option(argv[i], &value) : NULL;
+        /* a setting has `=`; without one the word is a file that a command writes to */
+        if (o && !strcmp(o->name, "-o") && out->argc && i + 1 < argc && !strchr(argv[i + 1], '='))
+            o = NULL;
         if (!o) {
             ours = ours && strcmp(argv[i], "--");
             out->argv[out->argc++] = argv[i];

@@ -28,7 +28,7 @@ struct rz_cmdline {
     uint32_t n_plugins;
     const char *plugin_dir; /* --plugin-dir                      */
     int32_t threads;        /* -t; 0: not given                  */
-    bool bare;              /* built-in values only: no files, no environment, no plugin_dir */
+    bool bare;              /* built-in values only: no files, no environment, no other plugin_dir */
     const char *log_level;  /* -v: "info", -q: "error"; NULL: not given */
 };
 
@@ -107,8 +107,8 @@ struct rz_source_set {
 
 /* Installs the SIGBUS handler that keeps the maps readable; once, by the program. */
 bool rz_source_guard(void);
-/* Opens and maps a model file read-only (and the other files of a split model). Refuses what is not a
- * regular file. */
+/* Opens and maps a model file read-only (and the other files of a split model), or the files of a model's
+ * folder: config.json first. Refuses what is not a regular file. */
 int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_err *err);
 void rz_source_close(struct rz_source_set *set);
 /* RZ_EIO if a mapped file was cut or changed since it was opened, or a page of it could not be read. */

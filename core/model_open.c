@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,13 +30,26 @@ static uint64_t setting(const struct rz_models *m, const char *section, const ch
 
 /* --- tables --- */
 
-static int32_t find_format(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+/* What the first file looks like: a plugin that says in its header that it provides this is asked first,
+ * so that those for other forms need not be loaded. */
+static const char *likely_format(const struct rz_source *first)
+{
+    const char *name = strrchr(first->path, '/');
+    name = name ? name + 1 : first->path;
+    if (first->bytes >= 4 && !memcmp(first->data, "GGUF", 4))
+        return "format:gguf";
+    if (!strcmp(name, "config.json") || (first->bytes > 8 && first->data[8] == '{'))
+        return "format:safetensors";
+    return "format";
+}
+
+static void ask_formats(struct rz_models *m, struct rz_model *model, const char *kind, struct rz_err *err)
 {
     uint32_t at = 0;
     int32_t best = 0;
     void *self;
     const struct rz_format *f;
-    while ((f = rz_registry_next(m->registry, "format", RZ_FORMAT_1, &at, &self, NULL, err))) {
+    while ((f = rz_registry_next(m->registry, kind, RZ_FORMAT_1, &at, &self, NULL, err))) {
         int32_t sure = f->probe(self, &model->set.sources[0]);
         if (sure <= best)
             continue;
@@ -45,11 +57,19 @@ static int32_t find_format(struct rz_models *m, struct rz_model *model, struct r
         model->format = f;
         model->format_self = self;
     }
+}
+
+static int32_t find_format(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+{
+    ask_formats(m, model, likely_format(&model->set.sources[0]), err);
+    if (!model->format && !err->code)
+        ask_formats(m, model, "format", err);
     if (err->code)
         return err->code;
     if (!model->format)
         return rz_fail(err, RZ_EFORMAT, model->path,
-                       "no loaded format plugin knows this file (is it a model in GGUF form?)");
+                       "no loaded format plugin knows this file (is it a model in GGUF form, a .safetensors "
+                       "file, or a Hugging Face folder?)");
     return RZ_OK;
 }
 
@@ -68,10 +88,6 @@ static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct r
                                       .max_metadata = setting(m, "limits", "max_metadata"),
                                       .max_string_bytes = setting(m, "limits", "max_string_bytes"),
                                       .max_array = setting(m, "limits", "max_array")};
-    struct stat st;
-    if (!stat(model->path, &st) && S_ISDIR(st.st_mode))
-        return rz_fail(err, RZ_EUNSUPPORTED, model->path,
-                       "is a folder: models in Hugging Face form are not available in this build");
     int32_t status = rz_source_open(model->path, &model->set, err);
     if (status)
         return status;
@@ -94,6 +110,10 @@ static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct r
 
 static int32_t open_tokenizer(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
+    if (!model->tables->n_meta)
+        return rz_fail(err, RZ_EFORMAT, model->path,
+                       "holds tensors and nothing that says what model they are: name the folder with its "
+                       "config.json");
     const struct rz_option_value *pre = rz_settings_get(m->settings, "tokenizer", "pre");
     uint32_t at = 0;
     int32_t best = 0;
@@ -129,15 +149,24 @@ static bool was_named(const struct rz_registry *r, const char *name)
     return false;
 }
 
+int32_t rz_models_team(struct rz_models *m, struct rz_err *err)
+{
+    if (m->pool)
+        return RZ_OK;
+    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
+    if (!status)
+        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
+    return status;
+}
+
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
 {
     uint32_t at = 0;
     void *self;
     const char *name;
     const struct rz_kernels *k;
-    if (m->pool)
-        return RZ_OK;
-    free(m->tables);
+    if (m->tables)
+        return rz_models_team(m, err);
     m->n_tables = 0;
     m->tables = calloc(rz_registry_count(m->registry) + 1, sizeof(*m->tables));
     if (!m->tables)
@@ -145,14 +174,14 @@ int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
     while ((k = rz_registry_next(m->registry, "kernels", RZ_KERNELS_1, &at, &self, &name, err)))
         m->tables[m->n_tables++] =
             (struct rz_cpu_table){.kernels = k, .name = name, .named = was_named(m->registry, name)};
-    if (err->code)
+    if (!err->code && !m->n_tables)
+        rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
+    if (err->code) {
+        free(m->tables);
+        m->tables = NULL;
         return err->code;
-    if (!m->n_tables)
-        return rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
-    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
-    if (!status)
-        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
-    return status;
+    }
+    return rz_models_team(m, err);
 }
 
 static void forget_weight(void *ctx, const void *from, uint64_t bytes)

@@ -7,6 +7,7 @@
 
 #include "err.h"
 #include "numeric.h"
+#include "transform.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -146,8 +147,9 @@ static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct
 {
     if (!model->loop)
         return not_running(model, err);
-    speed->bytes_token = rz_cpu_bytes_token(model->plan);
-    return rz_loop_speed(model->loop, speed, err);
+    int32_t status = rz_loop_speed(model->loop, speed, err);
+    speed->bytes_token = rz_cpu_bytes_token(model->plan); /* what nodes read, not what is loaded */
+    return status;
 }
 
 static int32_t host_explain(struct rz_model *model, void (*line)(void *arg, const char *text), void *arg,
@@ -193,6 +195,22 @@ static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
     return RZ_OK;
 }
 
+static const void *host_tensor_data(struct rz_model *model, const struct rz_tensor *t)
+{
+    return rz_tensor_data(t, model->set.sources, model->set.n);
+}
+
+static int32_t host_check(struct rz_model *model, struct rz_err *err)
+{
+    return rz_source_check(&model->set, err);
+}
+
+static const struct rz_host_threads *host_threads(void *ctx, struct rz_err *err)
+{
+    struct rz_models *m = ctx;
+    return rz_models_team(m, err) ? NULL : rz_pool_table(m->pool);
+}
+
 int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registry, uint32_t n_threads,
                        struct rz_models **out, struct rz_err *err)
 {
@@ -213,6 +231,9 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                                       .explain = host_explain,
                                       .served = host_served,
                                       .sampling = host_sampling,
+                                      .tensor_data = host_tensor_data,
+                                      .check = host_check,
+                                      .threads = host_threads,
                                       .render = rz_model_render};
     *out = m;
     return RZ_OK;

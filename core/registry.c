@@ -372,8 +372,7 @@ static int32_t open_all(struct rz_registry *r, const struct rz_cmdline *cmd, str
 {
     const struct rz_option_value *dir = rz_settings_get(r->settings, "rz", "plugin_dir");
     r->strict = rz_settings_get(r->settings, "rz", "strict_paths")->i != 0;
-    if (!cmd->bare)
-        r->dir = dir->text ? dir->text : default_dir(r);
+    r->dir = dir->text && !cmd->bare ? dir->text : default_dir(r);
     int32_t status = add_builtins(r, err);
     if (!status)
         status = add_configured(r, err);

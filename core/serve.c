@@ -1,7 +1,7 @@
 /* serve.c - `rz serve`: models, loop threads and frontends come up, then the main thread waits for a signal.
  *
  * Order down is the reverse of up: frontends take no new work and finish, then the loops end, then the
- * plugins. A thread waits for signals: the first one begins the way down, the second ends the process at once.
+ * plugins. A thread waits for signals: the first one begins the way down, the second ends the process.
  */
 #include "config.h"
 #include "main.h"

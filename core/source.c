@@ -8,6 +8,7 @@
 
 #include "err.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SHARDS_MAX 1024
@@ -56,7 +58,9 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
         if (!begin || address < begin || address >= atomic_load(&ranges[i].end))
             continue;
         void *at = (void *)(address & ~(page - 1));
-        if (mmap(at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == at) {
+        /* the system call itself: the C library promises nothing about mmap inside a handler */
+        if (syscall(SYS_mmap, at, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0L) ==
+            (long)at) {
             atomic_store(&ranges[i].failed, true);
             return;
         }
@@ -202,24 +206,117 @@ static int32_t set_alloc(struct rz_source_set *set, uint32_t n)
     return RZ_OK;
 }
 
-int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_err *err)
+/* --- folders in Hugging Face form --- */
+
+/* What a model is made of beside its *.safetensors; the first is the one that makes it a model. */
+static const char *const folder_files[] = {
+    "config.json",     "added_tokens.json", "chat_template.jinja",     "generation_config.json",
+    "merges.txt",      "tokenizer.json",    "special_tokens_map.json", "model.safetensors.index.json",
+    "tokenizer.model", "vocab.json",        "tokenizer_config.json",   "vocab.txt",
+};
+
+static bool of_model(const char *name)
 {
-    uint32_t n;
-    *out = (struct rz_source_set){0};
-    int32_t status = count_parts(path, &n, err);
-    if (status)
-        return status;
+    size_t len = strlen(name), tail = strlen(".safetensors");
+    for (size_t i = 0; i < sizeof(folder_files) / sizeof(folder_files[0]); i++)
+        if (!strcmp(name, folder_files[i]))
+            return true;
+    return len > tail && !strcmp(name + len - tail, ".safetensors");
+}
+
+/* config.json first, the others by name, so that the order is always the same. */
+static int by_name(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    bool x_first = !strcmp(x, folder_files[0]), y_first = !strcmp(y, folder_files[0]);
+    return x_first != y_first ? (int)y_first - (int)x_first : strcmp(x, y);
+}
+
+static void free_names(char **names, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+}
+
+static int32_t read_folder(DIR *d, const char *path, char **names, uint32_t *n, struct rz_err *err)
+{
+    struct dirent *e;
+    for (*n = 0; (e = readdir(d));) {
+        if (!of_model(e->d_name))
+            continue;
+        if (*n == SHARDS_MAX)
+            return rz_fail(err, RZ_ELIMIT, path, "more than %d files of a model", SHARDS_MAX);
+        names[*n] = strdup(e->d_name);
+        if (!names[(*n)++])
+            return rz_fail(err, RZ_ENOMEM, path, "no memory");
+    }
+    qsort(names, *n, sizeof(*names), by_name);
+    if (!*n || strcmp(names[0], folder_files[0]) != 0)
+        return rz_fail(err, RZ_EFORMAT, path,
+                       "a folder without config.json is no model in Hugging Face form (name the file of a "
+                       "model in GGUF form itself)");
+    return RZ_OK;
+}
+
+/* The names of the folder's files that a model may be made of; to be freed. */
+static int32_t list_folder(const char *path, char ***names, uint32_t *n, struct rz_err *err)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return rz_fail(err, RZ_EIO, path, "%s", strerror(errno));
+    *names = calloc(SHARDS_MAX, sizeof(**names));
+    int32_t status =
+        *names ? read_folder(d, path, *names, n, err) : rz_fail(err, RZ_ENOMEM, path, "no memory");
+    closedir(d);
+    return status;
+}
+
+static char *join(const char *folder, const char *name)
+{
+    size_t a = strlen(folder), b = strlen(name);
+    char *path = malloc(a + b + 2);
+    if (!path)
+        return NULL;
+    memcpy(path, folder, a);
+    path[a] = '/';
+    memcpy(path + a + (a && folder[a - 1] != '/'), name, b + 1);
+    return path;
+}
+
+/* --- opening --- */
+
+/* names: of the files in the folder `path`; NULL: path is the first of n parts. */
+static int32_t open_files(const char *path, char **names, uint32_t n, struct rz_source_set *out,
+                          struct rz_err *err)
+{
+    int32_t status = RZ_OK;
     if (set_alloc(out, n))
         status = rz_fail(err, RZ_ENOMEM, path, "no memory");
     struct mapped *m = out->priv;
     for (uint32_t i = 0; i < n && !status; i++) {
-        m->paths[i] = part_path(path, i + 1, n);
+        m->paths[i] = names ? join(path, names[i]) : part_path(path, i + 1, n);
         status = m->paths[i] ? map_file(m->paths[i], &m->files[i], &out->sources[i], err)
                              : rz_fail(err, RZ_ENOMEM, path, "no memory");
         out->sources[i].shard = i;
     }
     if (status)
         rz_source_close(out);
+    return status;
+}
+
+int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_err *err)
+{
+    struct stat st;
+    uint32_t n = 0;
+    char **names = NULL;
+    *out = (struct rz_source_set){0};
+    bool folder = !stat(path, &st) && S_ISDIR(st.st_mode);
+    int32_t status = folder ? list_folder(path, &names, &n, err) : count_parts(path, &n, err);
+    if (!status)
+        status = open_files(path, names, n, out, err);
+    if (names)
+        free_names(names, n);
     return status;
 }
 

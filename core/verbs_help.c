@@ -2,6 +2,7 @@
 #include "main.h"
 
 #include "err.h"
+#include "header.h"
 #include "nearest.h"
 
 #include <stdio.h>
@@ -24,6 +25,7 @@ static const struct verb {
     {"bench", "-m MODEL", "prompt and decode speed"},
     {"quantize", "IN OUT TYPE", "re-quantise a model"},
     {"convert", "HF_DIR OUT.gguf", "safetensors to GGUF"},
+    {"imatrix", "-m MODEL -f TEXT -o OUT", "which weights of a model matter"},
     {"plan", "MODEL --explain", "which backend runs what, and why"},
     {"plugin", "list | info NAME", "what is loaded, and why not"},
     {"config", "check | dump", "validate and show the settings"},
@@ -80,17 +82,30 @@ void rz_version(bool json)
         printf("rz %s (plugin ABI %u.%u-draft)\n", RZ_VERSION, RZ_ABI_MAJOR, RZ_ABI_MINOR);
 }
 
-/* A command of the frontends that are linked in. */
+/* A command of the command line's own frontend. */
 static const struct rz_command *builtin_command(const struct rz_main *p, const char *name)
 {
     const struct rz_frontend *f;
     uint32_t at = 0;
     while (p->registry &&
-           (f = rz_registry_next(p->registry, "frontend", RZ_FRONTEND_1, &at, NULL, NULL, NULL)))
+           (f = rz_registry_next(p->registry, "frontend:cli", RZ_FRONTEND_1, &at, NULL, NULL, NULL)))
         for (uint32_t i = 0; i < f->n_commands; i++)
             if (!strcmp(f->commands[i].name, name))
                 return &f->commands[i];
     return NULL;
+}
+
+/* Does a plugin say in its header that it has the command? None is loaded for that. */
+static bool plugin_command(const struct rz_main *p, const char *name)
+{
+    char kind[64];
+    snprintf(kind, sizeof(kind), "command:%.50s", name);
+    for (uint32_t i = 0; p->registry && i < rz_registry_count(p->registry); i++) {
+        const struct rz_plugin_entry *e = rz_registry_at(p->registry, i);
+        if (e->state != RZ_PLUGIN_REFUSED && rz_header_provides(&e->header, kind))
+            return true;
+    }
+    return false;
 }
 
 void rz_help(const struct rz_main *p)
@@ -98,7 +113,7 @@ void rz_help(const struct rz_main *p)
     printf("usage: rz COMMAND [ARGUMENTS]        rz COMMAND --help says more\n\n");
     for (size_t i = 0; i < N_VERBS; i++) {
         const struct rz_command *c = builtin_command(p, verbs[i].name);
-        if (c || rz_help_verb(verbs[i].name))
+        if (c || rz_help_verb(verbs[i].name) || plugin_command(p, verbs[i].name))
             printf("  %-11s %-28s %.37s\n", verbs[i].name, verbs[i].args, c ? c->help : verbs[i].help);
     }
     printf("\nOptions of every command:\n"

@@ -37,7 +37,8 @@ void gguf_write(struct gguf *g, const char *path);
 /* --- weights --- */
 /* Bytes of n elements of an RZ_TYPE_*; n must be a multiple of its block. */
 size_t weight_bytes(int32_t type, size_t n);
-/* Fills out with n random elements of the type, mean about 0 and standard deviation about std. */
+/* Fills out with n random elements of the type, mean about 0 and standard deviation about std; integers are
+ * of any bits. */
 void weight_random(int32_t type, void *out, size_t n, double std, struct rng *r);
 uint16_t half_of(double x);
 

@@ -56,22 +56,47 @@ static uint16_t bfloat_of(float x)
     return (uint16_t)((bits + 0x8000) >> 16);
 }
 
+/* d_at: where the half float of a block is; spread: of the elements where it is 1, for the types that are
+ * made of random bits and that half float alone. */
 static const struct {
     int32_t type;
     uint32_t elements;
-    size_t bytes;
+    size_t bytes, d_at;
+    double spread;
 } blocks[] = {
-    {RZ_TYPE_F32, 1, 4},
-    {RZ_TYPE_F16, 1, 2},
-    {RZ_TYPE_BF16, 1, 2},
-    {RZ_TYPE_Q4_0, RZ_QK, sizeof(struct rz_block_q4_0)},
-    {RZ_TYPE_Q4_1, RZ_QK, sizeof(struct rz_block_q4_1)},
-    {RZ_TYPE_Q5_0, RZ_QK, sizeof(struct rz_block_q5_0)},
-    {RZ_TYPE_Q5_1, RZ_QK, sizeof(struct rz_block_q5_1)},
-    {RZ_TYPE_Q8_0, RZ_QK, sizeof(struct rz_block_q8_0)},
-    {RZ_TYPE_Q4_K, RZ_QKK, sizeof(struct rz_block_q4_k)},
-    {RZ_TYPE_Q5_K, RZ_QKK, sizeof(struct rz_block_q5_k)},
-    {RZ_TYPE_Q6_K, RZ_QKK, sizeof(struct rz_block_q6_k)},
+    {RZ_TYPE_F32, 1, 4, 0, 0},
+    {RZ_TYPE_F16, 1, 2, 0, 0},
+    {RZ_TYPE_BF16, 1, 2, 0, 0},
+    {RZ_TYPE_F64, 1, 8, 0, 0},
+    {RZ_TYPE_I8, 1, 1, 0, 0},
+    {RZ_TYPE_I16, 1, 2, 0, 0},
+    {RZ_TYPE_I32, 1, 4, 0, 0},
+    {RZ_TYPE_I64, 1, 8, 0, 0},
+    {RZ_TYPE_Q4_0, RZ_QK, sizeof(struct rz_block_q4_0), 0, 0},
+    {RZ_TYPE_Q4_1, RZ_QK, sizeof(struct rz_block_q4_1), 0, 0},
+    {RZ_TYPE_Q5_0, RZ_QK, sizeof(struct rz_block_q5_0), 0, 0},
+    {RZ_TYPE_Q5_1, RZ_QK, sizeof(struct rz_block_q5_1), 0, 0},
+    {RZ_TYPE_Q8_0, RZ_QK, sizeof(struct rz_block_q8_0), 0, 0},
+    {RZ_TYPE_Q4_K, RZ_QKK, sizeof(struct rz_block_q4_k), 0, 0},
+    {RZ_TYPE_Q5_K, RZ_QKK, sizeof(struct rz_block_q5_k), 0, 0},
+    {RZ_TYPE_Q6_K, RZ_QKK, sizeof(struct rz_block_q6_k), 0, 0},
+    {RZ_TYPE_Q2_K, RZ_QKK, sizeof(struct rz_block_q2_k), offsetof(struct rz_block_q2_k, d), 14},
+    {RZ_TYPE_Q3_K, RZ_QKK, sizeof(struct rz_block_q3_k), offsetof(struct rz_block_q3_k, d), 43},
+    {RZ_TYPE_IQ1_S, RZ_QKK, sizeof(struct rz_block_iq1_s), 0, 7},
+    {RZ_TYPE_IQ1_M, RZ_QKK, sizeof(struct rz_block_iq1_m), 0, 7},
+    {RZ_TYPE_IQ2_XXS, RZ_QKK, sizeof(struct rz_block_iq2_xxs), 0, 46},
+    {RZ_TYPE_IQ2_XS, RZ_QKK, sizeof(struct rz_block_iq2_xs), 0, 46},
+    {RZ_TYPE_IQ2_S, RZ_QKK, sizeof(struct rz_block_iq2_s), 0, 46},
+    {RZ_TYPE_IQ3_XXS, RZ_QKK, sizeof(struct rz_block_iq3_xxs), 0, 130},
+    {RZ_TYPE_IQ3_S, RZ_QKK, sizeof(struct rz_block_iq3_s), 0, 150},
+    {RZ_TYPE_IQ4_NL, RZ_QK, sizeof(struct rz_block_iq4_nl), 0, 70},
+    {RZ_TYPE_IQ4_XS, RZ_QKK, sizeof(struct rz_block_iq4_xs), 0, 1300},
+    {RZ_TYPE_TQ1_0, RZ_QKK, sizeof(struct rz_block_tq1_0), offsetof(struct rz_block_tq1_0, d), 0.8},
+    {RZ_TYPE_TQ2_0, RZ_QKK, sizeof(struct rz_block_tq2_0), offsetof(struct rz_block_tq2_0, d), 1.2},
+    {RZ_TYPE_MXFP4, RZ_QK, sizeof(struct rz_block_mxfp4), 0, 0},
+    {RZ_TYPE_NVFP4, 64, sizeof(struct rz_block_nvfp4), 0, 0},
+    {RZ_TYPE_Q1_0, 128, sizeof(struct rz_block_q1_0), 0, 1},
+    {RZ_TYPE_Q2_0, 64, sizeof(struct rz_block_q2_0), 0, 1.2},
 };
 
 static size_t block_of(int32_t type)
@@ -117,6 +142,38 @@ static void random_scales(uint8_t out[12], int codes, struct rng *r)
     pack_scales(out, scale, min);
 }
 
+/* The power of two at which values of 4-bit floats (spread 5.85) come to about std. */
+static int exponent_for(double std)
+{
+    int e = 0;
+    for (double x = std / 5.85; x < 1; x *= 2)
+        e--;
+    return e;
+}
+
+/* Where the scale is one half float, or whole powers of two. */
+static void random_small_block(size_t b, uint8_t *out, double std, struct rng *r)
+{
+    uint16_t d = half_of(std * (0.75 + 0.5 * rng_unit(r)) / (blocks[b].spread + 1e-9));
+    if (blocks[b].type == RZ_TYPE_MXFP4) {
+        out[0] = (uint8_t)(128 + exponent_for(std) + rng_int(r, -1, 0));
+    } else if (blocks[b].type == RZ_TYPE_NVFP4) {
+        for (int i = 0; i < 4; i++)
+            out[i] = (uint8_t)((8 + exponent_for(std)) * 8 + rng_int(r, -8, 7));
+    } else if (blocks[b].type == RZ_TYPE_IQ1_M) {
+        for (int i = 0; i < 4; i++) {
+            uint8_t *top = out + offsetof(struct rz_block_iq1_m, scales) + 2 * i + 1;
+            *top = (uint8_t)((*top & 15) | (d >> 4 * i & 15) << 4);
+        }
+    } else {
+        memcpy(out + blocks[b].d_at, &d, 2);
+    }
+    if (blocks[b].type == RZ_TYPE_Q2_K) {
+        d = half_of(std * 1.5 / blocks[b].spread);
+        memcpy(out + offsetof(struct rz_block_q2_k, dmin), &d, 2);
+    }
+}
+
 /* One block of a type with 32 or 256 elements. unit: the scale at which the result has the wanted spread. */
 static void random_block(int32_t type, uint8_t *out, double std, struct rng *r)
 {
@@ -151,7 +208,24 @@ static void random_block(int32_t type, uint8_t *out, double std, struct rng *r)
     } else if (type == RZ_TYPE_Q6_K) {
         struct rz_block_q6_k *b = (void *)out;
         b->d = half_of(std * vary / (spread6 * 73.9));
+    } else {
+        random_small_block(block_of(type), out, std, r);
     }
+}
+
+/* A float, or an integer of any bits. */
+static void random_plain(int32_t type, uint8_t *at, size_t bytes, float x, struct rng *r)
+{
+    double wide = x;
+    uint16_t small = type == RZ_TYPE_F16 ? half_of(x) : bfloat_of(x);
+    if (type == RZ_TYPE_F32)
+        memcpy(at, &x, sizeof x);
+    else if (type == RZ_TYPE_F64)
+        memcpy(at, &wide, sizeof wide);
+    else if (type == RZ_TYPE_F16 || type == RZ_TYPE_BF16)
+        memcpy(at, &small, sizeof small);
+    else
+        random_bytes(at, bytes, r);
 }
 
 void weight_random(int32_t type, void *out, size_t n, double std, struct rng *r)
@@ -159,15 +233,9 @@ void weight_random(int32_t type, void *out, size_t n, double std, struct rng *r)
     size_t b = block_of(type);
     uint8_t *at = out;
     for (size_t i = 0; i < n; i += blocks[b].elements, at += blocks[b].bytes) {
-        if (blocks[b].elements > 1) {
+        if (blocks[b].elements > 1)
             random_block(type, at, std, r);
-            continue;
-        }
-        float x = (float)(std * rng_normal(r));
-        uint16_t small = type == RZ_TYPE_F16 ? half_of(x) : bfloat_of(x);
-        if (type == RZ_TYPE_F32)
-            memcpy(at, &x, sizeof x);
         else
-            memcpy(at, &small, sizeof small);
+            random_plain(type, at, blocks[b].bytes, (float)(std * rng_normal(r)), r);
     }
 }

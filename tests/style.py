@@ -38,7 +38,7 @@ PROGRAM_ONLY = {
     "chdir": "library code leaves the working directory alone",
 }
 PROGRAM_FILES = re.compile(
-    r"^(core/(main|serve|verbs\w*|help|json|host|source)\.c|plugins/frontends/cli/.*|tests/.*)$")
+    r"^(core/(main|serve|verbs\w*|help|json|host|source)\.c|plugins/frontends/(cli|common|tools)/.*|tests/.*)$")
 
 # Includes point left only: to a lower rank, or into the same folder.
 RANKS = {"core/api/rz": 0, "core/base": 1, "core/exec": 2, "core/model": 2, "core/engine": 3, "core": 4}

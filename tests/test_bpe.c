@@ -266,6 +266,23 @@ RZ_TEST(bpe, ends_are_found_by_key_and_by_spelling)
     meta_free(&m);
 }
 
+RZ_TEST(bpe, ends_are_found_in_a_list)
+{
+    static const int32_t more[] = {7, PAD, 9};
+    struct meta m = {0};
+    struct tok t;
+    struct rz_tokenizer_info info = {.size = sizeof(info)};
+    bpe_meta(&m);
+    meta_u32(&m, K "eos_token_id", PAD);
+    meta_i32s(&m, "tokenizer.rz.end_token_ids", more, N(more));
+    make(&t, &rz_builtin_bpe, &m);
+    rz_check_eq(t.api->info(t.tok, &info), RZ_OK);
+    rz_check_eq(info.n_end, 4);
+    rz_check(info.end[0] == PAD && info.end[1] == 7 && info.end[2] == 9 && info.end[3] == EOT);
+    stop(&t);
+    meta_free(&m);
+}
+
 /* --- bad metadata --- */
 static const uint32_t small_id = 3;
 static const float few_scores[2];
@@ -326,6 +343,10 @@ static const struct change bpe_changes[] = {
     ID("eot_token_id"),
     ID("eom_token_id"),
     ID("fim_pad_token_id"),
+    {"tokenizer.rz.end_token_ids", RZ_META_ARRAY, RZ_META_I32, BPE_N, negative_kind, sizeof(negative_kind),
+     RZ_EFORMAT, "key tokenizer.rz.end_token_ids[9]", "no such token"},
+    {"tokenizer.rz.end_token_ids", RZ_META_ARRAY, RZ_META_F32, 2, few_scores, 8, RZ_EFORMAT,
+     "key tokenizer.rz.end_token_ids", "array of i32"},
 };
 
 RZ_TEST(bpe, refuses_bad_metadata)

@@ -82,12 +82,42 @@ RZ_TEST(source, what_is_no_model_file)
 {
     begin();
     refuses(path_of("nothing"), "No such file");
-    refuses(folder, "a folder, not a regular file");
+    refuses(folder, "a folder without config.json");
     refuses("/dev/null", "a device, not a regular file");
     rz_check_eq(mkfifo(path_of("pipe"), 0600), 0);
     refuses(path_of("pipe"), "a pipe, not a regular file");
     put("a.gguf", 0, 0);
     refuses(path_of("a.gguf"), "empty");
+    end();
+}
+
+RZ_TEST(source, folders)
+{
+    static const char *const names[] = {"z.safetensors", "README.md",    "tokenizer.json",
+                                        "config.json",   ".safetensors", "a.safetensors"};
+    static const char *const want[] = {"config.json", "a.safetensors", "tokenizer.json", "z.safetensors"};
+    struct rz_source_set set;
+    struct rz_err err = RZ_ERR_INIT;
+    begin();
+    for (size_t i = 0; i < 6; i++)
+        put(names[i], i + 1, 'x');
+    rz_check_ok(rz_source_open(folder, &set, &err), &err);
+    rz_check_eq(set.n, 4);
+    for (uint32_t i = 0; i < set.n; i++) {
+        rz_check_streq(set.sources[i].path, path_of(want[i]));
+        rz_check_eq(set.sources[i].shard, i);
+    }
+    rz_check_eq(set.sources[0].bytes, 4);
+    rz_check_ok(rz_source_check(&set, &err), &err);
+    put("a.safetensors", 9, 'y');
+    rz_check_eq(rz_source_check(&set, &err), RZ_EIO);
+    rz_check_has(err.where, "a.safetensors");
+    rz_source_close(&set);
+    put("tokenizer.json", 0, 0);
+    rz_check_eq(rz_source_open(folder, &set, &err), RZ_EFORMAT);
+    rz_check_has(err.where, "tokenizer.json");
+    for (size_t i = 0; i < 6; i++)
+        remove(path_of(names[i]));
     end();
 }
 

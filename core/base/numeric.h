@@ -10,7 +10,7 @@
 struct rz_type_info {
     const char *name;      /* "Q4_K"                                       */
     uint32_t block, bytes; /* elements and bytes of a block; 0: unknown    */
-    /* Decodes n elements (a multiple of block) to float32; NULL: not a weight type. */
+    /* Decodes n elements (a multiple of block) to float32. */
     void (*decode)(const void *src, float *dst, uint64_t n);
 };
 
@@ -76,6 +76,35 @@ static inline void rz_k4_scale_min(const uint8_t *s, int g, uint8_t *scale, uint
         *scale = (uint8_t)((s[g + 4] & 15) | (s[g - 4] >> 6) << 4);
         *min = (uint8_t)((s[g + 4] >> 4) | (s[g] >> 6) << 4);
     }
+}
+
+/* The 6-bit scale of group g (0..15) of a Q3_K block, -32..31. */
+static inline int rz_q3_scale(const uint8_t *s, int g)
+{
+    int low = g < 8 ? s[g] & 15 : s[g - 8] >> 4;
+    return (low | (s[8 + g % 4] >> 2 * (g / 4) & 3) << 4) - 32;
+}
+
+/* What the nibbles of IQ4_NL and IQ4_XS stand for, and (doubled) those of MXFP4 and NVFP4. */
+extern const int8_t rz_values_iq4[16], rz_values_fp4[16];
+
+/* 2^(e - 127) / 2, the factor of an MXFP4 block; 2^-127 and 2^-128 are subnormal. */
+static inline float rz_e8m0_half(uint8_t e)
+{
+    uint32_t bits = e < 2 ? 0x200000u << e : (uint32_t)(e - 1) << 23;
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+/* Half the value of an unsigned E4M3 number, the factor of an NVFP4 group; 127, not a number, gives 0. */
+static inline float rz_ue4m3_half(uint8_t e)
+{
+    int exp = e >> 3 & 15, man = e & 7;
+    if ((e & 127) == 127)
+        return 0;
+    return exp ? (float)(8 + man) * (float)(1 << exp) * 0x1p-11f
+               : (float)man * 0x1p-10f; /* the format adds 7 to exp, man has 3 bits */
 }
 
 #endif

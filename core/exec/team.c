@@ -18,7 +18,7 @@
 
 #define SPINS_BARRIER 4000 /* about 60 us of pauses: above a usual wait, near the cost of one wake-up */
 #define SPINS_IDLE 20000   /* between two steps a sampler runs for some hundred microseconds          */
-#define SPINS_LEAST 64 /* what is left of either when waiting this way did not pay */
+#define SPINS_LEAST 64     /* what is left of either when waiting this way did not pay */
 #define THREADS_MAX 512
 #define LINE 64 /* bytes of a cache line */
 
@@ -80,8 +80,9 @@ static void gate_wait(struct gate *g, uint32_t seen)
     for (uint32_t i = 0; i < spins; i++) {
         if (atomic_load_explicit(&g->value, memory_order_acquire) != seen) {
             uint32_t more = spins + spins / 16 + 1;
+            more = more < g->spins_most ? more : g->spins_most;
             if (spins < g->spins_most)
-                atomic_store_explicit(&g->spins, more < g->spins_most ? more : g->spins_most, memory_order_relaxed);
+                atomic_store_explicit(&g->spins, more, memory_order_relaxed);
             return;
         }
         pause_cpu();

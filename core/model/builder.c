@@ -6,14 +6,16 @@
  */
 #include "builder.h"
 
-#include "checked.h"
 #include "numeric.h"
+#include "transform.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define COPY_ALIGN 64u /* of weights that are copied */
 
 /* Room for one more element of a growing table; false: no memory. */
 static bool room(struct rz_builder *b, void **table, uint32_t n, uint32_t *cap, size_t each)
@@ -109,40 +111,58 @@ static const struct rz_tensor *find_tensor(const struct rz_builder *b, const cha
 }
 
 /* The format plugin read these numbers from a file; none is believed before this. */
-static int32_t check_tensor(struct rz_builder *b, const struct rz_tensor *t, const char *name)
+static int32_t check_tensor(struct rz_builder *b, const struct rz_tensor *t, int32_t *type, uint64_t *bytes)
 {
-    uint64_t rows = 1, bytes;
-    for (uint32_t d = 1; d < RZ_DIMS_MAX; d++)
-        if (!rz_mul_u64(rows, t->dims[d], &rows))
-            return rz_fail(b->err, RZ_EFORMAT, name, "its dimensions overflow");
-    uint64_t elements;
-    if (!rz_mul_u64(rows, t->dims[0], &elements) || !t->dims[0] ||
-        t->dims[0] % (rz_type_info(t->type)->block ? rz_type_info(t->type)->block : 1) ||
-        !rz_type_bytes(t->type, elements, &bytes))
-        return rz_fail(b->err, RZ_EFORMAT, name, "%llu x %llu elements of type %d (%s) have no valid size",
-                       (unsigned long long)t->dims[0], (unsigned long long)rows, t->type,
-                       rz_type_info(t->type)->name);
-    if (t->shard >= b->n_sources || t->bytes != bytes || t->offset > b->sources[t->shard].bytes ||
-        bytes > b->sources[t->shard].bytes - t->offset)
+    char name[96];
+    int32_t status = rz_transform_check(t, type, bytes, b->err);
+    rz_show(name, sizeof(name), t->name.data, t->name.len);
+    if (status)
+        return status;
+    if (!rz_tensor_data(t, b->sources, b->n_sources))
         return rz_fail(b->err, RZ_EFORMAT, name, "%llu bytes at offset %llu are not inside the file",
-                       (unsigned long long)bytes, (unsigned long long)t->offset);
+                       (unsigned long long)t->bytes, (unsigned long long)t->offset);
+    if (!rz_type_info(*type)->decode)
+        return rz_fail(b->err, RZ_EUNSUPPORTED, name, "its elements are %s, which this rz does not run",
+                       rz_type_info(*type)->name);
     return RZ_OK;
 }
 
-static int32_t add_weight(struct rz_builder *b, const struct rz_tensor *t)
+/* The weight's bytes: the file's own, or a copy where they have to be changed or are not aligned. */
+static const void *weight_bytes(struct rz_builder *b, const struct rz_tensor *t, int32_t type, uint64_t bytes)
+{
+    const void *stored = rz_tensor_data(t, b->sources, b->n_sources);
+    uintptr_t need = type == RZ_TYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+    if (!rz_tensor_transform(t) && (uintptr_t)stored % need == 0)
+        return stored;
+    uint8_t *copy = rz_arena_alloc(&b->graph->arena, (size_t)bytes + COPY_ALIGN);
+    if (!copy) {
+        char name[96];
+        b->status = rz_fail(b->err, RZ_ENOMEM, rz_show(name, sizeof(name), t->name.data, t->name.len),
+                            "no memory for a copy of %llu bytes", (unsigned long long)bytes);
+        return NULL;
+    }
+    copy += COPY_ALIGN - (uintptr_t)copy % COPY_ALIGN;
+    rz_transform_apply(t, stored, copy);
+    return copy;
+}
+
+static int32_t add_weight(struct rz_builder *b, const struct rz_tensor *t, int32_t type, uint64_t bytes)
 {
     for (uint32_t i = 0; i < b->n_weights; i++) /* tied weights are one weight */
         if (b->weights[i].name.data == t->name.data)
             return (int32_t)i;
     if (!room(b, (void **)&b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights)))
         return -1;
+    const void *data = weight_bytes(b, t, type, bytes);
+    if (!data)
+        return -1;
     b->weights[b->n_weights] = (struct rz_weight){
         .size = sizeof(struct rz_weight),
-        .type = t->type,
+        .type = type,
         .cols = t->dims[0],
         .rows = t->dims[1] * t->dims[2] * t->dims[3],
-        .bytes = t->bytes,
-        .data = b->sources[t->shard].data + t->offset,
+        .bytes = bytes,
+        .data = data,
         .name = t->name,
     };
     return (int32_t)b->n_weights++;
@@ -164,7 +184,9 @@ int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint
             b->status = rz_fail(b->err, RZ_EFORMAT, name, "the model has no such tensor");
         return -1;
     }
-    b->status = check_tensor(b, t, name);
+    int32_t type;
+    uint64_t bytes;
+    b->status = check_tensor(b, t, &type, &bytes);
     if (b->status)
         return -1;
     if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
@@ -174,7 +196,7 @@ int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint
             (unsigned long long)t->dims[3], (unsigned long long)cols, (unsigned long long)rows);
         return -1;
     }
-    return add_weight(b, t);
+    return add_weight(b, t, type, bytes);
 }
 
 /* --- the graph --- */

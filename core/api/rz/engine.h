@@ -7,6 +7,7 @@
 #define RZ_ENGINE_H
 
 #include <rz/format.h>
+#include <rz/host.h>
 #include <rz/tokenizer.h>
 #include <rz/types.h>
 
@@ -209,6 +210,14 @@ struct rz_host_model {
     struct rz_model *(*served)(void *ctx, uint32_t i, const char **name);
     /* The default sampling of this model: the INI's, else the built-in. */
     int32_t (*sampling)(struct rz_model *model, struct rz_sampling *out);
+    /* The stored bytes of a tensor of tables(), nothing applied; NULL: they are not inside of its file. They
+     * live until close and may be read from any thread; ask check before believing what was made of them. */
+    const void *(*tensor_data)(struct rz_model *model, const struct rz_tensor *tensor);
+    /* RZ_EIO if a file of the model was cut or changed since it was opened. Control thread. */
+    int32_t (*check)(struct rz_model *model, struct rz_err *err);
+    /* The thread team (rz.host.threads/1), which is started by the first who asks or runs a model; NULL:
+     * it cannot be. Control thread. */
+    const struct rz_host_threads *(*threads)(void *ctx, struct rz_err *err);
     /* The prompt of a conversation. templ: the text of a chat template; NULL: the model's own, from whose
      * vocabulary bos_token and the like come (model may be NULL if templ is not). json: an object with
      * messages and whatever else the template knows (tools, documents, add_generation_prompt, which is
@@ -220,7 +229,8 @@ struct rz_host_model {
     int32_t (*render)(struct rz_model *model, const char *templ, const char *json, uint64_t n,
                       void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_host_model, 112, render);
+RZ_ABI_SIZE(struct rz_host_model, 136, render);
+RZ_ABI_OFFSET(struct rz_host_model, sampling, 96);
 
 #ifdef __cplusplus
 }

@@ -55,7 +55,16 @@ RZ_ABI_SIZE(struct rz_meta, 48, data);
 
 #define RZ_DIMS_MAX 4
 
-/* One tensor. dims[0] is the contiguous one (the row length); unused dims are 1. */
+/* What makes a weight of a tensor whose file spells it otherwise; applied in this order.
+ * ROPE_ROWS: of each of `heads` groups of d rows, row j * d/2 + i becomes row 2i + j (j = 0, 1): rotary
+ * pairs of halves become pairs of neighbours. The rows of a tensor with one dimension are its elements.
+ * TO_F32: the elements become F32. */
+#define RZ_TRANSFORM_ROPE_ROWS 1u
+#define RZ_TRANSFORM_TO_F32 2u
+
+/* One tensor. dims[0] is the contiguous one (the row length); unused dims are 1. type, offset and bytes
+ * say what is stored; transform says what to do with it. A format that was built before transform
+ * existed gives records of size 80: look at it through RZ_HAS. */
 struct rz_tensor {
     uint32_t size;
     int32_t type; /* RZ_TYPE_* */
@@ -65,8 +74,13 @@ struct rz_tensor {
     uint64_t offset; /* of the first byte in its file */
     uint64_t bytes;
     struct rz_str name;
+    uint32_t transform; /* RZ_TRANSFORM_* bits; 0: the stored bytes are the weight          */
+    uint32_t heads;     /* for ROPE_ROWS                                                    */
+    const void *data;   /* the bytes, in the plugin's memory until close; NULL: in the file */
 };
-RZ_ABI_SIZE(struct rz_tensor, 80, name);
+RZ_ABI_SIZE(struct rz_tensor, 96, data);
+RZ_ABI_OFFSET(struct rz_tensor, name, 64);
+RZ_ABI_OFFSET(struct rz_tensor, transform, 80);
 
 struct rz_format_limits {
     uint32_t size;

@@ -108,6 +108,14 @@ RZ_ABI_SIZE(struct rz_str, 16, len);
 #define RZ_TYPE_NVFP4 40
 #define RZ_TYPE_Q1_0 41
 #define RZ_TYPE_Q2_0 42
+/* types that GGUF does not have; rz lists tensors of them and does not run them */
+#define RZ_TYPE_F8_E4M3 256
+#define RZ_TYPE_F8_E5M2 257
+#define RZ_TYPE_U8 258
+#define RZ_TYPE_U16 259
+#define RZ_TYPE_U32 260
+#define RZ_TYPE_U64 261
+#define RZ_TYPE_BOOL 262
 #define RZ_TYPE_NONE (-1) /* no weight                  */
 #define RZ_TYPE_ANY (-2)  /* any weight type is handled */
 

@@ -156,8 +156,13 @@ static const struct rz_kernel_row rows[] = {
 #define X8(TYPE) {.size = sizeof(struct rz_layout), .id = LAYOUT_X8, .type = TYPE, .row_group = GROUP, \
                   .name = "x8", .bytes = x8_bytes, .prep = x8_prep}
 static const struct rz_layout layouts[] = {
-    X8(RZ_TYPE_F32), X8(RZ_TYPE_F16), X8(RZ_TYPE_BF16), X8(RZ_TYPE_Q4_0), X8(RZ_TYPE_Q4_1), X8(RZ_TYPE_Q5_0),
-    X8(RZ_TYPE_Q5_1), X8(RZ_TYPE_Q8_0), X8(RZ_TYPE_Q4_K), X8(RZ_TYPE_Q5_K), X8(RZ_TYPE_Q6_K),
+    X8(RZ_TYPE_F32), X8(RZ_TYPE_F16), X8(RZ_TYPE_BF16), X8(RZ_TYPE_Q4_0), X8(RZ_TYPE_Q4_1),
+    X8(RZ_TYPE_Q5_0), X8(RZ_TYPE_Q5_1), X8(RZ_TYPE_Q8_0), X8(RZ_TYPE_Q4_K), X8(RZ_TYPE_Q5_K),
+    X8(RZ_TYPE_Q6_K), X8(RZ_TYPE_Q2_K), X8(RZ_TYPE_Q3_K), X8(RZ_TYPE_IQ1_S), X8(RZ_TYPE_IQ1_M),
+    X8(RZ_TYPE_IQ2_XXS), X8(RZ_TYPE_IQ2_XS), X8(RZ_TYPE_IQ2_S), X8(RZ_TYPE_IQ3_XXS), X8(RZ_TYPE_IQ3_S),
+    X8(RZ_TYPE_IQ4_NL), X8(RZ_TYPE_IQ4_XS), X8(RZ_TYPE_TQ1_0), X8(RZ_TYPE_TQ2_0), X8(RZ_TYPE_MXFP4),
+    X8(RZ_TYPE_NVFP4), X8(RZ_TYPE_Q1_0), X8(RZ_TYPE_Q2_0), X8(RZ_TYPE_F64), X8(RZ_TYPE_I8), X8(RZ_TYPE_I16),
+    X8(RZ_TYPE_I32), X8(RZ_TYPE_I64),
 };
 /* clang-format on */
 

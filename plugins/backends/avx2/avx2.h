@@ -64,6 +64,20 @@ struct x8_q6_k {
     uint8_t qs[8][4][GROUP][4];
     uint8_t qh[8][2][GROUP][4];
 };
+/* sc[g][r]: scale (low nibble) and minimum of the two 16-groups of 32-group g. Bits 2(q % 4) of
+ * qs[g][q / 4][r][j] are element 4q + j. */
+struct x8_q2_k {
+    uint16_t d[GROUP], dmin[GROUP];
+    uint8_t sc[8][GROUP][2];
+    uint8_t qs[8][2][GROUP][4];
+};
+/* 32 elements of any type whose 16-groups are integers of -127..127 times a scale: exact. d: by 16-group. */
+struct x8_i8 {
+    float d[2][GROUP];
+    int8_t qs[8][GROUP][4];
+};
+_Static_assert(sizeof(struct x8_q2_k) == GROUP * sizeof(struct rz_block_q2_k), "x8");
+_Static_assert(sizeof(struct x8_i8) == 320, "x8");
 _Static_assert(sizeof(struct x8_q4_0) == GROUP * sizeof(struct rz_block_q4_0), "x8");
 _Static_assert(sizeof(struct x8_q4_1) == GROUP * sizeof(struct rz_block_q4_1), "x8");
 _Static_assert(sizeof(struct x8_q5_0) == GROUP * sizeof(struct rz_block_q5_0), "x8");
@@ -79,7 +93,11 @@ struct x8_type {
     /* Moves one block of one row into lane r of a group's block, and back. */
     void (*pack)(void *group, int r, const void *block);
     void (*unpack)(const void *group, int r, void *block);
+    /* Instead of unpack, where the layout holds decoded values: lane r as float32. */
+    void (*read)(const void *group, int r, float *out);
 };
+/* layout_small.c: Q2_K, and the types whose layout is not a permutation of their own bits. */
+const struct x8_type *x8_small_type(int32_t type);
 const struct x8_type *x8_type(int32_t type);
 uint64_t x8_group_bytes(int32_t type, uint64_t cols);
 uint64_t x8_bytes(const struct rz_weight_view *file);

@@ -5,23 +5,7 @@
  * both scales. Float types: two chains, even and odd k, added at the end. Error: that of the quantised
  * activations (half a step of amax / 127 each), plus one rounding of float32 a block.
  */
-#include "avx2.h"
-#include "vec.h"
-
-#define ONES _mm256_set1_epi16(1)
-
-/* Elements 4i .. 4i + 3 of a block of activations, for all eight rows. */
-INLINE __m256i four(const struct act_block *x, int i)
-{
-    int32_t v;
-    __builtin_memcpy(&v, x->q + 4 * i, 4);
-    return _mm256_set1_epi32(v);
-}
-
-INLINE __m256 halves(const uint16_t *h)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
-}
+#include "tile.h"
 
 INLINE __m256 small_bytes(const uint8_t *b)
 {
@@ -74,26 +58,6 @@ INLINE __m256i dot_5(const __m256i *w, const struct act_block *x)
         b = _mm256_add_epi16(b, _mm256_maddubs_epi16(w[i + 4], four(x, i + 4)));
     }
     return _mm256_add_epi32(_mm256_madd_epi16(a, ONES), _mm256_madd_epi16(b, ONES));
-}
-
-/* acc += d * x.d * sum */
-INLINE __m256 add_scaled(__m256 acc, __m256i sum, __m256 d, const struct act_block *x)
-{
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(x->d)), acc);
-}
-
-INLINE void store_all(const __m256 *acc, int n, float out[TILE_ROWS][GROUP])
-{
-    UNROLL
-    for (int t = 0; t < n; t++)
-        _mm256_storeu_ps(out[t], acc[t]);
-}
-
-INLINE void clear_all(__m256 *acc, int n)
-{
-    UNROLL
-    for (int t = 0; t < n; t++)
-        acc[t] = _mm256_setzero_ps();
 }
 
 /* x = d (q - 8): the 8 comes off as 8 d times the sum of the activations */
@@ -350,28 +314,6 @@ INLINE void tile_float(const void *group, uint64_t cols, const union tile_x *x, 
     store_all(even, n, out);
 }
 
-/* One function a type and number of rows, so that n is a constant in each. */
-#define TILE_N(call, n_rows) \
-    switch (n_rows) { \
-    case 1: \
-        call(1); \
-        break; \
-    case 2: \
-        call(2); \
-        break; \
-    case 3: \
-        call(3); \
-        break; \
-    default: \
-        call(4); \
-        break; \
-    }
-#define TILE_OF(name) \
-    static void name##_n(const void *group, uint64_t cols, const union tile_x *x, int n, \
-                         float out[TILE_ROWS][GROUP]) \
-    { \
-        TILE_N(CALL_##name, n) \
-    }
 #define CALL_tile_q4_0(N) tile_q4_0(group, cols, x, N, out)
 #define CALL_tile_q4_1(N) tile_q4_1(group, cols, x, N, out)
 #define CALL_tile_q5_0(N) tile_q5_0(group, cols, x, N, out)
@@ -403,7 +345,14 @@ void tile_run(int32_t type, const void *group, uint64_t cols, const union tile_x
         [RZ_TYPE_F32] = tile_f32_n,   [RZ_TYPE_F16] = tile_f16_n,   [RZ_TYPE_BF16] = tile_bf16_n,
         [RZ_TYPE_Q4_0] = tile_q4_0_n, [RZ_TYPE_Q4_1] = tile_q4_1_n, [RZ_TYPE_Q5_0] = tile_q5_0_n,
         [RZ_TYPE_Q5_1] = tile_q5_1_n, [RZ_TYPE_Q8_0] = tile_q8_0_n, [RZ_TYPE_Q4_K] = tile_q4_k_n,
-        [RZ_TYPE_Q5_K] = tile_q5_k_n, [RZ_TYPE_Q6_K] = tile_q6_k_n,
+        [RZ_TYPE_Q5_K] = tile_q5_k_n, [RZ_TYPE_Q6_K] = tile_q6_k_n, [RZ_TYPE_Q2_K] = tile_q2_k_n,
+        [RZ_TYPE_F64] = tile_f32_n,   [RZ_TYPE_I8] = tile_f32_n,    [RZ_TYPE_I16] = tile_f32_n,
+        [RZ_TYPE_I32] = tile_f32_n,   [RZ_TYPE_I64] = tile_f32_n,   [RZ_TYPE_Q3_K] = tile_i8_n,
+        [RZ_TYPE_IQ1_S] = tile_i8_n,  [RZ_TYPE_IQ1_M] = tile_i8_n,  [RZ_TYPE_IQ2_XXS] = tile_i8_n,
+        [RZ_TYPE_IQ2_XS] = tile_i8_n, [RZ_TYPE_IQ2_S] = tile_i8_n,  [RZ_TYPE_IQ3_XXS] = tile_i8_n,
+        [RZ_TYPE_IQ3_S] = tile_i8_n,  [RZ_TYPE_IQ4_NL] = tile_i8_n, [RZ_TYPE_IQ4_XS] = tile_i8_n,
+        [RZ_TYPE_TQ1_0] = tile_i8_n,  [RZ_TYPE_TQ2_0] = tile_i8_n,  [RZ_TYPE_MXFP4] = tile_i8_n,
+        [RZ_TYPE_NVFP4] = tile_i8_n,  [RZ_TYPE_Q1_0] = tile_i8_n,   [RZ_TYPE_Q2_0] = tile_i8_n,
     };
     tiles[type](group, cols, x, n, out);
 }

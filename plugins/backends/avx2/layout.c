@@ -304,24 +304,25 @@ static void unpack_q6_k(const void *group, int r, void *block)
 
 /* clang-format off */
 static const struct x8_type types[] = {
-    [RZ_TYPE_F32] = {1, 4 * GROUP, false, pack_4, unpack_4},
-    [RZ_TYPE_F16] = {1, 2 * GROUP, false, pack_2, unpack_2},
-    [RZ_TYPE_BF16] = {1, 2 * GROUP, false, pack_2, unpack_2},
-    [RZ_TYPE_Q4_0] = {RZ_QK, sizeof(struct x8_q4_0), true, pack_q4_0, unpack_q4_0},
-    [RZ_TYPE_Q4_1] = {RZ_QK, sizeof(struct x8_q4_1), true, pack_q4_1, unpack_q4_1},
-    [RZ_TYPE_Q5_0] = {RZ_QK, sizeof(struct x8_q5_0), true, pack_q5_0, unpack_q5_0},
-    [RZ_TYPE_Q5_1] = {RZ_QK, sizeof(struct x8_q5_1), true, pack_q5_1, unpack_q5_1},
-    [RZ_TYPE_Q8_0] = {RZ_QK, sizeof(struct x8_q8_0), true, pack_q8_0, unpack_q8_0},
-    [RZ_TYPE_Q4_K] = {RZ_QKK, sizeof(struct x8_q4_k), true, pack_q4_k, unpack_q4_k},
-    [RZ_TYPE_Q5_K] = {RZ_QKK, sizeof(struct x8_q5_k), true, pack_q5_k, unpack_q5_k},
-    [RZ_TYPE_Q6_K] = {RZ_QKK, sizeof(struct x8_q6_k), true, pack_q6_k, unpack_q6_k},
+    [RZ_TYPE_F32] = {1, 4 * GROUP, false, pack_4, unpack_4, NULL},
+    [RZ_TYPE_F16] = {1, 2 * GROUP, false, pack_2, unpack_2, NULL},
+    [RZ_TYPE_BF16] = {1, 2 * GROUP, false, pack_2, unpack_2, NULL},
+    [RZ_TYPE_Q4_0] = {RZ_QK, sizeof(struct x8_q4_0), true, pack_q4_0, unpack_q4_0, NULL},
+    [RZ_TYPE_Q4_1] = {RZ_QK, sizeof(struct x8_q4_1), true, pack_q4_1, unpack_q4_1, NULL},
+    [RZ_TYPE_Q5_0] = {RZ_QK, sizeof(struct x8_q5_0), true, pack_q5_0, unpack_q5_0, NULL},
+    [RZ_TYPE_Q5_1] = {RZ_QK, sizeof(struct x8_q5_1), true, pack_q5_1, unpack_q5_1, NULL},
+    [RZ_TYPE_Q8_0] = {RZ_QK, sizeof(struct x8_q8_0), true, pack_q8_0, unpack_q8_0, NULL},
+    [RZ_TYPE_Q4_K] = {RZ_QKK, sizeof(struct x8_q4_k), true, pack_q4_k, unpack_q4_k, NULL},
+    [RZ_TYPE_Q5_K] = {RZ_QKK, sizeof(struct x8_q5_k), true, pack_q5_k, unpack_q5_k, NULL},
+    [RZ_TYPE_Q6_K] = {RZ_QKK, sizeof(struct x8_q6_k), true, pack_q6_k, unpack_q6_k, NULL},
 };
 /* clang-format on */
 
 const struct x8_type *x8_type(int32_t type)
 {
-    static const struct x8_type none = {0};
-    return type < 0 || (size_t)type >= sizeof(types) / sizeof(types[0]) ? &none : &types[type];
+    if (type < 0 || (size_t)type >= sizeof(types) / sizeof(types[0]) || !types[type].block)
+        return x8_small_type(type);
+    return &types[type];
 }
 
 uint64_t x8_group_bytes(int32_t type, uint64_t cols)
@@ -360,6 +361,10 @@ void x8_decode_row(const struct rz_weight_view *w, uint64_t row, float *out)
         uint64_t align;
     } block;
     for (uint64_t b = 0; b < w->cols / x->block; b++) {
+        if (x->read) {
+            x->read(group + b * x->bytes, (int)(row % GROUP), out + b * x->block);
+            continue;
+        }
         x->unpack(group + b * x->bytes, (int)(row % GROUP), block.bytes);
         rz_type_info(w->type)->decode(block.bytes, out + b * x->block, x->block);
     }

@@ -6,7 +6,9 @@
 #include <stdint.h>
 
 /* Loops whose arrays must live in registers have constant bounds and are unrolled by this. */
-#if defined(__clang__)
+#if defined(RZ_DEBUG) || defined(RZ_TSAN) /* checks in unrolled bodies take compilers minutes */
+#define UNROLL
+#elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")

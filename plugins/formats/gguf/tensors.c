@@ -15,28 +15,6 @@
 static const char *type_name(uint32_t type)
 {
     static const char *const names[] = {
-        [RZ_TYPE_Q2_K] = "Q2_K",
-        [RZ_TYPE_Q3_K] = "Q3_K",
-        [RZ_TYPE_IQ2_XXS] = "IQ2_XXS",
-        [RZ_TYPE_IQ2_XS] = "IQ2_XS",
-        [RZ_TYPE_IQ3_XXS] = "IQ3_XXS",
-        [RZ_TYPE_IQ1_S] = "IQ1_S",
-        [RZ_TYPE_IQ4_NL] = "IQ4_NL",
-        [RZ_TYPE_IQ3_S] = "IQ3_S",
-        [RZ_TYPE_IQ2_S] = "IQ2_S",
-        [RZ_TYPE_IQ4_XS] = "IQ4_XS",
-        [RZ_TYPE_I8] = "I8",
-        [RZ_TYPE_I16] = "I16",
-        [RZ_TYPE_I32] = "I32",
-        [RZ_TYPE_I64] = "I64",
-        [RZ_TYPE_F64] = "F64",
-        [RZ_TYPE_IQ1_M] = "IQ1_M",
-        [RZ_TYPE_TQ1_0] = "TQ1_0",
-        [RZ_TYPE_TQ2_0] = "TQ2_0",
-        [RZ_TYPE_MXFP4] = "MXFP4",
-        [RZ_TYPE_NVFP4] = "NVFP4",
-        [RZ_TYPE_Q1_0] = "Q1_0",
-        [RZ_TYPE_Q2_0] = "Q2_0",
         /* layouts of activations, or removed from the format */
         [9] = "Q8_1",
         [15] = "Q8_K",

@@ -9,7 +9,7 @@
 
 #define SHOWN_ELEMENTS 4 /* of an array in the list of all metadata */
 #define SHOWN_BYTES 72   /* of a value there */
-#define TYPES_MAX 64     /* type numbers of the format are below this */
+#define TYPES_MAX 272    /* type numbers are below this */
 
 struct info_values {
     struct rz_cli_value model, tensors, metadata, vocab;

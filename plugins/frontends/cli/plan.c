@@ -63,6 +63,7 @@ int32_t rz_cli_plan(void *self, uint32_t flags, int32_t argc, const char *const 
     }
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN};
     mo.context = v.context.given ? (uint32_t)v.context.i : 0;
+    mo.exact_context = v.context.given;
     int32_t code = rz_cli_open(self, name ? name : v.model.text, &mo, &m, err);
     if (!code)
         code = explain(&m, flags & RZ_COMMAND_JSON, err);

@@ -322,6 +322,7 @@ static int32_t start(const struct rz_cli *cli, struct run *r, const struct run_v
 {
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .max_seqs = 1};
     mo.context = v->context.given ? (uint32_t)v->context.i : 0;
+    mo.exact_context = v->context.given;
     int32_t code = rz_cli_open(cli, v->model.text, &mo, &r->m, err);
     if (!code)
         code = read_sampling(r, v, err);

@@ -99,6 +99,25 @@ static void add_end(struct rz_vocab *v, int32_t id)
         v->info.end[v->info.n_end++] = id;
 }
 
+/* Folders may list any number of them; GGUF has no key for that, so this one is ours. */
+static int32_t load_end_list(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
+{
+    static const char key[] = "tokenizer.rz.end_token_ids";
+    const void *data;
+    uint64_t n;
+    int32_t status = rz_meta_get_array(meta, key, RZ_META_I32, &data, &n, err);
+    if (status <= 0)
+        return status;
+    for (uint64_t i = 0; i < n; i++) {
+        int32_t id;
+        memcpy(&id, (const char *)data + 4 * i, sizeof(id));
+        if (id < 0 || (uint32_t)id >= v->n)
+            return fail_at(err, RZ_EFORMAT, key, i, "no such token");
+        add_end(v, id);
+    }
+    return RZ_OK;
+}
+
 static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
 {
     uint32_t id;
@@ -109,6 +128,9 @@ static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta,
             return status;
         add_end(v, given);
     }
+    int32_t status = load_end_list(v, meta, err);
+    if (status < 0)
+        return status;
     for (size_t i = 0; i < LEN(end_texts); i++)
         if (rz_map_get(&v->ids, end_texts[i], strlen(end_texts[i]), &id)) {
             add_end(v, (int32_t)id);

@@ -1,14 +1,11 @@
-/* output.c - what the commands write: stdout, JSON lines, numbers for people, and files that appear
- * under their name only when they are whole.
- */
+/* output.c - what the commands write to stdout: text, JSON lines, numbers for people. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "cli.h"
+#include "command.h"
 #include "utf8.h"
 
 int32_t rz_cli_write(const char *bytes, size_t n, struct rz_err *err)
@@ -97,58 +94,4 @@ const char *rz_cli_count(char *buf, uint64_t n)
     else
         snprintf(buf, 32, "%llu", (unsigned long long)n);
     return buf;
-}
-
-static int32_t file_error(const struct rz_cli_file *file, const char *what, struct rz_err *err)
-{
-    return rz_fail(err, RZ_EIO, file->path, "%s: %s", what, strerror(errno));
-}
-
-int32_t rz_cli_file_open(struct rz_cli_file *file, const char *path, struct rz_err *err)
-{
-    *file = (struct rz_cli_file){.path = path};
-    size_t n = strlen(path) + 32;
-    file->temp = malloc(n);
-    if (!file->temp)
-        return rz_fail(err, RZ_ENOMEM, path, "no memory");
-    snprintf(file->temp, n, "%s.part.%ld", path, (long)getpid());
-    file->f = fopen(file->temp, "wbxe");
-    if (file->f)
-        return RZ_OK;
-    int32_t code = file_error(file, "cannot create the file", err);
-    free(file->temp);
-    file->temp = NULL;
-    return code;
-}
-
-int32_t rz_cli_file_write(struct rz_cli_file *file, const void *bytes, size_t n, struct rz_err *err)
-{
-    if (fwrite(bytes, 1, n, file->f) != n)
-        return file_error(file, "cannot write", err);
-    return RZ_OK;
-}
-
-int32_t rz_cli_file_commit(struct rz_cli_file *file, struct rz_err *err)
-{
-    if (fflush(file->f) || fsync(fileno(file->f)))
-        return file_error(file, "cannot write", err);
-    int closed = fclose(file->f);
-    file->f = NULL;
-    if (closed)
-        return file_error(file, "cannot write", err);
-    if (rename(file->temp, file->path))
-        return file_error(file, "cannot give the file its name", err);
-    free(file->temp);
-    file->temp = NULL;
-    return RZ_OK;
-}
-
-void rz_cli_file_discard(struct rz_cli_file *file)
-{
-    if (file->f)
-        fclose(file->f);
-    if (file->temp)
-        unlink(file->temp);
-    free(file->temp);
-    *file = (struct rz_cli_file){.path = file->path};
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "checked.h"
-#include "cli.h"
+#include "command.h"
 
 #define READ_BYTES ((size_t)64 << 10)
 

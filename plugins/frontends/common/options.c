@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "command.h"
 
 #define NAME_MAX_LEN 40 /* no option is longer; a longer word has no nearest name */
 
@@ -228,21 +228,22 @@ static int one_option(const struct rz_cli_option *table, struct arg *a, int32_t 
     return set_value(a, v, err);
 }
 
-int rz_cli_parse(const struct rz_cli_option *table, int32_t argc, const char *const *argv, void *values,
-                 const char **positional, struct rz_err *err)
+int rz_cli_parse_words(const struct rz_cli_option *table, int32_t argc, const char *const *argv, void *values,
+                       const char **words, uint32_t max, uint32_t *n, struct rz_err *err)
 {
     struct arg a = {.command = argc > 0 ? argv[0] : ""};
     bool only_words = false, model_named = false;
+    *n = 0;
     for (int32_t i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (only_words || word[0] != '-' || !word[1]) {
             char shown[80];
-            if (!positional || *positional) {
+            if (*n == max) {
                 rz_fail(err, RZ_ECONFIG, a.command, "%s: unexpected argument (see rz %s --help)",
                         rz_show(shown, sizeof(shown), word, strlen(word)), a.command);
                 return 2;
             }
-            *positional = word;
+            words[(*n)++] = word;
             model_named = true;
         } else if (!strcmp(word, "--")) {
             only_words = true;
@@ -254,4 +255,11 @@ int rz_cli_parse(const struct rz_cli_option *table, int32_t argc, const char *co
         }
     }
     return 0;
+}
+
+int rz_cli_parse(const struct rz_cli_option *table, int32_t argc, const char *const *argv, void *values,
+                 const char **positional, struct rz_err *err)
+{
+    uint32_t n;
+    return rz_cli_parse_words(table, argc, argv, values, positional, positional ? 1 : 0, &n, err);
 }

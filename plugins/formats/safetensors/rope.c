@@ -1,0 +1,193 @@
+/* rope.c - the rotary embedding in config.json: rope_theta with rope_scaling, or rope_parameters.
+ *
+ * The scaling becomes metadata where the host has it (linear, yarn), or one divisor a frequency (llama3,
+ * Grattafiori et al. 2024, arXiv:2407.21783). All other kinds, and all keys that are not read here, are
+ * refused by name.
+ */
+#include "folder.h"
+
+#include "err.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifndef M_PI
+#define M_PI 3.14159265358979323846
+#endif
+
+#define FACTOR_MAX 1e6
+#define CONTEXT_MAX 134217728.0
+
+struct rope {
+    struct rz_hf_model *m;
+    const char *arch, *where;
+    const json_t *o; /* the parameters; NULL: there are none */
+};
+
+static double number(struct rope *r, const char *key, bool required, double fallback, double lo, double hi)
+{
+    return rz_hf_number(r->m, r->o, r->where, key, required, fallback, lo, hi);
+}
+
+static double factor(struct rope *r)
+{
+    return number(r, "factor", true, 1, 1.0 / FACTOR_MAX, FACTOR_MAX);
+}
+
+static double original_context(struct rope *r)
+{
+    double trained = rz_hf_number(r->m, r->m->config, "config.json", "original_max_position_embeddings",
+                                  false, r->m->c.n_ctx, 1, CONTEXT_MAX);
+    return number(r, "original_max_position_embeddings", false, trained, 1, CONTEXT_MAX);
+}
+
+static void put_f32(struct rope *r, const char *name, double value)
+{
+    char key[96];
+    snprintf(key, sizeof(key), "%s.rope.%s", r->arch, name);
+    rz_hf_put_f32(r->m, key, value);
+}
+
+static void put_type(struct rope *r, const char *type)
+{
+    char key[96];
+    snprintf(key, sizeof(key), "%s.rope.scaling.type", r->arch);
+    rz_hf_put_str(r->m, key, type, strlen(type));
+}
+
+static void read_none(struct rope *r)
+{
+    (void)r;
+}
+
+static void read_linear(struct rope *r)
+{
+    put_type(r, "linear");
+    put_f32(r, "scaling.factor", factor(r));
+}
+
+static double yarn_magnitude(double scale, double mscale)
+{
+    return scale <= 1 ? 1 : 0.1 * mscale * log(scale) + 1;
+}
+
+static void read_yarn(struct rope *r)
+{
+    char key[96];
+    double by = factor(r), own = 1 + 0.1 * log(by); /* what the host multiplies by itself */
+    double mscale = number(r, "mscale", false, 0, 0, FACTOR_MAX);
+    double mscale_all = number(r, "mscale_all_dim", false, 0, 0, FACTOR_MAX);
+    double attention = mscale != 0 && mscale_all != 0
+                           ? yarn_magnitude(by, mscale) / yarn_magnitude(by, mscale_all)
+                           : yarn_magnitude(by, 1);
+    attention = number(r, "attention_factor", false, attention, 1.0 / FACTOR_MAX, FACTOR_MAX);
+    if (json_is_false(json_object_get(r->o, "truncate")))
+        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "truncate is false, which this rz does not have");
+    if (own <= 0)
+        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "a yarn factor of %g is not possible", by);
+    if (r->m->status)
+        return;
+    put_type(r, "yarn");
+    put_f32(r, "scaling.factor", by);
+    snprintf(key, sizeof(key), "%s.rope.scaling.original_context_length", r->arch);
+    rz_hf_put_u32(r->m, key, (uint32_t)original_context(r));
+    if (attention != own)
+        put_f32(r, "scaling.attn_factor", attention / own);
+    put_f32(r, "scaling.yarn_beta_fast", number(r, "beta_fast", false, 32, 1e-3, FACTOR_MAX));
+    put_f32(r, "scaling.yarn_beta_slow", number(r, "beta_slow", false, 1, 1e-3, FACTOR_MAX));
+}
+
+/* Slow pairs are divided by the factor, fast ones stay, between them the share goes linearly. */
+static void read_llama3(struct rope *r)
+{
+    struct rz_hf_config *c = &r->m->c;
+    double by = factor(r), context = original_context(r);
+    double low = number(r, "low_freq_factor", true, 1, 1e-3, FACTOR_MAX);
+    double high = number(r, "high_freq_factor", true, 4, 1e-3, FACTOR_MAX);
+    if (!r->m->status && high <= low)
+        rz_hf_fail(r->m, RZ_EFORMAT, r->where, "high_freq_factor %g must be above low_freq_factor %g", high,
+                   low);
+    float *divisors = rz_hf_array(r->m, c->head_dim / 2, sizeof(*divisors));
+    for (uint32_t i = 0; divisors && i < c->head_dim / 2; i++) {
+        double wavelength = 2 * M_PI * pow(c->rope_base, 2.0 * i / c->head_dim);
+        double share = (context / wavelength - low) / (high - low); /* of the frequency as it is */
+        share = fmin(1, fmax(0, share));
+        divisors[i] = (float)(1 / ((1 - share) / by + share));
+    }
+    c->rope_divisors = divisors;
+}
+
+static const struct kind {
+    const char *name;
+    void (*read)(struct rope *r);
+    const char *keys; /* that may be there, between spaces */
+} kinds[] = {
+    {"default", read_none, " "},
+    {"linear", read_linear, " factor "},
+    {"yarn", read_yarn,
+     " factor original_max_position_embeddings beta_fast beta_slow attention_factor mscale mscale_all_dim "
+     "truncate "},
+    {"llama3", read_llama3, " factor original_max_position_embeddings low_freq_factor high_freq_factor "},
+};
+
+static bool known_key(const struct kind *kind, const char *key)
+{
+    char padded[64];
+    if (!strcmp(key, "rope_type") || !strcmp(key, "type") || !strcmp(key, "rope_theta"))
+        return true;
+    int n = snprintf(padded, sizeof(padded), " %s ", key);
+    return n > 0 && (size_t)n < sizeof(padded) && strstr(kind->keys, padded);
+}
+
+static void check_keys(struct rope *r, const struct kind *kind)
+{
+    const char *key;
+    json_t *value;
+    char shown[80];
+    json_object_foreach((json_t *)(uintptr_t)r->o, key,
+                        value) if (!json_is_null(value) && !known_key(kind, key))
+        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "\"%s\" is not known to this rz with rope type %s",
+                   rz_show(shown, sizeof(shown), key, strlen(key)), kind->name);
+}
+
+static const struct kind *find_kind(struct rope *r)
+{
+    const char *type = json_string_value(json_object_get(r->o, "rope_type"));
+    char shown[80];
+    if (!type)
+        type = json_string_value(json_object_get(r->o, "type"));
+    if (!type && json_object_size(r->o) && !json_object_get(r->o, "rope_theta")) {
+        rz_hf_fail(r->m, RZ_EFORMAT, r->where, "has no rope_type (one set of parameters for all layers)");
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (!strcmp(type ? type : "default", kinds[i].name))
+            return &kinds[i];
+    rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "rope type \"%s\": this rz has default, linear, llama3, yarn",
+               rz_show(shown, sizeof(shown), type, strlen(type)));
+    return NULL;
+}
+
+void rz_hf_read_rope(struct rz_hf_model *m, const char *arch)
+{
+    const json_t *parameters = json_object_get(m->config, "rope_parameters");
+    const json_t *scaling = json_object_get(m->config, "rope_scaling");
+    bool newer = json_is_object(parameters);
+    struct rope r = {.m = m,
+                     .arch = arch,
+                     .where = newer ? "config.json: rope_parameters" : "config.json: rope_scaling",
+                     .o = newer ? parameters : scaling};
+    if (newer && json_is_object(scaling) && !json_equal(parameters, scaling))
+        rz_hf_fail(m, RZ_EFORMAT, "config.json", "has both rope_parameters and rope_scaling");
+    if (r.o && !json_is_null(r.o) && !json_is_object(r.o))
+        rz_hf_fail(m, RZ_EFORMAT, r.where, "must be an object or null");
+    double base = rz_hf_number(m, m->config, "config.json", "rope_theta", false, 10000, 1e-3, 1e12);
+    m->c.rope_base = number(&r, "rope_theta", false, base, 1e-3, 1e12);
+    const struct kind *kind = m->status ? NULL : find_kind(&r);
+    if (!kind)
+        return;
+    check_keys(&r, kind);
+    put_f32(&r, "freq_base", m->c.rope_base);
+    kind->read(&r);
+}
