@@ -114,7 +114,7 @@ static int32_t find_template(const struct rz_model *model, const char *given, st
         return rz_fail(err, RZ_EINVAL, "template", "neither a model nor a template");
     int32_t code = rz_meta_str(model->tables, "tokenizer.chat_template", out, err);
     if (code == RZ_ENOTFOUND)
-        rz_fail(err, code, model->path, "the model has no chat template: give one");
+        rz_fail(err, code, model->path, "the model has no chat template: give one (--template FILE)");
     return code;
 }
 

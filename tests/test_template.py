@@ -226,6 +226,54 @@ class Own(unittest.TestCase):
                         self.assertEqual(expected(reference(), f.read(), given), (want, None))
 
 
+class Command(unittest.TestCase):
+    MESSAGES = json.dumps([SYSTEM, HELLO]).encode()
+
+    def fails(self, status, *args, says, stdin=MESSAGES):
+        lines = rzlib.rz("template", *args, status=status, stdin=stdin).err.splitlines()
+        self.assertEqual(len(lines), 1)
+        self.assertIn(says, lines[0])
+
+    def file(self, text):
+        f = tempfile.NamedTemporaryFile(suffix=".jinja")
+        self.addCleanup(f.close)
+        f.write(text.encode())
+        f.flush()
+        return f.name
+
+    def test_list_or_object(self):
+        path = self.file("{% for m in messages %}{{ m.content }};{% endfor %}{{ add_generation_prompt }}{{ tools }}{{ x }}")
+        want = "You are a helpful assistant.;Hello!;True"
+        self.assertEqual(rzlib.rz("template", "--template", path, stdin=self.MESSAGES).out, want + "None")
+        given = {"messages": [SYSTEM, HELLO], "tools": [], "chat_template_kwargs": {"x": 5}}
+        self.assertEqual(rzlib.rz("template", "--template", path, stdin=json.dumps(given).encode()).out, want + "[]5")
+        done = rzlib.rz("template", "--json", "--template", path, "-f", "-", stdin=self.MESSAGES)
+        self.assertEqual(json.loads(done.out), {"prompt": want + "None"})
+
+    def test_tokens_of_the_vocabulary(self):
+        path = self.file("{{ bos_token }}|{{ eos_token }}|{{ missing_token }}")
+        done = rzlib.rz("template", "-m", rzlib.fixture("tiny-llama.gguf"), "--template", path, stdin=self.MESSAGES)
+        self.assertEqual(done.out, "<s>|</s>|")
+
+    def test_errors(self):
+        self.fails(1, "-m", rzlib.fixture("tiny-llama.gguf"), says="has no chat template")
+        self.fails(1, "--template", self.file("a\n{{ 1 + }}"), says="template:2: ")
+        self.fails(1, "--template", self.file("{{ raise_exception('Not so.') }}"), says="template: Not so.")
+        self.fails(1, "--template", self.file("x"), stdin=b"[{]", says="json:1: column")
+        self.fails(1, "--template", self.file("x"), stdin=b"{}", says="list of messages")
+        self.fails(1, "--template", self.file("x"), stdin=b'{"messages":[],"chat_template_kwargs":1}', says="chat_template_kwargs")
+        self.fails(1, "--template", "/nonexistent/x.jinja", says="/nonexistent/x.jinja")
+        self.fails(1, "--template", self.file("x\0y"), says="zero byte")
+
+    def test_a_model_with_a_template(self):
+        model = rzlib.default_model()
+        if not model:
+            self.skipTest("the default model is not there")
+        done = rzlib.rz("template", "-m", model, stdin=self.MESSAGES)
+        self.assertEqual(done.out, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+                                   "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n")
+
+
 class Expressions(Compare):
     def test_each_line(self):
         """Each line of expressions.txt is a template; \\n in it is a new line."""

@@ -422,7 +422,7 @@ struct rz_jseq *rz_j_items(struct rz_jenv *e, struct rz_jvalue v)
             return v.u.seq;
         s = rz_j_seq(e, RZ_J_LIST, 0);
         if (s) {
-            s->items = v.u.seq->items + v.u.seq->at;
+            s->items = v.u.seq->at ? v.u.seq->items + v.u.seq->at : v.u.seq->items;
             s->n = s->cap = v.u.seq->n - v.u.seq->at;
             v.u.seq->at = v.u.seq->n;
         }

@@ -30,7 +30,8 @@ static struct rz_jargs rest(const struct rz_jargs *args, uint32_t n)
 {
     struct rz_jargs out = *args;
     n = n < args->n ? n : args->n;
-    out.v += n;
+    if (n)
+        out.v += n;
     out.n -= n;
     out.cap = out.n;
     return out;
