@@ -1,4 +1,4 @@
-/* test_tokenizers.c - the tokenizers besides bpe and spm on small vocabularies: wordpiece, unigram, char, rwkv. */
+/* test_tokenizers.c - wordpiece, unigram, char and rwkv on small vocabularies. */
 #include "tok.h"
 
 #include <time.h>

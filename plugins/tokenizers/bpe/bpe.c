@@ -241,13 +241,26 @@ static int32_t bpe_info(void *tok, struct rz_tokenizer_info *out)
     return rz_vocab_info(&((struct bpe *)tok)->vocab, out);
 }
 
+/* A word of the text at hand and its ids. */
+#define SEEN 8192u /* words that are remembered during an encoding, each at one place only */
+#define SEEN_BYTES 32u
+#define SEEN_IDS 6u
+#define SEEN_WORTH 2048u /* bytes of a text from which on it pays */
+
+struct seen {
+    const char *word; /* in the text */
+    uint32_t len, n;
+    int32_t ids[SEEN_IDS];
+};
+
 /* One encoding. */
 struct job {
     const struct bpe *bpe;
     struct rz_ids *out;
     struct rz_pairs pairs;
-    int32_t *word; /* ids of the word at hand; room for the whole text */
-    char *spelled; /* whole_words: 2 * longest bytes                   */
+    int32_t *word;     /* ids of the word at hand; room for the whole text */
+    char *spelled;     /* whole_words: 2 * longest bytes                   */
+    struct seen *seen; /* NULL: the text is short */
 };
 
 /* The token that is this word; -1: none. */
@@ -260,9 +273,8 @@ static int32_t whole_word(struct job *j, const char *bytes, size_t n)
     return v->kind[id] == RZ_TOKEN_NORMAL ? (int32_t)id : -1;
 }
 
-static int32_t encode_word(void *arg, const char *bytes, size_t n)
+static int32_t merge_word(struct job *j, const char *bytes, size_t n)
 {
-    struct job *j = arg;
     if (j->spelled) {
         int32_t id = whole_word(j, bytes, n);
         if (id >= 0) {
@@ -279,6 +291,42 @@ static int32_t encode_word(void *arg, const char *bytes, size_t n)
         if (j->word[i] >= 0)
             rz_ids_add(j->out, j->word[i]);
     return RZ_OK;
+}
+
+static struct seen *seen_at(const struct job *j, const char *bytes, size_t n)
+{
+    uint64_t h = n * 0x9e3779b97f4a7c15u, w;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&w, bytes + i, 8);
+        h = (h ^ w) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 29;
+    }
+    w = 0;
+    memcpy(&w, bytes + i, n - i);
+    h = (h ^ w) * 0x9e3779b97f4a7c15u;
+    return &j->seen[(h >> 40) % SEEN];
+}
+
+static int32_t encode_word(void *arg, const char *bytes, size_t n)
+{
+    struct job *j = arg;
+    if (!j->seen || n > SEEN_BYTES)
+        return merge_word(j, bytes, n);
+    struct seen *s = seen_at(j, bytes, n);
+    if (s->len == n && !memcmp(s->word, bytes, n)) {
+        for (uint32_t i = 0; i < s->n; i++)
+            rz_ids_add(j->out, s->ids[i]);
+        return RZ_OK;
+    }
+    uint64_t before = j->out->n;
+    int32_t status = merge_word(j, bytes, n);
+    uint64_t count = j->out->n - before;
+    if (!status && count <= SEEN_IDS && j->out->n <= j->out->cap) {
+        *s = (struct seen){.word = bytes, .len = (uint32_t)n, .n = (uint32_t)count};
+        memcpy(s->ids, j->out->ids + before, count * sizeof(s->ids[0]));
+    }
+    return status;
 }
 
 static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
@@ -300,6 +348,8 @@ static int32_t bpe_encode(void *tok, const char *text, uint64_t n, uint32_t flag
     struct job j = {.bpe = t, .out = &out};
     int32_t status = RZ_ENOMEM;
     j.word = malloc((n ? n : 1) * sizeof(*j.word));
+    if (n >= SEEN_WORTH)
+        j.seen = calloc(SEEN, sizeof(*j.seen)); /* it goes without, too */
     if (t->splitter.rule->whole_words)
         j.spelled = malloc(2 * (size_t)t->vocab.longest + 1);
     if (!j.word || (t->splitter.rule->whole_words && !j.spelled))
@@ -310,6 +360,7 @@ static int32_t bpe_encode(void *tok, const char *text, uint64_t n, uint32_t flag
 done:
     free(j.word);
     free(j.spelled);
+    free(j.seen);
     rz_pairs_free(&j.pairs);
     return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)n)
                   : RZ_OK;

@@ -139,10 +139,11 @@ static int32_t find(const struct spm *t, const char *text, size_t n)
 }
 
 static uint32_t pair_rank(const void *arg, const struct rz_pair_node *a, const struct rz_pair_node *b,
-                          int32_t *joined)
+                          uint32_t end, int32_t *joined)
 {
     const struct job *j = arg;
-    *joined = find(j->spm, j->text + a->start, (size_t)a->len + b->len);
+    *joined = find(j->spm, j->text + a->start, end - a->start);
+    (void)b;
     return *joined < 0 ? RZ_PAIR_NONE : j->spm->rank[*joined];
 }
 
@@ -189,17 +190,19 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
         uint32_t cp;
         size_t step = rz_utf8_decode(j->text + at, len - at, &cp);
         step = step ? step : 1;
-        j->pairs.nodes[count] = (struct rz_pair_node){
-            .id = find(j->spm, j->text + at, step), .start = (uint32_t)at, .len = (uint32_t)step};
+        j->pairs.nodes[count] =
+            (struct rz_pair_node){.id = find(j->spm, j->text + at, step), .start = (uint32_t)at};
         at += step;
     }
-    rz_pairs_merge(&j->pairs, count, pair_rank, j);
+    if (count && !rz_pairs_merge(&j->pairs, count, (uint32_t)len, pair_rank, j))
+        return RZ_ENOMEM;
     for (uint32_t i = 0; i != RZ_PAIR_NONE; i = j->pairs.nodes[i].next) {
         const struct rz_pair_node *node = &j->pairs.nodes[i];
         if (node->id >= 0)
             rz_ids_add(j->out, node->id);
         else
-            add_bytes(j, j->text + node->start, node->len);
+            add_bytes(j, j->text + node->start,
+                      (node->next == RZ_PAIR_NONE ? len : j->pairs.nodes[node->next].start) - node->start);
     }
     return RZ_OK;
 }
