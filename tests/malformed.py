@@ -211,15 +211,17 @@ class Gguf:
 
     # --- one metadata entry, last in a file without tensors ---
     def last_entry(self, kind, element, raw):
-        """A file whose last entry has the key `k` and these bytes of value."""
-        out = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k") + struct.pack("<I", kind)
+        """A file of one entry with these bytes of value; its key says the type."""
+        name = NAMES.get(kind if element is None else element, "")
+        out = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("k" + name) + struct.pack("<I", kind)
         return out + (struct.pack("<I", element) if element is not None else b"") + raw
 
     def scalars(self):
         for kind, code in CODES.items():
             raw = struct.pack("<" + code, 1)
             if len(raw) > 1:
-                self.add("a %s without its last byte" % NAMES[kind], self.last_entry(kind, None, raw[:-1]), "key k")
+                self.add("a %s without its last byte" % NAMES[kind], self.last_entry(kind, None, raw[:-1]),
+                         "key k%s: " % NAMES[kind])
         for kind in (13, 14, 255, 2 ** 31, 2 ** 32 - 1):
             self.add("value type %d" % kind, self.last_entry(kind, None, bytes(8)), "value: %d" % kind)
         for value in (2, 128, 255):
@@ -232,7 +234,7 @@ class Gguf:
                 raw = struct.pack("<Q", n) + bytes(3 * size - 1)
                 self.add("array of %d %s, one byte short" % (n, NAMES[kind]), self.last_entry(ARRAY, kind, raw),
                          "length of an array %d" % n)
-            self.add("array of %s cut in its length" % NAMES[kind], self.last_entry(ARRAY, kind, bytes(7 - kind % 7)),
+            self.add("array of %s cut in its length" % NAMES[kind], self.last_entry(ARRAY, kind, bytes(7)),
                      "length of an array")
         for kind in (9, 13, 2 ** 31, 2 ** 32 - 1):
             self.add("array of type %d" % kind, self.last_entry(ARRAY, kind, struct.pack("<Q", 1) + bytes(8)),
@@ -328,7 +330,7 @@ class Gguf:
             key, kind, element, _ = entry
             if key in ("general.name", "general.quantization_version", "tokenizer.ggml.pre"):
                 continue  # llama needs none of them
-            others = {U32: (F32, 1.0), F32: (U32, 1), STR: (U32, 1), BOOL: (U8, 1)}
+            others = {U32: (F32, 1.0), F32: (U32, 1), STR: (U32, 1), BOOL: (I32, 1)}
             wrong = [(STR, "7", None), (ARRAY, [1, 2], U32), (BOOL, 1, None), (U8, 1, None), (F64, 1.0, None)]
             fine = {U32: (U8,), F32: (F64,), STR: (STR,), BOOL: (BOOL,)}.get(kind, ())
             if key.endswith("_token_id"):
@@ -383,7 +385,7 @@ class Gguf:
             self.change("no " + key, key, lambda m: m.drop(key))
         self.change("no vocabulary", "tokenizer.ggml.tokens", lambda m: m.drop("tokenizer.ggml.tokens"))
         self.change("no tokenizer", "tokenizer.ggml.model", lambda m: m.drop("tokenizer.ggml.model"))
-        for name in ("mystery", "", "llama\0"):
+        for name in ("mystery", "", "Llama"):
             self.change("family %r" % name, "general.architecture", lambda m: self.rename(m, name))
         self.change("unknown tokenizer", "\"mystery\"", lambda m: m.put("tokenizer.ggml.model", STR, "mystery"))
 
@@ -418,8 +420,8 @@ class Gguf:
         self.change("a long special token", "256", lambda m: tokens(m, 2, "x" * 257))
         self.change("no tokens", "0 tokens", lambda m: m.put(key + "tokens", ARRAY, [], STR))
         self.change("more tokens than rows", "embedding", lambda m: self.longer(m))
-        for text_, what in (("<0x4>", "short"), ("<0xGG>", "no digits"), ("byte", "no form")):
-            self.change("a byte token: " + what, "token 10", lambda m: tokens(m, 10, text_ + "~"[:what == "short"]))
+        for i, value, what in ((10, "<0x4>~", "short"), (11, "<0xGG>", "no digits"), (12, "byte", "no form")):
+            self.change("a byte token: " + what, "token %d" % i, lambda m: tokens(m, i, value))
         for i, kind in ((0, 7), (5, -1), (323, 2 ** 31 - 1)):
             self.change("kind %d of token %d" % (kind, i), "token_type", lambda m: m.get(key + "token_type")[3].__setitem__(i, kind))
         for i in (0, 323):

@@ -20,10 +20,8 @@ void fuzz_folder_begin(struct rz_hf_model *m, const struct rz_source *sources, u
 void fuzz_folder_end(struct rz_hf_model *m)
 {
     fuzz_status(m->status, m->err);
-    m->base = (struct rz_format_model){.size = sizeof(m->base),
-                                       .meta = m->meta,
-                                       .n_meta = m->n_meta,
-                                       .meta_stride = sizeof(struct rz_meta)};
+    m->base = (struct rz_format_model){
+        .size = sizeof(m->base), .meta = m->meta, .n_meta = m->n_meta, .meta_stride = sizeof(struct rz_meta)};
     if (!m->status)
         fuzz_tables(&m->base, NULL, 0);
     json_decref(m->config);

@@ -1,6 +1,6 @@
 /* http.c - fuzz target: the body of a completion request. */
-#include "fuzz.h"
 #include "http.h"
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
