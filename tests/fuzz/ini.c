@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rz_err err = RZ_ERR_INIT;
     struct rz_settings *s = NULL;
     if (names_a_file(data, size))
-        return -1;
+        return 0;
     fuzz_file(data, size);
     struct rz_cmdline cmd = {.config_file = fuzz_file_path()};
     int32_t status = rz_settings_load(&cmd, &s, &err);

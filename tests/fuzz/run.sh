@@ -23,7 +23,7 @@ one() {
     [ -d "tests/fuzz/found/$name" ] && found=("tests/fuzz/found/$name")
     UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1 "$B/fuzz_$name" "$B/corpus/$name" \
         "${found[@]}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64 \
-        -max_len=65536 -artifact_prefix="$B/crashes/$name-" -print_final_stats=1 >"$log" 2>&1 </dev/null
+        -max_len=65536 -dict="$B/corpus/$name.dict" -artifact_prefix="$B/crashes/$name-" -print_final_stats=1 >"$log" 2>&1 </dev/null
     local status=$? runs
     runs=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log")
     if [ "$status" -eq 0 ] && [ "${runs:-0}" -gt 0 ]; then

@@ -3,11 +3,13 @@
 
     tests/fuzz/seeds.py FIXTURES OUT
 
-Fills OUT/NAME/ for each target with files seed-*; others that lie there stay. Standard library only.
+Fills OUT/NAME/ for each target with files seed-*; others that lie there stay. OUT/NAME.dict has the words of
+the seeds, for the fuzzer to put in. Standard library only.
 """
 
 import json
 import os
+import re
 import struct
 import sys
 import tempfile
@@ -20,13 +22,22 @@ SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "
 
 class Out:
     def __init__(self, root):
-        self.root = root
+        self.root, self.words = root, {}
 
     def put(self, target, name, data):
         folder = os.path.join(self.root, target)
         os.makedirs(folder, exist_ok=True)
+        data = data if isinstance(data, bytes) else data.encode()
         with open(os.path.join(folder, "seed-" + name), "wb") as f:
-            f.write(data if isinstance(data, bytes) else data.encode())
+            f.write(data)
+        self.words.setdefault(target, set()).update(re.findall(rb"[A-Za-z_][A-Za-z0-9_.]{2,40}", data))
+
+    def dictionaries(self):
+        for target, words in self.words.items():
+            quoted = ['"%s"\n' % w.decode() for w in sorted(words)[:1000]]
+            quoted += ['"\\"%s\\":"\n' % w.decode() for w in sorted(words) if b"_" in w]
+            with open(os.path.join(self.root, target + ".dict"), "w", encoding="ascii") as f:
+                f.writelines(quoted)
 
 
 # --- GGUF ---
@@ -71,6 +82,28 @@ def seeds_gguf(out):
               entry("split.no", 2, struct.pack("<H", 0)), entry("split.count", 2, struct.pack("<H", 1))]
     out.put("gguf", "model", gguf(model, [("token_embd.weight", [4, 8], 1, 64), ("x", [256], 12, 144)]))
     out.put("gguf", "big-endian", b"GGUF" + struct.pack(">IQQ", 3, 0, 0))
+
+
+def array(key, kind, values):
+    if kind == 8:
+        return entry(key, 9, struct.pack("<IQ", 8, len(values)) + b"".join(text(v) for v in values))
+    return entry(key, 9, struct.pack("<IQ%d%s" % (len(values), SCALARS[kind]), kind, len(values), *values))
+
+
+def seeds_words(out):
+    key = "tokenizer.ggml."
+    tokens = ["<unk>", "<s>", "</s>", "a", "b", "ab", "\u2581", "\u2581a", "<0x0A>", "<|x|>"]
+    spm = [entry(key + "model", 8, text("llama")), array(key + "tokens", 8, tokens),
+           array(key + "scores", 6, [-float(i) for i in range(10)]),
+           array(key + "token_type", 5, [2, 3, 3, 1, 1, 1, 1, 1, 6, 4]),
+           entry(key + "bos_token_id", 4, struct.pack("<I", 1)), entry(key + "add_eos_token", 7, b"\1")]
+    out.put("words", "spm", gguf(spm) + b"\nab a<|x|> \xff ba</s>")
+    tokens = ["a", "b", "c", "ab", "abc", "\u0120", "\u0120a", "1", "<|x|>", "<|end|>"]
+    for pre in ("gpt-2", "smollm", "qwen2", "llama-3"):
+        bpe = [entry(key + "model", 8, text("gpt2")), entry(key + "pre", 8, text(pre)), array(key + "tokens", 8, tokens),
+               array(key + "merges", 8, ["a b", "ab c", "\u0120 a"]), array(key + "token_type", 5, [1] * 8 + [4, 3]),
+               entry(key + "eos_token_id", 4, struct.pack("<I", 9))]
+        out.put("words", pre, gguf(bpe) + b"\nabc a1 <|x|>b's \xc3\xa9 12345 <|end|>")
 
 
 # --- safetensors ---
@@ -213,10 +246,12 @@ def main():
     fixtures, root = sys.argv[1:]
     out = Out(root)
     seeds_gguf(out)
+    seeds_words(out)
     seeds_safetensors(out)
     seeds_folders(out, fixtures)
     seeds_small(out)
     seeds_rest(out)
+    out.dictionaries()
 
 
 if __name__ == "__main__":
