@@ -58,12 +58,12 @@ BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
-LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
+LIBS_wordpiece := -lutf8proc
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
-LIBS_core := -linih -lcrypto -ldl -lm
+LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))
@@ -133,6 +133,7 @@ CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
 RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
+LIBS_test_split := -lpcre2-8
 
 SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
   tests/runner.c, $(wildcard tests/*.c))

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#define ROUNDS 4
+#define ROUNDS 3
 
 /* The half float nearest to x, of which a block shall be a multiple; never infinite. */
 static uint16_t half(float x)
@@ -61,6 +61,7 @@ void rz_fit_block(const struct rz_levels *levels, const float *x, const float *w
         .levels = levels, .x = x, .w = w, .group = group, .n = 256 / group, .lo = lo, .hi = hi};
     struct rz_fit_block now;
     float largest = 0, least = INFINITY;
+    memset(out, 0, sizeof(*out));
     for (int g = 0; g < s.n; g++) {
         s.wish[g] = rz_fit_scale(levels, x + g * group, w + g * group, group);
         if (fabsf(s.wish[g]) > fabsf(largest))
@@ -68,17 +69,21 @@ void rz_fit_block(const struct rz_levels *levels, const float *x, const float *w
     }
     /* the largest scale at the end with one more step, or at the other one, or a little beyond */
     const float starts[] = {largest / (float)lo, largest / (float)hi, largest / (float)(lo - 2)};
+    float next = 0, d;
     for (int i = 0; i < 3; i++) {
-        float d = starts[i];
-        for (int round = 0; round < ROUNDS; round++) {
-            float error = choose_scales(&s, half(d), &now, &d);
-            if (error < least) {
-                least = error;
-                *out = now;
-            } else if (round) {
-                break;
-            }
+        float error = choose_scales(&s, half(starts[i]), &now, &d);
+        if (error < least) {
+            least = error;
+            next = d;
+            *out = now;
         }
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        float error = choose_scales(&s, half(next), &now, &next);
+        if (!(error < least))
+            break;
+        least = error;
+        *out = now;
     }
 }
 
@@ -159,24 +164,30 @@ void rz_fit_line_block(const float *x, const float *w, int group, int top, int l
     struct lines s = {.x = x, .w = w, .group = group, .n = 256 / group, .top = top, .limit = limit};
     struct rz_fit_line_block now;
     float scale = 0, min = 0, least = INFINITY;
+    memset(out, 0, sizeof(*out));
     for (int g = 0; g < s.n; g++) {
         s.wish[g] = rz_fit_line(x + g * group, w + g * group, group, top, true);
         scale = s.wish[g].scale > scale ? s.wish[g].scale : scale;
         min = -s.wish[g].min > min ? -s.wish[g].min : min;
     }
+    float factors[2] = {0, 0};
     for (int i = 0; i < (limit < 16 ? 4 : 1); i++) { /* few steps: the largest may better be cut */
-        float d = scale / (float)limit * starts[i][0], dmin = min / (float)limit * starts[i][1];
-        for (int round = 0; round < ROUNDS; round++) {
-            float error = choose_lines(&s, half(d), half(dmin), &now);
-            if (error < least) {
-                least = error;
-                *out = now;
-            } else if (round) {
-                break;
-            }
-            better_factors(&s, &now, &d, &dmin);
-            d = d > 0 ? d : 0;
-            dmin = dmin > 0 ? dmin : 0;
+        float start[2] = {scale / (float)limit * starts[i][0], min / (float)limit * starts[i][1]};
+        float error = choose_lines(&s, half(start[0]), half(start[1]), &now);
+        if (error < least) {
+            least = error;
+            memcpy(factors, start, sizeof(factors));
+            *out = now;
         }
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        better_factors(&s, out, &factors[0], &factors[1]);
+        factors[0] = factors[0] > 0 ? factors[0] : 0;
+        factors[1] = factors[1] > 0 ? factors[1] : 0;
+        float error = choose_lines(&s, half(factors[0]), half(factors[1]), &now);
+        if (!(error < least))
+            break;
+        least = error;
+        *out = now;
     }
 }
