@@ -199,7 +199,7 @@ class Own(Case):
         self.edit(folder, "tokenizer.json", lambda t: t["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(Regex="\\w+"))
         done = rzlib.rz("tokenize", "-m", folder, "-p", "x", status=1)
         self.assertIn("split \\w+; bytes", done.err.replace("\\\\", "\\"))
-        self.assertIn("the option tokenizer.pre overrides it", done.err)
+        self.assertIn("set [tokenizer] pre = NAME to force one", done.err)
         args = ("-o", "tokenizer.pre=qwen2")
         self.assertEqual(self.tokens_of(folder, TEXTS, *args), self.tokens_of(rzlib.fixture("tiny-qwen2.gguf"), TEXTS))
 
