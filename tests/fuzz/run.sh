@@ -25,13 +25,13 @@ one() {
         "${found[@]}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=64 \
         -max_len=65536 -dict="$B/corpus/$name.dict" -artifact_prefix="$B/crashes/$name-" -print_final_stats=1 >"$log" 2>&1 </dev/null
     local status=$? runs
-    runs=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log")
+    runs=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
     if [ "$status" -eq 0 ] && [ "${runs:-0}" -gt 0 ]; then
         printf 'ok   fuzz %-12s %10d runs in %d s\n' "$name" "$runs" "$seconds"
         return 0
     fi
     printf 'FAIL fuzz %-12s exit status %d; %s\n' "$name" "$status" "$log"
-    grep -vE '^#[0-9]+|^INFO' "$log" | head -n 60 | sed 's/^/     | /'
+    grep -avE '^#[0-9]+|^INFO' "$log" | head -n 60 | sed 's/^/     | /'
     return 1
 }
 

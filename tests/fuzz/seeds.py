@@ -98,6 +98,9 @@ def seeds_words(out):
            array(key + "token_type", 5, [2, 3, 3, 1, 1, 1, 1, 1, 6, 4]),
            entry(key + "bos_token_id", 4, struct.pack("<I", 1)), entry(key + "add_eos_token", 7, b"\1")]
     out.put("words", "spm", gguf(spm) + b"\nab a<|x|> \xff ba</s>")
+    for kind in ("t5", "bert", "rwkv", "char"):
+        other = [entry(key + "model", 8, text(kind))] + spm[1:]
+        out.put("words", kind, gguf(other) + b"\nab a b\xc3\xa9 \xff ba</s> ")
     tokens = ["a", "b", "c", "ab", "abc", "\u0120", "\u0120a", "1", "<|x|>", "<|end|>"]
     for pre in ("gpt-2", "smollm", "qwen2", "llama-3"):
         bpe = [entry(key + "model", 8, text("gpt2")), entry(key + "pre", 8, text(pre)), array(key + "tokens", 8, tokens),

@@ -13,7 +13,10 @@
 #define IDS_MAX 4096u
 #define TEXT_MAX 1024u
 
-extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm;
+extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm, rz_builtin_unigram,
+    rz_builtin_wordpiece, rz_builtin_rwkv, rz_builtin_char;
+static const struct rz_plugin *const others[] = {&rz_builtin_spm, &rz_builtin_unigram, &rz_builtin_wordpiece,
+                                                 &rz_builtin_rwkv, &rz_builtin_char};
 
 /* Every id that comes out must be a token, and decode into the room that it asks for. */
 static void decode(const struct rz_tokenizer *t, void *tok, const int32_t *ids, uint64_t n, uint32_t n_vocab)
@@ -52,6 +55,8 @@ static uint64_t try_tokenizer(const struct rz_plugin *plugin, int choice, const 
     if (t->info(tok, &info))
         __builtin_trap();
     for (uint32_t flags = 0; flags < 8; flags++) {
+        err = (struct rz_err)RZ_ERR_INIT;
+        n_ids = 0;
         fuzz_status(t->encode(tok, text, n, flags, ids, IDS_MAX, &n_ids, &err), &err);
         decode(t, tok, ids, n_ids < IDS_MAX ? n_ids : IDS_MAX, info.n_vocab);
     }
@@ -76,7 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (by_regex != by_scan ||
         memcmp(first, second, (by_scan < IDS_MAX ? by_scan : IDS_MAX) * sizeof(int32_t)))
         __builtin_trap();
-    try_tokenizer(&rz_builtin_spm, 0, m, text, n, first);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        try_tokenizer(others[i], 0, m, text, n, first);
     f->close(NULL, m);
     return 0;
 }
