@@ -8,8 +8,8 @@ import json
 import os
 import random
 import subprocess
-import sys
 import unicodedata
+import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -23,16 +23,12 @@ QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{
 RULES = {"gpt-2": [GPT2], "smollm2": [r"\p{N}", GPT2], "starcoder": [r"\p{N}", GPT2], "qwen2": [QWEN2]}
 
 
-def skip(why):
-    print("SKIPPED test_tokenizers_ref.py: " + why)
-    sys.exit(0)
-
-
 try:
     import gguf
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    MISSING = None
 except ImportError as e:
-    skip("%s (pip install tokenizers gguf)" % e)
+    MISSING = "%s (pip install tokenizers gguf)" % e
 
 
 def reference(path, rules):
@@ -79,32 +75,34 @@ def ours(path, texts):
     got = subprocess.run([RZ, "tokenize", "-m", path, "--lines", "--no-special"], input=lines.encode(),
                          capture_output=True)
     if got.returncode:
-        sys.exit("rz tokenize: " + got.stderr.decode(errors="replace"))
+        raise AssertionError("rz tokenize: " + got.stderr.decode(errors="replace"))
     return [[int(i) for i in line.split()] for line in got.stdout.decode().split("\n")[:-1]]
 
 
-def check(name, rules):
-    path = os.path.join(SHARED, "data", "vocab", name + ".gguf")
-    if not os.path.exists(path):
-        skip("no reference data: %s" % path)
-    rng = random.Random(name)
-    texts = [random_text(rng) for _ in range(TEXTS)]
-    theirs = reference(path, rules)
-    bad = 0
-    for text, ids in zip(texts, ours(path, texts)):
-        want = theirs.encode(text, add_special_tokens=False).ids
-        if ids != want:
-            bad += 1
-            if bad <= 3:
-                print("%s: %s\n  here  %s\n  there %s" % (name, ascii(text), ids, want))
-    print("%s: %d texts, %d differ" % (name, len(texts), bad))
-    return bad
+@unittest.skipIf(MISSING, MISSING)
+class Random(unittest.TestCase):
+    def check(self, name):
+        path = os.path.join(SHARED, "data", "vocab", name + ".gguf")
+        if not os.path.exists(path):
+            self.skipTest("no reference data: %s" % path)
+        rng = random.Random(name)
+        texts = [random_text(rng) for _ in range(TEXTS)]
+        theirs = reference(path, RULES[name])
+        for text, ids in zip(texts, ours(path, texts)):
+            self.assertEqual(ids, theirs.encode(text, add_special_tokens=False).ids, ascii(text))
 
+    def test_gpt2(self):
+        self.check("gpt-2")
 
-def main():
-    if sum(check(name, rules) for name, rules in RULES.items()):
-        sys.exit(1)
+    def test_smollm2(self):
+        self.check("smollm2")
+
+    def test_starcoder(self):
+        self.check("starcoder")
+
+    def test_qwen2(self):
+        self.check("qwen2")
 
 
 if __name__ == "__main__":
-    main()
+    unittest.main()
