@@ -13,5 +13,5 @@ void rz_family_qwen2(struct rz_builder *b)
         x = rz_build_attn(b, layer, x, &attn);
         x = rz_build_ffn(b, layer, x, &ffn);
     }
-    rz_build_head(b, x);
+    rz_build_head(b, x, &(struct rz_head_options){.norm = RZ_NORM_RMS});
 }
