@@ -13,10 +13,16 @@ import rzlib
 
 F32_KV = ("-o", "engine.kv_type=f32")
 CASES = """
-arcee ernie4_5 exaone4 exaone4-swa gemma gemma2 gemma3 glm4 granite hunyuan_v1_dense llama llama-mha-tied llama-mqa
-llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full olmo olmo2 olmo3 qwen2 qwen2-tied qwen3
-seed_oss smollm3
+arcee bloom bloom-6h cohere cohere-qknorm cohere2 ernie4_5 exaone4 exaone4-swa falcon falcon-new gemma
+gemma2 gemma3 glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_dense llama llama-mha-tied
+llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron
+olmo olmo2 olmo3 phi phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel
+starcoder2
 """.split()
+
+
+# gguf_logits.f32 is without the window that this file carries, so that the reference's logits hold.
+CARRIED = ("phi3-swa",)
 
 
 class Families(unittest.TestCase):
@@ -38,7 +44,7 @@ class Families(unittest.TestCase):
                               os.path.join(self.folder.name, "out.f32"), *F32_KV, *args)
 
     def check(self, case):
-        truth_path = rzlib.shared("arch", case, "gguf_logits.f32")
+        truth_path = None if case in CARRIED else rzlib.shared("arch", case, "gguf_logits.f32")
         own = truth_path is not None  # then greedy.i32 belongs to the other form
         truth = rzlib.floats(truth_path or rzlib.shared("arch", case, "logits.f32"))
         ids = rzlib.ints(rzlib.shared("arch", case, "tokens.i32"))

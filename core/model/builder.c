@@ -207,6 +207,13 @@ bool rz_build_has(const struct rz_builder *b, const char *format, ...)
     return !b->status && find_tensor(b, name, strlen(name));
 }
 
+void rz_build_refuse(struct rz_builder *b, const char *name, const char *what)
+{
+    if (rz_build_has(b, "%s", name))
+        b->status = rz_fail(b->err, RZ_EUNSUPPORTED, name, "%s: this rz does not have that for \"%s\"", what,
+                            b->graph->h.arch);
+}
+
 int32_t rz_build_part(struct rz_builder *b, const struct rz_part *p, const char *format, ...)
 {
     char name[96];

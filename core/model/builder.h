@@ -42,7 +42,6 @@ struct rz_part {
 };
 int32_t rz_build_part(struct rz_builder *b, const struct rz_part *p, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-bool rz_build_has(const struct rz_builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, uint64_t width);
 /* Begins a node inside the innermost open one; attributes and children follow until rz_build_end. */

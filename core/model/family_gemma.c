@@ -1,6 +1,7 @@
 /* family_gemma.c - Gemma, Gemma 2 and Gemma 3: embeddings times sqrt(width), tanh-gelu gate; 2 adds norms
- * after each half, soft-caps and a window in every other layer; 3 an RMS norm of each head of q and k, five
- * layers with a window and a rope of their own to one without. arXiv:2403.08295, 2408.00118, 2503.19786. */
+ * after each half, soft-caps and a window in every other layer; 3 an RMS norm of each head of q and k,
+ * five layers with a window and a rope of their own to one without. arXiv:2403.08295, 2408.00118,
+ * 2503.19786. */
 #include "model.h"
 
 #include <math.h>

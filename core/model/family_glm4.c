@@ -1,5 +1,5 @@
-/* family_glm4.c - GLM-4: norms before and after each half, rotary neighbours in a part of each head, gate and
- * up in one tensor. */
+/* family_glm4.c - GLM-4: norms before and after each half, rotary neighbours in a part of each head, gate
+ * and up in one tensor. */
 #include "model.h"
 
 void rz_family_glm4(struct rz_builder *b)

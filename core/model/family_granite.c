@@ -1,5 +1,5 @@
-/* family_granite.c - Granite 3: as Llama, with four multipliers (embedding, scores, residual, and a divisor
- * of the logits). Granite team 2024. */
+/* family_granite.c - Granite 3: as Llama, with four multipliers (embedding, scores, residual, and a
+ * divisor of the logits). Granite team 2024. */
 #include "model.h"
 
 void rz_family_granite(struct rz_builder *b)

@@ -1,5 +1,5 @@
-/* family_hunyuan.c - Hunyuan dense models: as Llama, rotary pairs of halves, and an RMS norm of each head of
- * q and k after rope. */
+/* family_hunyuan.c - Hunyuan dense models: as Llama, rotary pairs of halves, and an RMS norm of each head
+ * of q and k after rope. */
 #include "model.h"
 
 void rz_family_hunyuan(struct rz_builder *b)

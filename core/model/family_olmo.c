@@ -1,5 +1,5 @@
-/* family_olmo.c - OLMo: layer norms without weights, q, k and v clamped where the file says so.
- * Groeneveld et al. 2024, arXiv:2402.00838. */
+/* family_olmo.c - OLMo: layer norms without weights, q, k and v clamped where the file says so. Groeneveld
+ * et al. 2024, arXiv:2402.00838. */
 #include "model.h"
 
 void rz_family_olmo(struct rz_builder *b)

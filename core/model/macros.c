@@ -338,6 +338,20 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
     return sum;
 }
 
+int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
+                          const struct rz_ffn_options *ffn)
+{
+    struct rz_attn_options one = *attn;
+    struct rz_ffn_options two = *ffn;
+    int32_t l = (int32_t)layer;
+    int32_t n = rz_build_norm(b, l, x, attn->norm, attn->pre ? attn->pre : "attn_norm");
+    int32_t m = ffn->pre ? rz_build_norm(b, l, x, attn->norm, ffn->pre) : n;
+    one.norm = two.norm = RZ_NORM_NONE;
+    one.branch = two.branch = true;
+    int32_t a = rz_build_attn(b, layer, n, &one), f = rz_build_ffn(b, layer, m, &two);
+    return rz_build_add(b, l, x, rz_build_add(b, l, a, f));
+}
+
 /* --- the head --- */
 
 void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o)

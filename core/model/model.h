@@ -91,6 +91,9 @@ const struct rz_hparams *rz_build_hparams(const struct rz_builder *b);
 /* A weight [rows, cols] by name (printf format); -1 if it is optional and absent. */
 int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint64_t rows, const char *format,
                         ...) __attribute__((format(printf, 5, 6)));
+bool rz_build_has(const struct rz_builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Fails if the model has this tensor: `what` is not implemented for the family. */
+void rz_build_refuse(struct rz_builder *b, const char *name, const char *what);
 /* The rotary embedding of the hyperparameters; frequency divisors from rope_freqs.weight if there. */
 int32_t rz_build_rope(struct rz_builder *b);
 /* One with another base and no scaling, as some models have in their layers with a window. */
@@ -155,6 +158,10 @@ struct rz_ffn_options {
 /* x + residual post(down(act(gate(norm(x))) * up(norm(x)))); without a gate down(act(up)). */
 int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ffn_options *o);
 
+/* x + attention(norm(x)) + ffn(norm(x)), the norm that of attn; ffn.pre, if set, is one of the ffn's own. */
+int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
+                          const struct rz_ffn_options *ffn);
+
 struct rz_head_options {
     uint32_t norm;          /* RZ_NORM_*       */
     double factor, softcap; /* of the logits; 0: none */
@@ -172,19 +179,31 @@ struct rz_family {
 const struct rz_family *rz_family_find(const char *arch);
 const struct rz_family *rz_family_at(uint32_t i);
 void rz_family_arcee(struct rz_builder *b);
+void rz_family_bloom(struct rz_builder *b);
+void rz_family_cohere2(struct rz_builder *b);
+void rz_family_command_r(struct rz_builder *b);
 void rz_family_exaone4(struct rz_builder *b);
+void rz_family_falcon(struct rz_builder *b);
 void rz_family_gemma(struct rz_builder *b);
 void rz_family_gemma2(struct rz_builder *b);
 void rz_family_gemma3(struct rz_builder *b);
 void rz_family_glm4(struct rz_builder *b);
+void rz_family_gpt2(struct rz_builder *b);
+void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
+void rz_family_mpt(struct rz_builder *b);
+void rz_family_nemotron(struct rz_builder *b);
 void rz_family_olmo(struct rz_builder *b);
 void rz_family_olmo2(struct rz_builder *b);
+void rz_family_phi2(struct rz_builder *b);
+void rz_family_phi3(struct rz_builder *b);
 void rz_family_qwen2(struct rz_builder *b);
 void rz_family_qwen3(struct rz_builder *b);
 void rz_family_seed_oss(struct rz_builder *b);
 void rz_family_smollm3(struct rz_builder *b);
+void rz_family_stablelm(struct rz_builder *b);
+void rz_family_starcoder2(struct rz_builder *b);
 
 #endif
