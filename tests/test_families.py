@@ -72,6 +72,16 @@ class Families(unittest.TestCase):
             with self.subTest(case=case):
                 self.check(case)
 
+    def test_refused(self):
+        for case, key in (("mixtral", "expert_count"), ("phi3-longrope", "rope_factors_long.weight"),
+                          ("qwen3_moe", "qwen3moe")):
+            with self.subTest(case=case):
+                done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
+                                rzlib.shared("arch", case, "tokens.i32"), "--logits",
+                                os.path.join(self.folder.name, "out.f32"), status=None)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(key, done.err)
+
 
 if __name__ == "__main__":
     unittest.main()

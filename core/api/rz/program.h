@@ -48,17 +48,17 @@ extern "C" {
 
 /* --- attributes. The id indexes rz_kernel_node.attr; the mask says which ones a node sets. A runner
  * that does not list an attribute in its own mask is never given a node that sets it. --- */
-#define RZ_A_EPS 0       /* f: added to the mean square of a norm                              */
-#define RZ_A_N_HEAD 1    /* i: query heads (of ROPE: heads in the row)                         */
-#define RZ_A_N_KV_HEAD 2 /* i                                                                  */
-#define RZ_A_HEAD_DIM 3  /* i: width of one head of q, k and v                                 */
-#define RZ_A_SCALE 4     /* f: factor of the attention scores                                  */
-#define RZ_A_KV_GROUP 5  /* i: KV group of the layer                                           */
-#define RZ_A_KV_LAYER 6  /* i: index of the layer in its group                                 */
-#define RZ_A_ROPE 7      /* i: index of the program's rope                                     */
-#define RZ_A_ROPE_NEOX 8 /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
-#define RZ_A_SILU 9      /* set: the activation is x * sigmoid(x)                              */
-#define RZ_A_BIAS 10     /* set: some bias operand is there                                    */
+#define RZ_A_EPS 0        /* f: added to the mean square of a norm                              */
+#define RZ_A_N_HEAD 1     /* i: query heads (of ROPE: heads in the row)                         */
+#define RZ_A_N_KV_HEAD 2  /* i                                                                  */
+#define RZ_A_HEAD_DIM 3   /* i: width of one head of q, k and v                                 */
+#define RZ_A_SCALE 4      /* f: factor of the attention scores                                  */
+#define RZ_A_KV_GROUP 5   /* i: KV group of the layer                                           */
+#define RZ_A_KV_LAYER 6   /* i: index of the layer in its group                                 */
+#define RZ_A_ROPE 7       /* i: index of the program's rope                                     */
+#define RZ_A_ROPE_NEOX 8  /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
+#define RZ_A_SILU 9       /* set: the activation is x * sigmoid(x)                              */
+#define RZ_A_BIAS 10      /* set: some bias operand is there                                    */
 #define RZ_A_PARTS 11     /* i: a norm works on that many equal parts of the row, each alone        */
 #define RZ_A_WINDOW 12    /* i: a query sees this many positions, its own and those before     */
 #define RZ_A_SOFTCAP 13   /* f: c tanh(x / c), of the scaled scores or of MAP's x              */
