@@ -4,6 +4,7 @@
 #   make run      gets the default model (once), builds, and writes a story
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
+#   make fuzz     runs the fuzz targets; SECONDS=60 each, TARGET="gguf ini" picks some
 #   make bench    speed of the default model; ARGS="-r 3 -b 1,4" goes to rz bench
 #   make install  DESTDIR= PREFIX=/usr/local
 #
@@ -26,14 +27,16 @@ OPT_release := -O2
 OPT_debug := -O0 -DRZ_DEBUG
 OPT_asan := -O1 -fsanitize=address -fno-omit-frame-pointer -fno-sanitize-recover=all -DRZ_DEBUG
 OPT_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all -DRZ_DEBUG
+OPT_fuzz := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all -DRZ_DEBUG
 OPT_tsan := -O1 -fsanitize=thread -fno-omit-frame-pointer -fno-sanitize-recover=all -DRZ_TSAN
 SAN_asan := -fsanitize=address
 SAN_ubsan := -fsanitize=undefined
+SAN_fuzz := -fsanitize=address,undefined
 SAN_tsan := -fsanitize=thread
 RZ_CFLAGS += $(OPT_$(config))
 RZ_LDFLAGS := -pthread $(SAN_$(config))
 ifeq ($(OPT_$(config)),)
-$(error config=$(config): no such configuration (release, debug, asan, ubsan, tsan))
+$(error config=$(config): no such configuration (release, debug, asan, ubsan, tsan, fuzz))
 endif
 
 API := -Icore/api -Icore/base
@@ -55,12 +58,12 @@ BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
-LIBS_bpe := -lpcre2-8
 LIBS_cli := -ljansson
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
+LIBS_wordpiece := -lutf8proc
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
-LIBS_core := -linih -lcrypto -ldl -lm
+LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))
@@ -130,6 +133,7 @@ CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
 RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
+LIBS_test_split := -lpcre2-8
 
 SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
   tests/runner.c, $(wildcard tests/*.c))
@@ -166,8 +170,40 @@ $(FIXTURES)/stamp: build/tools/mkmodel build/tools/ref_model
 	  build/tools/ref_model $$m $${m%.gguf}.tokens.i32 $${m%.gguf}.logits.f64 || exit 1; done
 	@touch $@
 
+# --- fuzz targets: tests/fuzz/NAME.c over the real objects. With libFuzzer's main they are build/fuzz/fuzz_NAME;
+# with a main that reads files, and each compiler, they replay what was found (tests/test_fuzz_found.py). ---
+SECONDS ?= 60
+FUZZ := $(filter-out common folder replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
+TARGET ?= $(FUZZ)
+FUZZ_FOLDER := $(B)/tests/fuzz/folder.o $(OBJS_safetensors)
+FUZZ_OBJS_gguf := $(OBJS_gguf)
+FUZZ_OBJS_safetensors := $(FUZZ_FOLDER)
+FUZZ_OBJS_config := $(FUZZ_FOLDER)
+FUZZ_OBJS_tokenizer := $(FUZZ_FOLDER)
+FUZZ_OBJS_vocab := $(FUZZ_FOLDER)
+FUZZ_OBJS_words := $(foreach p,gguf bpe spm,$(B)/builtin/$(p).o)
+FUZZ_OBJS_http := $(B)/plugins/frontends/http/fields.o
+FUZZ_LIBS := -Wl,--as-needed -ljansson -lpcre2-8 $(LIBS_core)
+REPLAYS := $(FUZZ:%=$(B)/tests/replay_%)
+$(B)/tests/fuzz/%.o: tests/fuzz/%.c $(B)/flags
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Iplugins/formats/safetensors -Iplugins/frontends/http -c $< -o $@
+define fuzz_rules
+FUZZ_ALL_$(1) := $(B)/tests/fuzz/$(1).o $(B)/tests/fuzz/common.o $(FUZZ_OBJS_$(1)) $(B)/tests/libcore.a $(B)/libbase.a
+$(B)/fuzz_$(1): $$(FUZZ_ALL_$(1))
+	$$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) -fsanitize=fuzzer $$^ $(FUZZ_LIBS) -o $$@
+$(B)/tests/replay_$(1): $(B)/tests/fuzz/replay.o $$(FUZZ_ALL_$(1))
+	$$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $$^ $(FUZZ_LIBS) -o $$@
+endef
+$(foreach t,$(FUZZ),$(eval $(call fuzz_rules,$(t))))
+.PHONY: fuzz run-fuzz
+run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
+	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
+
 .PHONY: tests run-tests run-story run-bench deps
-tests: all $(TESTS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
+tests: all $(TESTS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
 
@@ -181,6 +217,9 @@ run: deps
 	$(AGAIN) run-story
 bench: deps
 	$(AGAIN) run-bench
+# libFuzzer is a part of clang: without it this fails.
+fuzz: deps
+	$(AGAIN) config=fuzz CC=clang run-fuzz
 
 # The default model alone: .ci/run fetches it before the tests, which use it where it is there.
 .PHONY: model

@@ -114,6 +114,10 @@ static int32_t open_tokenizer(struct rz_models *m, struct rz_model *model, struc
         return rz_fail(err, RZ_EFORMAT, model->path,
                        "holds tensors and nothing that says what model they are: name the folder with its "
                        "config.json");
+    struct rz_str given;
+    int32_t status = rz_meta_str(model->tables, "tokenizer.ggml.model", &given, err);
+    if (status && status != RZ_ENOTFOUND)
+        return rz_err_wrap(err, model->path);
     const struct rz_option_value *pre = rz_settings_get(m->settings, "tokenizer", "pre");
     uint32_t at = 0;
     int32_t best = 0;
@@ -134,8 +138,7 @@ static int32_t open_tokenizer(struct rz_models *m, struct rz_model *model, struc
     if (!model->tokenizer)
         return rz_fail(err, RZ_EUNSUPPORTED, model->path,
                        "no loaded tokenizer plugin has the kind \"%s\" (tokenizer.ggml.model)", kind);
-    int32_t status =
-        model->tokenizer->create(chosen_self, model->tables, pre ? pre->text : NULL, &model->tok, err);
+    status = model->tokenizer->create(chosen_self, model->tables, pre ? pre->text : NULL, &model->tok, err);
     return status ? rz_err_wrap(err, model->path) : RZ_OK;
 }
 
@@ -319,6 +322,8 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
     status = claim_nodes(d, p, 0, p->n_nodes, nodes, &n, err);
     if (!status)
         status = d->compile(d->ctx, p, nodes, n, &model->limits, &model->plan, err);
+    if (status)
+        rz_err_wrap(err, model->path);
     free(nodes);
     return status;
 }

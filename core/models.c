@@ -233,7 +233,8 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                                       .sampling = host_sampling,
                                       .tensor_data = host_tensor_data,
                                       .check = host_check,
-                                      .threads = host_threads};
+                                      .threads = host_threads,
+                                      .render = rz_model_render};
     *out = m;
     return RZ_OK;
 }

@@ -53,6 +53,9 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
 void rz_model_close(struct rz_model *model);
 /* The pool, made by the first who asks. */
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err);
+/* rz_host_model.render: template.c */
+int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
+                        void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
 /* The pool and kernel tables that all models share. */
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err);
 

@@ -66,6 +66,13 @@ class Elsewhere(Case):
                 self.assertLessEqual(worst, 2e-4)
                 self.assertEqual(data, self.logits(rzlib.shared("arch", arch, "model.gguf"), tokens, *args))
 
+    def test_converted(self):
+        for arch in ARCHES:
+            folder, tokens = rzlib.shared("arch", arch, "hf"), rzlib.shared("arch", arch, "tokens.i32")
+            rzlib.rz("convert", folder, self.path("out.gguf"), "-y")
+            with self.subTest(arch=arch):
+                self.assertEqual(self.logits(folder, tokens), self.logits(self.path("out.gguf"), tokens))
+
     def test_greedy(self):
         for arch in ARCHES:
             ids = rzlib.ints(rzlib.shared("arch", arch, "tokens.i32"))
@@ -144,6 +151,10 @@ class Own(Case):
             self.assertEqual(self.logits(folder, tokens), self.logits(gguf, tokens))
             for args in ((), ("--bos", "--eos"), ("--no-special",)):
                 self.assertEqual(self.tokens_of(folder, TEXTS, *args), self.tokens_of(gguf, TEXTS, *args))
+            converted = self.path("converted.gguf")
+            rzlib.rz("convert", folder, converted, "-y")
+            self.assertEqual(self.logits(converted, tokens), self.logits(gguf, tokens))
+            self.assertEqual(self.tokens_of(converted, TEXTS), self.tokens_of(gguf, TEXTS))
         shutil.rmtree(folder)
 
     def test_llama(self):
@@ -188,7 +199,7 @@ class Own(Case):
         self.edit(folder, "tokenizer.json", lambda t: t["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(Regex="\\w+"))
         done = rzlib.rz("tokenize", "-m", folder, "-p", "x", status=1)
         self.assertIn("split \\w+; bytes", done.err.replace("\\\\", "\\"))
-        self.assertIn("the option tokenizer.pre overrides it", done.err)
+        self.assertIn("set [tokenizer] pre = NAME to force one", done.err)
         args = ("-o", "tokenizer.pre=qwen2")
         self.assertEqual(self.tokens_of(folder, TEXTS, *args), self.tokens_of(rzlib.fixture("tiny-qwen2.gguf"), TEXTS))
 

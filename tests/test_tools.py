@@ -238,6 +238,37 @@ class Quantize(Base):
         self.assertEqual(made.raw("\u00fc.bias", 20), vector)
         self.assertTrue(all(t[2] % 64 == 0 for t in made.tensors.values()))
 
+    def test_a_split_model_becomes_one_file(self):
+        whole = File(NARROW)
+        names = list(whole.tensors)
+        for shard, part in enumerate((names[:9], names[9:])):
+            meta = [(key, *value) for key, value in whole.meta.items()] if shard == 0 else []
+            meta += [(b"split.no", 2, 2, shard), (b"split.count", 2, 2, 2),
+                     (b"split.tensors.count", 5, 5, len(names))]
+            write_gguf(self.path("in-%05d-of-00002.gguf" % (shard + 1)), meta,
+                       [(n.encode(), *whole.tensors[n][:2], whole.raw(n, 4 * math.prod(whole.tensors[n][0])))
+                        for n in part])
+        made = File(self.quantize(self.path("in-00001-of-00002.gguf"), "F32"))
+        self.assertFalse([key for key in made.meta if key.startswith(b"split.")])
+        self.assertEqual(list(made.tensors), names)
+        for name, (dims, _, _) in whole.tensors.items():
+            self.assertEqual(made.raw(name, 4 * math.prod(dims)), whole.raw(name, 4 * math.prod(dims)))
+
+    def test_a_bar_where_people_look(self):
+        import pty
+        control, terminal = pty.openpty()
+        rows, cols = 4096, 1024
+        data = struct.pack("<%df" % cols, *[math.sin(i) for i in range(cols)]) * rows
+        write_gguf(self.path("in.gguf"), [], [(b"%d.weight" % i, (cols, rows), F32, data) for i in range(3)])
+        done = subprocess.run([rzlib.RZ, "quantize", self.path("in.gguf"), self.path("out.gguf"), "Q5_K_S", "--pure"],
+                              stderr=terminal, stdout=subprocess.DEVNULL)
+        os.close(terminal)
+        told = os.read(control, 65536).decode()
+        os.close(control)
+        self.assertEqual(done.returncode, 0, told)
+        self.assertRegex(told, r"\r\[#*\.*\] +\d+ % [\d.]+ MiB of 48.0 MiB ")
+        self.assertTrue(told.endswith("\r\x1b[K"), told[-40:])
+
     def test_threads_change_nothing(self):
         with open(self.quantize(WIDE, "Q4_K_M", "-t", "1"), "rb") as a:
             one = a.read()

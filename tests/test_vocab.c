@@ -1,4 +1,4 @@
-/* test_vocab.c - the ids of public vocabularies: every case of the reference data, both splitters.
+/* test_vocab.c - the ids of public vocabularies: every case of the reference data.
  *
  * Needs the reference data of the developers (RZ_SHARED, or ../shared beside the checkout); skipped where
  * they are absent. NAME.cases.tsv: a text a line as hex bytes, TAB, its ids with special tokens parsed.
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm;
+extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm, rz_builtin_wordpiece;
 
 #define MARKER "\n__ggml_vocab_test__\n"
 
@@ -48,11 +48,8 @@ static char *read_file(const char *name, size_t *n)
     return data;
 }
 
-/* Which splitter of bpe: its only option. */
-static void load(struct vocab *v, const char *name, const struct rz_plugin *plugin, int split)
+static void load(struct vocab *v, const char *name, const struct rz_plugin *plugin)
 {
-    struct rz_option_value value = {.text = split ? "scan" : "regex", .i = split, .from = "test"};
-    struct rz_config config = {sizeof(config), 1, &value};
     struct rz_err err = {.size = sizeof(err)};
     char path[200];
     size_t n;
@@ -62,7 +59,7 @@ static void load(struct vocab *v, const char *name, const struct rz_plugin *plug
         rz_skip("no reference data: data/vocab/%s.gguf in RZ_SHARED or ../shared", name);
     *v = (struct vocab){.file = {sizeof(v->file), 0, (const uint8_t *)data, n, "vocab"}, .plugin = plugin};
     rz_check_ok(gguf()->open(NULL, &v->file, 1, sizeof(v->file), NULL, &v->model, &err), &err);
-    rz_check_ok(plugin->init(NULL, &config, &v->self, &err), &err);
+    rz_check_ok(plugin->init(NULL, NULL, &v->self, &err), &err);
     v->api = plugin->query(v->self, RZ_TOKENIZER_1, 0);
     rz_check_eq(v->api->probe(v->self, v->model), 100);
     rz_check_ok(v->api->create(v->self, v->model, NULL, &v->tok, &err), &err);
@@ -156,11 +153,10 @@ static size_t check_inp(struct vocab *v, const char *name)
     return texts;
 }
 
-static void check_vocab(const char *name, const struct rz_plugin *plugin, int split, size_t cases,
-                        size_t texts)
+static void check_vocab(const char *name, const struct rz_plugin *plugin, size_t cases, size_t texts)
 {
     struct vocab v;
-    load(&v, name, plugin, split);
+    load(&v, name, plugin);
     rz_check_eq(check_tsv(&v, name), cases);
     if (texts)
         rz_check_eq(check_inp(&v, name), texts);
@@ -169,34 +165,40 @@ static void check_vocab(const char *name, const struct rz_plugin *plugin, int sp
 
 RZ_TEST(vocab_data, smollm2)
 {
-    check_vocab("smollm2", &rz_builtin_bpe, 0, 1500, 0);
-    check_vocab("smollm2", &rz_builtin_bpe, 1, 1500, 0);
+    check_vocab("smollm2", &rz_builtin_bpe, 1500, 0);
 }
 
 RZ_TEST(vocab_data, gpt2)
 {
-    check_vocab("gpt-2", &rz_builtin_bpe, 0, 1500, 46);
-    check_vocab("gpt-2", &rz_builtin_bpe, 1, 1500, 46);
+    check_vocab("gpt-2", &rz_builtin_bpe, 1500, 46);
 }
 
 RZ_TEST(vocab_data, qwen2)
 {
-    check_vocab("qwen2", &rz_builtin_bpe, 0, 1468, 0);
-    check_vocab("qwen2", &rz_builtin_bpe, 1, 1468, 0);
+    check_vocab("qwen2", &rz_builtin_bpe, 1468, 0);
 }
 
 RZ_TEST(vocab_data, starcoder)
 {
-    check_vocab("starcoder", &rz_builtin_bpe, 0, 1500, 46);
-    check_vocab("starcoder", &rz_builtin_bpe, 1, 1500, 46);
+    check_vocab("starcoder", &rz_builtin_bpe, 1500, 46);
 }
 
 RZ_TEST(vocab_data, llama_spm)
 {
-    check_vocab("llama-spm", &rz_builtin_spm, 0, 1500, 46);
+    check_vocab("llama-spm", &rz_builtin_spm, 1500, 46);
 }
 
 RZ_TEST(vocab_data, phi3)
 {
-    check_vocab("phi-3", &rz_builtin_spm, 0, 1500, 46);
+    check_vocab("phi-3", &rz_builtin_spm, 1500, 46);
+}
+
+RZ_TEST(vocab_data, deepseek_llm)
+{
+    check_vocab("deepseek-llm", &rz_builtin_bpe, 1500, 46);
+}
+
+RZ_TEST(vocab_data, bert_bge)
+{
+    check_vocab("bert-bge", &rz_builtin_wordpiece, 1500, 46);
 }

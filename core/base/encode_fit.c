@@ -94,7 +94,7 @@ float rz_fit_codes(const struct rz_levels *levels, const float *x, const float *
 float rz_fit_scale(const struct rz_levels *levels, const float *x, const float *w, int n)
 {
     enum {
-        STEPS = 9
+        STEPS = 6
     };
     const float ends[2] = {(float)levels->lo, (float)levels->hi};
     float best = 0, best_score = 0, largest = 0;
@@ -104,9 +104,11 @@ float rz_fit_scale(const struct rz_levels *levels, const float *x, const float *
             largest = x[i];
     if (largest == 0)
         return 0;
-    /* the largest element comes to lie at either end, or somewhat past or before it; a step is a twentieth
-     * of the range for few levels, and 0.15 levels for many */
-    float few = 0.05f * (ends[1] - ends[0]) / 2, step = few < 0.15f || levels->values ? few : 0.15f;
+    /* the largest element comes to lie at either end, or somewhat past or before it; a step is 7 % of half
+     * the range, but no more than 0.2 levels where there are many */
+    float step = 0.07f * (ends[1] - ends[0]) / 2;
+    if (step > 0.2f && !levels->values)
+        step = 0.2f;
     for (int end = 0; end < 2; end++)
         for (int i = -STEPS; i <= STEPS; i++) {
             float at = ends[end] + step * (float)i;

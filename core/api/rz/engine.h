@@ -218,8 +218,18 @@ struct rz_host_model {
     /* The thread team (rz.host.threads/1), which is started by the first who asks or runs a model; NULL:
      * it cannot be. Control thread. */
     const struct rz_host_threads *(*threads)(void *ctx, struct rz_err *err);
+    /* The prompt of a conversation. templ: the text of a chat template; NULL: the model's own, from whose
+     * vocabulary bos_token and the like come (model may be NULL if templ is not). json: an object with
+     * messages and whatever else the template knows (tools, documents, add_generation_prompt, which is
+     * true unless given, chat_template_kwargs; "now", seconds since 1970 of the local clock, in place of
+     * the real one), or a bare list of messages. emit gets the text in one or more pieces, none after a
+     * failure. RZ_ENOTFOUND: the model has no template. RZ_EFORMAT: template or JSON, with the line;
+     * where = "template" and a message of the template's own if it refuses the conversation. Any thread,
+     * concurrently. */
+    int32_t (*render)(struct rz_model *model, const char *templ, const char *json, uint64_t n,
+                      void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_host_model, 128, threads);
+RZ_ABI_SIZE(struct rz_host_model, 136, render);
 RZ_ABI_OFFSET(struct rz_host_model, sampling, 96);
 
 #ifdef __cplusplus

@@ -49,6 +49,14 @@ static const char detokenize_usage[] =
     "  --no-special          leaves control tokens out\n"
     "  --json                {\"text\":\"...\"} (a line for each text with --lines)\n";
 
+static const char template_usage[] =
+    "usage: rz template (-m MODEL | --template FILE) [-f MESSAGES.json | < JSON]\n"
+    "Prints the prompt that a chat template makes of a conversation: a JSON list of\n"
+    "messages, or an object with messages, tools, documents, add_generation_prompt\n"
+    "(true unless given), chat_template_kwargs and any other template variable.\n\n"
+    "  --template FILE       this template; with -m in place of the model's own\n"
+    "  --json                {\"prompt\":\"...\"}\n";
+
 static const char eval_usage[] =
     "usage: rz eval -m MODEL --tokens FILE.i32 --logits OUT.f32 [options]\n"
     "Evaluates raw little-endian int32 ids; writes float32 logits [T, vocab].\n\n"
@@ -93,6 +101,8 @@ static const struct rz_command commands[] = {
     COMMAND("tokenize", "-m MODEL [-p TEXT | -f FILE]", "token ids of a text", tokenize_usage,
             rz_cli_tokenize),
     COMMAND("detokenize", "-m MODEL", "text of token ids", detokenize_usage, rz_cli_detokenize),
+    COMMAND("template", "-m MODEL -f MESSAGES.json", "the prompt of a conversation", template_usage,
+            rz_cli_template),
     COMMAND("eval", "-m MODEL --tokens FILE --logits OUT", "logits of given tokens", eval_usage, rz_cli_eval),
     COMMAND("perplexity", "-m MODEL -f FILE", "perplexity of a text", perplexity_usage, rz_cli_perplexity),
     COMMAND("bench", "-m MODEL", "prompt and decode speed", bench_usage, rz_cli_bench),

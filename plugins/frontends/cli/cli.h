@@ -7,7 +7,7 @@
 
 #include "../common/command.h"
 
-/* run.c info.c tokens.c eval.c perplexity.c bench.c plan.c */
+/* run.c info.c tokens.c template.c eval.c perplexity.c bench.c plan.c */
 
 int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_info(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
@@ -15,6 +15,8 @@ int32_t rz_cli_tokenize(void *self, uint32_t flags, int32_t argc, const char *co
                         struct rz_err *err);
 int32_t rz_cli_detokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv,
                           struct rz_err *err);
+int32_t rz_cli_template(void *self, uint32_t flags, int32_t argc, const char *const *argv,
+                        struct rz_err *err);
 int32_t rz_cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv,
                           struct rz_err *err);

@@ -18,10 +18,6 @@
 
 #define MERGES "tokenizer.ggml.merges"
 
-struct plugin {
-    bool regex; /* option split */
-};
-
 struct bpe {
     struct rz_vocab vocab;
     struct rz_merges merges;
@@ -174,7 +170,7 @@ static int32_t find_rule(const struct rz_format_model *meta, const char *pre,
     if (status < 0)
         return status;
     const char *known =
-        "known are gpt-2, smollm, qwen2, llama-3 and their aliases; the option tokenizer.pre overrides it";
+        "set [tokenizer] pre = NAME to force one: default, gpt-2, llama-bpe, qwen2, gpt-4o ...";
     if (!status)
         return rz_fail(err, RZ_EUNSUPPORTED, "key tokenizer.ggml.pre",
                        "it is missing, so how to cut a text into words is unknown (%s)", known);
@@ -198,8 +194,7 @@ static void bpe_destroy(void *tok)
     free(t);
 }
 
-static int32_t load(struct bpe *t, const struct plugin *p, const struct rz_format_model *meta,
-                    const char *pre, struct rz_err *err)
+static int32_t load(struct bpe *t, const struct rz_format_model *meta, const char *pre, struct rz_err *err)
 {
     const struct rz_split_rule *rule;
     int32_t status = find_rule(meta, pre, &rule, err);
@@ -212,7 +207,7 @@ static int32_t load(struct bpe *t, const struct plugin *p, const struct rz_forma
     if (!status)
         status = load_merges(t, meta, err);
     if (!status)
-        status = rz_splitter_init(&t->splitter, rule, p->regex, err);
+        status = rz_splitter_init(&t->splitter, rule, err);
     if (!status && !rule->whole_words) /* the spellings are not needed again */
         rz_map_free(&t->vocab.ids);
     return status;
@@ -221,11 +216,12 @@ static int32_t load(struct bpe *t, const struct plugin *p, const struct rz_forma
 static int32_t bpe_create(void *self, const struct rz_format_model *meta, const char *pre, void **tok,
                           struct rz_err *err)
 {
+    (void)self;
     *tok = NULL;
     struct bpe *t = calloc(1, sizeof(*t));
     if (!t)
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for a tokenizer");
-    int32_t status = load(t, self, meta, pre, err);
+    int32_t status = load(t, meta, pre, err);
     if (status) {
         bpe_destroy(t);
         return status;
@@ -245,14 +241,26 @@ static int32_t bpe_info(void *tok, struct rz_tokenizer_info *out)
     return rz_vocab_info(&((struct bpe *)tok)->vocab, out);
 }
 
+/* A word of the text at hand and its ids. */
+#define SEEN 8192u /* words that are remembered during an encoding, each at one place only */
+#define SEEN_BYTES 32u
+#define SEEN_IDS 6u
+#define SEEN_WORTH 2048u /* bytes of a text from which on it pays */
+
+struct seen {
+    const char *word; /* in the text */
+    uint32_t len, n;
+    int32_t ids[SEEN_IDS];
+};
+
 /* One encoding. */
 struct job {
     const struct bpe *bpe;
     struct rz_ids *out;
-    struct rz_split_work split;
     struct rz_pairs pairs;
-    int32_t *word; /* ids of the word at hand; room for the whole text */
-    char *spelled; /* whole_words: 2 * longest bytes                   */
+    int32_t *word;     /* ids of the word at hand; room for the whole text */
+    char *spelled;     /* whole_words: 2 * longest bytes                   */
+    struct seen *seen; /* NULL: the text is short */
 };
 
 /* The token that is this word; -1: none. */
@@ -265,9 +273,8 @@ static int32_t whole_word(struct job *j, const char *bytes, size_t n)
     return v->kind[id] == RZ_TOKEN_NORMAL ? (int32_t)id : -1;
 }
 
-static int32_t encode_word(void *arg, const char *bytes, size_t n)
+static int32_t merge_word(struct job *j, const char *bytes, size_t n)
 {
-    struct job *j = arg;
     if (j->spelled) {
         int32_t id = whole_word(j, bytes, n);
         if (id >= 0) {
@@ -286,11 +293,47 @@ static int32_t encode_word(void *arg, const char *bytes, size_t n)
     return RZ_OK;
 }
 
+static struct seen *seen_at(const struct job *j, const char *bytes, size_t n)
+{
+    uint64_t h = n * 0x9e3779b97f4a7c15u, w;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&w, bytes + i, 8);
+        h = (h ^ w) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 29;
+    }
+    w = 0;
+    memcpy(&w, bytes + i, n - i);
+    h = (h ^ w) * 0x9e3779b97f4a7c15u;
+    return &j->seen[(h >> 40) % SEEN];
+}
+
+static int32_t encode_word(void *arg, const char *bytes, size_t n)
+{
+    struct job *j = arg;
+    if (!j->seen || n > SEEN_BYTES)
+        return merge_word(j, bytes, n);
+    struct seen *s = seen_at(j, bytes, n);
+    if (s->len == n && !memcmp(s->word, bytes, n)) {
+        for (uint32_t i = 0; i < s->n; i++)
+            rz_ids_add(j->out, s->ids[i]);
+        return RZ_OK;
+    }
+    uint64_t before = j->out->n;
+    int32_t status = merge_word(j, bytes, n);
+    uint64_t count = j->out->n - before;
+    if (!status && count <= SEEN_IDS && j->out->n <= j->out->cap) {
+        *s = (struct seen){.word = bytes, .len = (uint32_t)n, .n = (uint32_t)count};
+        memcpy(s->ids, j->out->ids + before, count * sizeof(s->ids[0]));
+    }
+    return status;
+}
+
 static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
 {
     struct job *j = arg;
     (void)first;
-    return rz_split(&j->bpe->splitter, &j->split, text, n, encode_word, j);
+    return rz_split(&j->bpe->splitter, text, n, encode_word, j);
 }
 
 static int32_t bpe_encode(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
@@ -304,9 +347,9 @@ static int32_t bpe_encode(void *tok, const char *text, uint64_t n, uint32_t flag
                        (unsigned long long)n);
     struct job j = {.bpe = t, .out = &out};
     int32_t status = RZ_ENOMEM;
-    if (!rz_split_work_init(&j.split, &t->splitter, n))
-        goto done;
     j.word = malloc((n ? n : 1) * sizeof(*j.word));
+    if (n >= SEEN_WORTH)
+        j.seen = calloc(SEEN, sizeof(*j.seen)); /* it goes without, too */
     if (t->splitter.rule->whole_words)
         j.spelled = malloc(2 * (size_t)t->vocab.longest + 1);
     if (!j.word || (t->splitter.rule->whole_words && !j.spelled))
@@ -317,7 +360,7 @@ static int32_t bpe_encode(void *tok, const char *text, uint64_t n, uint32_t flag
 done:
     free(j.word);
     free(j.spelled);
-    rz_split_work_free(&j.split);
+    free(j.seen);
     rz_pairs_free(&j.pairs);
     return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)n)
                   : RZ_OK;
@@ -361,30 +404,14 @@ static const struct rz_tokenizer tokenizer = {
     .kind = bpe_kind,
 };
 
-static const struct rz_option options[] = {
-    {.size = sizeof(struct rz_option),
-     .type = RZ_OPT_CHOICE,
-     .name = "split",
-     .def = "regex",
-     .choices = "regex|scan",
-     .help = "how a text is cut into words: compiled expressions, or the built-in scanner (same result)"},
-};
-
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
                     struct rz_err *err)
 {
     (void)host;
-    struct plugin *p = calloc(1, sizeof(*p));
-    if (!p)
-        return rz_fail(err, RZ_ENOMEM, "bpe", "no memory for the plugin");
-    p->regex = !config || !config->n_values || config->values[0].i == 0;
-    *self = p;
+    (void)config;
+    (void)err;
+    *self = NULL;
     return RZ_OK;
-}
-
-static void fini(void *self)
-{
-    free(self);
 }
 
 static const void *query(void *self, const char *id, uint32_t minor_need)
@@ -396,10 +423,7 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 RZ_PLUGIN_DEFINE = {
     .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = "bpe", .version = "0.1.0",
                .vendor = "rz", .licence = "MIT", .provides = "tokenizer:gpt2"},
-    .options = options,
-    .n_options = sizeof(options) / sizeof(options[0]),
-    .option_stride = sizeof(options[0]),
+    .option_stride = sizeof(struct rz_option),
     .init = init,
-    .fini = fini,
     .query = query,
 };

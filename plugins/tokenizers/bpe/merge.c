@@ -87,8 +87,9 @@ static size_t merge_short(const struct rz_merges *m, int32_t *ids, size_t n)
 
 /* The pair of two nodes, for rz_pairs_merge. */
 static uint32_t node_rank(const void *arg, const struct rz_pair_node *a, const struct rz_pair_node *b,
-                          int32_t *joined)
+                          uint32_t end, int32_t *joined)
 {
+    (void)end;
     const struct rz_merges *m = arg;
     uint32_t rank = rank_of(m, a->id, b->id);
     *joined = rank == NONE ? -1 : (int32_t)m->result[rank];
@@ -103,7 +104,8 @@ int64_t rz_merge(const struct rz_merges *m, struct rz_pairs *work, int32_t *ids,
         return -1;
     for (size_t i = 0; i < n; i++)
         work->nodes[i] = (struct rz_pair_node){.id = ids[i]};
-    rz_pairs_merge(work, n, node_rank, m);
+    if (!rz_pairs_merge(work, n, 0, node_rank, m))
+        return -1;
     size_t left = 0;
     for (uint32_t i = 0; i != RZ_PAIR_NONE; i = work->nodes[i].next)
         ids[left++] = work->nodes[i].id;

@@ -26,19 +26,10 @@ uint8_t rz_uc_class(uint32_t cp)
     return (uint8_t)(RZ_UC_LU + (ranges[lo] & 0xff));
 }
 
-size_t rz_uc_classes(const char *text, size_t n, uint8_t *out)
+size_t rz_uc_table(const uint32_t **table)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)text[i];
-        uint32_t cp = c;
-        size_t len = 1;
-        if (c >= 0x80)
-            len = rz_utf8_decode(text + i, n - i, &cp); /* U+FFFD for a stray byte */
-        out[count++] = rz_uc_class(cp);
-        i += len ? len : 1;
-    }
-    return count;
+    *table = ranges;
+    return sizeof(ranges) / sizeof(ranges[0]);
 }
 
 size_t rz_uc_step(const char *s, size_t n)

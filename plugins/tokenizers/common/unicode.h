@@ -8,6 +8,7 @@
 #ifndef RZ_TOKENIZERS_UNICODE_H
 #define RZ_TOKENIZERS_UNICODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,9 +30,26 @@
 #define RZ_UC_NEL 0x9f    /* U+0085, the only white space beyond ASCII that is no separator */
 
 uint8_t rz_uc_class(uint32_t cp);
-/* The classes of the characters of text[0..n) to out (room for n bytes); returns their number. */
-size_t rz_uc_classes(const char *text, size_t n, uint8_t *out);
-/* Bytes of the character (or the stray byte) at s[0..n), n > 0: the step of rz_uc_classes. */
+/* The table behind it, from U+0080 on: first code point << 8 | category (RZ_UC_LU = 0), sorted. */
+size_t rz_uc_table(const uint32_t **table);
+
+static inline bool rz_uc_is_letter(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= RZ_UC_LU && c <= RZ_UC_LO) ||
+           c == RZ_UC_LONG_S;
+}
+
+static inline bool rz_uc_is_number(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (c >= RZ_UC_ND && c <= RZ_UC_NO);
+}
+
+static inline bool rz_uc_is_space(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= RZ_UC_ZS && c <= RZ_UC_ZP) || c == RZ_UC_NEL;
+}
+
+/* Bytes of the character (or the stray byte) at s[0..n), n > 0. */
 size_t rz_uc_step(const char *s, size_t n);
 
 #endif

@@ -40,6 +40,8 @@ static int32_t load_tokens(struct rz_vocab *v, const struct rz_format_model *met
     int32_t status = rz_meta_get_array(meta, key, RZ_META_STR, &data, &n, err);
     if (status < 0)
         return status;
+    if (!status)
+        return rz_fail(err, RZ_EFORMAT, "key " KEY "tokens", "the model has no vocabulary (no such key)");
     if (!n || n > INT32_MAX)
         return rz_fail(err, RZ_EFORMAT, "key " KEY "tokens", "the model has no vocabulary (%llu tokens)",
                        (unsigned long long)n);
