@@ -18,22 +18,16 @@ const char *rz_op_name(uint16_t op)
         uint16_t op;
         const char *name;
     } names[] = {
-        {RZ_OP_ATTN, "attn"},
-        {RZ_OP_FFN, "ffn"},
-        {RZ_OP_HEAD, "head"},
-        {RZ_OP_NORM_QKV, "norm_qkv"},
-        {RZ_OP_ATTEND, "attend"},
-        {RZ_OP_PROJ_ADD, "proj_add"},
-        {RZ_OP_NORM_GLU, "norm_glu"},
-        {RZ_OP_GET_ROWS, "get_rows"},
-        {RZ_OP_RMSNORM, "rmsnorm"},
-        {RZ_OP_MATMUL, "matmul"},
-        {RZ_OP_ROPE, "rope"},
-        {RZ_OP_KV_STORE, "kv_store"},
-        {RZ_OP_ATTENTION, "attention"},
-        {RZ_OP_ACT_MUL, "act_mul"},
-        {RZ_OP_ADD, "add"},
-        {RZ_OP_SELECT_ROWS, "select_rows"},
+        {RZ_OP_ATTN, "attn"},         {RZ_OP_FFN, "ffn"},
+        {RZ_OP_HEAD, "head"},         {RZ_OP_NORM_QKV, "norm_qkv"},
+        {RZ_OP_ATTEND, "attend"},     {RZ_OP_PROJ_ADD, "proj_add"},
+        {RZ_OP_NORM_GLU, "norm_glu"}, {RZ_OP_GET_ROWS, "get_rows"},
+        {RZ_OP_RMSNORM, "rmsnorm"},   {RZ_OP_LAYERNORM, "layernorm"},
+        {RZ_OP_MATMUL, "matmul"},     {RZ_OP_ROPE, "rope"},
+        {RZ_OP_KV_STORE, "kv_store"}, {RZ_OP_ATTENTION, "attention"},
+        {RZ_OP_ACT_MUL, "act_mul"},   {RZ_OP_ACT, "act"},
+        {RZ_OP_ADD, "add"},           {RZ_OP_SELECT_ROWS, "select_rows"},
+        {RZ_OP_MAP, "map"},           {RZ_OP_ADD_POS, "add_pos"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].op == op)
@@ -146,19 +140,23 @@ bool rz_select_whole(const struct rz_select *s, uint32_t node, const struct rz_c
     return true;
 }
 
-/* True if some table has rows for a node of this op and group, given the layouts in s. */
-static bool group_has(const struct rz_select *s, int64_t group, uint16_t op, uint16_t macro)
+/* True if each node of this op and group has rows, given the layouts in s; itself or the macro around it. */
+static bool group_has(const struct rz_select *s, int64_t group, uint16_t op)
 {
+    bool found = false;
     for (uint32_t i = 0; i < s->program->n_nodes; i++) {
         const struct rz_node *n = rz_node_at(s->program, i);
         struct rz_choice choice;
-        if ((n->op != op && n->op != macro) || n->attrs[RZ_A_KV_GROUP].i != group)
+        if (n->op != op || n->attrs[RZ_A_KV_GROUP].i != group)
             continue;
         rz_select_rows(s, i, &choice);
-        if (choice.n)
-            return true;
+        for (int32_t m = n->parent; m >= 0 && !choice.n; m = rz_node_at(s->program, (uint32_t)m)->parent)
+            rz_select_rows(s, (uint32_t)m, &choice);
+        if (!choice.n)
+            return false;
+        found = true;
     }
-    return false;
+    return found;
 }
 
 /* Does this table alone read or store KV of the group in the layout set in s? */
@@ -167,7 +165,7 @@ static bool table_reads(struct rz_select *s, uint32_t table, int64_t group)
     struct rz_select one = *s;
     one.tables = &s->tables[table];
     one.n_tables = 1;
-    return group_has(&one, group, RZ_OP_ATTENTION, RZ_OP_ATTEND);
+    return group_has(&one, group, RZ_OP_ATTENTION);
 }
 
 int32_t rz_select_kv_layouts(struct rz_select *s, struct rz_err *err)
@@ -178,7 +176,7 @@ int32_t rz_select_kv_layouts(struct rz_select *s, struct rz_err *err)
         for (uint32_t t = 0; t < s->n_tables && !found; t++)
             for (size_t l = 0; l < sizeof(layouts) / sizeof(layouts[0]) && !found; l++) {
                 s->kv_layouts[g] = layouts[l];
-                found = table_reads(s, t, g) && group_has(s, g, RZ_OP_KV_STORE, RZ_OP_NORM_QKV);
+                found = table_reads(s, t, g) && group_has(s, g, RZ_OP_KV_STORE);
             }
         if (!found)
             return rz_fail(err, RZ_EUNSUPPORTED, "plan",

@@ -146,30 +146,75 @@ static const void *weight_bytes(struct rz_builder *b, const struct rz_tensor *t,
     return copy;
 }
 
-static int32_t add_weight(struct rz_builder *b, const struct rz_tensor *t, int32_t type, uint64_t bytes)
+/* A part of a tensor is a weight of its own; only whole ones are shared. */
+static int32_t add_weight(struct rz_builder *b, const struct rz_tensor *t, const struct rz_weight *w,
+                          uint64_t offset, uint64_t all)
 {
-    for (uint32_t i = 0; i < b->n_weights; i++) /* tied weights are one weight */
-        if (b->weights[i].name.data == t->name.data)
+    for (uint32_t i = 0; i < b->n_weights && w->bytes == all; i++) /* tied weights are one weight */
+        if (b->weights[i].name.data == t->name.data && b->weights[i].bytes == w->bytes)
             return (int32_t)i;
     if (!room(b, (void **)&b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights)))
         return -1;
-    const void *data = weight_bytes(b, t, type, bytes);
+    const uint8_t *data = weight_bytes(b, t, w->type, all);
     if (!data)
         return -1;
-    b->weights[b->n_weights] = (struct rz_weight){
-        .size = sizeof(struct rz_weight),
-        .type = type,
-        .cols = t->dims[0],
-        .rows = t->dims[1] * t->dims[2] * t->dims[3],
-        .bytes = bytes,
-        .data = data,
-        .name = t->name,
-    };
+    b->weights[b->n_weights] = *w;
+    b->weights[b->n_weights].data = data + offset;
     return (int32_t)b->n_weights++;
 }
 
-int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint64_t rows, const char *format,
-                        ...)
+static int32_t check_shape(struct rz_builder *b, const struct rz_tensor *t, const struct rz_part *p,
+                           const char *name)
+{
+    if (t->dims[0] == p->cols && t->dims[1] == p->rows && t->dims[2] == 1 && t->dims[3] == 1)
+        return RZ_OK;
+    return rz_fail(b->err, RZ_EFORMAT, name, "has shape %llu x %llu x %llu x %llu, expected %llu x %llu",
+                   (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
+                   (unsigned long long)t->dims[2], (unsigned long long)t->dims[3],
+                   (unsigned long long)p->cols, (unsigned long long)p->rows);
+}
+
+/* Rows of a matrix or elements of a vector: whole blocks either way. */
+static int32_t bind_part(struct rz_builder *b, const struct rz_tensor *t, const struct rz_part *p,
+                         const char *name)
+{
+    struct rz_weight w = {.size = sizeof(w), .name = t->name};
+    b->status = check_tensor(b, t, &w.type, &w.bytes);
+    if (!b->status)
+        b->status = check_shape(b, t, p, name);
+    if (b->status)
+        return -1;
+    uint64_t units = p->rows > 1 ? p->rows : p->cols, n = p->n ? p->n : units;
+    if (n < units && p->rows == 1 && rz_type_info(w.type)->block != 1) {
+        b->status = rz_fail(b->err, RZ_EUNSUPPORTED, name, "is of type %s, which cannot be taken in parts",
+                            rz_type_info(w.type)->name);
+        return -1;
+    }
+    uint64_t all = w.bytes, each = all / units;
+    w.cols = p->flat ? p->cols * p->rows : p->rows > 1 ? p->cols : n;
+    w.rows = p->flat || p->rows == 1 ? 1 : n;
+    w.bytes = each * n;
+    return add_weight(b, t, &w, each * p->first, all);
+}
+
+bool rz_build_has(const struct rz_builder *b, const char *format, ...)
+{
+    char name[96];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof(name), format, args);
+    va_end(args);
+    return !b->status && find_tensor(b, name, strlen(name));
+}
+
+void rz_build_refuse(struct rz_builder *b, const char *name, const char *what)
+{
+    if (rz_build_has(b, "%s", name))
+        b->status = rz_fail(b->err, RZ_EUNSUPPORTED, name, "%s: this rz does not have that for \"%s\"", what,
+                            b->graph->h.arch);
+}
+
+int32_t rz_build_part(struct rz_builder *b, const struct rz_part *p, const char *format, ...)
 {
     char name[96];
     if (b->status)
@@ -179,24 +224,22 @@ int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint
     vsnprintf(name, sizeof(name), format, args);
     va_end(args);
     const struct rz_tensor *t = find_tensor(b, name, strlen(name));
-    if (!t) {
-        if (required)
-            b->status = rz_fail(b->err, RZ_EFORMAT, name, "the model has no such tensor");
-        return -1;
-    }
-    int32_t type;
-    uint64_t bytes;
-    b->status = check_tensor(b, t, &type, &bytes);
-    if (b->status)
-        return -1;
-    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) {
-        b->status = rz_fail(
-            b->err, RZ_EFORMAT, name, "has shape %llu x %llu x %llu x %llu, expected %llu x %llu",
-            (unsigned long long)t->dims[0], (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
-            (unsigned long long)t->dims[3], (unsigned long long)cols, (unsigned long long)rows);
-        return -1;
-    }
-    return add_weight(b, t, type, bytes);
+    if (t)
+        return bind_part(b, t, p, name);
+    if (!p->optional)
+        b->status = rz_fail(b->err, RZ_EFORMAT, name, "the model has no such tensor");
+    return -1;
+}
+
+int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint64_t rows, const char *format,
+                        ...)
+{
+    char name[96];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof(name), format, args);
+    va_end(args);
+    return rz_build_part(b, &(struct rz_part){.optional = !required, .cols = cols, .rows = rows}, "%s", name);
 }
 
 /* --- the graph --- */
@@ -284,6 +327,8 @@ int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *
         family = rz_family_find(b.graph->h.arch);
         b.status = family ? index_names(&b) : unknown_family(b.graph->h.arch, err);
     }
+    if (!b.status)
+        b.status = rz_hparams_uses(&b.graph->h, family->uses, err);
     if (!b.status) {
         family->build(&b);
         finish(&b);

@@ -34,10 +34,47 @@ struct rz_operands {
     int32_t in[2], out[2], weights[9];
 };
 
+/* A tensor of shape [rows, cols], or n of its rows (of a vector: elements) from `first`; n 0: all. */
+struct rz_part {
+    bool optional;
+    bool flat; /* the weight is a vector of all elements */
+    uint64_t cols, rows, first, n;
+};
+int32_t rz_build_part(struct rz_builder *b, const struct rz_part *p, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, uint64_t width);
 /* Begins a node inside the innermost open one; attributes and children follow until rz_build_end. */
 uint32_t rz_build_begin(struct rz_builder *b, uint16_t op, int32_t layer, const struct rz_operands *o);
 void rz_build_end(struct rz_builder *b, uint32_t node);
 void rz_build_attr(struct rz_builder *b, uint32_t node, uint32_t id, int64_t i, double f);
+
+/* --- primitives (primitives.c): each makes one node and returns its value --- */
+
+void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on);
+/* y as large as x; a y of -1 is made. */
+int32_t rz_build_like(struct rz_builder *b, const char *name, int32_t x);
+struct rz_norm {
+    uint32_t kind; /* RZ_NORM_* but NONE */
+    int32_t w, bias;
+    uint32_t parts; /* 0: the whole row */
+};
+double rz_build_eps(const struct rz_builder *b, uint32_t norm);
+int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_norm *n);
+int32_t rz_prim_matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t w, int32_t bias);
+int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_head,
+                     const struct rz_attn_options *o);
+void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v,
+                      const struct rz_attn_options *o);
+int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y,
+                          const struct rz_attn_options *o);
+int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
+/* up -1: act(gate) alone. */
+int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
+/* Attributes that a macro shares with its parts. */
+void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);
+void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);
+void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);
+void rz_attrs_act(struct rz_builder *b, uint32_t node, uint32_t act);
 
 #endif

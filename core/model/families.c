@@ -3,9 +3,39 @@
 
 #include <string.h>
 
+#define SWA (RZ_H_WINDOW | RZ_H_PATTERN)
+
 static const struct rz_family families[] = {
-    {"llama", rz_family_llama},
-    {"qwen2", rz_family_qwen2},
+    {"arcee", rz_family_arcee, 0},
+    {"bloom", rz_family_bloom, 0},
+    {"cohere2", rz_family_cohere2, SWA | RZ_H_LOGIT_SCALE},
+    {"command-r", rz_family_command_r, RZ_H_LOGIT_SCALE},
+    {"ernie4_5", rz_family_llama, 0},
+    {"exaone4", rz_family_exaone4, SWA},
+    {"falcon", rz_family_falcon, 0},
+    {"gemma", rz_family_gemma, 0},
+    {"gemma2", rz_family_gemma2, RZ_H_WINDOW | RZ_H_ATTN_SOFTCAP | RZ_H_FINAL_SOFTCAP},
+    {"gemma3", rz_family_gemma3, SWA | RZ_H_BASE_SWA | RZ_H_FINAL_SOFTCAP},
+    {"glm4", rz_family_glm4, 0},
+    {"gpt2", rz_family_gpt2, 0},
+    {"gptneox", rz_family_gptneox, RZ_H_PARALLEL},
+    {"granite", rz_family_granite,
+     RZ_H_EMBED_SCALE | RZ_H_RESIDUAL_SCALE | RZ_H_ATTN_SCALE | RZ_H_LOGIT_SCALE},
+    {"hunyuan-dense", rz_family_hunyuan, 0},
+    {"llama", rz_family_llama, RZ_H_WINDOW},
+    {"mpt", rz_family_mpt, RZ_H_CLAMP | RZ_H_ALIBI},
+    {"nemotron", rz_family_nemotron, 0},
+    {"olmo", rz_family_olmo, RZ_H_CLAMP},
+    {"olmo2", rz_family_olmo2, SWA | RZ_H_BASE_SWA},
+    {"phi2", rz_family_phi2, 0},
+    {"phi3", rz_family_phi3, RZ_H_WINDOW},
+    {"qwen2", rz_family_qwen2, 0},
+    {"qwen3", rz_family_qwen3, 0},
+    {"seed_oss", rz_family_seed_oss, 0},
+    {"smollm3", rz_family_smollm3, 0},
+    {"stablelm", rz_family_stablelm, RZ_H_PARALLEL},
+    {"starcoder", rz_family_gpt2, 0},
+    {"starcoder2", rz_family_starcoder2, RZ_H_WINDOW},
 };
 
 const struct rz_family *rz_family_at(uint32_t i)

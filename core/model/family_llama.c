@@ -5,8 +5,10 @@
 
 void rz_family_llama(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .optional_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b),
+                                   .kv_group = rz_build_kv_group(b),
+                                   .optional_bias = true,
+                                   .window = rz_build_hparams(b)->window};
     struct rz_ffn_options ffn = {.optional_bias = true};
 
     int32_t x = rz_build_embed(b);
@@ -14,5 +16,5 @@ void rz_family_llama(struct rz_builder *b)
         x = rz_build_attn(b, layer, x, &attn);
         x = rz_build_ffn(b, layer, x, &ffn);
     }
-    rz_build_head(b, x);
+    rz_build_head(b, x, &(struct rz_head_options){.norm = RZ_NORM_RMS});
 }

@@ -1,5 +1,5 @@
-/* family_qwen2.c - Qwen2 and Qwen2.5: as Llama, with biases on q, k and v and rotary pairs of halves.
- * Yang et al. 2024, arXiv:2407.10671. */
+/* family_qwen2.c - Qwen2 and Qwen2.5: as Llama, with biases on q, k and v and rotary pairs of halves. Yang
+ * et al. 2024, arXiv:2407.10671. */
 #include "model.h"
 
 void rz_family_qwen2(struct rz_builder *b)
@@ -13,5 +13,5 @@ void rz_family_qwen2(struct rz_builder *b)
         x = rz_build_attn(b, layer, x, &attn);
         x = rz_build_ffn(b, layer, x, &ffn);
     }
-    rz_build_head(b, x);
+    rz_build_head(b, x, &(struct rz_head_options){.norm = RZ_NORM_RMS});
 }

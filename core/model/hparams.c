@@ -8,6 +8,7 @@
 #include "err.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,6 +65,98 @@ static void want_f64(struct reader *r, const char *name, double lo, double hi, d
     r->status = status;
     if (!status && !(*out >= lo && *out <= hi))
         r->status = rz_fail(r->err, RZ_EFORMAT, key, "is %g, outside %g..%g", *out, lo, hi);
+}
+
+/* What only some families apply. A value of 0, or of 1 for factors, changes nothing. */
+static const struct {
+    const char *name;
+    uint64_t bit;
+    size_t at;
+    double hi, neutral;
+} particulars[] = {
+    {"attn_logit_softcapping", RZ_H_ATTN_SOFTCAP, offsetof(struct rz_hparams, attn_softcap), 1e6, 0},
+    {"final_logit_softcapping", RZ_H_FINAL_SOFTCAP, offsetof(struct rz_hparams, final_softcap), 1e6, 0},
+    {"attention.scale", RZ_H_ATTN_SCALE, offsetof(struct rz_hparams, attn_scale), 1e6, 0},
+    {"attention.clamp_kqv", RZ_H_CLAMP, offsetof(struct rz_hparams, clamp_kqv), 1e9, 0},
+    {"attention.max_alibi_bias", RZ_H_ALIBI, offsetof(struct rz_hparams, max_alibi_bias), 1e6, 0},
+    {"embedding_scale", RZ_H_EMBED_SCALE, offsetof(struct rz_hparams, embed_scale), 1e6, 1},
+    {"residual_scale", RZ_H_RESIDUAL_SCALE, offsetof(struct rz_hparams, residual_scale), 1e6, 1},
+    {"logit_scale", RZ_H_LOGIT_SCALE, offsetof(struct rz_hparams, logit_scale), 1e6, 1},
+    {"rope.freq_base_swa", RZ_H_BASE_SWA, offsetof(struct rz_hparams, rope_base_swa), 1e12, 0},
+};
+
+static void read_particulars(struct reader *r, struct rz_hparams *h)
+{
+    char key[96];
+    bool on = false;
+    for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]) && !r->status; i++) {
+        double *out = (double *)(void *)((char *)h + particulars[i].at);
+        want_f64(r, particulars[i].name, 0, particulars[i].hi, particulars[i].neutral, out);
+        if (*out == 0)
+            *out = particulars[i].neutral;
+        if (*out != particulars[i].neutral)
+            h->set |= particulars[i].bit;
+    }
+    uint32_t experts = 0;
+    want_u32(r, "expert_count", 0, WIDTH_MAX, 0, &experts);
+    h->set |= experts ? RZ_H_EXPERTS : 0;
+    want_u32(r, "attention.sliding_window", 0, CONTEXT_MAX, 0, &h->window);
+    h->set |= h->window ? RZ_H_WINDOW : 0;
+    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "use_parallel_residual")))
+        r->status = rz_meta_bool(r->m, key, &on, r->err);
+    h->set |= on ? RZ_H_PARALLEL : 0;
+    bool causal = true;
+    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.causal")))
+        r->status = rz_meta_bool(r->m, key, &causal, r->err);
+    h->set |= causal ? 0 : RZ_H_BIDIRECTIONAL;
+}
+
+/* Which layers have the window: an array of booleans, one a layer. */
+static void read_pattern(struct reader *r, struct rz_hparams *h)
+{
+    char key[96];
+    if (r->status)
+        return;
+    const struct rz_meta *e =
+        rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.sliding_window_pattern"));
+    if (!e)
+        return;
+    if (e->type != RZ_META_ARRAY || e->elem_type != RZ_META_BOOL || e->n < h->n_layer) {
+        r->status =
+            rz_fail(r->err, RZ_EUNSUPPORTED, key, "is not an array of %u booleans, one a layer", h->n_layer);
+        return;
+    }
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        h->windowed[i / 64] |= (uint64_t)(((const uint8_t *)e->data)[i] != 0) << i % 64;
+    h->set |= RZ_H_PATTERN;
+}
+
+uint32_t rz_hparams_window(const struct rz_hparams *h, uint32_t layer, bool by_rule)
+{
+    bool on = h->set & RZ_H_PATTERN ? h->windowed[layer / 64] >> layer % 64 & 1 : by_rule;
+    return on ? h->window : 0;
+}
+
+int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err *err)
+{
+    static const struct {
+        const char *name;
+        uint64_t bit;
+    } others[] = {{"attention.sliding_window", RZ_H_WINDOW},
+                  {"attention.sliding_window_pattern", RZ_H_PATTERN},
+                  {"use_parallel_residual", RZ_H_PARALLEL},
+                  {"expert_count", RZ_H_EXPERTS},
+                  {"attention.causal", RZ_H_BIDIRECTIONAL}};
+    const char *name = NULL;
+    for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
+        if (h->set & ~uses & particulars[i].bit)
+            name = particulars[i].name;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (h->set & ~uses & others[i].bit)
+            name = others[i].name;
+    return name ? rz_fail(err, RZ_EUNSUPPORTED, name,
+                          "is set, and changes the result, but this rz does not apply it to \"%s\"", h->arch)
+                : RZ_OK;
 }
 
 static void read_scaling(struct reader *r, struct rz_hparams *h)
@@ -138,10 +231,13 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     want_u32(&r, "context_length", 1, CONTEXT_MAX, 2048, &h->n_ctx_train);
     want_u32(&r, "vocab_size", 1, VOCAB_MAX, vocab_size(m), &h->n_vocab);
     want_f64(&r, "attention.layer_norm_rms_epsilon", 0, 1, 1e-5, &h->norm_eps);
+    want_f64(&r, "attention.layer_norm_epsilon", 0, 1, 1e-5, &h->layer_norm_eps);
     want_f64(&r, "rope.freq_base", 1e-3, 1e12, 10000, &h->rope_base);
     uint32_t v_dim = 0;
     want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &v_dim);
     read_scaling(&r, h);
+    read_particulars(&r, h);
+    read_pattern(&r, h);
     if (r.status)
         return r.status;
     if (!h->n_vocab)

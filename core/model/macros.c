@@ -1,11 +1,10 @@
 /* macros.c - the macro ops and their decompositions into primitives: what families are written in.
  *
  * Invariant: a macro node and its children compute the same from the same inputs, so that any runner
- * may take the node whole or leave it to its parts.
+ * may take the node whole or leave it to its parts. A half that no macro can say (another norm, a norm
+ * of q and k, a norm after) is emitted as its parts, without the macro around them.
  */
 #include "builder.h"
-
-#include <math.h>
 
 int32_t rz_build_kv_group(struct rz_builder *b)
 {
@@ -21,279 +20,376 @@ int32_t rz_build_kv_group(struct rz_builder *b)
     return (int32_t)b->n_kv_groups++;
 }
 
-int32_t rz_build_embed(struct rz_builder *b)
+/* The value that the last part of a macro writes is known only after its parts are built. */
+static void bind_output(struct rz_builder *b, uint32_t node, int32_t value)
+{
+    if (!b->status)
+        b->refs[b->nodes[node].first_out] = value;
+}
+
+/* --- weights of one attention half --- */
+
+struct attn_weights {
+    int32_t norm, q, k, v, bq, bk, bv, out, bo, q_norm, k_norm;
+};
+
+/* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one. */
+static int32_t qkv_part(struct rz_builder *b, uint32_t layer, bool fused, bool bias, bool optional,
+                        const char *name, uint64_t first, uint64_t n)
 {
     const struct rz_hparams *h = &b->graph->h;
-    int32_t table = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");
-    int32_t x = rz_build_value(b, "embedding", RZ_ROWS_ALL, h->n_embd);
-    uint32_t node =
-        rz_build_begin(b, RZ_OP_GET_ROWS, -1,
-                       &(struct rz_operands){.n_out = 1, .out = {x}, .n_weights = 1, .weights = {table}});
-    rz_build_end(b, node);
-    return x;
+    uint64_t all = ((uint64_t)h->n_head + 2 * (uint64_t)h->n_kv_head) * h->head_dim, rows = fused ? all : n;
+    struct rz_part p = {.optional = optional, .first = fused ? first : 0, .n = fused ? n : 0};
+    p.cols = bias ? rows : h->n_embd;
+    p.rows = bias ? 1 : rows;
+    return rz_build_part(b, &p, "blk.%u.%s.%s", layer, fused ? "attn_qkv" : name, bias ? "bias" : "weight");
 }
 
-/* --- primitives --- */
-
-static void set_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on)
+static int32_t qk_norm_weight(struct rz_builder *b, uint32_t layer, const char *name, uint32_t n_head,
+                              const struct rz_attn_options *o)
 {
-    if (on)
-        rz_build_attr(b, node, id, 1, 1);
+    uint64_t dim = b->graph->h.head_dim;
+    struct rz_part p = {.cols = o->qk_norm == RZ_QK_ROW ? n_head * dim : dim,
+                        .rows = o->qk_norm == RZ_QK_LAYER ? n_head : 1,
+                        .flat = true};
+    return o->qk_norm ? rz_build_part(b, &p, "blk.%u.%s.weight", layer, name) : -1;
 }
 
-static int32_t rmsnorm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t norm)
+static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn_options *o,
+                      struct attn_weights *w)
 {
-    uint32_t node =
-        rz_build_begin(b, RZ_OP_RMSNORM, layer,
-                       &(struct rz_operands){
-                           .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 1, .weights = {norm}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
-    rz_build_end(b, node);
-    return y;
+    const struct rz_hparams *h = &b->graph->h;
+    uint64_t q = (uint64_t)h->n_head * h->head_dim, kv = (uint64_t)h->n_kv_head * h->head_dim;
+    bool fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer);
+    *w = (struct attn_weights){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    if (!o->norm)
+        w->norm =
+            rz_build_weight(b, true, h->n_embd, 1, "blk.%u.%s.weight", layer, o->pre ? o->pre : "attn_norm");
+    w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
+    w->k = qkv_part(b, layer, fused, false, false, "attn_k", q, kv);
+    w->v = qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
+    if (o->qkv_bias || o->optional_bias) {
+        w->bq = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_q", 0, q);
+        w->bk = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_k", q, kv);
+        w->bv = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_v", q + kv, kv);
+    }
+    w->out = rz_build_weight(b, true, q, h->n_embd, "blk.%u.attn_output.weight", layer);
+    if (o->optional_bias)
+        w->bo = rz_build_weight(b, false, h->n_embd, 1, "blk.%u.attn_output.bias", layer);
+    w->q_norm = qk_norm_weight(b, layer, "attn_q_norm", h->n_head, o);
+    w->k_norm = qk_norm_weight(b, layer, "attn_k_norm", h->n_kv_head, o);
 }
 
-static int32_t matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t w, int32_t bias)
+/* --- q, k and v --- */
+
+static int32_t qk_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t w, uint32_t n_head,
+                       const struct rz_attn_options *o)
 {
-    uint32_t node = rz_build_begin(
-        b, RZ_OP_MATMUL, layer,
-        &(struct rz_operands){
-            .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 2, .weights = {w, bias}});
-    set_flag(b, node, RZ_A_BIAS, bias >= 0);
-    rz_build_end(b, node);
-    return y;
+    struct rz_norm n = {.kind = o->qk_norm == RZ_QK_LAYER ? RZ_NORM_LAYER : RZ_NORM_RMS,
+                        .w = w,
+                        .bias = -1,
+                        .parts = o->qk_norm == RZ_QK_ROW ? 0 : n_head};
+    return o->qk_norm ? rz_prim_norm(b, layer, x, -1, &n) : x;
 }
 
-static void rope_attrs(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o)
+/* One of q and k from its product: clamp, norm, rope. */
+static int32_t shape_heads(struct rz_builder *b, int32_t layer, int32_t x, int32_t norm, uint32_t n_head,
+                           const struct rz_attn_options *o)
 {
-    rz_build_attr(b, node, RZ_A_N_HEAD, n_head, 0);
-    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
-    rz_build_attr(b, node, RZ_A_ROPE, o->rope, 0);
-    set_flag(b, node, RZ_A_ROPE_NEOX, o->neox);
+    x = rz_build_map(b, layer, x, &(struct rz_map_options){.clamp = o->clamp});
+    if (!o->qk_norm_late)
+        x = qk_norm(b, layer, x, norm, n_head, o);
+    if (o->rope >= 0)
+        x = rz_prim_rope(b, layer, x, n_head, o);
+    return o->qk_norm_late ? qk_norm(b, layer, x, norm, n_head, o) : x;
 }
 
-static int32_t rope(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, uint32_t n_head,
-                    const struct rz_attn_options *o)
+static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const struct attn_weights *w,
+                         const struct rz_attn_options *o)
 {
-    uint32_t node = rz_build_begin(b, RZ_OP_ROPE, layer,
-                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
-    rope_attrs(b, node, n_head, o);
-    rz_build_end(b, node);
-    return y;
+    const struct rz_hparams *h = &b->graph->h;
+    uint64_t q_width = (uint64_t)h->n_head * h->head_dim, kv_width = (uint64_t)h->n_kv_head * h->head_dim;
+    int32_t l = (int32_t)layer;
+    int32_t q = rz_prim_matmul(b, l, n, rz_build_value(b, "q", RZ_ROWS_ALL, q_width), w->q, w->bq);
+    int32_t k = rz_prim_matmul(b, l, n, rz_build_value(b, "k", RZ_ROWS_ALL, kv_width), w->k, w->bk);
+    int32_t v = rz_prim_matmul(b, l, n, rz_build_value(b, "v", RZ_ROWS_ALL, kv_width), w->v, w->bv);
+    q = shape_heads(b, l, q, w->q_norm, h->n_head, o);
+    k = shape_heads(b, l, k, w->k_norm, h->n_kv_head, o);
+    v = rz_build_map(b, l, v, &(struct rz_map_options){.clamp = o->clamp});
+    rz_prim_kv_store(b, layer, k, v, o);
+    return q;
 }
 
-static void kv_attrs(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+static bool qkv_is_plain(const struct rz_attn_options *o)
 {
-    rz_build_attr(b, node, RZ_A_N_KV_HEAD, b->graph->h.n_kv_head, 0);
-    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
-    rz_build_attr(b, node, RZ_A_KV_GROUP, o->kv_group, 0);
-    rz_build_attr(b, node, RZ_A_KV_LAYER, layer, 0);
+    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0;
 }
-
-static void attention_attrs(struct rz_builder *b, uint32_t node, uint32_t layer,
-                            const struct rz_attn_options *o)
-{
-    kv_attrs(b, node, layer, o);
-    rz_build_attr(b, node, RZ_A_N_HEAD, b->graph->h.n_head, 0);
-    rz_build_attr(b, node, RZ_A_SCALE, 0, 1 / sqrt(b->graph->h.head_dim));
-}
-
-static int32_t add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum)
-{
-    uint32_t node = rz_build_begin(b, RZ_OP_ADD, layer,
-                                   &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {sum}});
-    rz_build_end(b, node);
-    return sum;
-}
-
-/* --- regions --- */
-
-/* Weights of one attention half. */
-struct attn_weights {
-    int32_t norm, q, k, v, bq, bk, bv, out, bo;
-};
 
 static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const struct attn_weights *w,
                         const struct rz_attn_options *o)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    uint64_t q_width = (uint64_t)h->n_head * h->head_dim, kv_width = (uint64_t)h->n_kv_head * h->head_dim;
-    int32_t l = (int32_t)layer, q = rz_build_value(b, "q", RZ_ROWS_ALL, q_width);
+    struct rz_norm norm = {.w = w->norm, .bias = -1};
+    int32_t l = (int32_t)layer;
+    if (!qkv_is_plain(o)) {
+        int32_t n = o->norm ? rz_build_norm(b, l, x, o->norm, o->pre ? o->pre : "attn_norm")
+                            : rz_prim_norm(b, l, x, -1, &norm);
+        return store_qkv(b, layer, n, w, o);
+    }
     uint32_t node =
         rz_build_begin(b, RZ_OP_NORM_QKV, l,
                        &(struct rz_operands){.n_in = 1,
                                              .in = {x},
                                              .n_out = 1,
-                                             .out = {q},
+                                             .out = {-1},
                                              .n_weights = 7,
                                              .weights = {w->norm, w->q, w->k, w->v, w->bq, w->bk, w->bv}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, h->norm_eps);
-    kv_attrs(b, node, layer, o);
-    rope_attrs(b, node, h->n_head, o);
-    set_flag(b, node, RZ_A_BIAS, w->bq >= 0 || w->bk >= 0 || w->bv >= 0);
-
-    int32_t n = rmsnorm(b, l, x, rz_build_value(b, "normed", RZ_ROWS_ALL, h->n_embd), w->norm);
-    int32_t q0 = matmul(b, l, n, rz_build_value(b, "q0", RZ_ROWS_ALL, q_width), w->q, w->bq);
-    int32_t k0 = matmul(b, l, n, rz_build_value(b, "k0", RZ_ROWS_ALL, kv_width), w->k, w->bk);
-    int32_t v = matmul(b, l, n, rz_build_value(b, "v", RZ_ROWS_ALL, kv_width), w->v, w->bv);
-    rope(b, l, q0, q, h->n_head, o);
-    int32_t k = rope(b, l, k0, rz_build_value(b, "k", RZ_ROWS_ALL, kv_width), h->n_kv_head, o);
-    uint32_t store = rz_build_begin(b, RZ_OP_KV_STORE, l, &(struct rz_operands){.n_in = 2, .in = {k, v}});
-    kv_attrs(b, store, layer, o);
-    rz_build_end(b, store);
+    rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
+    rz_attrs_kv(b, node, layer, o);
+    rz_attrs_rope(b, node, b->graph->h.n_head, o);
+    rz_build_flag(b, node, RZ_A_BIAS, w->bq >= 0 || w->bk >= 0 || w->bv >= 0);
+    int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &norm), w, o);
+    bind_output(b, node, q);
     rz_build_end(b, node);
     return q;
 }
 
 static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, const struct rz_attn_options *o)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    int32_t y = rz_build_value(b, "attended", RZ_ROWS_ALL, (uint64_t)h->n_head * h->head_dim);
-    struct rz_operands operands = {.n_in = 1, .in = {q}, .n_out = 1, .out = {y}};
-    uint32_t region = rz_build_begin(b, RZ_OP_ATTEND, (int32_t)layer, &operands);
-    attention_attrs(b, region, layer, o);
-    uint32_t node = rz_build_begin(b, RZ_OP_ATTENTION, (int32_t)layer, &operands);
-    attention_attrs(b, node, layer, o);
-    rz_build_end(b, node);
+    int32_t y = rz_build_like(b, "attended", q);
+    uint32_t region = rz_build_begin(b, RZ_OP_ATTEND, (int32_t)layer,
+                                     &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
+    rz_attrs_attention(b, region, layer, o);
+    rz_prim_attention(b, layer, q, y, o);
     rz_build_end(b, region);
     return y;
 }
 
-static int32_t proj_add(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, int32_t w, int32_t bias)
+/* --- the end of a half: projection, norm, residual --- */
+
+struct close {
+    int32_t w, bias;
+    bool branch;
+    uint32_t norm;
+    const char *post;
+    double residual;
+};
+
+static bool close_is_plain(const struct close *c)
+{
+    return !c->branch && !c->post && (c->residual == 0 || c->residual == 1);
+}
+
+static int32_t close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct close *c)
 {
     const struct rz_hparams *h = &b->graph->h;
-    int32_t l = (int32_t)layer, sum = rz_build_value(b, "x", RZ_ROWS_ALL, h->n_embd);
+    int32_t l = (int32_t)layer, p = rz_build_value(b, "projected", RZ_ROWS_ALL, h->n_embd);
+    if (!close_is_plain(c)) {
+        rz_prim_matmul(b, l, y, p, c->w, c->bias);
+        if (c->post)
+            p = rz_build_norm(b, l, p, c->norm, c->post);
+        p = rz_build_map(b, l, p, &(struct rz_map_options){.factor = c->residual});
+        return c->branch ? p : rz_build_add(b, l, p, x);
+    }
+    int32_t sum = rz_build_value(b, "x", RZ_ROWS_ALL, h->n_embd);
     uint32_t node = rz_build_begin(
         b, RZ_OP_PROJ_ADD, l,
         &(struct rz_operands){
-            .n_in = 2, .in = {y, x}, .n_out = 1, .out = {sum}, .n_weights = 2, .weights = {w, bias}});
-    set_flag(b, node, RZ_A_BIAS, bias >= 0);
-    int32_t p = matmul(b, l, y, rz_build_value(b, "projected", RZ_ROWS_ALL, h->n_embd), w, bias);
-    add(b, l, p, x, sum);
+            .n_in = 2, .in = {y, x}, .n_out = 1, .out = {sum}, .n_weights = 2, .weights = {c->w, c->bias}});
+    rz_build_flag(b, node, RZ_A_BIAS, c->bias >= 0);
+    rz_prim_matmul(b, l, y, p, c->w, c->bias);
+    rz_prim_add(b, l, p, x, sum);
     rz_build_end(b, node);
     return sum;
-}
-
-static int32_t norm_glu(struct rz_builder *b, uint32_t layer, int32_t x, const int32_t *w)
-{
-    const struct rz_hparams *h = &b->graph->h;
-    int32_t l = (int32_t)layer, y = rz_build_value(b, "h", RZ_ROWS_ALL, h->n_ff);
-    uint32_t node = rz_build_begin(b, RZ_OP_NORM_GLU, l,
-                                   &(struct rz_operands){.n_in = 1,
-                                                         .in = {x},
-                                                         .n_out = 1,
-                                                         .out = {y},
-                                                         .n_weights = 5,
-                                                         .weights = {w[0], w[1], w[2], w[3], w[4]}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, h->norm_eps);
-    set_flag(b, node, RZ_A_SILU, true);
-    set_flag(b, node, RZ_A_BIAS, w[3] >= 0 || w[4] >= 0);
-    int32_t n = rmsnorm(b, l, x, rz_build_value(b, "normed", RZ_ROWS_ALL, h->n_embd), w[0]);
-    int32_t gate = matmul(b, l, n, rz_build_value(b, "gate", RZ_ROWS_ALL, h->n_ff), w[1], w[3]);
-    int32_t up = matmul(b, l, n, rz_build_value(b, "up", RZ_ROWS_ALL, h->n_ff), w[2], w[4]);
-    uint32_t act = rz_build_begin(b, RZ_OP_ACT_MUL, l,
-                                  &(struct rz_operands){.n_in = 2, .in = {gate, up}, .n_out = 1, .out = {y}});
-    set_flag(b, act, RZ_A_SILU, true);
-    rz_build_end(b, act);
-    rz_build_end(b, node);
-    return y;
 }
 
 /* --- blocks --- */
 
-/* The value that the last node of an ended region writes has to be known before the block begins, so a
- * block's output is bound after its regions are built. */
-static void bind_output(struct rz_builder *b, uint32_t node, uint32_t i, int32_t value)
-{
-    if (!b->status)
-        b->refs[b->nodes[node].first_out + i] = value;
-}
-
 int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *o)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    uint64_t q_width = (uint64_t)h->n_head * h->head_dim, kv_width = (uint64_t)h->n_kv_head * h->head_dim;
-    bool need = o->qkv_bias, want = o->qkv_bias || o->optional_bias;
-    struct attn_weights w = {
-        .norm = rz_build_weight(b, true, h->n_embd, 1, "blk.%u.attn_norm.weight", layer),
-        .q = rz_build_weight(b, true, h->n_embd, q_width, "blk.%u.attn_q.weight", layer),
-        .k = rz_build_weight(b, true, h->n_embd, kv_width, "blk.%u.attn_k.weight", layer),
-        .v = rz_build_weight(b, true, h->n_embd, kv_width, "blk.%u.attn_v.weight", layer),
-        .bq = want ? rz_build_weight(b, need, q_width, 1, "blk.%u.attn_q.bias", layer) : -1,
-        .bk = want ? rz_build_weight(b, need, kv_width, 1, "blk.%u.attn_k.bias", layer) : -1,
-        .bv = want ? rz_build_weight(b, need, kv_width, 1, "blk.%u.attn_v.bias", layer) : -1,
-        .out = rz_build_weight(b, true, q_width, h->n_embd, "blk.%u.attn_output.weight", layer),
-        .bo =
-            o->optional_bias ? rz_build_weight(b, false, h->n_embd, 1, "blk.%u.attn_output.bias", layer) : -1,
-    };
-    uint32_t node = rz_build_begin(
-        b, RZ_OP_ATTN, (int32_t)layer,
-        &(struct rz_operands){.n_in = 1,
-                              .in = {x},
-                              .n_out = 1,
-                              .out = {-1},
-                              .n_weights = 9,
-                              .weights = {w.norm, w.q, w.k, w.v, w.bq, w.bk, w.bv, w.out, w.bo}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, h->norm_eps);
-    rope_attrs(b, node, h->n_head, o);
-    attention_attrs(b, node, layer, o);
-    set_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
+    struct attn_weights w;
+    bind_attn(b, layer, o, &w);
+    struct close c = {w.out, w.bo, o->branch, RZ_NORM_RMS, o->post, o->residual};
+    bool block = qkv_is_plain(o) && close_is_plain(&c);
+    uint32_t node = 0;
+    if (block) {
+        node = rz_build_begin(
+            b, RZ_OP_ATTN, (int32_t)layer,
+            &(struct rz_operands){.n_in = 1,
+                                  .in = {x},
+                                  .n_out = 1,
+                                  .out = {-1},
+                                  .n_weights = 9,
+                                  .weights = {w.norm, w.q, w.k, w.v, w.bq, w.bk, w.bv, w.out, w.bo}});
+        rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
+        rz_attrs_rope(b, node, b->graph->h.n_head, o);
+        rz_attrs_attention(b, node, layer, o);
+        rz_build_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
+    }
     int32_t q = norm_qkv(b, layer, x, &w, o);
-    int32_t y = attend(b, layer, q, o);
-    int32_t sum = proj_add(b, layer, y, x, w.out, w.bo);
-    bind_output(b, node, 0, sum);
-    rz_build_end(b, node);
+    int32_t sum = close_half(b, layer, attend(b, layer, q, o), x, &c);
+    if (block) {
+        bind_output(b, node, sum);
+        rz_build_end(b, node);
+    }
     return sum;
+}
+
+/* Weights of one feed-forward half. */
+struct ffn_weights {
+    int32_t norm, gate, up, b_gate, b_up, down, b_down;
+};
+
+/* Without a tensor of its own the gate is the first half of ffn_up. */
+static void bind_ffn(struct rz_builder *b, uint32_t layer, const struct rz_ffn_options *o,
+                     struct ffn_weights *w)
+{
+    const struct rz_hparams *h = &b->graph->h;
+    uint64_t ff = h->n_ff;
+    bool want = o->optional_bias, gate = !o->no_gate;
+    bool fused = gate && !rz_build_has(b, "blk.%u.ffn_gate.weight", layer);
+    *w = (struct ffn_weights){-1, -1, -1, -1, -1, -1, -1};
+    if (!o->norm)
+        w->norm =
+            rz_build_weight(b, true, h->n_embd, 1, "blk.%u.%s.weight", layer, o->pre ? o->pre : "ffn_norm");
+    if (fused) {
+        struct rz_part p = {.cols = h->n_embd, .rows = 2 * ff, .n = ff};
+        w->gate = rz_build_part(b, &p, "blk.%u.ffn_up.weight", layer);
+        p.first = ff;
+        w->up = rz_build_part(b, &p, "blk.%u.ffn_up.weight", layer);
+    } else {
+        w->gate = gate ? rz_build_weight(b, true, h->n_embd, ff, "blk.%u.ffn_gate.weight", layer) : -1;
+        w->up = rz_build_weight(b, true, h->n_embd, ff, "blk.%u.ffn_up.weight", layer);
+    }
+    if (want && gate && !fused)
+        w->b_gate = rz_build_weight(b, false, ff, 1, "blk.%u.ffn_gate.bias", layer);
+    if (want && !fused)
+        w->b_up = rz_build_weight(b, false, ff, 1, "blk.%u.ffn_up.bias", layer);
+    w->down = rz_build_weight(b, true, ff, h->n_embd, "blk.%u.ffn_down.weight", layer);
+    if (want)
+        w->b_down = rz_build_weight(b, false, h->n_embd, 1, "blk.%u.ffn_down.bias", layer);
+}
+
+static int32_t glu(struct rz_builder *b, int32_t l, int32_t n, int32_t y, const struct ffn_weights *w,
+                   const struct rz_ffn_options *o)
+{
+    int32_t gate = -1, up = rz_build_value(b, "up", RZ_ROWS_ALL, b->graph->h.n_ff);
+    if (!o->no_gate)
+        gate = rz_prim_matmul(b, l, n, rz_build_like(b, "gate", up), w->gate, w->b_gate);
+    rz_prim_matmul(b, l, n, up, w->up, w->b_up);
+    return o->no_gate ? rz_prim_act(b, l, up, -1, y, o->act) : rz_prim_act(b, l, gate, up, y, o->act);
+}
+
+static bool glu_is_plain(const struct rz_ffn_options *o)
+{
+    return o->norm == RZ_NORM_RMS && !o->no_gate;
+}
+
+static int32_t norm_glu(struct rz_builder *b, uint32_t layer, int32_t x, const struct ffn_weights *w,
+                        const struct rz_ffn_options *o)
+{
+    struct rz_norm norm = {.w = w->norm, .bias = -1};
+    int32_t l = (int32_t)layer, y = rz_build_value(b, "h", RZ_ROWS_ALL, b->graph->h.n_ff);
+    if (!glu_is_plain(o)) {
+        int32_t n = o->norm ? rz_build_norm(b, l, x, o->norm, o->pre ? o->pre : "ffn_norm")
+                            : rz_prim_norm(b, l, x, -1, &norm);
+        return glu(b, l, n, y, w, o);
+    }
+    uint32_t node =
+        rz_build_begin(b, RZ_OP_NORM_GLU, l,
+                       &(struct rz_operands){.n_in = 1,
+                                             .in = {x},
+                                             .n_out = 1,
+                                             .out = {y},
+                                             .n_weights = 5,
+                                             .weights = {w->norm, w->gate, w->up, w->b_gate, w->b_up}});
+    rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
+    rz_attrs_act(b, node, o->act);
+    rz_build_flag(b, node, RZ_A_BIAS, w->b_gate >= 0 || w->b_up >= 0);
+    glu(b, l, rz_prim_norm(b, l, x, -1, &norm), y, w, o);
+    rz_build_end(b, node);
+    return y;
 }
 
 int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ffn_options *o)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    bool want = o->optional_bias;
-    int32_t w[7] = {
-        rz_build_weight(b, true, h->n_embd, 1, "blk.%u.ffn_norm.weight", layer),
-        rz_build_weight(b, true, h->n_embd, h->n_ff, "blk.%u.ffn_gate.weight", layer),
-        rz_build_weight(b, true, h->n_embd, h->n_ff, "blk.%u.ffn_up.weight", layer),
-        want ? rz_build_weight(b, false, h->n_ff, 1, "blk.%u.ffn_gate.bias", layer) : -1,
-        want ? rz_build_weight(b, false, h->n_ff, 1, "blk.%u.ffn_up.bias", layer) : -1,
-        rz_build_weight(b, true, h->n_ff, h->n_embd, "blk.%u.ffn_down.weight", layer),
-        want ? rz_build_weight(b, false, h->n_embd, 1, "blk.%u.ffn_down.bias", layer) : -1,
-    };
-    struct rz_operands operands = {.n_in = 1, .in = {x}, .n_out = 1, .out = {-1}, .n_weights = 7};
-    for (uint32_t i = 0; i < 7; i++)
-        operands.weights[i] = w[i];
-    uint32_t node = rz_build_begin(b, RZ_OP_FFN, (int32_t)layer, &operands);
-    rz_build_attr(b, node, RZ_A_EPS, 0, h->norm_eps);
-    set_flag(b, node, RZ_A_SILU, true);
-    set_flag(b, node, RZ_A_BIAS, w[3] >= 0 || w[4] >= 0 || w[6] >= 0);
-    int32_t y = norm_glu(b, layer, x, w);
-    int32_t sum = proj_add(b, layer, y, x, w[5], w[6]);
-    bind_output(b, node, 0, sum);
-    rz_build_end(b, node);
+    struct ffn_weights w;
+    bind_ffn(b, layer, o, &w);
+    struct close c = {w.down, w.b_down, o->branch, RZ_NORM_RMS, o->post, o->residual};
+    bool block = glu_is_plain(o) && close_is_plain(&c);
+    uint32_t node = 0;
+    if (block) {
+        node = rz_build_begin(
+            b, RZ_OP_FFN, (int32_t)layer,
+            &(struct rz_operands){.n_in = 1,
+                                  .in = {x},
+                                  .n_out = 1,
+                                  .out = {-1},
+                                  .n_weights = 7,
+                                  .weights = {w.norm, w.gate, w.up, w.b_gate, w.b_up, w.down, w.b_down}});
+        rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
+        rz_attrs_act(b, node, o->act);
+        rz_build_flag(b, node, RZ_A_BIAS, w.b_gate >= 0 || w.b_up >= 0 || w.b_down >= 0);
+    }
+    int32_t sum = close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
+    if (block) {
+        bind_output(b, node, sum);
+        rz_build_end(b, node);
+    }
     return sum;
 }
 
-void rz_build_head(struct rz_builder *b, int32_t x)
+int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
+                          const struct rz_ffn_options *ffn)
+{
+    struct rz_attn_options one = *attn;
+    struct rz_ffn_options two = *ffn;
+    int32_t l = (int32_t)layer;
+    int32_t n = rz_build_norm(b, l, x, attn->norm, attn->pre ? attn->pre : "attn_norm");
+    int32_t m = ffn->pre ? rz_build_norm(b, l, x, attn->norm, ffn->pre) : n;
+    one.norm = two.norm = RZ_NORM_NONE;
+    one.branch = two.branch = true;
+    int32_t a = rz_build_attn(b, layer, n, &one), f = rz_build_ffn(b, layer, m, &two);
+    return rz_build_add(b, l, x, rz_build_add(b, l, a, f));
+}
+
+/* --- the head --- */
+
+void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o)
 {
     const struct rz_hparams *h = &b->graph->h;
-    int32_t norm = rz_build_weight(b, true, h->n_embd, 1, "output_norm.weight");
+    bool macro = o->norm == RZ_NORM_RMS && (o->factor == 0 || o->factor == 1) && o->softcap == 0;
+    struct rz_norm norm = {.kind = o->norm, .w = -1, .bias = -1};
+    if (o->norm != RZ_NORM_PLAIN)
+        norm.w = rz_build_weight(b, true, h->n_embd, 1, "output_norm.weight");
+    if (o->norm == RZ_NORM_LAYER)
+        norm.bias = rz_build_weight(b, false, h->n_embd, 1, "output_norm.bias");
     int32_t w = rz_build_weight(b, false, h->n_embd, h->n_vocab, "output.weight");
     if (w < 0) /* tied */
         w = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");
+    int32_t bias = rz_build_weight(b, false, h->n_vocab, 1, "output.bias");
     int32_t wanted = rz_build_value(b, "wanted", RZ_ROWS_WANTED, h->n_embd);
-    uint32_t select = rz_build_begin(
-        b, RZ_OP_SELECT_ROWS, -1, &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {wanted}});
+    uint32_t node = 0,
+             select =
+                 rz_build_begin(b, RZ_OP_SELECT_ROWS, -1,
+                                &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {wanted}});
     rz_build_end(b, select);
     b->hidden = rz_build_value(b, "hidden", RZ_ROWS_WANTED, h->n_embd);
     b->logits = rz_build_value(b, "logits", RZ_ROWS_WANTED, h->n_vocab);
-    uint32_t node = rz_build_begin(b, RZ_OP_HEAD, -1,
-                                   &(struct rz_operands){.n_in = 1,
-                                                         .in = {wanted},
-                                                         .n_out = 2,
-                                                         .out = {b->hidden, b->logits},
-                                                         .n_weights = 3,
-                                                         .weights = {norm, w, -1}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, h->norm_eps);
-    rmsnorm(b, -1, wanted, b->hidden, norm);
-    matmul(b, -1, b->hidden, b->logits, w, -1);
-    rz_build_end(b, node);
+    if (macro) {
+        node = rz_build_begin(b, RZ_OP_HEAD, -1,
+                              &(struct rz_operands){.n_in = 1,
+                                                    .in = {wanted},
+                                                    .n_out = 2,
+                                                    .out = {b->hidden, b->logits},
+                                                    .n_weights = 3,
+                                                    .weights = {norm.w, w, bias}});
+        rz_build_attr(b, node, RZ_A_EPS, 0, h->norm_eps);
+        rz_build_flag(b, node, RZ_A_BIAS, bias >= 0);
+    }
+    rz_prim_norm(b, -1, wanted, b->hidden, &norm);
+    rz_prim_matmul(b, -1, b->hidden, b->logits, w, bias);
+    if (macro)
+        rz_build_end(b, node);
+    b->logits =
+        rz_build_map(b, -1, b->logits, &(struct rz_map_options){.factor = o->factor, .softcap = o->softcap});
 }

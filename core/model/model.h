@@ -38,10 +38,36 @@ struct rz_hparams {
     uint32_t scaling; /* RZ_SCALING_* */
     double scaling_factor, scaling_attn_factor, yarn_beta_fast, yarn_beta_slow;
     uint32_t scaling_context; /* what the model was trained for before scaling; 0: unknown */
+    double layer_norm_eps;
+    uint64_t set; /* RZ_H_* of those below that the file sets to something that changes the result */
+    uint32_t window;
+    uint64_t windowed[16]; /* bit a layer; RZ_H_PATTERN */
+    double rope_base_swa, attn_softcap, final_softcap, attn_scale, clamp_kqv, max_alibi_bias;
+    double embed_scale, residual_scale, logit_scale;
 };
+
+/* A family names those that it applies; any other that is set is an error. */
+#define RZ_H_WINDOW 1u
+#define RZ_H_PATTERN 2u
+#define RZ_H_BASE_SWA 4u
+#define RZ_H_ATTN_SOFTCAP 8u
+#define RZ_H_FINAL_SOFTCAP 0x10u
+#define RZ_H_ATTN_SCALE 0x20u
+#define RZ_H_CLAMP 0x40u
+#define RZ_H_ALIBI 0x80u
+#define RZ_H_EMBED_SCALE 0x100u
+#define RZ_H_RESIDUAL_SCALE 0x200u
+#define RZ_H_LOGIT_SCALE 0x400u
+#define RZ_H_PARALLEL 0x800u
+#define RZ_H_EXPERTS 0x1000u
+#define RZ_H_BIDIRECTIONAL 0x2000u
 
 /* Reads and checks them all: ranges, and the relations between them. */
 int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *out, struct rz_err *err);
+/* The window of a layer, 0 for none: by the file's pattern, or by the family's rule. */
+uint32_t rz_hparams_window(const struct rz_hparams *h, uint32_t layer, bool by_rule);
+/* RZ_EUNSUPPORTED, naming the key, if something outside `uses` (RZ_H_*) is set. */
+int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err *err);
 
 /* --- the graph: a program and what it owns (builder.c) --- */
 
@@ -65,39 +91,119 @@ const struct rz_hparams *rz_build_hparams(const struct rz_builder *b);
 /* A weight [rows, cols] by name (printf format); -1 if it is optional and absent. */
 int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint64_t rows, const char *format,
                         ...) __attribute__((format(printf, 5, 6)));
+bool rz_build_has(const struct rz_builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Fails if the model has this tensor: `what` is not implemented for the family. */
+void rz_build_refuse(struct rz_builder *b, const char *name, const char *what);
 /* The rotary embedding of the hyperparameters; frequency divisors from rope_freqs.weight if there. */
 int32_t rz_build_rope(struct rz_builder *b);
+/* One with another base and no scaling, as some models have in their layers with a window. */
+int32_t rz_build_rope_plain(struct rz_builder *b, double base);
 /* A KV group of all layers with the hyperparameters' heads. */
 int32_t rz_build_kv_group(struct rz_builder *b);
 /* Value of the embedded tokens. */
 int32_t rz_build_embed(struct rz_builder *b);
+/* x + position_embd[position] */
+int32_t rz_build_positions(struct rz_builder *b, int32_t x);
+
+#define RZ_NORM_RMS 0
+#define RZ_NORM_LAYER 1 /* a bias if there      */
+#define RZ_NORM_PLAIN 2 /* layer norm, no weight */
+#define RZ_NORM_NONE 3
+/* Norm of x with the weights blk.LAYER.NAME, or NAME for layer -1. */
+int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t norm, const char *name);
+
+struct rz_map_options {
+    double factor, softcap, clamp; /* applied in this order; 0: none */
+};
+/* x itself if there is nothing to do */
+int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o);
+int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y);
+
+#define RZ_QK_NONE 0
+#define RZ_QK_HEAD 1  /* RMS norm of each head, one weight for all     */
+#define RZ_QK_ROW 2   /* RMS norm of the whole row                     */
+#define RZ_QK_LAYER 3 /* layer norm of each head, each with its weight */
 
 struct rz_attn_options {
-    int32_t rope, kv_group;
-    bool neox;          /* rope pairs are halves, not neighbours */
-    bool qkv_bias;      /* biases are required                   */
-    bool optional_bias; /* biases are taken if there             */
+    int32_t rope; /* -1: none */
+    int32_t kv_group;
+    bool neox;              /* rope pairs are halves, not neighbours */
+    bool qkv_bias;          /* biases are required                   */
+    bool optional_bias;     /* biases are taken if there             */
+    bool branch;            /* the result is the branch alone, without x */
+    bool qk_norm_late;      /* after rope                            */
+    uint32_t qk_norm;       /* RZ_QK_*                               */
+    uint32_t norm;          /* RZ_NORM_* before                      */
+    const char *pre, *post; /* name of the norm before (NULL: attn_norm) and after (NULL: none) */
+    uint32_t window;        /* 0: none                           */
+    double scale;           /* of the scores; 0: 1 / sqrt(head_dim) */
+    double softcap, clamp, alibi, residual; /* 0: none */
 };
-/* x + proj(attention(rope(norm(x)))) */
+/* x + residual post(proj(attention(rope(norm(x))))); q, k, v from one fused tensor if the file has that. */
 int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *o);
+
+#define RZ_ACT_SILU 0
+#define RZ_ACT_GELU 1
+#define RZ_ACT_GELU_TANH 2
+#define RZ_ACT_RELU2 3
 
 struct rz_ffn_options {
     bool optional_bias;
+    bool branch, no_gate;
+    uint32_t act;           /* RZ_ACT_*         */
+    uint32_t norm;          /* RZ_NORM_* before */
+    const char *pre, *post; /* NULL: ffn_norm, none */
+    double residual;        /* 0: none          */
 };
-/* x + down(silu(gate(norm(x))) * up(norm(x))) */
+/* x + residual post(down(act(gate(norm(x))) * up(norm(x)))); without a gate down(act(up)). */
 int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ffn_options *o);
+
+/* x + attention(norm(x)) + ffn(norm(x)), the norm that of attn; ffn.pre, if set, is one of the ffn's own. */
+int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
+                          const struct rz_ffn_options *ffn);
+
+struct rz_head_options {
+    uint32_t norm;          /* RZ_NORM_*       */
+    double factor, softcap; /* of the logits; 0: none */
+};
 /* norm and logits of the wanted rows; the head is tied to the embedding when the file has none. */
-void rz_build_head(struct rz_builder *b, int32_t x);
+void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o);
 
 /* --- families (families.c): one row each --- */
 
 struct rz_family {
     const char *arch; /* general.architecture */
     void (*build)(struct rz_builder *b);
+    uint64_t uses; /* RZ_H_* that it applies */
 };
 const struct rz_family *rz_family_find(const char *arch);
 const struct rz_family *rz_family_at(uint32_t i);
+void rz_family_arcee(struct rz_builder *b);
+void rz_family_bloom(struct rz_builder *b);
+void rz_family_cohere2(struct rz_builder *b);
+void rz_family_command_r(struct rz_builder *b);
+void rz_family_exaone4(struct rz_builder *b);
+void rz_family_falcon(struct rz_builder *b);
+void rz_family_gemma(struct rz_builder *b);
+void rz_family_gemma2(struct rz_builder *b);
+void rz_family_gemma3(struct rz_builder *b);
+void rz_family_glm4(struct rz_builder *b);
+void rz_family_gpt2(struct rz_builder *b);
+void rz_family_gptneox(struct rz_builder *b);
+void rz_family_granite(struct rz_builder *b);
+void rz_family_hunyuan(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
+void rz_family_mpt(struct rz_builder *b);
+void rz_family_nemotron(struct rz_builder *b);
+void rz_family_olmo(struct rz_builder *b);
+void rz_family_olmo2(struct rz_builder *b);
+void rz_family_phi2(struct rz_builder *b);
+void rz_family_phi3(struct rz_builder *b);
 void rz_family_qwen2(struct rz_builder *b);
+void rz_family_qwen3(struct rz_builder *b);
+void rz_family_seed_oss(struct rz_builder *b);
+void rz_family_smollm3(struct rz_builder *b);
+void rz_family_stablelm(struct rz_builder *b);
+void rz_family_starcoder2(struct rz_builder *b);
 
 #endif

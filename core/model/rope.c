@@ -48,26 +48,16 @@ static const float *freq_divisors(struct rz_builder *b)
     return f;
 }
 
-int32_t rz_build_rope(struct rz_builder *b)
+/* Frequencies of the hyperparameters' scaling, in place; the magnitude is returned. */
+static double scale_rope(const struct rz_hparams *h, const float *divisors, double *inv)
 {
-    if (b->status || b->n_ropes == RZ_BUILD_GROUPS_MAX)
-        return -1;
-    const struct rz_hparams *h = &b->graph->h;
-    uint32_t half = h->rope_dim / 2;
-    double *inv = rz_arena_array(&b->graph->arena, half, sizeof(*inv));
-    const float *divisors = freq_divisors(b);
-    if (!inv && !b->status)
-        b->status = rz_fail(b->err, RZ_ENOMEM, "rope", "no memory for %u frequencies", half);
-    if (b->status)
-        return -1;
     double magnitude = 1, low = 0, high = 0;
     if (h->scaling == RZ_SCALING_YARN) {
         low = fmax(0, floor(yarn_dim(h, h->yarn_beta_fast)));
         high = fmin(h->rope_dim - 1, ceil(yarn_dim(h, h->yarn_beta_slow)));
         magnitude = h->scaling_attn_factor * (1 + 0.1 * log(h->scaling_factor));
     }
-    for (uint32_t i = 0; i < half; i++) {
-        inv[i] = pow(h->rope_base, -2.0 * i / h->rope_dim);
+    for (uint32_t i = 0; i < h->rope_dim / 2; i++) {
         if (divisors)
             inv[i] /= (double)divisors[i];
         if (h->scaling == RZ_SCALING_LINEAR)
@@ -77,7 +67,36 @@ int32_t rz_build_rope(struct rz_builder *b)
             inv[i] = inv[i] / h->scaling_factor * (1 - keep) + inv[i] * keep;
         }
     }
-    b->ropes[b->n_ropes] = (struct rz_rope){
-        .size = sizeof(struct rz_rope), .dim = h->rope_dim, .magnitude = magnitude, .inv_freq = inv};
+    return magnitude;
+}
+
+static int32_t add_rope(struct rz_builder *b, double base, bool scaled)
+{
+    if (b->status || b->n_ropes == RZ_BUILD_GROUPS_MAX)
+        return -1;
+    const struct rz_hparams *h = &b->graph->h;
+    uint32_t half = h->rope_dim / 2;
+    double *inv = rz_arena_array(&b->graph->arena, half, sizeof(*inv));
+    const float *divisors = scaled ? freq_divisors(b) : NULL;
+    if (!inv && !b->status)
+        b->status = rz_fail(b->err, RZ_ENOMEM, "rope", "no memory for %u frequencies", half);
+    if (b->status)
+        return -1;
+    for (uint32_t i = 0; i < half; i++)
+        inv[i] = pow(base, -2.0 * i / h->rope_dim);
+    b->ropes[b->n_ropes] = (struct rz_rope){.size = sizeof(struct rz_rope),
+                                            .dim = h->rope_dim,
+                                            .magnitude = scaled ? scale_rope(h, divisors, inv) : 1,
+                                            .inv_freq = inv};
     return (int32_t)b->n_ropes++;
+}
+
+int32_t rz_build_rope(struct rz_builder *b)
+{
+    return add_rope(b, b->graph->h.rope_base, true);
+}
+
+int32_t rz_build_rope_plain(struct rz_builder *b, double base)
+{
+    return add_rope(b, base, false);
 }

@@ -30,13 +30,17 @@ extern "C" {
 /* primitives */
 #define RZ_OP_GET_ROWS 0x301    /*  (tokens)      x                   table                          */
 #define RZ_OP_RMSNORM 0x302     /*  x             y                   norm                           */
+#define RZ_OP_LAYERNORM 0x303   /*  x             y                   norm, bias                     */
 #define RZ_OP_MATMUL 0x304      /*  x             y                   w, bias                        */
 #define RZ_OP_ROPE 0x305        /*  x             y                   -                              */
 #define RZ_OP_KV_STORE 0x306    /*  k, v          -                   -                              */
 #define RZ_OP_ATTENTION 0x307   /*  q             y                   -                              */
 #define RZ_OP_ACT_MUL 0x308     /*  gate, up      y                   -                              */
+#define RZ_OP_ACT 0x309         /*  x             y                   -                              */
 #define RZ_OP_ADD 0x30a         /*  a, b          y                   -                              */
 #define RZ_OP_SELECT_ROWS 0x30b /* x (all rows) y (wanted rows)     -                              */
+#define RZ_OP_MAP 0x30c         /*  x             y                   -                              */
+#define RZ_OP_ADD_POS 0x30d     /*  x             y                   table                          */
 
 #define RZ_LEVEL_BLOCK 0
 #define RZ_LEVEL_REGION 1
@@ -44,22 +48,33 @@ extern "C" {
 
 /* --- attributes. The id indexes rz_kernel_node.attr; the mask says which ones a node sets. A runner
  * that does not list an attribute in its own mask is never given a node that sets it. --- */
-#define RZ_A_EPS 0       /* f: added to the mean square of a norm                              */
-#define RZ_A_N_HEAD 1    /* i: query heads (of ROPE: heads in the row)                         */
-#define RZ_A_N_KV_HEAD 2 /* i                                                                  */
-#define RZ_A_HEAD_DIM 3  /* i: width of one head of q, k and v                                 */
-#define RZ_A_SCALE 4     /* f: factor of the attention scores                                  */
-#define RZ_A_KV_GROUP 5  /* i: KV group of the layer                                           */
-#define RZ_A_KV_LAYER 6  /* i: index of the layer in its group                                 */
-#define RZ_A_ROPE 7      /* i: index of the program's rope                                     */
-#define RZ_A_ROPE_NEOX 8 /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
-#define RZ_A_SILU 9      /* set: the activation is x * sigmoid(x)                              */
-#define RZ_A_BIAS 10     /* set: some bias operand is there                                    */
-#define RZ_A_COUNT 64    /* room in every table of attributes                                  */
+#define RZ_A_EPS 0        /* f: added to the mean square of a norm                              */
+#define RZ_A_N_HEAD 1     /* i: query heads (of ROPE: heads in the row)                         */
+#define RZ_A_N_KV_HEAD 2  /* i                                                                  */
+#define RZ_A_HEAD_DIM 3   /* i: width of one head of q, k and v                                 */
+#define RZ_A_SCALE 4      /* f: factor of the attention scores                                  */
+#define RZ_A_KV_GROUP 5   /* i: KV group of the layer                                           */
+#define RZ_A_KV_LAYER 6   /* i: index of the layer in its group                                 */
+#define RZ_A_ROPE 7       /* i: index of the program's rope                                     */
+#define RZ_A_ROPE_NEOX 8  /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
+#define RZ_A_SILU 9       /* set: the activation is x * sigmoid(x)                              */
+#define RZ_A_BIAS 10      /* set: some bias operand is there                                    */
+#define RZ_A_PARTS 11     /* i: a norm works on that many equal parts of the row, each alone        */
+#define RZ_A_WINDOW 12    /* i: a query sees this many positions, its own and those before     */
+#define RZ_A_SOFTCAP 13   /* f: c tanh(x / c), of the scaled scores or of MAP's x              */
+#define RZ_A_ALIBI 14     /* f: largest bias, 8 in the paper; head h adds slope(h) * (key - query) */
+#define RZ_A_FACTOR 15    /* f: of MAP: factor, then soft-cap, then clamp                      */
+#define RZ_A_CLAMP 16     /* f: of MAP: results lie within -f..f                               */
+#define RZ_A_GELU 17      /* set: the activation is x Phi(x), by erf                           */
+#define RZ_A_GELU_TANH 18 /* set: the same by its tanh approximation                          */
+#define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
+#define RZ_A_COUNT 64     /* room in every table of attributes                                  */
 #define RZ_ATTR(id) (1ull << (id))
 #define RZ_ATTR_EPS RZ_ATTR(RZ_A_EPS)
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
+#define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
+#define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
 #define RZ_ATTRS_KV \
     (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
 #define RZ_ATTRS_ROPE \

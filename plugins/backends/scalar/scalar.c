@@ -4,6 +4,7 @@
  * once. SIMD kernels are judged by these. Each row of a result is computed alone and in the order of
  * its elements, so nothing depends on the number of rows, tiles or threads.
  */
+#include "err.h"
 #include "numeric.h"
 
 #include <math.h>
@@ -40,20 +41,69 @@ static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-/* --- rmsnorm: y = x / sqrt(mean(x^2) + eps) * w --- */
+/* y[r] = x[r] + table[position of r] */
+static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    const struct rz_weight_view *w = &c->node->weights[0];
+    uint64_t pos = (uint64_t)c->step->rows[c->tile].pos[0], row_bytes = w->bytes / w->rows;
+    const float *x = in_row(c, 0, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    if (pos >= w->rows)
+        return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
+                       (unsigned long long)pos, (unsigned long long)w->rows);
+    rz_type_info(w->type)->decode((const uint8_t *)w->data + pos * row_bytes, y, w->cols);
+    for (uint64_t i = 0; i < w->cols; i++)
+        y[i] += x[i];
+    return RZ_OK;
+}
+
+/* --- norms: y = x / sqrt(mean(x^2) + eps) * w, and the same of x - mean(x), plus a bias; by parts --- */
+
+static void norm_part(const struct rz_kernel_call *c, uint64_t at, uint64_t n, double mean)
+{
+    const struct rz_weight_view *weights = c->node->weights;
+    const float *x = in_row(c, 0, c->tile) + at;
+    float *y = out_row(c, 0, c->tile) + at;
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double scale = 1 / sqrt(sum / (double)n + c->node->attr[RZ_A_EPS].f);
+    for (uint64_t i = 0; i < n; i++) {
+        double v = ((double)x[i] - mean) * scale;
+        if (weights[0].type != RZ_TYPE_NONE)
+            v *= (double)((const float *)weights[0].data)[(at + i) % weights[0].cols];
+        if (c->node->n_weights > 1 && weights[1].type != RZ_TYPE_NONE)
+            v += (double)((const float *)weights[1].data)[(at + i) % weights[1].cols];
+        y[i] = (float)v;
+    }
+}
+
+static uint64_t norm_width(const struct rz_kernel_call *c)
+{
+    bool parts = c->node->attr_mask & RZ_ATTR(RZ_A_PARTS);
+    return parts ? c->in[0].width / (uint64_t)c->node->attr[RZ_A_PARTS].i : c->in[0].width;
+}
 
 static int32_t rmsnorm(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    uint64_t n = c->in[0].width;
-    const float *x = in_row(c, 0, c->tile), *w = c->node->weights[0].data;
-    float *y = out_row(c, 0, c->tile);
-    double sum = 0;
-    for (uint64_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    double scale = 1 / sqrt(sum / (double)n + c->node->attr[RZ_A_EPS].f);
-    for (uint64_t i = 0; i < n; i++)
-        y[i] = (float)((double)x[i] * scale * (double)w[i]);
+    uint64_t n = norm_width(c);
+    for (uint64_t at = 0; at < c->in[0].width; at += n)
+        norm_part(c, at, n, 0);
+    return RZ_OK;
+}
+
+static int32_t layernorm(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = norm_width(c);
+    const float *x = in_row(c, 0, c->tile);
+    for (uint64_t at = 0; at < c->in[0].width; at += n) {
+        double sum = 0;
+        for (uint64_t i = 0; i < n; i++)
+            sum += (double)x[at + i];
+        norm_part(c, at, n, sum / (double)n);
+    }
     return RZ_OK;
 }
 
@@ -119,7 +169,7 @@ static int32_t vectors_are_f32(const struct rz_kernel_node *n)
     for (uint32_t i = 0; i < n->n_weights; i++)
         if (n->weights[i].type != RZ_TYPE_NONE && n->weights[i].rows == 1 &&
             n->weights[i].type != RZ_TYPE_F32 &&
-            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_GET_ROWS)))
+            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_GET_ROWS || n->op == RZ_OP_ADD_POS)))
             return 0;
     return 1;
 }
@@ -205,7 +255,7 @@ static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-/* --- attention: softmax(scale * q k) v over positions 0..pos; keys in splits, splits in order --- */
+/* --- attention: softmax(scale * q k) v over the positions seen; keys in splits, splits in order --- */
 
 #define HEAD_MAX 1024
 
@@ -213,26 +263,51 @@ struct partial {
     double max, sum, y[HEAD_MAX];
 };
 
-static double score(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t pos, uint64_t head,
-                    const float *q)
+/* A query of one head. */
+struct query {
+    const float *q;
+    uint64_t kv_head, pos;
+    double slope; /* ALiBi: added to the score for each position of distance */
+};
+
+/* Press et al. 2021, arXiv:2108.12409, with their rule for head counts that are no power of two. */
+static double alibi_slope(const struct rz_kernel_node *n, uint64_t head)
+{
+    double most = n->attr[RZ_A_ALIBI].f;
+    uint64_t power = 1;
+    if (!(n->attr_mask & RZ_ATTR(RZ_A_ALIBI)))
+        return 0;
+    while (power * 2 <= (uint64_t)n->attr[RZ_A_N_HEAD].i)
+        power *= 2;
+    if (head < power)
+        return exp2(-most * (double)(head + 1) / (double)power);
+    return exp2(-most * (double)(2 * (head - power) + 1) / (double)(2 * power));
+}
+
+static double score(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t pos,
+                    const struct query *q)
 {
     const struct rz_kv_view *v = &c->step->kv[c->node->attr[RZ_A_KV_GROUP].i];
-    const uint8_t *k = kv_head(c, s, pos, head);
+    const struct rz_attr *a = c->node->attr;
+    const uint8_t *k = kv_head(c, s, pos, q->kv_head);
     uint64_t slot = pos % v->page_tokens;
     double sum = 0;
     for (uint64_t d = 0; d < v->k_dim; d++)
-        sum += (double)q[d] * kv_get(v, k, slot * v->k_dim + d);
-    return sum * c->node->attr[RZ_A_SCALE].f;
+        sum += (double)q->q[d] * kv_get(v, k, slot * v->k_dim + d);
+    sum *= a[RZ_A_SCALE].f;
+    if (c->node->attr_mask & RZ_ATTR(RZ_A_SOFTCAP))
+        sum = a[RZ_A_SOFTCAP].f * tanh(sum / a[RZ_A_SOFTCAP].f);
+    return sum - q->slope * (double)(q->pos - pos);
 }
 
 /* One split of at most RZ_ATTENTION_SPLIT keys, merged into what came before. */
-static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t head,
-                         const float *q, uint64_t first, uint64_t end, struct partial *p)
+static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_seq *s, const struct query *q,
+                         uint64_t first, uint64_t end, struct partial *p)
 {
     const struct rz_kv_view *v = &c->step->kv[c->node->attr[RZ_A_KV_GROUP].i];
     double scores[RZ_ATTENTION_SPLIT], max = -INFINITY;
     for (uint64_t i = first; i < end; i++) {
-        scores[i - first] = score(c, s, i, head, q);
+        scores[i - first] = score(c, s, i, q);
         max = fmax(max, scores[i - first]);
     }
     double top = fmax(max, p->max), keep = exp(p->max - top);
@@ -242,7 +317,7 @@ static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_s
     p->max = top;
     for (uint64_t i = first; i < end; i++) {
         double weight = exp(scores[i - first] - top);
-        const uint8_t *values = kv_head(c, s, i, head) + v->v_offset;
+        const uint8_t *values = kv_head(c, s, i, q->kv_head) + v->v_offset;
         p->sum += weight;
         for (uint64_t d = 0; d < v->v_dim; d++)
             p->y[d] += weight * kv_get(v, values, i % v->page_tokens * v->v_dim + d);
@@ -259,14 +334,20 @@ static int32_t attention(const struct rz_kernel_call *c, struct rz_err *err)
     (void)err;
     const struct rz_attr *a = c->node->attr;
     uint32_t n_head = (uint32_t)a[RZ_A_N_HEAD].i, row = c->tile / n_head, head = c->tile % n_head;
-    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, kv = head / (n_head / (uint32_t)a[RZ_A_N_KV_HEAD].i);
+    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
     const struct rz_batch_row *r = &c->step->rows[row];
     const struct rz_batch_seq *s = &c->step->seqs[r->seq];
-    uint64_t n = (uint64_t)r->pos[0] + 1;
+    struct query q = {.q = in_row(c, 0, row) + head * dim,
+                      .kv_head = head / (n_head / (uint32_t)a[RZ_A_N_KV_HEAD].i),
+                      .pos = (uint64_t)r->pos[0],
+                      .slope = alibi_slope(c->node, head)};
+    uint64_t n = q.pos + 1, window = (uint64_t)a[RZ_A_WINDOW].i;
+    uint64_t seen = c->node->attr_mask & RZ_ATTR(RZ_A_WINDOW) && n > window ? n - window : 0;
     struct partial p = {.max = -INFINITY};
-    for (uint64_t first = 0; first < n; first += RZ_ATTENTION_SPLIT)
-        attend_split(c, s, kv, in_row(c, 0, row) + head * dim, first,
-                     n < first + RZ_ATTENTION_SPLIT ? n : first + RZ_ATTENTION_SPLIT, &p);
+    for (uint64_t split = seen / RZ_ATTENTION_SPLIT * RZ_ATTENTION_SPLIT; split < n;
+         split += RZ_ATTENTION_SPLIT)
+        attend_split(c, s, &q, split < seen ? seen : split,
+                     n < split + RZ_ATTENTION_SPLIT ? n : split + RZ_ATTENTION_SPLIT, &p);
     for (uint64_t d = 0; d < dim; d++)
         out_row(c, 0, row)[head * dim + d] = (float)(p.y[d] / p.sum);
     return RZ_OK;
@@ -279,13 +360,54 @@ static int32_t head_fits(const struct rz_kernel_node *n)
 
 /* --- elementwise --- */
 
+static double activation(const struct rz_kernel_node *n, double x)
+{
+    if (n->attr_mask & RZ_ATTR(RZ_A_GELU))
+        return x * 0.5 * (1 + erf(x * 0.70710678118654752));
+    if (n->attr_mask & RZ_ATTR(RZ_A_GELU_TANH))
+        return x * 0.5 * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+    if (n->attr_mask & RZ_ATTR(RZ_A_RELU2))
+        return x > 0 ? x * x : 0;
+    return x / (1 + exp(-x));
+}
+
 static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const float *gate = in_row(c, 0, c->tile), *up = in_row(c, 1, c->tile);
     float *y = out_row(c, 0, c->tile);
     for (uint64_t i = 0; i < c->out[0].width; i++)
-        y[i] = (float)((double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i]);
+        y[i] = (float)(activation(c->node, (double)gate[i]) * (double)up[i]);
+    return RZ_OK;
+}
+
+static int32_t act(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const float *x = in_row(c, 0, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    for (uint64_t i = 0; i < c->out[0].width; i++)
+        y[i] = (float)activation(c->node, (double)x[i]);
+    return RZ_OK;
+}
+
+static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_attr *a = c->node->attr;
+    uint64_t mask = c->node->attr_mask;
+    const float *x = in_row(c, 0, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    for (uint64_t i = 0; i < c->out[0].width; i++) {
+        double v = (double)x[i];
+        if (mask & RZ_ATTR(RZ_A_FACTOR))
+            v *= a[RZ_A_FACTOR].f;
+        if (mask & RZ_ATTR(RZ_A_SOFTCAP))
+            v = a[RZ_A_SOFTCAP].f * tanh(v / a[RZ_A_SOFTCAP].f);
+        if (mask & RZ_ATTR(RZ_A_CLAMP))
+            v = fmin(a[RZ_A_CLAMP].f, fmax(-a[RZ_A_CLAMP].f, v));
+        y[i] = (float)v;
+    }
     return RZ_OK;
 }
 
@@ -315,8 +437,12 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = matrix_is_known,
                   .tiles = tiles_by_row, .run = get_rows),
-    RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR_EPS,
-                  .accept = vectors_are_f32, .tiles = tiles_by_row, .run = rmsnorm),
+    RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = vectors_are_f32,
+                  .tiles = tiles_by_row, .run = rmsnorm),
+    RZ_KERNEL_ROW(.op = RZ_OP_LAYERNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = vectors_are_f32,
+                  .tiles = tiles_by_row, .run = layernorm),
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR_BIAS,
                   .accept = matrix_is_known, .tiles = matmul_tiles, .run = matmul),
     RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROPE,
@@ -324,11 +450,19 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_KV,
                   .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS, .tiles = tiles_by_row,
                   .run = kv_store),
-    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ATTENTION,
-                  .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS, .accept = head_fits,
-                  .tiles = attention_tiles, .run = attention),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR_SILU,
+    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK, .kv_types = KV_TYPES,
+                  .kv_layout = RZ_KV_LAYOUT_ROWS, .accept = head_fits, .tiles = attention_tiles,
+                  .run = attention),
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
                   .tiles = tiles_by_row, .run = act_mul),
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
+                  .tiles = tiles_by_row, .run = act),
+    RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP),
+                  .tiles = tiles_by_row, .run = map),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = matrix_is_known,
+                  .tiles = tiles_by_row, .run = add_pos),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),

@@ -1,0 +1,22 @@
+/* family_starcoder2.c - StarCoder 2: layer norms, biases everywhere, rotary pairs of halves, tanh-gelu
+ * without a gate, a window where the file has one. Lozhkov et al. 2024, arXiv:2402.19173. */
+#include "model.h"
+
+void rz_family_starcoder2(struct rz_builder *b)
+{
+    struct rz_attn_options attn = {.rope = rz_build_rope(b),
+                                   .kv_group = rz_build_kv_group(b),
+                                   .neox = true,
+                                   .optional_bias = true,
+                                   .norm = RZ_NORM_LAYER,
+                                   .window = rz_build_hparams(b)->window};
+    struct rz_ffn_options ffn = {
+        .norm = RZ_NORM_LAYER, .no_gate = true, .act = RZ_ACT_GELU_TANH, .optional_bias = true};
+
+    int32_t x = rz_build_embed(b);
+    for (uint32_t layer = 0; layer < rz_build_hparams(b)->n_layer; layer++) {
+        x = rz_build_attn(b, layer, x, &attn);
+        x = rz_build_ffn(b, layer, x, &ffn);
+    }
+    rz_build_head(b, x, &(struct rz_head_options){.norm = RZ_NORM_LAYER});
+}

@@ -1,0 +1,218 @@
+/* primitives.c - one node each: norms, products, rope, the KV write, attention, elementwise ops.
+ *
+ * What an attribute means is said in rz/program.h; an attribute is set only where it changes something,
+ * so that a model without a speciality runs on tables that do not know it.
+ */
+#include "builder.h"
+
+#include <math.h>
+
+void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on)
+{
+    if (on)
+        rz_build_attr(b, node, id, 1, 1);
+}
+
+static void set_double(struct rz_builder *b, uint32_t node, uint32_t id, double f)
+{
+    if (f != 0)
+        rz_build_attr(b, node, id, 0, f);
+}
+
+int32_t rz_build_like(struct rz_builder *b, const char *name, int32_t x)
+{
+    if (b->status)
+        return -1;
+    struct rz_value v = b->values[x];
+    return rz_build_value(b, name, v.rows, v.width);
+}
+
+/* --- norms --- */
+
+double rz_build_eps(const struct rz_builder *b, uint32_t norm)
+{
+    return norm == RZ_NORM_RMS ? b->graph->h.norm_eps : b->graph->h.layer_norm_eps;
+}
+
+int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_norm *n)
+{
+    bool rms = n->kind == RZ_NORM_RMS;
+    if (y < 0)
+        y = rz_build_like(b, "normed", x);
+    uint32_t node = rz_build_begin(b, rms ? RZ_OP_RMSNORM : RZ_OP_LAYERNORM, layer,
+                                   &(struct rz_operands){.n_in = 1,
+                                                         .in = {x},
+                                                         .n_out = 1,
+                                                         .out = {y},
+                                                         .n_weights = rms ? 1 : 2,
+                                                         .weights = {n->w, n->bias}});
+    rz_build_attr(b, node, RZ_A_EPS, 0, rz_build_eps(b, n->kind));
+    if (n->parts)
+        rz_build_attr(b, node, RZ_A_PARTS, n->parts, 0);
+    rz_build_end(b, node);
+    return y;
+}
+
+static int32_t norm_weight(struct rz_builder *b, int32_t layer, bool required, const char *name,
+                           const char *what)
+{
+    uint64_t n = b->graph->h.n_embd;
+    return layer < 0 ? rz_build_weight(b, required, n, 1, "%s.%s", name, what)
+                     : rz_build_weight(b, required, n, 1, "blk.%d.%s.%s", layer, name, what);
+}
+
+int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t kind, const char *name)
+{
+    struct rz_norm n = {.kind = kind, .w = -1, .bias = -1};
+    if (kind == RZ_NORM_NONE)
+        return x;
+    if (kind != RZ_NORM_PLAIN)
+        n.w = norm_weight(b, layer, true, name, "weight");
+    if (kind == RZ_NORM_LAYER)
+        n.bias = norm_weight(b, layer, false, name, "bias");
+    return rz_prim_norm(b, layer, x, -1, &n);
+}
+
+/* --- products --- */
+
+int32_t rz_prim_matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t w, int32_t bias)
+{
+    uint32_t node = rz_build_begin(
+        b, RZ_OP_MATMUL, layer,
+        &(struct rz_operands){
+            .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 2, .weights = {w, bias}});
+    rz_build_flag(b, node, RZ_A_BIAS, bias >= 0);
+    rz_build_end(b, node);
+    return y;
+}
+
+/* --- attention --- */
+
+void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o)
+{
+    rz_build_attr(b, node, RZ_A_N_HEAD, n_head, 0);
+    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
+    rz_build_attr(b, node, RZ_A_ROPE, o->rope, 0);
+    rz_build_flag(b, node, RZ_A_ROPE_NEOX, o->neox);
+}
+
+int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_head,
+                     const struct rz_attn_options *o)
+{
+    int32_t y = rz_build_like(b, "roped", x);
+    uint32_t node = rz_build_begin(b, RZ_OP_ROPE, layer,
+                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
+    rz_attrs_rope(b, node, n_head, o);
+    rz_build_end(b, node);
+    return y;
+}
+
+void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+{
+    rz_build_attr(b, node, RZ_A_N_KV_HEAD, b->graph->h.n_kv_head, 0);
+    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
+    rz_build_attr(b, node, RZ_A_KV_GROUP, o->kv_group, 0);
+    rz_build_attr(b, node, RZ_A_KV_LAYER, layer, 0);
+}
+
+void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v,
+                      const struct rz_attn_options *o)
+{
+    uint32_t node =
+        rz_build_begin(b, RZ_OP_KV_STORE, (int32_t)layer, &(struct rz_operands){.n_in = 2, .in = {k, v}});
+    rz_attrs_kv(b, node, layer, o);
+    rz_build_end(b, node);
+}
+
+void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+{
+    rz_attrs_kv(b, node, layer, o);
+    rz_build_attr(b, node, RZ_A_N_HEAD, b->graph->h.n_head, 0);
+    rz_build_attr(b, node, RZ_A_SCALE, 0, o->scale != 0 ? o->scale : 1 / sqrt(b->graph->h.head_dim));
+    if (o->window)
+        rz_build_attr(b, node, RZ_A_WINDOW, o->window, 0);
+    set_double(b, node, RZ_A_SOFTCAP, o->softcap);
+    set_double(b, node, RZ_A_ALIBI, o->alibi);
+}
+
+int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y,
+                          const struct rz_attn_options *o)
+{
+    uint32_t node = rz_build_begin(b, RZ_OP_ATTENTION, (int32_t)layer,
+                                   &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
+    rz_attrs_attention(b, node, layer, o);
+    rz_build_end(b, node);
+    return y;
+}
+
+/* --- elementwise --- */
+
+int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum)
+{
+    uint32_t node = rz_build_begin(b, RZ_OP_ADD, layer,
+                                   &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {sum}});
+    rz_build_end(b, node);
+    return sum;
+}
+
+int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y)
+{
+    return rz_prim_add(b, layer, x, y, rz_build_like(b, "x", x));
+}
+
+void rz_attrs_act(struct rz_builder *b, uint32_t node, uint32_t act)
+{
+    static const uint32_t ids[] = {RZ_A_SILU, RZ_A_GELU, RZ_A_GELU_TANH, RZ_A_RELU2};
+    rz_build_flag(b, node, ids[act], true);
+}
+
+int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act)
+{
+    uint32_t node = rz_build_begin(
+        b, up < 0 ? RZ_OP_ACT : RZ_OP_ACT_MUL, layer,
+        &(struct rz_operands){.n_in = up < 0 ? 1 : 2, .in = {gate, up}, .n_out = 1, .out = {y}});
+    rz_attrs_act(b, node, act);
+    rz_build_end(b, node);
+    return y;
+}
+
+int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o)
+{
+    if ((o->factor == 0 || o->factor == 1) && o->softcap == 0 && o->clamp == 0)
+        return x;
+    int32_t y = rz_build_like(b, "mapped", x);
+    uint32_t node = rz_build_begin(b, RZ_OP_MAP, layer,
+                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
+    set_double(b, node, RZ_A_FACTOR, o->factor);
+    set_double(b, node, RZ_A_SOFTCAP, o->softcap);
+    set_double(b, node, RZ_A_CLAMP, o->clamp);
+    rz_build_end(b, node);
+    return y;
+}
+
+/* --- what the first layer reads --- */
+
+int32_t rz_build_embed(struct rz_builder *b)
+{
+    const struct rz_hparams *h = &b->graph->h;
+    int32_t table = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");
+    int32_t x = rz_build_value(b, "embedding", RZ_ROWS_ALL, h->n_embd);
+    uint32_t node =
+        rz_build_begin(b, RZ_OP_GET_ROWS, -1,
+                       &(struct rz_operands){.n_out = 1, .out = {x}, .n_weights = 1, .weights = {table}});
+    rz_build_end(b, node);
+    return x;
+}
+
+int32_t rz_build_positions(struct rz_builder *b, int32_t x)
+{
+    const struct rz_hparams *h = &b->graph->h;
+    int32_t table = rz_build_weight(b, true, h->n_embd, h->n_ctx_train, "position_embd.weight");
+    int32_t y = rz_build_like(b, "placed", x);
+    uint32_t node =
+        rz_build_begin(b, RZ_OP_ADD_POS, -1,
+                       &(struct rz_operands){
+                           .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 1, .weights = {table}});
+    rz_build_end(b, node);
+    return y;
+}

@@ -1,0 +1,87 @@
+"""Model families against reference logits: the cases of the reference data (data/arch) in GGUF form.
+
+For each family that rz has: the reference kernels with a float32 cache are within 2e-4 standard deviations
+of the expected logits and choose the same 16 tokens; the default kernels are within 2e-3; and steps of 1, 7
+or all rows give the same bits. Prints the errors found.
+"""
+
+import os
+import tempfile
+import unittest
+
+import rzlib
+
+F32_KV = ("-o", "engine.kv_type=f32")
+CASES = """
+arcee bloom bloom-6h cohere cohere-qknorm cohere2 ernie4_5 exaone4 exaone4-swa falcon falcon-new gemma
+gemma2 gemma3 glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_dense llama llama-mha-tied
+llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron
+olmo olmo2 olmo3 phi phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel
+starcoder2
+""".split()
+
+
+# gguf_logits.f32 is without the window that this file carries, so that the reference's logits hold.
+CARRIED = ("phi3-swa",)
+
+
+class Families(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not rzlib.shared("arch"):
+            raise unittest.SkipTest("no reference data arch/ (RZ_SHARED)")
+        cls.folder = tempfile.TemporaryDirectory()
+
+    @classmethod
+    def tearDownClass(cls):
+        if hasattr(cls, "folder"):
+            cls.folder.cleanup()
+
+    def evaluate(self, case, ids, *args):
+        tokens = os.path.join(self.folder.name, "ids.i32")
+        rzlib.write_ints(tokens, ids)
+        return rzlib.evaluate(rzlib.shared("arch", case, "model.gguf"), tokens,
+                              os.path.join(self.folder.name, "out.f32"), *F32_KV, *args)
+
+    def check(self, case):
+        truth_path = None if case in CARRIED else rzlib.shared("arch", case, "gguf_logits.f32")
+        own = truth_path is not None  # then greedy.i32 belongs to the other form
+        truth = rzlib.floats(truth_path or rzlib.shared("arch", case, "logits.f32"))
+        ids = rzlib.ints(rzlib.shared("arch", case, "tokens.i32"))
+        greedy = rzlib.ints(rzlib.shared("arch", case, "greedy.i32"))
+        width, unit = len(truth) // len(ids), rzlib.deviation(truth)
+        worst = []
+        for plugin in (("--plugin", "scalar"), ()):
+            logits = rzlib.as_floats(self.evaluate(case, ids + greedy[:-1], *plugin))
+            self.assertEqual(len(logits), (len(ids) + len(greedy) - 1) * width)
+            worst.append(max(abs(a - b) for a, b in zip(logits, truth)) / unit)
+            rows = [logits[(len(ids) - 1 + i) * width:(len(ids) + i) * width] for i in range(len(greedy))]
+            chosen = [max(range(width), key=row.__getitem__) for row in rows]
+            if not own and plugin:
+                self.assertEqual(chosen, greedy)
+        print("    %-20s scalar %.1e, default %.1e" % (case, worst[0], worst[1]))
+        self.assertLessEqual(worst[0], 2e-4)
+        self.assertLessEqual(worst[1], 2e-3)
+        for plugin in (("--plugin", "scalar"), ()):
+            whole = self.evaluate(case, ids, *plugin)
+            for chunk in ("1", "7"):
+                self.assertEqual(self.evaluate(case, ids, "--chunk", chunk, *plugin), whole, "steps of " + chunk)
+
+    def test_cases(self):
+        for case in CASES:
+            with self.subTest(case=case):
+                self.check(case)
+
+    def test_refused(self):
+        for case, key in (("mixtral", "expert_count"), ("phi3-longrope", "rope_factors_long.weight"),
+                          ("qwen3_moe", "qwen3moe")):
+            with self.subTest(case=case):
+                done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
+                                rzlib.shared("arch", case, "tokens.i32"), "--logits",
+                                os.path.join(self.folder.name, "out.f32"), status=None)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(key, done.err)
+
+
+if __name__ == "__main__":
+    unittest.main()
