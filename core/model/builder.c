@@ -197,14 +197,15 @@ static int32_t bind_part(struct rz_builder *b, const struct rz_tensor *t, const 
     return add_weight(b, t, &w, each * p->first, all);
 }
 
-bool rz_build_has(const struct rz_builder *b, const char *format, ...)
+uint64_t rz_build_has(const struct rz_builder *b, const char *format, ...)
 {
     char name[96];
     va_list args;
     va_start(args, format);
     vsnprintf(name, sizeof(name), format, args);
     va_end(args);
-    return !b->status && find_tensor(b, name, strlen(name));
+    const struct rz_tensor *t = b->status ? NULL : find_tensor(b, name, strlen(name));
+    return t ? t->dims[1] : 0;
 }
 
 void rz_build_refuse(struct rz_builder *b, const char *name, const char *what)

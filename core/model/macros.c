@@ -239,14 +239,15 @@ struct ffn_weights {
     int32_t norm, gate, up, b_gate, b_up, down, b_down;
 };
 
-/* Without a tensor of its own the gate is the first half of ffn_up. */
+/* Without a tensor of its own the gate is the first half of an ffn_up of twice the rows. */
 static void bind_ffn(struct rz_builder *b, uint32_t layer, const struct rz_ffn_options *o,
                      struct ffn_weights *w)
 {
     const struct rz_hparams *h = &b->graph->h;
     uint64_t ff = h->n_ff;
     bool want = o->optional_bias, gate = !o->no_gate;
-    bool fused = gate && !rz_build_has(b, "blk.%u.ffn_gate.weight", layer);
+    bool fused = gate && !rz_build_has(b, "blk.%u.ffn_gate.weight", layer) &&
+                 rz_build_has(b, "blk.%u.ffn_up.weight", layer) == 2 * ff;
     *w = (struct ffn_weights){-1, -1, -1, -1, -1, -1, -1};
     if (!o->norm)
         w->norm =

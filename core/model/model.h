@@ -91,7 +91,9 @@ const struct rz_hparams *rz_build_hparams(const struct rz_builder *b);
 /* A weight [rows, cols] by name (printf format); -1 if it is optional and absent. */
 int32_t rz_build_weight(struct rz_builder *b, bool required, uint64_t cols, uint64_t rows, const char *format,
                         ...) __attribute__((format(printf, 5, 6)));
-bool rz_build_has(const struct rz_builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Rows of the tensor of this name (a vector has 1); 0: the model has none. */
+uint64_t rz_build_has(const struct rz_builder *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Fails if the model has this tensor: `what` is not implemented for the family. */
 void rz_build_refuse(struct rz_builder *b, const char *name, const char *what);
 /* The rotary embedding of the hyperparameters; frequency divisors from rope_freqs.weight if there. */
