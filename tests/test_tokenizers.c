@@ -1,6 +1,7 @@
 /* test_tokenizers.c - wordpiece, unigram, char and rwkv on small vocabularies. */
 #include "tok.h"
 
+#include <stdbool.h>
 #include <time.h>
 
 extern const struct rz_plugin rz_builtin_wordpiece, rz_builtin_unigram, rz_builtin_char, rz_builtin_rwkv;
