@@ -21,9 +21,7 @@
 
 /* What a tile works on: queries of one KV head and one sequence. */
 struct job {
-    const struct rz_kernel_call *c;
     const struct rz_kv_view *kv;
-    const struct rz_batch_seq *seq;
     const int32_t *pages;
     uint64_t layer, head, dim;
     int n;                      /* queries                                      */
@@ -280,10 +278,8 @@ static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row
     const struct rz_attr *a = c->node->attr;
     uint64_t group = (uint64_t)(a[RZ_A_N_HEAD].i / a[RZ_A_N_KV_HEAD].i);
     float scale = (float)a[RZ_A_SCALE].f;
-    j->c = c;
     j->kv = &c->step->kv[a[RZ_A_KV_GROUP].i];
-    j->seq = &c->step->seqs[c->step->rows[row].seq];
-    j->pages = j->seq->pages[a[RZ_A_KV_GROUP].i];
+    j->pages = c->step->seqs[c->step->rows[row].seq].pages[a[RZ_A_KV_GROUP].i];
     j->layer = (uint64_t)a[RZ_A_KV_LAYER].i;
     j->head = head;
     j->dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
