@@ -57,7 +57,8 @@ struct attn_weights {
     int32_t norm, q, k, v, bq, bk, bv, out, bo, q_norm, k_norm;
 };
 
-/* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one that has so many. */
+/* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one, which has
+ * `fused` rows. */
 static int32_t qkv_part(struct rz_builder *b, uint32_t layer, uint64_t fused, bool bias, bool optional,
                         const char *name, uint64_t first, uint64_t n)
 {

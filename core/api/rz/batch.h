@@ -1,8 +1,8 @@
 /* batch.h - all that varies from step to step.
  *
  * A step processes rows (tokens) of several sequences. Row order inside a sequence is ascending in
- * position, and a row sees the rows of its own sequence up to itself unless the mask says more. Results must not depend on which
- * rows share a step.
+ * position, and a row sees the rows of its own sequence up to itself unless the mask says more. Results
+ * must not depend on which rows share a step.
  */
 #ifndef RZ_BATCH_H
 #define RZ_BATCH_H
