@@ -210,7 +210,7 @@ static void warn_user(void *ctx, const char *text)
 static int32_t choose_context(struct rz_models *m, const struct rz_model *model, const char *section,
                               const struct rz_model_options *o, uint32_t *out, struct rz_err *err)
 {
-    uint64_t trained = model->graph->h.n_ctx_train, context = o->context;
+    uint64_t trained = model->h.n_ctx_train, context = o->context;
     if (!context && section)
         context = setting(m, section, "context");
     if (!context)
@@ -223,7 +223,7 @@ static int32_t choose_context(struct rz_models *m, const struct rz_model *model,
     if (context > (1u << 24))
         return rz_fail(err, RZ_ELIMIT, "engine.context", "%llu: at most %u", (unsigned long long)context,
                        1u << 24);
-    *out = (uint32_t)context;
+    *out = context ? (uint32_t)context : 1;
     return RZ_OK;
 }
 
@@ -254,7 +254,7 @@ static uint32_t automatic_pages(const struct rz_model *model, const struct rz_pl
     return pages > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)pages;
 }
 
-static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const char *section,
+static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32_t context,
                              const struct rz_model_options *o, struct rz_err *err)
 {
     struct rz_plan_limits *l = &model->limits;
@@ -268,9 +268,7 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const 
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
-    int32_t status = choose_context(m, model, section, o, &l->max_context, err);
-    if (status)
-        return status;
+    l->max_context = context;
     /* What sees a text as a whole gets it as a whole. */
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
         l->max_rows = l->max_context;
@@ -302,7 +300,7 @@ static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p
     return RZ_OK;
 }
 
-static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char *section,
+static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context,
                          const struct rz_model_options *o, struct rz_err *err)
 {
     int32_t status = rz_models_compute(m, err);
@@ -316,7 +314,7 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
                                  .warn = warn_user,
                                  .observe = o->observe ? show_input : NULL,
                                  .ctx = model};
-    status = choose_limits(m, model, section, o, err);
+    status = choose_limits(m, model, context, o, err);
     if (!status)
         status = rz_cpu_new(&setup, &model->cpu, err);
     if (status)
@@ -382,6 +380,7 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
                       const struct rz_model_options *o, struct rz_model **out, struct rz_err *err)
 {
     double begin = now();
+    uint32_t context = 0;
     struct rz_model *model = calloc(1, sizeof(*model));
     if (!model)
         return rz_fail(err, RZ_ENOMEM, path, "no memory");
@@ -394,13 +393,16 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
     if (!status && o->level >= RZ_MODEL_TOKENIZER)
         status = open_tokenizer(m, model, err);
     if (!status && o->level >= RZ_MODEL_RUN) {
-        status = rz_graph_build(model->tables, model->set.sources, model->set.n, &model->graph, err);
+        status = choose_context(m, model, section, o, &context, err);
+        if (!status)
+            status =
+                rz_graph_build(model->tables, model->set.sources, model->set.n, context, &model->graph, err);
         if (status)
             rz_err_wrap(err, path);
         if (!status)
             status = check_vocabulary(model, err);
         if (!status)
-            status = open_plan(m, model, section, o, err);
+            status = open_plan(m, model, context, o, err);
         if (!status)
             status = rz_source_check(&model->set, err);
         if (!status)

@@ -197,6 +197,32 @@ static int32_t bind_part(struct rz_builder *b, const struct rz_tensor *t, const 
     return add_weight(b, t, &w, each * p->first, all);
 }
 
+static float element(const struct rz_meta *e, uint32_t i)
+{
+    float f;
+    memcpy(&f, (const uint8_t *)e->data + (uint64_t)i * sizeof(f), sizeof(f));
+    return f;
+}
+
+double rz_build_number(struct rz_builder *b, uint32_t layer, const char *key)
+{
+    double v = 0;
+    if (b->status)
+        return 0;
+    const struct rz_meta *e = rz_meta_find(b->tables, key);
+    if (!e)
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is missing from the model's metadata");
+    else if (e->type != RZ_META_ARRAY)
+        b->status = rz_meta_f64(b->tables, key, &v, b->err);
+    else if (e->elem_type != RZ_META_F32 || layer >= e->n)
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is no array of floats, one a layer");
+    else
+        v = (double)element(e, layer);
+    if (!b->status && !isfinite(v))
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is %g", v);
+    return v;
+}
+
 uint64_t rz_build_has(const struct rz_builder *b, const char *format, ...)
 {
     char name[96];
@@ -309,9 +335,10 @@ static int32_t unknown_family(const char *arch, struct rz_err *err)
 }
 
 int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *sources, uint32_t n_sources,
-                       struct rz_graph **out, struct rz_err *err)
+                       uint32_t context, struct rz_graph **out, struct rz_err *err)
 {
     struct rz_builder b = {.tables = m,
+                           .context = context,
                            .sources = sources,
                            .n_sources = n_sources,
                            .err = err,

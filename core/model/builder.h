@@ -25,6 +25,8 @@ struct rz_builder {
     struct rz_rope ropes[RZ_BUILD_GROUPS_MAX];
     struct rz_kv_group kv_groups[RZ_BUILD_GROUPS_MAX];
     uint32_t n_ropes, n_kv_groups;
+    uint32_t rope_pairs; /* bit i: ropes i and i + 1 are variants of one */
+    uint32_t context;    /* positions that sequences may have            */
     int32_t hidden, logits;
 };
 
@@ -71,6 +73,8 @@ int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
 /* up -1: act(gate) alone. */
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
+/* xIELU (arXiv:2411.13010) of x, with the parameters as models store them. */
+int32_t rz_prim_xielu(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_xielu *p);
 /* Attributes that a macro shares with its parts. */
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);
 void rz_attrs_kv(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o);

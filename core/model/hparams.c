@@ -103,6 +103,11 @@ static void read_particulars(struct reader *r, struct rz_hparams *h)
     h->set |= experts ? RZ_H_EXPERTS : 0;
     want_u32(r, "attention.sliding_window", 0, CONTEXT_MAX, 0, &h->window);
     h->set |= h->window ? RZ_H_WINDOW : 0;
+    uint32_t shared = 0;
+    want_u32(r, "attention.shared_kv_layers", 0, LAYERS_MAX, 0, &shared);
+    h->set |= shared ? RZ_H_SHARED_KV : 0;
+    want_u32(r, "embedding_length_per_layer_input", 0, WIDTH_MAX, 0, &h->embd_per_layer);
+    h->set |= h->embd_per_layer ? RZ_H_PER_LAYER : 0;
     if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "use_parallel_residual")))
         r->status = rz_meta_bool(r->m, key, &on, r->err);
     h->set |= on ? RZ_H_PARALLEL : 0;
@@ -184,7 +189,10 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
                   {"use_parallel_residual", RZ_H_PARALLEL},
                   {"expert_count", RZ_H_EXPERTS},
                   {"attention.causal", RZ_H_BIDIRECTIONAL},
-                  {"hidden_activation", RZ_H_ACT}};
+                  {"hidden_activation", RZ_H_ACT},
+                  {"attention.key_length_swa", RZ_H_DIM_SWA},
+                  {"embedding_length_per_layer_input", RZ_H_PER_LAYER},
+                  {"attention.shared_kv_layers", RZ_H_SHARED_KV}};
     const char *name = NULL;
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
         if (h->set & ~uses & particulars[i].bit)
@@ -219,10 +227,14 @@ static void read_scaling(struct reader *r, struct rz_hparams *h)
         h->scaling = RZ_SCALING_LINEAR;
     else if (type.len == 4 && !memcmp(type.data, "yarn", 4))
         h->scaling = RZ_SCALING_YARN;
-    else if (type.len == 4 && !memcmp(type.data, "none", 4))
+    else if (type.len == 7 && !memcmp(type.data, "dynamic", 7))
+        h->scaling = RZ_SCALING_DYNAMIC;
+    else if ((type.len == 4 && !memcmp(type.data, "none", 4)) ||
+             (type.len == 8 && !memcmp(type.data, "longrope", 8))) /* its tensors say it */
         h->scaling = RZ_SCALING_NONE;
     else
-        r->status = rz_fail(r->err, RZ_EUNSUPPORTED, key, "is \"%s\": this rz has none, linear, yarn",
+        r->status = rz_fail(r->err, RZ_EUNSUPPORTED, key,
+                            "is \"%s\": this rz has none, linear, dynamic, yarn, longrope",
                             rz_show(shown, sizeof(shown), type.data, type.len));
 }
 
@@ -232,6 +244,9 @@ static int32_t check(const struct rz_hparams *h, struct rz_err *err)
     if (h->n_head % h->n_kv_head)
         return rz_fail(err, RZ_EFORMAT, "attention.head_count_kv", "%u does not divide the %u query heads",
                        h->n_kv_head, h->n_head);
+    if (h->rope_dim_swa % 2 || h->rope_dim_swa > h->head_dim_swa)
+        return rz_fail(err, RZ_EFORMAT, "rope.dimension_count_swa",
+                       "is %u: must be even and at most the head's %u", h->rope_dim_swa, h->head_dim_swa);
     if (h->rope_dim % 2 || h->rope_dim > h->head_dim)
         return rz_fail(err, RZ_EFORMAT, "rope.dimension_count",
                        "is %u: must be even and at most the head's %u", h->rope_dim, h->head_dim);
@@ -273,6 +288,11 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     want_f64(&r, "rope.freq_base", 1e-3, 1e12, 10000, &h->rope_base);
     uint32_t v_dim = 0;
     want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &v_dim);
+    uint32_t v_dim_swa = 0;
+    want_u32(&r, "attention.key_length_swa", 1, WIDTH_MAX / 16, h->head_dim, &h->head_dim_swa);
+    want_u32(&r, "attention.value_length_swa", 1, WIDTH_MAX / 16, h->head_dim_swa, &v_dim_swa);
+    want_u32(&r, "rope.dimension_count_swa", 2, WIDTH_MAX / 16, h->rope_dim, &h->rope_dim_swa);
+    h->set |= h->head_dim_swa != h->head_dim || h->rope_dim_swa != h->rope_dim ? RZ_H_DIM_SWA : 0;
     read_scaling(&r, h);
     read_particulars(&r, h);
     read_activation(&r, h);
@@ -282,7 +302,7 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     if (!h->n_vocab)
         return rz_fail(err, RZ_EFORMAT, "tokenizer.ggml.tokens",
                        "is missing: the vocabulary's size is unknown");
-    if (!h->head_dim || v_dim != h->head_dim)
+    if (!h->head_dim || v_dim != h->head_dim || v_dim_swa != h->head_dim_swa)
         return rz_fail(err, RZ_EFORMAT, "attention.key_length",
                        "%u and value_length %u: must be equal and above 0", h->head_dim, v_dim);
     return check(h, err);

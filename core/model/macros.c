@@ -92,7 +92,9 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
             rz_build_weight(b, true, h->n_embd, 1, "blk.%u.%s.weight", layer, o->pre ? o->pre : "attn_norm");
     w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
     w->k = qkv_part(b, layer, fused, false, false, "attn_k", q, kv);
-    w->v = qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
+    w->v = o->v_may_be_k && !fused && !rz_build_has(b, "blk.%u.attn_v.weight", layer)
+               ? w->k
+               : qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
     if (o->qkv_bias || o->optional_bias) {
         w->bq = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_q", 0, q);
         w->bk = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_k", q, kv);
@@ -140,13 +142,15 @@ static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const 
     q = shape_heads(b, l, q, w->q_norm, o->n_head, o);
     k = shape_heads(b, l, k, w->k_norm, o->n_kv_head, o);
     v = rz_build_map(b, l, v, &(struct rz_map_options){.clamp = o->clamp});
+    if (o->v_norm)
+        v = rz_prim_norm(b, l, v, -1, &(struct rz_norm){.w = -1, .bias = -1, .parts = o->n_kv_head});
     rz_prim_kv_store(b, layer, k, v, o);
     return q;
 }
 
 static bool qkv_is_plain(const struct rz_attn_options *o)
 {
-    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0;
+    return o->norm == RZ_NORM_RMS && !o->qk_norm && !o->v_norm && o->clamp == 0 && o->rope >= 0;
 }
 
 static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const struct attn_weights *w,
@@ -302,6 +306,8 @@ static int32_t glu(struct rz_builder *b, int32_t l, int32_t n, int32_t y, const 
     if (!o->no_gate)
         gate = rz_prim_matmul(b, l, n, rz_build_like(b, "gate", up), w->gate, w->b_gate);
     rz_prim_matmul(b, l, n, up, w->up, w->b_up);
+    if (o->act == RZ_ACT_XIELU)
+        return rz_prim_xielu(b, l, up, y, &o->xielu);
     return o->no_gate ? rz_prim_act(b, l, up, -1, y, o->act) : rz_prim_act(b, l, gate, up, y, o->act);
 }
 
