@@ -31,22 +31,35 @@ static void hidden_of(uint64_t hash, float *hidden)
         hidden[i] = (float)(mix(hash, 1000 + i) >> 40);
 }
 
-static uint64_t hash_of(const int32_t *tokens, uint32_t n)
+/* Does a row at pos see position p? Groups take turns, so all of them matter. */
+static bool sees(const struct fake *f, uint32_t pos, uint32_t p)
+{
+    uint32_t window = f->windows[p % f->n_groups];
+    return !window || p + window > pos;
+}
+
+static uint64_t hash_of(const struct fake *f, const int32_t *tokens, uint32_t n)
 {
     uint64_t hash = 7;
     for (uint32_t i = 0; i < n; i++)
-        hash = mix(hash, (uint64_t)tokens[i] << 32 | i);
+        if (!f || sees(f, n - 1, i))
+            hash = mix(hash, (uint64_t)tokens[i] << 32 | i);
     return hash;
 }
 
 void fake_logits(const struct fake *f, const int32_t *tokens, uint32_t n, float *logits)
 {
-    logits_of(f, hash_of(tokens, n), logits);
+    logits_of(f, hash_of(f, tokens, n), logits);
 }
 
 void fake_hidden(const int32_t *tokens, uint32_t n, float *hidden)
 {
-    hidden_of(hash_of(tokens, n), hidden);
+    hidden_of(hash_of(NULL, tokens, n), hidden);
+}
+
+void fake_hidden_all(const int32_t *tokens, uint32_t n, uint32_t pos, float *hidden)
+{
+    hidden_of(mix(hash_of(NULL, tokens, n), pos), hidden);
 }
 
 /* --- the contract --- */
@@ -144,17 +157,21 @@ static void store_rows(struct fake *f, const struct rz_batch *b)
                 (struct fake_cell){.token = b->rows[i].token, .pos = b->rows[i].pos[0]};
 }
 
-/* What lies in the pages up to the row; groups take turns, so all of them matter. */
+/* What lies in the pages that the row sees. */
 static uint64_t read_back(struct fake *f, const struct rz_batch *b, const struct rz_batch_row *row)
 {
     uint64_t hash = 7;
-    for (uint32_t p = 0; p <= (uint32_t)row->pos[0]; p++) {
+    bool all = b->seqs[row->seq].mask == RZ_MASK_ALL;
+    uint32_t end = all ? b->seqs[row->seq].length : (uint32_t)row->pos[0] + 1;
+    for (uint32_t p = 0; p < end; p++) {
+        if (!sees(f, (uint32_t)row->pos[0], p))
+            continue;
         const struct fake_cell *c = cell_of(f, &b->seqs[row->seq], p % f->n_groups, p);
         if (c->pos != (int32_t)p)
             breach(f, "a page holds another position", (uint64_t)c->pos, p);
         hash = mix(hash, (uint64_t)c->token << 32 | (uint32_t)c->pos);
     }
-    return hash;
+    return all ? mix(hash, (uint64_t)row->pos[0]) : hash;
 }
 
 static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_result *out, struct rz_err *err)
