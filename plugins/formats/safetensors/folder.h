@@ -154,6 +154,7 @@ struct rz_hf_family {
     bool tied;                                    /* where tie_word_embeddings is absent */
     bool wide;               /* the feed-forward width may be absent: four times the model's */
     bool layer_norm;         /* norms subtract the mean */
+    bool no_prefix;          /* its tokenizer.model puts no space before a text */
     bool local_rope;         /* layers with a window have a rope of their own */
     double eps, theta, part; /* where config.json has none; theta 0: 10000, part 0: 1 */
 };
