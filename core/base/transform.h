@@ -14,8 +14,9 @@ bool rz_tensor_is_plain(const struct rz_tensor *t);
 /* The stored bytes of a tensor without pieces, in the plugin's memory or in their file; NULL: they are not
  * inside of it. */
 const void *rz_tensor_data(const struct rz_tensor *t, const struct rz_source *sources, uint32_t n);
-/* Checks the record (shape, size, pieces, transform) as far as it can be without the bytes, and sets the type
- * and the bytes of the weight that it becomes. Error: RZ_EFORMAT or RZ_EUNSUPPORTED, err->where = the name. */
+/* Checks the record (shape, size, pieces, transform) as far as it can be without the bytes, and sets the
+ * type and the bytes of the weight that it becomes. Error: RZ_EFORMAT or RZ_EUNSUPPORTED, err->where = the
+ * name. */
 int32_t rz_transform_check(const struct rz_tensor *t, int32_t *type, uint64_t *bytes, struct rz_err *err);
 /* Finds stored bytes for rz_transform_apply: those of a tensor that has no pieces; NULL: not in its file. */
 typedef const void *rz_transform_find(void *ctx, const struct rz_tensor *t);
