@@ -10,7 +10,8 @@ static struct rz_kv open_pool(uint32_t groups, uint32_t pages, uint32_t tokens)
 {
     struct rz_kv kv;
     struct rz_err err = RZ_ERR_INIT;
-    rz_check_ok(rz_kv_init(&kv, groups, pages, tokens, &err), &err);
+    struct rz_kv_sizes sizes = {.n_groups = groups, .n_pages = pages, .page_tokens = tokens};
+    rz_check_ok(rz_kv_init(&kv, &sizes, &err), &err);
     return kv;
 }
 
@@ -81,10 +82,10 @@ RZ_TEST(kv, sizes_of_nothing_are_refused)
 {
     struct rz_kv kv;
     struct rz_err err = RZ_ERR_INIT;
-    rz_check_eq(rz_kv_init(&kv, 0, 1, 1, &err), RZ_EINVAL);
-    rz_check_eq(rz_kv_init(&kv, 1, 0, 1, &err), RZ_EINVAL);
-    rz_check_eq(rz_kv_init(&kv, 1, 1, 0, &err), RZ_EINVAL);
-    rz_check_eq(rz_kv_init(&kv, 1, UINT32_MAX, 1, &err), RZ_EINVAL);
+    static const struct rz_kv_sizes bad[] = {{0, 1, 1, 0},          {1, 0, 1, 0}, {1, 1, 0, 0},
+                                             {1, UINT32_MAX, 1, 0}, {0, 0, 1, 1}, {1, 1, 1, UINT32_MAX}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        rz_check_eq(rz_kv_init(&kv, &bad[i], &err), RZ_EINVAL);
 }
 
 RZ_TEST(kv, a_shared_page_is_copied_before_it_is_written)

@@ -29,7 +29,8 @@ static void bench_open(struct bench *b, uint32_t rows, uint32_t seqs, uint32_t p
                                    .max_context = 256,
                                    .page_tokens = 4,
                                    .n_pages = pages}};
-    rz_check_ok(rz_kv_init(&b->kv, groups, pages, 4, &err), &err);
+    struct rz_kv_sizes sizes = {.n_groups = groups, .n_pages = pages, .page_tokens = 4};
+    rz_check_ok(rz_kv_init(&b->kv, &sizes, &err), &err);
     rz_check_ok(rz_sched_init(&b->sched, &b->kv, &b->limits, rows, N_SEQS, &err), &err);
     for (uint32_t i = 0; i < N_SEQS; i++) {
         rz_check(rz_kv_seq_init(&b->kv, &b->seqs[i].kv, 256));
