@@ -40,8 +40,8 @@ bool rz_step_reserve(struct rz_step *step, struct rz_kv *kv, struct rz_kv_seq *s
  * reasons. If the step fails, both are undefined. */
 bool rz_step_fork(struct rz_step *step, struct rz_kv *kv, struct rz_kv_seq *seq, const struct rz_kv_seq *from,
                   uint32_t tokens);
-/* Adds a sequence, whose pages cover the rows; with its first row the state begins from zero. Returns the index of its first result, or -1 when it
- * wants none. The caller keeps within the limits. */
+/* Adds a sequence, whose pages cover the rows; with its first row the state begins from zero. Returns the
+ * index of its first result, or -1 when it wants none. The caller keeps within the limits. */
 int32_t rz_step_add(struct rz_step *step, const struct rz_kv_seq *seq, const struct rz_step_rows *rows);
 
 #endif

@@ -1,5 +1,5 @@
-/* buffers.c - the memory of a plan: values, scratch, KV pages, state slots, rope tables. Planned once, checked, and
- * only then taken; pages are committed by the system when they are first touched.
+/* buffers.c - the memory of a plan: values, scratch, KV pages, state slots, rope tables. Planned once,
+ * checked, and only then taken; pages are committed by the system when they are first touched.
  */
 #include "plan.h"
 

@@ -31,7 +31,7 @@ struct rz_builder {
 /* Operands of a node at their fixed places (program.h); -1: absent. */
 struct rz_operands {
     uint32_t n_in, n_out, n_weights;
-    int32_t in[2], out[2], weights[9];
+    int32_t in[2], out[2], weights[10];
 };
 
 /* A tensor of shape [rows, cols], or n of its rows (of a vector: elements) from `first`; n 0: all. */
@@ -52,14 +52,19 @@ void rz_build_attr(struct rz_builder *b, uint32_t node, uint32_t id, int64_t i, 
 /* --- primitives (primitives.c): each makes one node and returns its value --- */
 
 void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on);
+/* Sets it unless it is 0. */
+void rz_build_double(struct rz_builder *b, uint32_t node, uint32_t id, double f);
 /* y as large as x; a y of -1 is made. */
 int32_t rz_build_like(struct rz_builder *b, const char *name, int32_t x);
 struct rz_norm {
-    uint32_t kind; /* RZ_NORM_* but NONE */
+    uint32_t kind; /* RZ_NORM_* */
     int32_t w, bias;
     uint32_t parts; /* 0: the whole row */
 };
+/* The weights blk.LAYER.NAME of a norm, or NAME for layer -1; none for RZ_NORM_NONE. */
+struct rz_norm rz_bind_norm(struct rz_builder *b, int32_t layer, uint32_t kind, const char *name);
 double rz_build_eps(const struct rz_builder *b, uint32_t norm);
+/* x itself for RZ_NORM_NONE */
 int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_norm *n);
 int32_t rz_prim_matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t w, int32_t bias);
 int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_head,

@@ -18,16 +18,18 @@ extern "C" {
 #endif
 
 /* --- ops. Numbers are stable for ever; 0x8000 and above belong to vendors. --- */
-/* blocks                         in            out                 weights                        */
-#define RZ_OP_ATTN 0x101 /*  x             x'                  as norm_qkv, then as proj_add  */
-#define RZ_OP_FFN 0x102  /*  x             x'                  as norm_glu, then as proj_add  */
+/* blocks: of plain regions      in            out                 weights                        */
+#define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
+#define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
 #define RZ_OP_SSM 0x104  /*  x             x'                  as its children, in their order */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
-#define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv   */
+#define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
+                             /*                                    norm_bias, q_norm, k_norm      */
 #define RZ_OP_ATTEND 0x202   /*  q             y                   -                              */
-#define RZ_OP_PROJ_ADD 0x203 /*  y, x          x'                  w, bias                        */
-#define RZ_OP_NORM_GLU 0x204 /*  x             h                   norm, gate, up, b_gate, b_up   */
+#define RZ_OP_PROJ_ADD 0x203 /*  y, x          x'                  w, bias, post_norm             */
+#define RZ_OP_NORM_GLU 0x204 /*  x             h                   norm, gate, up, b_gate, b_up,  */
+                             /*                                    norm_bias                      */
 /* primitives */
 #define RZ_OP_GET_ROWS 0x301    /*  (tokens)      x                   table                          */
 #define RZ_OP_RMSNORM 0x302     /*  x             y                   norm                           */
@@ -80,12 +82,24 @@ extern "C" {
 #define RZ_A_SIGMOID 32   /* set: the activation is sigmoid(x)                                  */
 #define RZ_A_FIRST 33     /* i: of SLICE: first element taken of each of the PARTS of x         */
 #define RZ_A_STRIPED 34   /* set: head h of DELTA has key head h % GROUPS; unset: h / (N_HEAD / GROUPS) */
-#define RZ_A_COUNT 64     /* room in every table of attributes                                  */
+/* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
+#define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
+#define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
+#define RZ_A_NO_ROPE 52      /* set: q and k are not rotated                                       */
+#define RZ_A_QK_NORM 53      /* i: RZ_QK_NORM_*, of q and k before rope, after RZ_A_CLAMP          */
+#define RZ_A_QK_NORM_LATE 54 /* set: after rope                                                    */
+#define RZ_A_NO_GATE 55      /* set: h is the activation of up                                     */
+#define RZ_A_POST_NORM 56    /* set: RMS norm of the projection; then RZ_A_FACTOR, then the sum    */
+#define RZ_QK_NORM_HEAD 1    /* RMS norm of each head, one weight for all                          */
+#define RZ_QK_NORM_ROW 2     /* RMS norm of the whole row                                          */
+#define RZ_QK_NORM_LAYER 3   /* layer norm of each head, each with its weight                      */
+#define RZ_A_COUNT 64        /* room in every table of attributes                                  */
 #define RZ_ATTR(id) (1ull << (id))
 #define RZ_ATTR_EPS RZ_ATTR(RZ_A_EPS)
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
+#define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
 #define RZ_ATTRS_KV \
     (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
@@ -167,8 +181,9 @@ RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
  * a column for each n, or one for all. With two inputs x, B and C lie side by side in the first.
  * State: [head][p][n].
  * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q, k [GROUPS][K] and v [N_HEAD][V] lie side by
- * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well; d = softplus(dt + bias);
- * S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S. State: [head][K][V]. */
+ * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
+ * d = softplus(dt + bias); S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S.
+ * State: [head][K][V]. */
 struct rz_state {
     uint32_t size;
     int32_t layer;
