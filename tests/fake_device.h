@@ -28,7 +28,7 @@ struct fake {
     uint32_t n_groups;
     struct fake_cell *cells; /* [n_groups][n_pages][page_tokens] */
     float *logits, *hidden;
-    uint64_t n_executes, n_rows;
+    uint64_t n_executes, n_rows, n_top_k;
     atomic_bool inside;                     /* an execute is running */
     uint32_t breaches;                      /* of the contract                     */
     char breach[256];                       /* the first                           */

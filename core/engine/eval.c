@@ -75,7 +75,8 @@ static int32_t lane_add(struct lanes *l, uint32_t i, uint32_t from, uint32_t n, 
                                 .from = from,
                                 .n = n,
                                 .want_from = want_from,
-                                .want = want};
+                                .want = want,
+                                .k = 1};
     return rz_step_add(&l->loop->sched.step, &l->seqs[i], &rows);
 }
 
@@ -229,7 +230,7 @@ static int32_t speed_decode(struct lanes *l, uint32_t from, uint32_t to, struct 
     for (uint32_t at = from; at < to; at++) {
         rz_step_clear(&l->loop->sched.step);
         for (uint32_t i = 0; i < l->n; i++)
-            lane_add(l, i, at, 1, at, RZ_WANT_LOGITS);
+            lane_add(l, i, at, 1, at, l->loop->setup.top_k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS);
         int32_t rc = lanes_step(l, false, err);
         if (rc < 0)
             return rc;

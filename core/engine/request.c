@@ -108,6 +108,9 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
     memcpy(r->tokens, q->prompt, q->n_prompt * sizeof(*q->prompt));
     r->seq.tokens = r->tokens;
     r->seq.n_tokens = q->n_prompt;
+    r->seq.want = rz_sample_want(&r->sampling, r->n_biases, r->n_logprobs, &r->seq.k);
+    if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
+        r->seq.want = RZ_WANT_LOGITS;
     decode_prompt(setup, r);
     *out = r;
     return RZ_OK;

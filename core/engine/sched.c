@@ -194,7 +194,8 @@ static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
                                 .from = seq->n_done,
                                 .n = n,
                                 .want_from = seq->n_tokens - 1,
-                                .want = RZ_WANT_LOGITS};
+                                .want = seq->want,
+                                .k = seq->k};
     seq->n_rows = n;
     seq->result = rz_step_add(&s->step, &seq->kv, &rows);
 }

@@ -28,6 +28,7 @@ struct rz_seq {
     uint64_t order;        /* of arrival: smaller is older                                */
     uint32_t state;        /* RZ_SEQ_*                                                    */
     bool paused;           /* set by the caller: gets no rows                             */
+    uint32_t want, k;      /* RZ_WANT_* of the row that is sampled, and how many best     */
     /* of the step that was built last */
     uint32_t n_rows;
     int32_t result; /* index of its result; -1: none (part of a prompt)            */

@@ -24,6 +24,7 @@ struct rz_step_rows {
     const int32_t *tokens;
     uint32_t from, n;
     uint32_t want_from, want;
+    uint32_t k; /* of RZ_WANT_TOP_K */
 };
 
 int32_t rz_step_init(struct rz_step *step, const struct rz_plan_limits *limits, uint32_t n_groups,

@@ -243,7 +243,7 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
 
 static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
-    out->wants = 1u << RZ_WANT_NONE | 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS;
+    out->wants = 1u << RZ_WANT_NONE | 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K;
     out->weight_bytes = 0;
     for (uint32_t i = 0; i < plan->program->n_weights; i++)
         out->weight_bytes += rz_weight_at(plan->program, i)->bytes;
