@@ -412,6 +412,8 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
                                     .limits = model->limits,
                                     .max_batch_tokens = model->limits.max_rows,
                                     .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+                                    .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text,
+                                                     "screened"),
                                     .parallel_for = threads->parallel_for,
                                     .parallel_ctx = threads->ctx,
                                     .check = check_files,
