@@ -217,7 +217,7 @@ static void attention(const struct rz_plugin *plugin)
     static const uint32_t heads[][3] = {
         /* n_head, n_kv, dim */ {4, 2, 16}, {9, 3, 64}, {6, 1, 8}, {2, 2, 128}, {7, 1, 32}};
     static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
-    const struct rz_kernels *k = kernel_table(plugin);
+    const struct rz_kernels *k = kernel_table(plugin, 0);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
