@@ -18,7 +18,7 @@ struct job {
     float softcap;                         /* of the scores; 0: none                           */
     uint32_t first[QUERIES], end[QUERIES]; /* positions that the query sees: first .. end - 1  */
     uint32_t pos[QUERIES];                 /* its own                                          */
-    float slope[QUERIES];                  /* ALiBi: taken off a score for each position of distance */
+    float slope[QUERIES];                  /* ALiBi: what a position of distance takes off     */
     float q[QUERIES][HEAD_MAX];            /* scaled                                           */
 };
 
@@ -28,8 +28,8 @@ struct partial {
     float y[HEAD_MAX];
 };
 
-/* kernels_split.c: all queries over the positions begin .. end - 1 of one split; w is room for their weights. A
- * query that sees none of them gets max -INFINITY, sum 0 and y 0. */
+/* kernels_split.c: all queries over the positions begin .. end - 1 of one split; w is room for their
+ * weights. A query that sees none of them gets max -INFINITY, sum 0 and y 0. */
 void attention_split(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p);
 
 #endif
