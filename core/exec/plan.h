@@ -29,6 +29,7 @@ struct rz_blob {
     int32_t weight;
     uint32_t layout;
     const struct rz_layout *maker;
+    uint32_t table;         /* of the maker */
     uint64_t offset, bytes; /* in plan.blobs */
 };
 
@@ -51,6 +52,11 @@ struct rz_plan {
     uint64_t value_bytes, scratch_bytes, kv_bytes, blob_bytes;
     float *rope_memory;
     uint64_t rope_bytes;
+
+    /* what batches are checked against */
+    uint64_t n_tokens;        /* rows of the embedding                                 */
+    uint32_t n_rope_variants; /* tables that each rope of the program has              */
+    bool both;                /* every attention honours RZ_MASK_ALL                   */
 
     struct rz_kv_view kv_views[8];
     struct rz_rope_view rope_views[8];

@@ -28,6 +28,7 @@ const char *rz_op_name(uint16_t op)
         {RZ_OP_ACT_MUL, "act_mul"},   {RZ_OP_ACT, "act"},
         {RZ_OP_ADD, "add"},           {RZ_OP_SELECT_ROWS, "select_rows"},
         {RZ_OP_MAP, "map"},           {RZ_OP_ADD_POS, "add_pos"},
+        {RZ_OP_ADD_ROW, "add_row"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].op == op)
