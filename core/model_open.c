@@ -325,8 +325,10 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
         l->max_rows = l->max_context;
     l->max_wanted = l->max_rows;
+    const struct rz_program *p = &model->graph->program;
+    l->n_slots = p->n_states ? l->max_seqs : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
-    if (!l->n_pages)
+    if (!l->n_pages || !p->n_kv_groups) /* nothing lies in pages of no group */
         l->n_pages = automatic_pages(model, l);
     return RZ_OK;
 }
@@ -395,23 +397,25 @@ static int32_t check_files(void *ctx, struct rz_err *err)
 static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
     const struct rz_host_threads *threads = rz_pool_table(m->pool);
-    struct rz_engine_setup setup = {.device = rz_cpu_device(model->cpu),
-                                    .plan = model->plan,
-                                    .tokenizer = model->tokenizer,
-                                    .tok = model->tok,
-                                    .n_vocab = model->graph->h.n_vocab,
-                                    .n_embd = model->graph->h.n_embd,
-                                    .n_kv_groups = model->graph->program.n_kv_groups,
-                                    .mask = model->graph->mask,
-                                    .pooling = model->graph->h.pooling,
-                                    .rope_switch = model->graph->rope_switch,
-                                    .limits = model->limits,
-                                    .max_batch_tokens = model->limits.max_rows,
-                                    .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
-                                    .parallel_for = threads->parallel_for,
-                                    .parallel_ctx = threads->ctx,
-                                    .check = check_files,
-                                    .check_ctx = &model->set};
+    struct rz_engine_setup setup = {
+        .device = rz_cpu_device(model->cpu),
+        .plan = model->plan,
+        .tokenizer = model->tokenizer,
+        .tok = model->tok,
+        .n_vocab = model->graph->h.n_vocab,
+        .n_embd = model->graph->h.n_embd,
+        .n_kv_groups = model->graph->program.n_kv_groups,
+        .mask = model->graph->mask,
+        .pooling = model->graph->h.pooling,
+        .rope_switch = model->graph->rope_switch,
+        .limits = model->limits,
+        .max_batch_tokens = model->limits.max_rows,
+        .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+        .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
+        .parallel_for = threads->parallel_for,
+        .parallel_ctx = threads->ctx,
+        .check = check_files,
+        .check_ctx = &model->set};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
         setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);

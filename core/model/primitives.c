@@ -213,7 +213,7 @@ int32_t rz_build_columns(struct rz_builder *b, int32_t layer, int32_t x, uint64_
     int32_t y = rz_build_value(b, "columns", RZ_ROWS_ALL, n);
     uint32_t node = rz_build_begin(b, RZ_OP_COLUMNS, layer,
                                    &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
-    rz_build_attr(b, node, RZ_A_FIRST, (int64_t)first, 0);
+    rz_build_attr(b, node, RZ_A_COLUMN, (int64_t)first, 0);
     rz_build_end(b, node);
     return y;
 }

@@ -402,9 +402,9 @@ static double xielu(const struct rz_attr *a, double x)
 static double activation(const struct rz_kernel_node *n, double x)
 {
     if (n->attr_mask & RZ_ATTR(RZ_A_GELU))
-        return x * 0.5 * (1 + erf(x * 0.70710678118654752));
+        return x * 0.5 * erfc(-x * 0.70710678118654752);
     if (n->attr_mask & RZ_ATTR(RZ_A_GELU_TANH))
-        return x * 0.5 * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+        return x / (1 + exp(-2 * 0.79788456080286536 * (x + 0.044715 * x * x * x)));
     if (n->attr_mask & RZ_ATTR(RZ_A_RELU2))
         return x > 0 ? x * x : 0;
     if (n->attr_mask & RZ_ATTR(RZ_A_XIELU_P))
@@ -465,7 +465,7 @@ static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
 static int32_t columns(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    memcpy(out_row(c, 0, c->tile), in_row(c, 0, c->tile) + c->node->attr[RZ_A_FIRST].i,
+    memcpy(out_row(c, 0, c->tile), in_row(c, 0, c->tile) + c->node->attr[RZ_A_COLUMN].i,
            c->out[0].width * sizeof(float));
     return RZ_OK;
 }
@@ -517,7 +517,7 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR(RZ_A_ROW),
                   .accept = matrix_is_known, .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
-    RZ_KERNEL_ROW(.op = RZ_OP_COLUMNS, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR(RZ_A_FIRST),
+    RZ_KERNEL_ROW(.op = RZ_OP_COLUMNS, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR(RZ_A_COLUMN),
                   .tiles = tiles_by_row, .run = columns),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
