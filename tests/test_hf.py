@@ -19,10 +19,10 @@ import rzlib
 
 F32_KV = ("-o", "engine.kv_type=f32")
 ARCHES = """
-arcee bloom bloom-6h cohere cohere-qknorm cohere2 ernie4_5 exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3
-glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_dense llama llama-mha-tied llama-mqa
+apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 ernie4_5 exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3
+glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq gptj granite hunyuan_v1_dense llama llama-mha-tied llama-mqa
 llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron olmo olmo2 olmo3 phi
-phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel starcoder2
+phi3 phi3-longrope phi3-longrope-short phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel starcoder2
 """.split()
 # The GGUF form of these does not carry the window.
 NOT_THE_SAME = ("mistral", "starcoder2")
@@ -62,13 +62,14 @@ class Elsewhere(Case):
     def check(self, arch):
         """Logits and greedy tokens on both tables; the GGUF form and what is converted have the same bits."""
         folder, gguf = rzlib.shared("arch", arch, "hf"), rzlib.shared("arch", arch, "model.gguf")
+        context = ("-c", "56") if arch == "phi3-longrope-short" else ()
         truth = rzlib.floats(rzlib.shared("arch", arch, "logits.f32"))
         ids = rzlib.ints(rzlib.shared("arch", arch, "tokens.i32"))
         want = rzlib.ints(rzlib.shared("arch", arch, "greedy.i32"))
         tokens, n, worst = self.path("ids.i32"), len(truth) // len(ids), []
         rzlib.write_ints(tokens, ids + want[:-1])
         rzlib.rz("convert", folder, self.path("out.gguf"), "-y")
-        for args in (("--plugin", "scalar", *F32_KV), F32_KV):
+        for args in (("--plugin", "scalar", *F32_KV, *context), F32_KV + context):
             data = self.logits(folder, tokens, *args)
             mine = rzlib.as_floats(data)
             worst.append(max(abs(a - b) for a, b in zip(mine, truth)) / rzlib.deviation(truth))
@@ -89,12 +90,14 @@ class Elsewhere(Case):
     def test_tokens(self):
         for arch in ARCHES:
             for args in ((), ("--bos",), ("--no-special",)):
+                if not rzlib.shared("arch", arch, "model.gguf"):
+                    continue
                 with self.subTest(arch=arch, args=args):
                     self.assertEqual(self.tokens_of(rzlib.shared("arch", arch, "hf"), TEXTS, *args),
                                      self.tokens_of(rzlib.shared("arch", arch, "model.gguf"), TEXTS, *args))
 
     def test_families_that_are_not_there(self):
-        for arch in ("bert", "mamba"):
+        for arch in ("mamba",):
             done = rzlib.rz("info", "-m", rzlib.shared("arch", arch, "hf"), status=1)
             self.assertRegex(done.err, 'config.json: model_type: ".*" is a family that this rz cannot open')
 
@@ -296,9 +299,11 @@ class Own(Case):
             ({"num_local_experts": 8}, "num_local_experts: is 8"),
             ({"logit_scale": 0.25}, "logit_scale: is 0.25"),
             ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping: is 50.0"),
-            ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, 'rope type "ntk"', "default, linear, dynamic, yarn, llama3"),
+            ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, 'rope type "ntk"', "default, linear, dynamic, yarn, longrope, llama3"),
             ({"rope_scaling": {"type": "dynamic", "alpha": 2.0}}, "alpha is 2"),
-            ({"rope_scaling": {"rope_type": "longrope"}}, 'rope type "longrope"'),
+            ({"rope_scaling": {"rope_type": "longrope"}}, "short_factor must be a list of 8 numbers"),
+            ({"rope_scaling": {"rope_type": "longrope", "short_factor": [1] * 8, "long_factor": [1] * 7 + [0]}},
+             "long_factor must be a list of 8 numbers"),
             ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor: is missing"),
             ({"rope_scaling": {"type": "linear", "factor": 2, "mystery": 1}}, '"mystery" is not known'),
             ({"rope_scaling": {"factor": 2.0}}, "has no rope_type"),
@@ -327,7 +332,7 @@ class Own(Case):
         def model(**change):
             return lambda t: t["model"].update(change)
         cases = [
-            ("tiny-qwen2", model(type="WordPiece"), 'model.type: is "WordPiece"'),
+            ("tiny-qwen2", model(type="WordPiece"), "is not BertNormalizer"),
             ("tiny-qwen2", model(dropout=0.1), "model.dropout: is 0.1"),
             ("tiny-qwen2", model(end_of_word_suffix="</w>"), 'end_of_word_suffix: is "</w>"'),
             ("tiny-qwen2", model(continuing_subword_prefix="##"), 'continuing_subword_prefix: is "##"'),
@@ -342,7 +347,7 @@ class Own(Case):
             ("tiny-qwen2", model(merges=["h zzzz"]), "its right side is no token"),
             ("tiny-qwen2", lambda t: t.update(added_tokens=[{"id": 3}]), "added_tokens: entry 0 has no id or no content"),
             ("tiny-qwen2", lambda t: t.update(normalizer={"type": "Lowercase"}), 'normalizer: is "Lowercase"'),
-            ("tiny-qwen2", lambda t: t.update(post_processor={"type": "RobertaProcessing"}), 'is "RobertaProcessing"'),
+            ("tiny-qwen2", lambda t: t.update(post_processor={"type": "ByteFallback"}), 'is "ByteFallback"'),
             ("tiny-qwen2", lambda t: t.update(pre_tokenizer={"type": "Whitespace"}), "has no ByteLevel"),
             ("tiny-qwen2", lambda t: t.update(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}),
              "words bytes after a space"),

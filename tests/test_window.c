@@ -13,7 +13,8 @@
 static void open_pool(struct rz_kv *kv, uint32_t groups, uint32_t pages, uint32_t tokens)
 {
     struct rz_err err = RZ_ERR_INIT;
-    rz_check_ok(rz_kv_init(kv, groups, pages, tokens, &err), &err);
+    struct rz_kv_sizes sizes = {.n_groups = groups, .n_pages = pages, .page_tokens = tokens};
+    rz_check_ok(rz_kv_init(kv, &sizes, &err), &err);
 }
 
 RZ_TEST(window, pages_before_it_go_back)
