@@ -82,7 +82,8 @@ static void show_str(const struct rz_format_model *tables, const char *key, cons
     rz_show(out, cap, s.data, s.len);
 }
 
-static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+static int32_t open_tables(struct rz_models *m, struct rz_model *model, const char *section,
+                           struct rz_err *err)
 {
     struct rz_format_limits limits = {.size = sizeof(limits),
                                       .max_tensors = setting(m, "limits", "max_tensors"),
@@ -95,14 +96,18 @@ static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct r
     status = find_format(m, model, err);
     if (!status) {
         status = model->format->open(model->format_self, model->set.sources, model->set.n,
-                                     sizeof(struct rz_source), &limits, &model->tables, err);
+                                     sizeof(struct rz_source), &limits, &model->file_tables, err);
         if (status)
             rz_err_wrap(err, model->path);
     }
     if (status)
         return status;
+    show_str(model->file_tables, "general.architecture", "unknown", model->shown_arch,
+             sizeof(model->shown_arch));
+    status = rz_model_override(model, section, err);
+    if (status)
+        return status;
     model->has_hparams = rz_hparams_read(model->tables, &model->h, NULL) == RZ_OK;
-    show_str(model->tables, "general.architecture", "unknown", model->shown_arch, sizeof(model->shown_arch));
     show_str(model->tables, "general.name", "", model->shown_name, sizeof(model->shown_name));
     return RZ_OK;
 }
@@ -446,8 +451,8 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
     model->level = o->level;
     model->name = strdup(name);
     model->path = strdup(path);
-    int32_t status =
-        model->name && model->path ? open_tables(m, model, err) : rz_fail(err, RZ_ENOMEM, path, "no memory");
+    int32_t status = model->name && model->path ? open_tables(m, model, section, err)
+                                                : rz_fail(err, RZ_ENOMEM, path, "no memory");
     if (!status && o->level >= RZ_MODEL_TOKENIZER)
         status = open_tokenizer(m, model, err);
     if (!status && o->level >= RZ_MODEL_RUN) {
@@ -486,8 +491,9 @@ void rz_model_close(struct rz_model *model)
     rz_graph_free(model->graph);
     if (model->tok)
         model->tokenizer->destroy(model->tok);
-    if (model->tables)
-        model->format->close(model->format_self, model->tables);
+    if (model->file_tables)
+        model->format->close(model->format_self, model->file_tables);
+    rz_overrides_free(model->overrides);
     rz_source_close(&model->set);
     free(model->identity);
     free(model->name);

@@ -94,7 +94,8 @@ struct rz_graph {
 struct rz_builder;
 
 /* The family's tensors are bound by name; shapes are checked against what the family expects.
- * sources: the mapped shards, in the order of rz_tensor.shard. context: positions that sequences may have. */
+ * sources: the mapped shards, in the order of rz_tensor.shard. context: positions that sequences may have; 0:
+ * the program is only looked at, and its weights have no bytes. */
 int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *sources, uint32_t n_sources,
                        uint32_t context, struct rz_graph **out, struct rz_err *err);
 void rz_graph_free(struct rz_graph *g);
