@@ -286,7 +286,7 @@ class Own(Case):
             ({"attention_bias": True}, "self_attn.q_proj.bias: is missing", "with biases"),
             ({"mlp_bias": True}, "mlp.gate_proj.bias: is missing"),
             ({"model_type": "qwen2"}, "self_attn.q_proj.bias: is missing"),
-            ({"model_type": "gpt_neo"}, 'model_type: "gpt_neo" is a family', "llama, mistral, mpt"),
+            ({"model_type": "gpt_neo"}, 'model_type: "gpt_neo" is a family', "the nearest that it can is gpt_neox"),
             ({"model_type": None}, "model_type: is missing"),
             ({"vocab_size": 300}, "vocab_size: is 300, the embedding has"),
             ({"use_sliding_window": True, "sliding_window": 16}, "use_sliding_window: is true"),

@@ -371,7 +371,7 @@ int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *
     b.status = rz_hparams_read(m, &b.graph->h, err);
     /* An unknown family comes first: what its files lack or say is nobody's business. */
     family = rz_family_find(b.graph->h.arch);
-    if (!family && b.graph->h.arch[0])
+    if (!family && (b.graph->h.arch[0] || !b.status))
         b.status = unknown_family(b.graph->h.arch, err);
     if (!b.status)
         b.status = index_names(&b);
