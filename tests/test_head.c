@@ -193,6 +193,32 @@ RZ_TEST(head, hard_matrices)
     }
 }
 
+/* The bound is reached: what the screening does not see goes along with x in every element. The first row
+ * is as bad as it can be for its upper bits, the others as good; how far these lie below it varies. */
+RZ_TEST(head, bounds_that_are_reached)
+{
+    struct rng r = {8};
+    for (int64_t choice = 0; choice < 2; choice++) {
+        struct head h = {.table = wide_table(choice), .n_embd = 256, .n_vocab = 900};
+        head_make(&h, &r);
+        for (uint32_t i = 0; i < h.n_embd; i++) {
+            h.norm[i] = 1;
+            h.x[i] = rng_int(&r, 0, 1) ? 1 : -1;
+        }
+        for (uint32_t v = 0; v < h.n_vocab; v++)
+            for (uint32_t i = 0; i < h.n_embd; i++) {
+                bool up = h.x[i] > 0, moved = v && rng_int(&r, 0, 999) < 800 + (int)(v % 90);
+                int high = 16 - (moved ? (up ? 1 : -1) : 0), low = up == (v != 0) ? 7 : 0;
+                h.w[v * (h.n_embd / 32) + i / 32].d = 0x3c00;
+                h.w[v * (h.n_embd / 32) + i / 32].qs[i % 32] = (int8_t)(8 * high + low - 128);
+            }
+        head_open(&h);
+        for (uint32_t best = 1; best <= 64; best *= 2)
+            compare(&h, 1, best);
+        head_free(&h);
+    }
+}
+
 /* A broken weight must not hide behind a bound. */
 RZ_TEST(head, broken_weights_are_seen)
 {
