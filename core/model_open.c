@@ -233,7 +233,8 @@ static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
         const struct rz_kv_group *k =
             (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
-        bytes += element * k->n_layers * k->n_heads * ((uint64_t)k->k_dim + k->v_dim);
+        bytes += element * k->n_layers * k->n_heads *
+                 ((uint64_t)k->k_dim + (k->kind == RZ_KV_LATENT ? 0 : k->v_dim));
     }
     return bytes;
 }

@@ -20,8 +20,7 @@ int32_t rz_build_kv_group(struct rz_builder *b)
     return (int32_t)b->n_kv_groups++;
 }
 
-/* The value that the last part of a macro writes is known only after its parts are built. */
-static void bind_output(struct rz_builder *b, uint32_t node, int32_t value)
+void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 {
     if (!b->status)
         b->refs[b->nodes[node].first_out] = value;
@@ -30,7 +29,7 @@ static void bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 /* --- weights of one attention half --- */
 
 struct attn_weights {
-    int32_t norm, q, k, v, bq, bk, bv, out, bo, q_norm, k_norm;
+    int32_t norm, q, k, v, bq, bk, bv, out, bo, q_norm, k_norm, sinks;
 };
 
 /* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one. */
@@ -52,7 +51,8 @@ static int32_t qk_norm_weight(struct rz_builder *b, uint32_t layer, const char *
     struct rz_part p = {.cols = o->qk_norm == RZ_QK_ROW ? n_head * dim : dim,
                         .rows = o->qk_norm == RZ_QK_LAYER ? n_head : 1,
                         .flat = true};
-    return o->qk_norm ? rz_build_part(b, &p, "blk.%u.%s.weight", layer, name) : -1;
+    bool has = o->qk_norm && o->qk_norm != RZ_QK_PLAIN;
+    return has ? rz_build_part(b, &p, "blk.%u.%s.weight", layer, name) : -1;
 }
 
 static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn_options *o,
@@ -61,7 +61,7 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
     const struct rz_hparams *h = &b->graph->h;
     uint64_t q = (uint64_t)h->n_head * h->head_dim, kv = (uint64_t)h->n_kv_head * h->head_dim;
     bool fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer);
-    *w = (struct attn_weights){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    *w = (struct attn_weights){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     if (!o->norm)
         w->norm =
             rz_build_weight(b, true, h->n_embd, 1, "blk.%u.%s.weight", layer, o->pre ? o->pre : "attn_norm");
@@ -78,6 +78,8 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
         w->bo = rz_build_weight(b, false, h->n_embd, 1, "blk.%u.attn_output.bias", layer);
     w->q_norm = qk_norm_weight(b, layer, "attn_q_norm", h->n_head, o);
     w->k_norm = qk_norm_weight(b, layer, "attn_k_norm", h->n_kv_head, o);
+    if (o->sinks)
+        w->sinks = rz_build_weight(b, true, h->n_head, 1, "blk.%u.attn_sinks.weight", layer);
 }
 
 /* --- q, k and v --- */
@@ -116,13 +118,16 @@ static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const 
     q = shape_heads(b, l, q, w->q_norm, h->n_head, o);
     k = shape_heads(b, l, k, w->k_norm, h->n_kv_head, o);
     v = rz_build_map(b, l, v, &(struct rz_map_options){.clamp = o->clamp});
+    q = rz_build_map(b, l, q,
+                     &(struct rz_map_options){.temperature_step = o->temperature_step,
+                                              .temperature_scale = o->temperature_scale});
     rz_prim_kv_store(b, layer, k, v, o);
     return q;
 }
 
 static bool qkv_is_plain(const struct rz_attn_options *o)
 {
-    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0;
+    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0 && !o->temperature_step;
 }
 
 static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const struct attn_weights *w,
@@ -148,48 +153,47 @@ static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const s
     rz_attrs_rope(b, node, b->graph->h.n_head, o);
     rz_build_flag(b, node, RZ_A_BIAS, w->bq >= 0 || w->bk >= 0 || w->bv >= 0);
     int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &norm), w, o);
-    bind_output(b, node, q);
+    rz_bind_output(b, node, q);
     rz_build_end(b, node);
     return q;
 }
 
-static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, const struct rz_attn_options *o)
+static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, int32_t sinks,
+                      const struct rz_attn_options *o)
 {
     int32_t y = rz_build_like(b, "attended", q);
+    if (o->sinks)
+        return rz_prim_attention(b, layer, q, y, sinks, o);
     uint32_t region = rz_build_begin(b, RZ_OP_ATTEND, (int32_t)layer,
                                      &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
     rz_attrs_attention(b, region, layer, o);
-    rz_prim_attention(b, layer, q, y, o);
+    rz_prim_attention(b, layer, q, y, -1, o);
     rz_build_end(b, region);
     return y;
 }
 
 /* --- the end of a half: projection, norm, residual --- */
 
-struct close {
-    int32_t w, bias;
-    bool branch;
-    uint32_t norm;
-    const char *post;
-    double residual;
-};
-
-static bool close_is_plain(const struct close *c)
+bool rz_close_is_plain(const struct rz_close *c)
 {
     return !c->branch && !c->post && (c->residual == 0 || c->residual == 1);
 }
 
-static int32_t close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct close *c)
+int32_t rz_close_tail(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c)
+{
+    int32_t l = (int32_t)layer;
+    if (c->post)
+        y = rz_build_norm(b, l, y, c->norm, c->post);
+    y = rz_build_map(b, l, y, &(struct rz_map_options){.factor = c->residual});
+    return c->branch ? y : rz_build_add(b, l, y, x);
+}
+
+int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c)
 {
     const struct rz_hparams *h = &b->graph->h;
     int32_t l = (int32_t)layer, p = rz_build_value(b, "projected", RZ_ROWS_ALL, h->n_embd);
-    if (!close_is_plain(c)) {
-        rz_prim_matmul(b, l, y, p, c->w, c->bias);
-        if (c->post)
-            p = rz_build_norm(b, l, p, c->norm, c->post);
-        p = rz_build_map(b, l, p, &(struct rz_map_options){.factor = c->residual});
-        return c->branch ? p : rz_build_add(b, l, p, x);
-    }
+    if (!rz_close_is_plain(c))
+        return rz_close_tail(b, layer, rz_prim_matmul(b, l, y, p, c->w, c->bias), x, c);
     int32_t sum = rz_build_value(b, "x", RZ_ROWS_ALL, h->n_embd);
     uint32_t node = rz_build_begin(
         b, RZ_OP_PROJ_ADD, l,
@@ -208,8 +212,8 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 {
     struct attn_weights w;
     bind_attn(b, layer, o, &w);
-    struct close c = {w.out, w.bo, o->branch, RZ_NORM_RMS, o->post, o->residual};
-    bool block = qkv_is_plain(o) && close_is_plain(&c);
+    struct rz_close c = {w.out, w.bo, o->branch, RZ_NORM_RMS, o->post, o->residual};
+    bool block = qkv_is_plain(o) && rz_close_is_plain(&c) && !o->sinks;
     uint32_t node = 0;
     if (block) {
         node = rz_build_begin(
@@ -226,9 +230,9 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
         rz_build_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
     }
     int32_t q = norm_qkv(b, layer, x, &w, o);
-    int32_t sum = close_half(b, layer, attend(b, layer, q, o), x, &c);
+    int32_t sum = rz_close_half(b, layer, attend(b, layer, q, w.sinks, o), x, &c);
     if (block) {
-        bind_output(b, node, sum);
+        rz_bind_output(b, node, sum);
         rz_build_end(b, node);
     }
     return sum;
@@ -315,8 +319,8 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
 {
     struct ffn_weights w;
     bind_ffn(b, layer, o, &w);
-    struct close c = {w.down, w.b_down, o->branch, RZ_NORM_RMS, o->post, o->residual};
-    bool block = glu_is_plain(o) && close_is_plain(&c);
+    struct rz_close c = {w.down, w.b_down, o->branch, RZ_NORM_RMS, o->post, o->residual};
+    bool block = glu_is_plain(o) && rz_close_is_plain(&c);
     uint32_t node = 0;
     if (block) {
         node = rz_build_begin(
@@ -331,9 +335,9 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
         rz_attrs_act(b, node, o->act);
         rz_build_flag(b, node, RZ_A_BIAS, w.b_gate >= 0 || w.b_up >= 0 || w.b_down >= 0);
     }
-    int32_t sum = close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
+    int32_t sum = rz_close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
     if (block) {
-        bind_output(b, node, sum);
+        rz_bind_output(b, node, sum);
         rz_build_end(b, node);
     }
     return sum;
