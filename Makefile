@@ -63,7 +63,7 @@ LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
-LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
+LIBS_core := -linih -lcrypto -ljansson -lutf8proc -lxxhash -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))

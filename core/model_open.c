@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -152,6 +153,27 @@ static bool was_named(const struct rz_registry *r, const char *name)
     return false;
 }
 
+/* The plugin's file (the program itself for what is linked in), so that another build is another text. */
+static char *build_of(const struct rz_registry *r, const char *name)
+{
+    const char *path = "/proc/self/exe", *version = "";
+    struct rz_buf text;
+    struct stat st;
+    for (uint32_t i = 0; i < rz_registry_count(r); i++)
+        if (!strcmp(rz_registry_at(r, i)->header.name, name)) {
+            path = rz_registry_at(r, i)->path ? rz_registry_at(r, i)->path : path;
+            version = rz_registry_at(r, i)->header.version;
+            break;
+        }
+    if (stat(path, &st))
+        return NULL;
+    rz_buf_init(&text, 1024);
+    rz_buf_printf(&text, "%s %s (%llu:%llu, %lld bytes, %lld.%09ld)", name, version,
+                  (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size,
+                  (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    return rz_buf_take(&text);
+}
+
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err)
 {
     if (m->pool)
@@ -175,21 +197,51 @@ int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
     if (!m->tables)
         return rz_fail(err, RZ_ENOMEM, "kernels", "no memory");
     while ((k = rz_registry_next(m->registry, "kernels", RZ_KERNELS_1, &at, &self, &name, err)))
-        m->tables[m->n_tables++] =
-            (struct rz_cpu_table){.kernels = k, .name = name, .named = was_named(m->registry, name)};
+        m->tables[m->n_tables++] = (struct rz_cpu_table){.kernels = k,
+                                                         .name = name,
+                                                         .named = was_named(m->registry, name),
+                                                         .build = build_of(m->registry, name)};
     if (!err->code && !m->n_tables)
         rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
     if (err->code) {
-        free(m->tables);
-        m->tables = NULL;
+        rz_models_forget_tables(m);
         return err->code;
     }
     return rz_models_team(m, err);
 }
 
+void rz_models_forget_tables(struct rz_models *m)
+{
+    for (uint32_t i = 0; i < m->n_tables && m->tables; i++)
+        free((char *)(uintptr_t)m->tables[i].build);
+    free(m->tables);
+    m->tables = NULL;
+    m->n_tables = 0;
+}
+
 static void forget_weight(void *ctx, const void *from, uint64_t bytes)
 {
     rz_source_forget(&((struct rz_model *)ctx)->set, from, bytes);
+}
+
+/* The cache's part of the setup; *source lives as long as the device. */
+static int32_t choose_cache(struct rz_models *m, struct rz_model *model, struct rz_cache_setup *out,
+                            struct rz_err *err)
+{
+    const struct rz_option_value *dir = rz_settings_get(m->settings, "engine", "repack_cache");
+    if (!strcmp(dir->text, "off"))
+        return RZ_OK;
+    struct rz_buf source;
+    rz_buf_init(&source, 1 << 20);
+    rz_source_identity(&model->set, &source);
+    model->identity = rz_buf_take(&source);
+    if (!model->identity)
+        return rz_fail(err, RZ_ENOMEM, model->path, "no memory");
+    *out = (struct rz_cache_setup){.dir = dir->text,
+                                   .max_bytes = setting(m, "engine", "repack_cache_size"),
+                                   .verify = rz_settings_get(m->settings, "engine", "repack_verify")->i,
+                                   .source = model->identity};
+    return RZ_OK;
 }
 
 static void show_input(void *ctx, const struct rz_str *weight, const struct rz_view *x)
@@ -312,6 +364,8 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
                                  .ctx = model};
     status = choose_limits(m, model, section, o, err);
     if (!status)
+        status = choose_cache(m, model, &setup.cache, err);
+    if (!status)
         status = rz_cpu_new(&setup, &model->cpu, err);
     if (status)
         return status;
@@ -418,6 +472,7 @@ void rz_model_close(struct rz_model *model)
     if (model->tables)
         model->format->close(model->format_self, model->tables);
     rz_source_close(&model->set);
+    free(model->identity);
     free(model->name);
     free(model->path);
     free(model);

@@ -29,6 +29,7 @@ struct rz_blob {
     int32_t weight;
     uint32_t layout;
     const struct rz_layout *maker;
+    uint32_t table;         /* of the maker */
     uint64_t offset, bytes; /* in plan.blobs */
 };
 

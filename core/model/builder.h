@@ -59,15 +59,20 @@ void rz_build_attr(struct rz_builder *b, uint32_t node, uint32_t id, int64_t i, 
 /* --- primitives (primitives.c): each makes one node and returns its value --- */
 
 void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on);
+/* Sets it unless it is 0. */
+void rz_build_double(struct rz_builder *b, uint32_t node, uint32_t id, double f);
 /* y as large as x; a y of -1 is made. */
 int32_t rz_build_like(struct rz_builder *b, const char *name, int32_t x);
 struct rz_norm {
-    uint32_t kind; /* RZ_NORM_* but NONE */
+    uint32_t kind; /* RZ_NORM_* */
     int32_t w, bias;
     uint32_t parts; /* 0: the whole row   */
     double eps;     /* 0: the model's     */
 };
+/* The weights blk.LAYER.NAME of a norm, or NAME for layer -1; none for RZ_NORM_NONE. */
+struct rz_norm rz_bind_norm(struct rz_builder *b, int32_t layer, uint32_t kind, const char *name);
 double rz_build_eps(const struct rz_builder *b, uint32_t norm);
+/* x itself for RZ_NORM_NONE */
 int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_norm *n);
 int32_t rz_prim_matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t w, int32_t bias);
 int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_head,
@@ -85,17 +90,16 @@ void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value);
 /* --- the end of a half (macros.c): projection, norm, residual --- */
 
 struct rz_close {
-    int32_t w, bias;
+    int32_t w, bias; /* w -1: the half's result needs no projection */
     bool branch;
-    uint32_t norm;
-    const char *post;
+    struct rz_norm post;
     double residual;
 };
+/* name NULL: no norm */
+struct rz_norm rz_bind_post(struct rz_builder *b, uint32_t layer, const char *name);
 /* Is it projection and sum alone, as in the block macros? */
 bool rz_close_is_plain(const struct rz_close *c);
 int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c);
-/* Without the projection: y is a half's result. */
-int32_t rz_close_tail(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c);
 
 /* Attributes that a macro shares with its parts. */
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);

@@ -12,7 +12,8 @@
 #include <string.h>
 
 struct moe_weights {
-    int32_t norm, router, b_router, b_choice, gate, up, down, b_gate, b_up, b_down;
+    struct rz_norm norm;
+    int32_t router, b_router, b_choice, gate, up, down, b_gate, b_up, b_down;
     int32_t s_switch, s_gate, s_up, s_down; /* the shared expert */
 };
 
@@ -92,10 +93,8 @@ static void bind_moe(struct rz_builder *b, uint32_t layer, const struct rz_moe_o
 {
     const struct rz_hparams *h = &b->graph->h;
     uint64_t n = h->n_embd, ff = expert_ff(h);
-    const char *pre = o->half.pre ? o->half.pre : "ffn_norm";
-    *w = (struct moe_weights){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    if (!o->half.norm)
-        w->norm = rz_build_weight(b, true, n, 1, "blk.%u.%s.weight", layer, pre);
+    *w = (struct moe_weights){.s_switch = -1, .s_gate = -1, .s_up = -1, .s_down = -1};
+    w->norm = rz_bind_norm(b, (int32_t)layer, o->half.norm, o->half.pre ? o->half.pre : "ffn_norm");
     w->router = rz_build_weight(b, true, n, h->n_expert, "blk.%u.ffn_gate_inp.weight", layer);
     w->b_router = rz_build_weight(b, false, h->n_expert, 1, "blk.%u.ffn_gate_inp.bias", layer);
     w->b_choice = rz_build_weight(b, false, h->n_expert, 1, "blk.%u.exp_probs_b.bias", layer);
@@ -261,7 +260,7 @@ static uint32_t begin_block(struct rz_builder *b, uint32_t layer, int32_t x, con
                               .n_out = 1,
                               .out = {-1},
                               .n_weights = 14,
-                              .weights = {w->norm, w->router, w->b_router, w->b_choice, w->gate, w->up,
+                              .weights = {w->norm.w, w->router, w->b_router, w->b_choice, w->gate, w->up,
                                           w->down, w->b_gate, w->b_up, w->b_down, w->s_switch, w->s_gate,
                                           w->s_up, w->s_down}});
     rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
@@ -276,18 +275,16 @@ static uint32_t begin_block(struct rz_builder *b, uint32_t layer, int32_t x, con
 int32_t rz_build_moe(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_moe_options *o)
 {
     struct moe_weights w;
-    struct rz_close c = {-1, -1, o->half.branch, RZ_NORM_RMS, o->half.post, o->half.residual};
-    bool block = o->half.norm == RZ_NORM_RMS && rz_close_is_plain(&c) && !o->scale_input;
     int32_t l = (int32_t)layer;
     uint32_t node = 0;
     if (!rz_build_has(b, "blk.%u.ffn_gate_inp.weight", layer))
         return rz_build_ffn(b, layer, x, &o->half);
     bind_moe(b, layer, o, &w);
+    struct rz_close c = {-1, -1, o->half.branch, rz_bind_post(b, layer, o->half.post), o->half.residual};
+    bool block = o->half.norm == RZ_NORM_RMS && rz_close_is_plain(&c) && !o->scale_input;
     if (block)
         node = begin_block(b, layer, x, &w, o);
-    struct rz_norm norm = {.w = w.norm, .bias = -1};
-    int32_t n = o->half.norm ? rz_build_norm(b, l, x, o->half.norm, o->half.pre ? o->half.pre : "ffn_norm")
-                             : rz_prim_norm(b, l, x, -1, &norm);
+    int32_t n = rz_prim_norm(b, l, x, -1, &w.norm);
     struct chosen to = route(b, l, n, &w, o);
     int32_t in = n;
     if (o->scale_input)
@@ -297,7 +294,7 @@ int32_t rz_build_moe(struct rz_builder *b, uint32_t layer, int32_t x, const stru
     int32_t y = glu_id(b, l, in, to.ids, &w, o->half.act);
     y = proj_id(b, l, y, to.ids, o->scale_input ? -1 : to.weights, &w);
     y = add_shared(b, l, n, y, &w, o->half.act);
-    int32_t sum = rz_close_tail(b, layer, y, x, &c);
+    int32_t sum = rz_close_half(b, layer, y, x, &c);
     if (block) {
         rz_bind_output(b, node, sum);
         rz_build_end(b, node);

@@ -203,7 +203,7 @@ int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, in
     int32_t q = query(b, layer, n, rope, k, &w);
     store(b, layer, n, rope, kv_group, &w);
     int32_t y = heads_times(b, layer, attend(b, layer, q, kv_group, &w), w.heads, w.v, v);
-    struct rz_close c = {.bias = -1};
+    struct rz_close c = {.bias = -1, .post = {.kind = RZ_NORM_NONE}};
     c.w = rz_build_weight(b, true, w.heads * w.v, b->graph->h.n_embd, "blk.%u.attn_output.weight", layer);
     return rz_close_half(b, layer, y, x, &c);
 }

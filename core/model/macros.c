@@ -1,8 +1,9 @@
 /* macros.c - the macro ops and their decompositions into primitives: what families are written in.
  *
  * Invariant: a macro node and its children compute the same from the same inputs, so that any runner
- * may take the node whole or leave it to its parts. A half that no macro can say (another norm, a norm
- * of q and k, a norm after) is emitted as its parts, without the macro around them.
+ * may take the node whole or leave it to its parts. What a region does besides the plain arithmetic, or
+ * leaves out, is an attribute of it, so that a runner that does not know it never gets the node. A block is
+ * there only around plain regions.
  */
 #include "builder.h"
 
@@ -29,7 +30,8 @@ void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 /* --- weights of one attention half --- */
 
 struct attn_weights {
-    int32_t norm, q, k, v, bq, bk, bv, out, bo, q_norm, k_norm, sinks;
+    struct rz_norm norm;
+    int32_t q, k, v, bq, bk, bv, out, bo, q_norm, k_norm, sinks;
 };
 
 /* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one. */
@@ -61,10 +63,8 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
     const struct rz_hparams *h = &b->graph->h;
     uint64_t q = (uint64_t)h->n_head * h->head_dim, kv = (uint64_t)h->n_kv_head * h->head_dim;
     bool fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer);
-    *w = (struct attn_weights){-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    if (!o->norm)
-        w->norm =
-            rz_build_weight(b, true, h->n_embd, 1, "blk.%u.%s.weight", layer, o->pre ? o->pre : "attn_norm");
+    *w = (struct attn_weights){.bq = -1, .bk = -1, .bv = -1, .bo = -1, .sinks = -1};
+    w->norm = rz_bind_norm(b, (int32_t)layer, o->norm, o->pre ? o->pre : "attn_norm");
     w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
     w->k = qkv_part(b, layer, fused, false, false, "attn_k", q, kv);
     w->v = qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
@@ -125,34 +125,68 @@ static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const 
     return q;
 }
 
+/* The attributes of the norm that a region begins with. */
+static void attrs_norm(struct rz_builder *b, uint32_t node, const struct rz_norm *n)
+{
+    rz_build_double(b, node, RZ_A_EPS, n->kind == RZ_NORM_NONE ? 0 : rz_build_eps(b, n->kind));
+    rz_build_flag(b, node, RZ_A_LAYER_NORM, n->kind == RZ_NORM_LAYER || n->kind == RZ_NORM_PLAIN);
+    rz_build_flag(b, node, RZ_A_NO_NORM, n->kind == RZ_NORM_NONE);
+}
+
+static double qk_norm_eps(const struct rz_builder *b, const struct rz_attn_options *o)
+{
+    return rz_build_eps(b, o->qk_norm == RZ_QK_LAYER ? RZ_NORM_LAYER : RZ_NORM_RMS);
+}
+
+/* A region has one eps, and norms with weights. */
+static bool qkv_is_region(const struct rz_builder *b, const struct rz_attn_options *o)
+{
+    if (o->qk_norm == RZ_QK_PLAIN || o->temperature_step)
+        return false;
+    return !o->qk_norm || o->norm == RZ_NORM_NONE || rz_build_eps(b, o->norm) == qk_norm_eps(b, o);
+}
+
 static bool qkv_is_plain(const struct rz_attn_options *o)
 {
     return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0 && !o->temperature_step;
 }
 
+static void attrs_qkv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct attn_weights *w,
+                      const struct rz_attn_options *o)
+{
+    attrs_norm(b, node, &w->norm);
+    rz_attrs_kv(b, node, layer, o);
+    if (o->rope >= 0)
+        rz_attrs_rope(b, node, b->graph->h.n_head, o);
+    else
+        rz_build_attr(b, node, RZ_A_N_HEAD, b->graph->h.n_head, 0);
+    rz_build_flag(b, node, RZ_A_NO_ROPE, o->rope < 0);
+    if (o->qk_norm) {
+        rz_build_double(b, node, RZ_A_EPS, qk_norm_eps(b, o));
+        rz_build_attr(b, node, RZ_A_QK_NORM, o->qk_norm, 0);
+        rz_build_flag(b, node, RZ_A_QK_NORM_LATE, o->qk_norm_late);
+    }
+    rz_build_double(b, node, RZ_A_CLAMP, o->clamp);
+    rz_build_flag(b, node, RZ_A_BIAS, w->bq >= 0 || w->bk >= 0 || w->bv >= 0);
+}
+
 static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const struct attn_weights *w,
                         const struct rz_attn_options *o)
 {
-    struct rz_norm norm = {.w = w->norm, .bias = -1};
     int32_t l = (int32_t)layer;
-    if (!qkv_is_plain(o)) {
-        int32_t n = o->norm ? rz_build_norm(b, l, x, o->norm, o->pre ? o->pre : "attn_norm")
-                            : rz_prim_norm(b, l, x, -1, &norm);
-        return store_qkv(b, layer, n, w, o);
-    }
+    if (!qkv_is_region(b, o))
+        return store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &w->norm), w, o);
     uint32_t node =
         rz_build_begin(b, RZ_OP_NORM_QKV, l,
                        &(struct rz_operands){.n_in = 1,
                                              .in = {x},
                                              .n_out = 1,
                                              .out = {-1},
-                                             .n_weights = 7,
-                                             .weights = {w->norm, w->q, w->k, w->v, w->bq, w->bk, w->bv}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
-    rz_attrs_kv(b, node, layer, o);
-    rz_attrs_rope(b, node, b->graph->h.n_head, o);
-    rz_build_flag(b, node, RZ_A_BIAS, w->bq >= 0 || w->bk >= 0 || w->bv >= 0);
-    int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &norm), w, o);
+                                             .n_weights = 10,
+                                             .weights = {w->norm.w, w->q, w->k, w->v, w->bq, w->bk, w->bv,
+                                                         w->norm.bias, w->q_norm, w->k_norm}});
+    attrs_qkv(b, node, layer, w, o);
+    int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &w->norm), w, o);
     rz_bind_output(b, node, q);
     rz_build_end(b, node);
     return q;
@@ -174,34 +208,48 @@ static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, int32_t s
 
 /* --- the end of a half: projection, norm, residual --- */
 
-bool rz_close_is_plain(const struct rz_close *c)
+struct rz_norm rz_bind_post(struct rz_builder *b, uint32_t layer, const char *name)
 {
-    return !c->branch && !c->post && (c->residual == 0 || c->residual == 1);
+    return rz_bind_norm(b, (int32_t)layer, name ? RZ_NORM_RMS : RZ_NORM_NONE, name);
 }
 
-int32_t rz_close_tail(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c)
+bool rz_close_is_plain(const struct rz_close *c)
 {
-    int32_t l = (int32_t)layer;
-    if (c->post)
-        y = rz_build_norm(b, l, y, c->norm, c->post);
-    y = rz_build_map(b, l, y, &(struct rz_map_options){.factor = c->residual});
-    return c->branch ? y : rz_build_add(b, l, y, x);
+    return !c->branch && c->post.kind == RZ_NORM_NONE && (c->residual == 0 || c->residual == 1);
+}
+
+/* The projection, if there is one, with its norm and factor. */
+static int32_t project(struct rz_builder *b, int32_t l, int32_t p, const struct rz_close *c)
+{
+    if (c->w >= 0)
+        p = rz_prim_matmul(b, l, p, rz_build_value(b, "projected", RZ_ROWS_ALL, b->graph->h.n_embd), c->w,
+                           c->bias);
+    p = rz_prim_norm(b, l, p, -1, &c->post);
+    return rz_build_map(b, l, p, &(struct rz_map_options){.factor = c->residual});
 }
 
 int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    int32_t l = (int32_t)layer, p = rz_build_value(b, "projected", RZ_ROWS_ALL, h->n_embd);
-    if (!rz_close_is_plain(c))
-        return rz_close_tail(b, layer, rz_prim_matmul(b, l, y, p, c->w, c->bias), x, c);
-    int32_t sum = rz_build_value(b, "x", RZ_ROWS_ALL, h->n_embd);
-    uint32_t node = rz_build_begin(
-        b, RZ_OP_PROJ_ADD, l,
-        &(struct rz_operands){
-            .n_in = 2, .in = {y, x}, .n_out = 1, .out = {sum}, .n_weights = 2, .weights = {c->w, c->bias}});
+    int32_t l = (int32_t)layer;
+    if (c->branch)
+        return project(b, l, y, c);
+    if (c->w < 0)
+        return rz_build_add(b, l, project(b, l, y, c), x);
+    int32_t sum = rz_build_value(b, "x", RZ_ROWS_ALL, b->graph->h.n_embd);
+    uint32_t node = rz_build_begin(b, RZ_OP_PROJ_ADD, l,
+                                   &(struct rz_operands){.n_in = 2,
+                                                         .in = {y, x},
+                                                         .n_out = 1,
+                                                         .out = {sum},
+                                                         .n_weights = 3,
+                                                         .weights = {c->w, c->bias, c->post.w}});
     rz_build_flag(b, node, RZ_A_BIAS, c->bias >= 0);
-    rz_prim_matmul(b, l, y, p, c->w, c->bias);
-    rz_prim_add(b, l, p, x, sum);
+    if (c->post.kind != RZ_NORM_NONE) {
+        rz_build_double(b, node, RZ_A_EPS, rz_build_eps(b, c->post.kind));
+        rz_build_flag(b, node, RZ_A_POST_NORM, true);
+    }
+    rz_build_double(b, node, RZ_A_FACTOR, c->residual == 1 ? 0 : c->residual);
+    rz_prim_add(b, l, project(b, l, y, c), x, sum);
     rz_build_end(b, node);
     return sum;
 }
@@ -212,7 +260,7 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 {
     struct attn_weights w;
     bind_attn(b, layer, o, &w);
-    struct rz_close c = {w.out, w.bo, o->branch, RZ_NORM_RMS, o->post, o->residual};
+    struct rz_close c = {w.out, w.bo, o->branch, rz_bind_post(b, layer, o->post), o->residual};
     bool block = qkv_is_plain(o) && rz_close_is_plain(&c) && !o->sinks;
     uint32_t node = 0;
     if (block) {
@@ -223,7 +271,7 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
                                   .n_out = 1,
                                   .out = {-1},
                                   .n_weights = 9,
-                                  .weights = {w.norm, w.q, w.k, w.v, w.bq, w.bk, w.bv, w.out, w.bo}});
+                                  .weights = {w.norm.w, w.q, w.k, w.v, w.bq, w.bk, w.bv, w.out, w.bo}});
         rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
         rz_attrs_rope(b, node, b->graph->h.n_head, o);
         rz_attrs_attention(b, node, layer, o);
@@ -240,7 +288,8 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 
 /* Weights of one feed-forward half. */
 struct ffn_weights {
-    int32_t norm, gate, up, b_gate, b_up, down, b_down;
+    struct rz_norm norm;
+    int32_t gate, up, b_gate, b_up, down, b_down;
 };
 
 /* Without a tensor of its own the gate is the first half of an ffn_up of twice the rows. */
@@ -252,10 +301,8 @@ static void bind_ffn(struct rz_builder *b, uint32_t layer, const struct rz_ffn_o
     bool want = o->optional_bias, gate = !o->no_gate;
     bool fused = gate && !rz_build_has(b, "blk.%u.ffn_gate.weight", layer) &&
                  rz_build_has(b, "blk.%u.ffn_up.weight", layer) == 2 * ff;
-    *w = (struct ffn_weights){-1, -1, -1, -1, -1, -1, -1};
-    if (!o->norm)
-        w->norm =
-            rz_build_weight(b, true, h->n_embd, 1, "blk.%u.%s.weight", layer, o->pre ? o->pre : "ffn_norm");
+    *w = (struct ffn_weights){.b_gate = -1, .b_up = -1, .b_down = -1};
+    w->norm = rz_bind_norm(b, (int32_t)layer, o->norm, o->pre ? o->pre : "ffn_norm");
     if (fused) {
         struct rz_part p = {.cols = h->n_embd, .rows = 2 * ff, .n = ff};
         w->gate = rz_build_part(b, &p, "blk.%u.ffn_up.weight", layer);
@@ -292,25 +339,20 @@ static bool glu_is_plain(const struct rz_ffn_options *o)
 static int32_t norm_glu(struct rz_builder *b, uint32_t layer, int32_t x, const struct ffn_weights *w,
                         const struct rz_ffn_options *o)
 {
-    struct rz_norm norm = {.w = w->norm, .bias = -1};
     int32_t l = (int32_t)layer, y = rz_build_value(b, "h", RZ_ROWS_ALL, b->graph->h.n_ff);
-    if (!glu_is_plain(o)) {
-        int32_t n = o->norm ? rz_build_norm(b, l, x, o->norm, o->pre ? o->pre : "ffn_norm")
-                            : rz_prim_norm(b, l, x, -1, &norm);
-        return glu(b, l, n, y, w, o);
-    }
-    uint32_t node =
-        rz_build_begin(b, RZ_OP_NORM_GLU, l,
-                       &(struct rz_operands){.n_in = 1,
-                                             .in = {x},
-                                             .n_out = 1,
-                                             .out = {y},
-                                             .n_weights = 5,
-                                             .weights = {w->norm, w->gate, w->up, w->b_gate, w->b_up}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
+    uint32_t node = rz_build_begin(
+        b, RZ_OP_NORM_GLU, l,
+        &(struct rz_operands){.n_in = 1,
+                              .in = {x},
+                              .n_out = 1,
+                              .out = {y},
+                              .n_weights = 6,
+                              .weights = {w->norm.w, w->gate, w->up, w->b_gate, w->b_up, w->norm.bias}});
+    attrs_norm(b, node, &w->norm);
     rz_attrs_act(b, node, o->act);
+    rz_build_flag(b, node, RZ_A_NO_GATE, o->no_gate);
     rz_build_flag(b, node, RZ_A_BIAS, w->b_gate >= 0 || w->b_up >= 0);
-    glu(b, l, rz_prim_norm(b, l, x, -1, &norm), y, w, o);
+    glu(b, l, rz_prim_norm(b, l, x, -1, &w->norm), y, w, o);
     rz_build_end(b, node);
     return y;
 }
@@ -319,7 +361,7 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
 {
     struct ffn_weights w;
     bind_ffn(b, layer, o, &w);
-    struct rz_close c = {w.down, w.b_down, o->branch, RZ_NORM_RMS, o->post, o->residual};
+    struct rz_close c = {w.down, w.b_down, o->branch, rz_bind_post(b, layer, o->post), o->residual};
     bool block = glu_is_plain(o) && rz_close_is_plain(&c);
     uint32_t node = 0;
     if (block) {
@@ -330,7 +372,7 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
                                   .n_out = 1,
                                   .out = {-1},
                                   .n_weights = 7,
-                                  .weights = {w.norm, w.gate, w.up, w.b_gate, w.b_up, w.down, w.b_down}});
+                                  .weights = {w.norm.w, w.gate, w.up, w.b_gate, w.b_up, w.down, w.b_down}});
         rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
         rz_attrs_act(b, node, o->act);
         rz_build_flag(b, node, RZ_A_BIAS, w.b_gate >= 0 || w.b_up >= 0 || w.b_down >= 0);

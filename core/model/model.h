@@ -140,10 +140,10 @@ int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struc
 int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y);
 
 #define RZ_QK_NONE 0
-#define RZ_QK_HEAD 1  /* RMS norm of each head, one weight for all     */
-#define RZ_QK_ROW 2   /* RMS norm of the whole row                     */
-#define RZ_QK_LAYER 3 /* layer norm of each head, each with its weight */
-#define RZ_QK_PLAIN 4 /* RMS norm of each head, no weight              */
+#define RZ_QK_HEAD RZ_QK_NORM_HEAD
+#define RZ_QK_ROW RZ_QK_NORM_ROW
+#define RZ_QK_LAYER RZ_QK_NORM_LAYER
+#define RZ_QK_PLAIN 4 /* RMS norm of each head, no weight */
 
 struct rz_attn_options {
     int32_t rope; /* -1: none */

@@ -15,7 +15,7 @@ void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on)
         rz_build_attr(b, node, id, 1, 1);
 }
 
-static void set_double(struct rz_builder *b, uint32_t node, uint32_t id, double f)
+void rz_build_double(struct rz_builder *b, uint32_t node, uint32_t id, double f)
 {
     if (f != 0)
         rz_build_attr(b, node, id, 0, f);
@@ -39,6 +39,8 @@ double rz_build_eps(const struct rz_builder *b, uint32_t norm)
 int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_norm *n)
 {
     bool rms = n->kind == RZ_NORM_RMS;
+    if (n->kind == RZ_NORM_NONE)
+        return x;
     if (y < 0)
         y = rz_build_like(b, "normed", x);
     uint32_t node = rz_build_begin(b, rms ? RZ_OP_RMSNORM : RZ_OP_LAYERNORM, layer,
@@ -63,15 +65,19 @@ static int32_t norm_weight(struct rz_builder *b, int32_t layer, bool required, c
                      : rz_build_weight(b, required, n, 1, "blk.%d.%s.%s", layer, name, what);
 }
 
-int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t kind, const char *name)
+struct rz_norm rz_bind_norm(struct rz_builder *b, int32_t layer, uint32_t kind, const char *name)
 {
     struct rz_norm n = {.kind = kind, .w = -1, .bias = -1};
-    if (kind == RZ_NORM_NONE)
-        return x;
-    if (kind != RZ_NORM_PLAIN)
+    if (kind != RZ_NORM_PLAIN && kind != RZ_NORM_NONE)
         n.w = norm_weight(b, layer, true, name, "weight");
     if (kind == RZ_NORM_LAYER)
         n.bias = norm_weight(b, layer, false, name, "bias");
+    return n;
+}
+
+int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t kind, const char *name)
+{
+    struct rz_norm n = rz_bind_norm(b, layer, kind, name);
     return rz_prim_norm(b, layer, x, -1, &n);
 }
 
@@ -133,8 +139,8 @@ void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, con
     rz_build_attr(b, node, RZ_A_SCALE, 0, o->scale != 0 ? o->scale : 1 / sqrt(b->graph->h.head_dim));
     if (o->window)
         rz_build_attr(b, node, RZ_A_WINDOW, o->window, 0);
-    set_double(b, node, RZ_A_SOFTCAP, o->softcap);
-    set_double(b, node, RZ_A_ALIBI, o->alibi);
+    rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
+    rz_build_double(b, node, RZ_A_ALIBI, o->alibi);
     if (o->chunk)
         rz_build_attr(b, node, RZ_A_CHUNK, o->chunk, 0);
     rz_build_flag(b, node, RZ_A_SINKS, o->sinks);
@@ -191,9 +197,9 @@ int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struc
     int32_t y = rz_build_like(b, "mapped", x);
     uint32_t node = rz_build_begin(b, RZ_OP_MAP, layer,
                                    &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
-    set_double(b, node, RZ_A_FACTOR, o->factor);
-    set_double(b, node, RZ_A_SOFTCAP, o->softcap);
-    set_double(b, node, RZ_A_CLAMP, o->clamp);
+    rz_build_double(b, node, RZ_A_FACTOR, o->factor);
+    rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
+    rz_build_double(b, node, RZ_A_CLAMP, o->clamp);
     if (o->temperature_step)
         rz_build_attr(b, node, RZ_A_TEMPERATURE, o->temperature_step, o->temperature_scale);
     rz_build_end(b, node);

@@ -18,16 +18,18 @@ extern "C" {
 #endif
 
 /* --- ops. Numbers are stable for ever; 0x8000 and above belong to vendors. --- */
-/* blocks                         in            out                 weights                        */
-#define RZ_OP_ATTN 0x101 /*  x             x'                  as norm_qkv, then as proj_add  */
-#define RZ_OP_FFN 0x102  /*  x             x'                  as norm_glu, then as proj_add  */
+/* blocks: of plain regions      in            out                 weights                        */
+#define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
+#define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
 #define RZ_OP_MOE 0x103  /*  x             x'                  see "Mixtures of experts"      */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
-#define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv   */
+#define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
+                             /*                                    norm_bias, q_norm, k_norm      */
 #define RZ_OP_ATTEND 0x202   /*  q             y                   -                              */
-#define RZ_OP_PROJ_ADD 0x203 /*  y, x          x'                  w, bias                        */
-#define RZ_OP_NORM_GLU 0x204 /*  x             h                   norm, gate, up, b_gate, b_up   */
+#define RZ_OP_PROJ_ADD 0x203 /*  y, x          x'                  w, bias, post_norm             */
+#define RZ_OP_NORM_GLU 0x204 /*  x             h                   norm, gate, up, b_gate, b_up,  */
+                             /*                                    norm_bias                      */
 #define RZ_OP_GLU_ID 0x206   /*  x, ids        h                   gate, up, b_gate, b_up         */
 #define RZ_OP_PROJ_ID 0x207  /*  h, ids, w     y                   w, bias                        */
 /* primitives */
@@ -83,7 +85,18 @@ extern "C" {
 #define RZ_A_GELU 17      /* set: the activation is x Phi(x), by erf                           */
 #define RZ_A_GELU_TANH 18 /* set: the same by its tanh approximation                          */
 #define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
-#define RZ_A_COUNT 64     /* room in every table of attributes                                  */
+/* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
+#define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
+#define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
+#define RZ_A_NO_ROPE 52      /* set: q and k are not rotated                                       */
+#define RZ_A_QK_NORM 53      /* i: RZ_QK_NORM_*, of q and k before rope, after RZ_A_CLAMP          */
+#define RZ_A_QK_NORM_LATE 54 /* set: after rope                                                    */
+#define RZ_A_NO_GATE 55      /* set: h is the activation of up                                     */
+#define RZ_A_POST_NORM 56    /* set: RMS norm of the projection; then RZ_A_FACTOR, then the sum    */
+#define RZ_QK_NORM_HEAD 1    /* RMS norm of each head, one weight for all                          */
+#define RZ_QK_NORM_ROW 2     /* RMS norm of the whole row                                          */
+#define RZ_QK_NORM_LAYER 3   /* layer norm of each head, each with its weight                      */
+#define RZ_A_COUNT 64        /* room in every table of attributes                                  */
 
 /* PARTS of MOE: k. Of MATMUL_HEADS: heads, each with a matrix of its own, [heads * rows, cols], that meets
  * the first cols elements of the head's part of x; what else the part has is passed on behind the result. */
@@ -102,6 +115,7 @@ extern "C" {
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
+#define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
 #define RZ_ATTRS_ROUTE \
     (RZ_ATTR(RZ_A_ROUTE) | RZ_ATTR(RZ_A_RENORM) | RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_GROUPS) | \
