@@ -40,11 +40,14 @@ static int32_t lanes_check(const struct rz_loop *loop, uint64_t n, uint64_t leng
     if (n > most)
         return rz_fail(err, RZ_ELIMIT, "sequences", "%llu at once: at most %u fit a step",
                        (unsigned long long)n, most);
-    uint64_t pages = n * rz_kv_pages(&loop->kv, length);
-    if (pages > rz_kv_available(&loop->kv))
-        return rz_fail(err, RZ_ELIMIT, "kv", "%llu sequences of %llu tokens need %llu pages: %u are there",
-                       (unsigned long long)n, (unsigned long long)length, (unsigned long long)pages,
-                       rz_kv_available(&loop->kv));
+    for (uint32_t g = 0; g < loop->kv.n_groups; g++) {
+        uint64_t pages = n * rz_kv_most(&loop->kv, g, length, limits->max_rows);
+        if (pages > loop->kv.n_free[g])
+            return rz_fail(err, RZ_ELIMIT, "kv",
+                           "%llu sequences of %llu tokens need %llu pages: %u are there",
+                           (unsigned long long)n, (unsigned long long)length, (unsigned long long)pages,
+                           loop->kv.n_free[g]);
+    }
     return RZ_OK;
 }
 
@@ -60,30 +63,36 @@ static int32_t lanes_open(struct lanes *l, struct rz_loop *loop, uint64_t n, uin
     l->tokens = calloc(n * length, sizeof(*l->tokens));
     bool ok = l->seqs && l->tokens;
     for (uint32_t i = 0; i < n && ok; i++)
-        ok = rz_kv_seq_init(&loop->kv, &l->seqs[i], length) && rz_kv_grow(&loop->kv, &l->seqs[i], length);
+        ok = rz_kv_seq_init(&loop->kv, &l->seqs[i], length);
     if (ok)
         return RZ_OK;
     lanes_close(l);
     return rz_fail(err, RZ_ENOMEM, "engine", "no memory for %llu tokens", (unsigned long long)(n * length));
 }
 
-/* Adds rows [from, from + n) of lane i; those from want_from on want a result. */
+/* Adds rows [from, from + n) of lane i; those from want_from on want a result. There are pages enough:
+ * lanes_check has counted them. */
 static int32_t lane_add(struct lanes *l, uint32_t i, uint32_t from, uint32_t n, uint32_t want_from,
                         uint32_t want)
 {
+    const struct rz_engine_setup *setup = &l->loop->setup;
     struct rz_step_rows rows = {.tokens = l->tokens + (uint64_t)i * l->length,
                                 .from = from,
                                 .n = n,
                                 .want_from = want_from,
-                                .want = want};
+                                .want = want,
+                                .rope_variant =
+                                    setup->rope_switch && setup->limits.max_context > setup->rope_switch};
+    rz_kv_trim(&l->loop->kv, &l->seqs[i], from);
+    rz_kv_grow(&l->loop->kv, &l->seqs[i], (uint64_t)from + n);
     return rz_step_add(&l->loop->sched.step, &l->seqs[i], &rows);
 }
 
-static int32_t lanes_step(struct lanes *l, bool hidden, struct rz_err *err)
+static int32_t lanes_step(struct lanes *l, uint32_t want, struct rz_err *err)
 {
     const struct rz_engine_setup *setup = &l->loop->setup;
     int32_t rc = setup->check ? setup->check(setup->check_ctx, err) : RZ_OK;
-    return rc < 0 ? rc : rz_loop_execute(l->loop, &l->loop->sched.step, hidden, err);
+    return rc < 0 ? rc : rz_loop_execute(l->loop, &l->loop->sched.step, 1u << want, err);
 }
 
 /* --- evaluation --- */
@@ -99,8 +108,9 @@ static int32_t eval_check(const struct rz_loop *loop, const struct rz_eval *e, s
     struct rz_plan_info info = {.size = sizeof(info)};
     uint32_t want = e->hidden ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS;
     if (loop->setup.device->info(loop->setup.plan, &info) < 0 || !(info.wants & 1u << want))
-        return rz_fail(err, RZ_EUNSUPPORTED, "eval", "this model's plan gives no %s",
-                       e->hidden ? "hidden states" : "logits");
+        return rz_fail(err, RZ_EUNSUPPORTED, "eval", "this model gives no %s%s",
+                       e->hidden ? "hidden states" : "logits",
+                       e->hidden ? "" : ": it is an encoder (--hidden writes its states)");
     return RZ_OK;
 }
 
@@ -116,13 +126,18 @@ static void fill_eval(struct lanes *l, const struct rz_eval *e, uint32_t mine)
 }
 
 /* Rows of each lane in one step. */
-static uint32_t eval_chunk(const struct lanes *l, const struct rz_eval *e)
+static int32_t eval_chunk(const struct lanes *l, const struct rz_eval *e, uint32_t *out, struct rz_err *err)
 {
     const struct rz_engine_setup *setup = &l->loop->setup;
     uint32_t chunk = e->chunk ? e->chunk : setup->max_batch_tokens, fits = setup->limits.max_rows / l->n;
     if (!e->last && setup->limits.max_wanted < fits)
         fits = setup->limits.max_wanted;
-    return chunk < fits ? chunk : fits;
+    *out = chunk < fits ? chunk : fits;
+    if (setup->mask == RZ_MASK_ALL && *out < l->length)
+        return rz_fail(err, RZ_ELIMIT, "eval",
+                       "steps of %u rows: this model sees a text as a whole, so its %u tokens must be in one",
+                       *out, l->length);
+    return RZ_OK;
 }
 
 static int32_t eval_rows(const struct lanes *l, const struct rz_eval *e, uint32_t first_result,
@@ -158,7 +173,7 @@ static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine
         lane_add(l, i, from, n, from + n - 1, spare ? want : RZ_WANT_NONE);
         spare -= spare != 0;
     }
-    int32_t rc = lanes_step(l, e->hidden, err);
+    int32_t rc = lanes_step(l, want, err);
     if (rc < 0 || result < 0)
         return rc;
     return eval_rows(l, e, (uint32_t)result, e->last ? 0 : from, wanted);
@@ -174,7 +189,8 @@ int32_t rz_loop_eval(struct rz_loop *loop, const struct rz_eval *e, struct rz_er
     rc = lanes_open(&lanes, loop, (uint64_t)e->beside + 1, e->n_tokens, err);
     if (!rc) {
         fill_eval(&lanes, e, mine);
-        uint32_t chunk = eval_chunk(&lanes, e);
+        uint32_t chunk;
+        rc = eval_chunk(&lanes, e, &chunk, err);
         for (uint32_t from = 0; !rc && from < lanes.length; from += chunk) {
             uint32_t n = lanes.length - from < chunk ? lanes.length - from : chunk;
             rc = eval_step(&lanes, e, mine, from, n, err);
@@ -216,7 +232,7 @@ static int32_t speed_prompt(struct lanes *l, uint32_t from, uint32_t to, struct 
                 at = from;
             }
         }
-        int32_t rc = lanes_step(l, false, err);
+        int32_t rc = lanes_step(l, RZ_WANT_LOGITS, err);
         if (rc < 0)
             return rc;
     }
@@ -230,7 +246,7 @@ static int32_t speed_decode(struct lanes *l, uint32_t from, uint32_t to, struct 
         rz_step_clear(&l->loop->sched.step);
         for (uint32_t i = 0; i < l->n; i++)
             lane_add(l, i, at, 1, at, RZ_WANT_LOGITS);
-        int32_t rc = lanes_step(l, false, err);
+        int32_t rc = lanes_step(l, RZ_WANT_LOGITS, err);
         if (rc < 0)
             return rc;
     }

@@ -54,8 +54,9 @@ int32_t rz_step_add(struct rz_step *step, const struct rz_kv_seq *seq, const str
     uint32_t index = step->batch.n_seqs++;
     int32_t result = -1;
     step->seqs[index] = (struct rz_batch_seq){.length = rows->from + rows->n,
-                                              .mask = RZ_MASK_CAUSAL,
+                                              .mask = step->mask,
                                               .state_slot = -1,
+                                              .rope_variant = rows->rope_variant,
                                               .adapter = -1,
                                               .pages = seq->groups};
     for (uint32_t i = 0; i < rows->n; i++) {

@@ -47,6 +47,7 @@ const char *rz_op_name(uint16_t op)
         {RZ_OP_SCALE_ID, "scale_id"},
         {RZ_OP_GATE, "gate"},
         {RZ_OP_MATMUL_HEADS, "matmul_heads"},
+        {RZ_OP_ADD_ROW, "add_row"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].op == op)

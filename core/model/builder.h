@@ -84,6 +84,9 @@ int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
 /* up -1: act(gate) alone. */
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
+/* A place for one more layer's KV: in the group of this shape and life, which the first of them makes. */
+int32_t rz_build_place(struct rz_builder *b, struct rz_kv_group want, int32_t *layer);
+
 /* The value that the last part of a macro writes is known only after its parts are built. */
 void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value);
 
@@ -103,8 +106,8 @@ int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x
 
 /* Attributes that a macro shares with its parts. */
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);
-void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);
-void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);
+void rz_attrs_kv(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o);
+void rz_attrs_attention(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o);
 void rz_attrs_act(struct rz_builder *b, uint32_t node, uint32_t act);
 
 #endif

@@ -4,8 +4,7 @@
 
 void rz_family_ernie4_5_moe(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .optional_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .optional_bias = true};
     struct rz_moe_options moe = {.half = {.optional_bias = true}, .route = RZ_ROUTE_SOFTMAX, .renorm = true};
 
     int32_t x = rz_build_embed(b);

@@ -4,8 +4,7 @@
 
 void rz_family_glm4moe(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .optional_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .optional_bias = true};
     struct rz_moe_options moe = {.half = {.pre = "post_attention_norm"},
                                  .route = RZ_ROUTE_SIGMOID,
                                  .renorm = true,

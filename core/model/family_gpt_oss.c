@@ -5,11 +5,8 @@
 void rz_family_gpt_oss(struct rz_builder *b)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .optional_bias = true,
-                                   .sinks = true};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .neox = true, .optional_bias = true, .sinks = true};
     struct rz_moe_options moe = {.half = {.pre = "post_attention_norm", .act = RZ_ACT_SWIGLU},
                                  .route = RZ_ROUTE_SOFTMAX_CHOSEN};
 

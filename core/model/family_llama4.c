@@ -9,8 +9,7 @@ void rz_family_llama4(struct rz_builder *b)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     int32_t rope = rz_build_rope(b);
-    struct rz_attn_options attn = {
-        .kv_group = rz_build_kv_group(b), .optional_bias = true, .qk_norm_late = true};
+    struct rz_attn_options attn = {.optional_bias = true, .qk_norm_late = true};
     struct rz_moe_options moe = {.route = RZ_ROUTE_SIGMOID, .scale_input = true};
 
     int32_t x = rz_build_embed(b);

@@ -4,8 +4,7 @@
 
 void rz_family_minimax_m2(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .qk_norm = RZ_QK_ROW};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .qk_norm = RZ_QK_ROW};
     struct rz_moe_options moe = {.route = RZ_ROUTE_SIGMOID, .renorm = true};
 
     int32_t x = rz_build_embed(b);

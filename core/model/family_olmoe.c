@@ -5,7 +5,6 @@
 void rz_family_olmoe(struct rz_builder *b)
 {
     struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
                                    .neox = true,
                                    .clamp = rz_build_hparams(b)->clamp_kqv,
                                    .qk_norm = RZ_QK_ROW};

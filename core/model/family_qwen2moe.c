@@ -4,8 +4,7 @@
 
 void rz_family_qwen2moe(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .qkv_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .qkv_bias = true};
     struct rz_moe_options moe = {.route = RZ_ROUTE_SOFTMAX};
 
     int32_t x = rz_build_embed(b);

@@ -4,11 +4,8 @@
 
 void rz_family_qwen3moe(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .optional_bias = true,
-                                   .qk_norm = RZ_QK_HEAD};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .neox = true, .optional_bias = true, .qk_norm = RZ_QK_HEAD};
     struct rz_moe_options moe = {.route = RZ_ROUTE_SOFTMAX, .renorm = true};
 
     int32_t x = rz_build_embed(b);

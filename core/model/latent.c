@@ -16,6 +16,7 @@
 /* Widths of one head: nope and rope of a query, v of a value; of the latents. */
 struct widths {
     uint64_t heads, nope, rope, v, latent, q_latent;
+    int32_t group, layer; /* where the KV lies */
 };
 
 static bool widths_of(struct rz_builder *b, struct widths *w)
@@ -33,21 +34,12 @@ static bool widths_of(struct rz_builder *b, struct widths *w)
                          .v = h->v_mla ? h->v_mla : h->v_dim,
                          .latent = h->kv_latent,
                          .q_latent = h->q_latent};
+    struct rz_kv_group want = {.kind = RZ_KV_LATENT,
+                               .n_heads = 1,
+                               .k_dim = (uint32_t)(w->latent + w->rope),
+                               .v_dim = (uint32_t)w->latent};
+    w->group = rz_build_place(b, want, &w->layer);
     return !b->status;
-}
-
-int32_t rz_build_latent_group(struct rz_builder *b)
-{
-    struct widths w;
-    if (b->n_kv_groups == RZ_BUILD_GROUPS_MAX || !widths_of(b, &w))
-        return -1;
-    b->kv_groups[b->n_kv_groups] = (struct rz_kv_group){.size = sizeof(struct rz_kv_group),
-                                                        .kind = RZ_KV_LATENT,
-                                                        .n_layers = b->graph->h.n_layer,
-                                                        .n_heads = 1,
-                                                        .k_dim = (uint32_t)(w.latent + w.rope),
-                                                        .v_dim = (uint32_t)w.latent};
-    return (int32_t)b->n_kv_groups++;
 }
 
 /* --- weights --- */
@@ -134,13 +126,12 @@ static int32_t heads_times(struct rz_builder *b, uint32_t layer, int32_t x, uint
     return y;
 }
 
-static void attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, int32_t group,
-                     const struct widths *w)
+static void attrs_kv(struct rz_builder *b, uint32_t node, const struct widths *w)
 {
     rz_build_attr(b, node, RZ_A_N_KV_HEAD, 1, 0);
     rz_build_attr(b, node, RZ_A_HEAD_DIM, (int64_t)(w->latent + w->rope), 0);
-    rz_build_attr(b, node, RZ_A_KV_GROUP, group, 0);
-    rz_build_attr(b, node, RZ_A_KV_LAYER, layer, 0);
+    rz_build_attr(b, node, RZ_A_KV_GROUP, w->group, 0);
+    rz_build_attr(b, node, RZ_A_KV_LAYER, w->layer, 0);
     rz_build_attr(b, node, RZ_A_LATENT, (int64_t)w->latent, 0);
 }
 
@@ -161,8 +152,7 @@ static int32_t query(struct rz_builder *b, uint32_t layer, int32_t n, int32_t ro
     return heads_times(b, layer, q, w->heads, w->latent + w->rope, w_k);
 }
 
-static void store(struct rz_builder *b, uint32_t layer, int32_t n, int32_t rope, int32_t group,
-                  const struct widths *w)
+static void store(struct rz_builder *b, uint32_t layer, int32_t n, int32_t rope, const struct widths *w)
 {
     struct rz_part p = {.cols = b->graph->h.n_embd, .rows = w->latent + w->rope, .n = w->latent};
     int32_t l = (int32_t)layer, a = rz_build_part(b, &p, "blk.%u.attn_kv_a_mqa.weight", layer);
@@ -174,25 +164,25 @@ static void store(struct rz_builder *b, uint32_t layer, int32_t n, int32_t rope,
     int32_t k = rz_prim_matmul(b, l, n, rz_build_value(b, "k", RZ_ROWS_ALL, w->rope), r, -1);
     k = rotate(b, layer, k, 1, 0, rope, w->rope);
     uint32_t node = rz_build_begin(b, RZ_OP_KV_STORE, l, &(struct rz_operands){.n_in = 2, .in = {latent, k}});
-    attrs_kv(b, node, layer, group, w);
+    attrs_kv(b, node, w);
     rz_build_end(b, node);
 }
 
-static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, int32_t group, const struct widths *w)
+static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, const struct widths *w)
 {
     const struct rz_hparams *h = &b->graph->h;
     int32_t y = rz_build_value(b, "attended", RZ_ROWS_ALL, w->heads * w->latent);
     double stretch = h->scaling == RZ_SCALING_YARN ? 1 + h->yarn_log_mul * log(h->scaling_factor) : 1;
     uint32_t node = rz_build_begin(b, RZ_OP_ATTENTION, (int32_t)layer,
                                    &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
-    attrs_kv(b, node, layer, group, w);
+    attrs_kv(b, node, w);
     rz_build_attr(b, node, RZ_A_N_HEAD, (int64_t)w->heads, 0);
     rz_build_attr(b, node, RZ_A_SCALE, 0, stretch * stretch / sqrt((double)(w->nope + w->rope)));
     rz_build_end(b, node);
     return y;
 }
 
-int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, int32_t rope, int32_t kv_group)
+int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, int32_t rope)
 {
     struct widths w;
     int32_t k = -1, v = -1;
@@ -201,8 +191,8 @@ int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, in
     bind_heads(b, layer, &w, &k, &v);
     int32_t n = rz_build_norm(b, (int32_t)layer, x, RZ_NORM_RMS, "attn_norm");
     int32_t q = query(b, layer, n, rope, k, &w);
-    store(b, layer, n, rope, kv_group, &w);
-    int32_t y = heads_times(b, layer, attend(b, layer, q, kv_group, &w), w.heads, w.v, v);
+    store(b, layer, n, rope, &w);
+    int32_t y = heads_times(b, layer, attend(b, layer, q, &w), w.heads, w.v, v);
     struct rz_close c = {.bias = -1, .post = {.kind = RZ_NORM_NONE}};
     c.w = rz_build_weight(b, true, w.heads * w.v, b->graph->h.n_embd, "blk.%u.attn_output.weight", layer);
     return rz_close_half(b, layer, y, x, &c);

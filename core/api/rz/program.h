@@ -46,6 +46,7 @@ extern "C" {
 #define RZ_OP_SELECT_ROWS 0x30b /* x (all rows) y (wanted rows)     -                              */
 #define RZ_OP_MAP 0x30c         /*  x             y                   -                              */
 #define RZ_OP_ADD_POS 0x30d     /*  x             y                   table                          */
+#define RZ_OP_ADD_ROW 0x330     /*  x             y                   table                          */
 
 /* Mixtures of experts: a row chooses k of E experts. ids [k] are their numbers, weights [k] their factors,
  * in the order of choice; values with a part for each of them are [k * n]. The matrices of all experts lie
@@ -85,6 +86,9 @@ extern "C" {
 #define RZ_A_GELU 17      /* set: the activation is x Phi(x), by erf                           */
 #define RZ_A_GELU_TANH 18 /* set: the same by its tanh approximation                          */
 #define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
+#define RZ_A_BOTH 40      /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
+#define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
+#define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -188,15 +192,18 @@ struct rz_rope {
 RZ_ABI_SIZE(struct rz_rope, 24, inv_freq);
 
 #define RZ_KV_FULL 0
-#define RZ_KV_LATENT 1 /* values are the first v_dim elements of the keys, and are not stored */
+#define RZ_KV_WINDOW 1 /* nobody looks back further than window - 1 positions: older pages come and go */
+#define RZ_KV_LATENT 2 /* values are the first v_dim elements of the keys, and are not stored */
 
-/* Layers whose KV has one shape share pages. */
+/* Layers whose KV has one shape and one life share pages. */
 struct rz_kv_group {
     uint32_t size;
     uint32_t kind; /* RZ_KV_* */
     uint32_t n_layers, n_heads, k_dim, v_dim;
+    uint32_t window; /* of RZ_KV_WINDOW */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
+RZ_ABI_SIZE(struct rz_kv_group, 32, zero);
 
 struct rz_program {
     uint32_t size;
