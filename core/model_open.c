@@ -328,8 +328,10 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const 
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
         l->max_rows = l->max_context;
     l->max_wanted = l->max_rows;
+    const struct rz_program *p = &model->graph->program;
+    l->n_slots = p->n_states ? l->max_seqs : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
-    if (!l->n_pages)
+    if (!l->n_pages || !p->n_kv_groups) /* nothing lies in pages of no group */
         l->n_pages = automatic_pages(model, l);
     return RZ_OK;
 }

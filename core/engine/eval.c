@@ -1,7 +1,7 @@
 /* eval.c - evaluation and speed runs: token ids through the plan, nothing sampled.
  *
- * Both claim the plan while no request runs, take pages from the same pool, and give them back. A lane
- * is one sequence of such a run with its tokens.
+ * Both claim the plan while no request runs, take pages and slots from the same pool, and give them back. A
+ * lane is one sequence of such a run with its tokens.
  */
 #include "loop.h"
 
@@ -12,7 +12,8 @@
 
 struct lanes {
     struct rz_loop *loop;
-    uint32_t n, length; /* sequences, tokens of each */
+    uint32_t n, length; /* sequences, tokens of each     */
+    uint32_t n_active;  /* that get rows: the first of n */
     struct rz_kv_seq *seqs;
     int32_t *tokens; /* [n][length] */
 };
@@ -58,7 +59,7 @@ static int32_t lanes_open(struct lanes *l, struct rz_loop *loop, uint64_t n, uin
     int32_t rc = lanes_check(loop, n, length, err);
     if (rc)
         return rc;
-    *l = (struct lanes){.loop = loop, .n = (uint32_t)n, .length = (uint32_t)length};
+    *l = (struct lanes){.loop = loop, .n = (uint32_t)n, .n_active = (uint32_t)n, .length = (uint32_t)length};
     l->seqs = calloc(n, sizeof(*l->seqs));
     l->tokens = calloc(n * length, sizeof(*l->tokens));
     bool ok = l->seqs && l->tokens;
@@ -67,7 +68,8 @@ static int32_t lanes_open(struct lanes *l, struct rz_loop *loop, uint64_t n, uin
     if (ok)
         return RZ_OK;
     lanes_close(l);
-    return rz_fail(err, RZ_ENOMEM, "engine", "no memory for %llu tokens", (unsigned long long)(n * length));
+    return rz_fail(err, RZ_ENOMEM, "engine", "no memory for %llu tokens, or no room in the KV",
+                   (unsigned long long)(n * length));
 }
 
 /* Adds rows [from, from + n) of lane i; those from want_from on want a result. There are pages enough:
@@ -105,6 +107,9 @@ static int32_t eval_check(const struct rz_loop *loop, const struct rz_eval *e, s
         if (e->tokens[i] < 0 || (uint32_t)e->tokens[i] >= loop->setup.n_vocab)
             return rz_fail(err, RZ_EINVAL, "tokens", "token %llu is %d: the vocabulary has ids 0 to %u",
                            (unsigned long long)i, e->tokens[i], loop->setup.n_vocab - 1);
+    if (e->fork >= e->n_tokens && e->fork)
+        return rz_fail(err, RZ_EINVAL, "fork", "at position %u of %llu tokens: there is nothing behind it",
+                       e->fork, (unsigned long long)e->n_tokens);
     struct rz_plan_info info = {.size = sizeof(info)};
     uint32_t want = e->hidden ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS;
     if (loop->setup.device->info(loop->setup.plan, &info) < 0 || !(info.wants & 1u << want))
@@ -155,6 +160,24 @@ static int32_t eval_rows(const struct lanes *l, const struct rz_eval *e, uint32_
     return RZ_OK;
 }
 
+/* The sequence goes on in the last lane, from a copy of what was computed, and its own lane with the tokens
+ * turned round. Everything fits: that lane gave its pages back. */
+static int32_t eval_fork(struct lanes *l, uint32_t mine, uint32_t at, struct rz_err *err)
+{
+    struct rz_step *step = &l->loop->sched.step;
+    struct rz_kv *kv = &l->loop->kv;
+    struct rz_kv_seq *heir = &l->seqs[l->n - 1];
+    int32_t *old = l->tokens + (uint64_t)mine * l->length, *new = l->tokens + (l->n - 1ull) * l->length;
+    memcpy(new, old, l->length * sizeof(*new));
+    for (uint32_t p = at; p < l->length; p++)
+        old[p] = new[l->length - 1 - p];
+    if (!rz_step_fork(step, kv, heir, &l->seqs[mine], at) || !rz_step_reserve(step, kv, heir, at) ||
+        !rz_kv_grow(kv, heir, l->length))
+        return rz_fail(err, RZ_EINTERNAL, "fork", "at position %u: no pages or slot for it", at);
+    l->n_active = l->n;
+    return RZ_OK;
+}
+
 /* One step: rows [from, from + n) of every lane. */
 static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine, uint32_t from, uint32_t n,
                          struct rz_err *err)
@@ -164,7 +187,10 @@ static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine
     uint32_t wanted = from + n <= first ? 0 : e->last ? 1 : n, spare = step->max_wanted - wanted;
     int32_t result = -1;
     rz_step_clear(step);
-    for (uint32_t i = 0; i < l->n; i++) {
+    int32_t rc = e->fork && from == e->fork ? eval_fork(l, mine, from, err) : RZ_OK;
+    if (e->fork && from >= e->fork)
+        mine = l->n - 1;
+    for (uint32_t i = 0; i < l->n_active && !rc; i++) {
         if (i == mine) {
             result = lane_add(l, i, from, n, first, want);
             continue;
@@ -173,10 +199,29 @@ static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine
         lane_add(l, i, from, n, from + n - 1, spare ? want : RZ_WANT_NONE);
         spare -= spare != 0;
     }
-    int32_t rc = lanes_step(l, want, err);
+    if (!rc)
+        rc = lanes_step(l, want, err);
     if (rc < 0 || result < 0)
         return rc;
     return eval_rows(l, e, (uint32_t)result, e->last ? 0 : from, wanted);
+}
+
+static int32_t eval_lanes(struct lanes *l, const struct rz_eval *e, uint32_t mine, struct rz_err *err)
+{
+    uint32_t chunk, n;
+    int32_t rc = eval_chunk(l, e, &chunk, err);
+    fill_eval(l, e, mine);
+    if (e->fork) {
+        rz_kv_drop(&l->loop->kv, &l->seqs[l->n - 1]);
+        l->n_active--;
+    }
+    for (uint32_t from = 0; !rc && from < l->length; from += n) {
+        n = l->length - from < chunk ? l->length - from : chunk;
+        if (from < e->fork && e->fork - from < n)
+            n = e->fork - from;
+        rc = eval_step(l, e, mine, from, n, err);
+    }
+    return rc;
 }
 
 int32_t rz_loop_eval(struct rz_loop *loop, const struct rz_eval *e, struct rz_err *err)
@@ -186,15 +231,9 @@ int32_t rz_loop_eval(struct rz_loop *loop, const struct rz_eval *e, struct rz_er
     if (rc || (rc = rz_loop_claim(loop, err)))
         return rc;
     uint32_t mine = e->beside / 2;
-    rc = lanes_open(&lanes, loop, (uint64_t)e->beside + 1, e->n_tokens, err);
+    rc = lanes_open(&lanes, loop, (uint64_t)e->beside + 1 + (e->fork != 0), e->n_tokens, err);
     if (!rc) {
-        fill_eval(&lanes, e, mine);
-        uint32_t chunk;
-        rc = eval_chunk(&lanes, e, &chunk, err);
-        for (uint32_t from = 0; !rc && from < lanes.length; from += chunk) {
-            uint32_t n = lanes.length - from < chunk ? lanes.length - from : chunk;
-            rc = eval_step(&lanes, e, mine, from, n, err);
-        }
+        rc = eval_lanes(&lanes, e, mine, err);
         lanes_close(&lanes);
     }
     rz_loop_yield(loop);

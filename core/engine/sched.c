@@ -27,6 +27,8 @@ int32_t rz_sched_init(struct rz_sched *s, struct rz_kv *kv, const struct rz_plan
             "be 0, and the first at most the second",
             max_rows, limits->max_rows, limits->max_seqs, limits->max_wanted, max_known);
     s->max_running = min_u32(min_u32(limits->max_seqs, limits->max_wanted), max_rows);
+    if (kv->n_slots)
+        s->max_running = min_u32(s->max_running, kv->n_slots);
     int32_t rc = rz_step_init(&s->step, limits, kv->n_groups, err);
     if (rc)
         return rc;

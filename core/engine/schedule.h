@@ -1,9 +1,9 @@
 /* schedule.h - who runs in the next step (sched.c; <sched.h> is the name of a system header).
  *
  * Sequences wait or run. A step takes one row of each running sequence that decodes, then chunks of
- * prompts, oldest first. When pages run out the youngest running sequence gives its pages back and
- * waits again; its tokens are kept, so it is computed anew later and nothing is lost. The same applies,
- * before all others, to paused sequences (their reader is slow).
+ * prompts, oldest first. When pages run out the youngest running sequence gives its pages (and its slot of
+ * recurrent state) back and waits again; its tokens are kept, so it is computed anew later and nothing is
+ * lost. The same applies, before all others, to paused sequences (their reader is slow).
  *
  * Pure: no device, no clock, no locks; nothing allocates after init. A sequence alone always fits
  * (the caller admits no sequence longer than the pool), so somebody always makes progress.

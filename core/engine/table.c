@@ -284,7 +284,11 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
         goto fail;
     }
     const struct rz_plan_limits *limits = &loop->setup.limits;
-    if ((rc = rz_kv_init(&loop->kv, setup->n_kv_groups, limits->n_pages, limits->page_tokens, err)) ||
+    struct rz_kv_sizes sizes = {.n_groups = setup->n_kv_groups,
+                                .n_pages = limits->n_pages,
+                                .page_tokens = limits->page_tokens,
+                                .n_slots = limits->n_slots};
+    if ((rc = rz_kv_init(&loop->kv, &sizes, err)) ||
         (rc = rz_sched_init(&loop->sched, &loop->kv, limits, setup->max_batch_tokens, setup->max_queue,
                             err)) ||
         (rc = make_tables(loop, err)))

@@ -182,6 +182,7 @@ static void cpu_destroy(struct rz_plan *plan)
     rz_unmap_memory(plan->values, plan->value_bytes);
     rz_unmap_memory(plan->scratch, plan->scratch_bytes);
     rz_unmap_memory(plan->kv, plan->kv_bytes);
+    rz_unmap_memory(plan->state, rz_plan_state_bytes(plan));
     rz_unmap_memory(plan->blobs, plan->blob_bytes);
     rz_unmap_memory(plan->rope_memory, plan->rope_bytes);
     rz_arena_free(&plan->arena);
@@ -215,6 +216,9 @@ static int32_t check_limits(const struct rz_program *program, const struct rz_pl
         return rz_fail(err, RZ_EINVAL, "plan",
                        "limits do not fit: %u rows, %u wanted, %u sequences, pages of %u", l->max_rows,
                        l->max_wanted, l->max_seqs, l->page_tokens);
+    if (program->n_states && !l->n_slots)
+        return rz_fail(err, RZ_EINVAL, "plan", "no slots for the recurrent state of %u blocks",
+                       program->n_states);
     if (program->n_kv_groups > 8 || program->n_ropes > 8)
         return rz_fail(err, RZ_EUNSUPPORTED, "plan", "%u KV groups and %u ropes, at most 8 of each",
                        program->n_kv_groups, program->n_ropes);
@@ -238,7 +242,8 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     plan->steps = rz_arena_array(&plan->arena, program->n_nodes + 1, sizeof(*plan->steps));
     plan->views = rz_arena_array(&plan->arena, program->n_values + 1, sizeof(*plan->views));
     plan->wanted = rz_arena_array(&plan->arena, limits->max_rows, sizeof(*plan->wanted));
-    if (!plan->steps || !plan->views || !plan->wanted)
+    plan->state_views = rz_arena_array(&plan->arena, program->n_states + 1, sizeof(*plan->state_views));
+    if (!plan->steps || !plan->views || !plan->wanted || !plan->state_views)
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
     select_begin(ctx, program, limits->kv_type, &plan->select);
     find_bounds(plan);
@@ -271,6 +276,7 @@ static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
         out->weight_bytes += rz_weight_at(plan->program, i)->bytes;
     out->prepared_bytes = plan->blob_bytes;
     out->kv_bytes = plan->kv_bytes;
+    out->state_bytes = rz_plan_state_bytes(plan);
     out->scratch_bytes = plan->scratch_bytes + plan->value_bytes;
     return RZ_OK;
 }

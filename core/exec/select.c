@@ -48,6 +48,12 @@ const char *rz_op_name(uint16_t op)
         {RZ_OP_GATE, "gate"},
         {RZ_OP_MATMUL_HEADS, "matmul_heads"},
         {RZ_OP_ADD_ROW, "add_row"},
+        {RZ_OP_SSM, "ssm"},
+        {RZ_OP_CONV, "conv"},
+        {RZ_OP_SCAN, "scan"},
+        {RZ_OP_DELTA, "delta"},
+        {RZ_OP_MUL, "mul"},
+        {RZ_OP_SLICE, "slice"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].op == op)

@@ -27,6 +27,11 @@ static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, u
     return RZ_OK;
 }
 
+static bool slot_fits(const struct rz_plan *plan, int32_t slot)
+{
+    return slot >= 0 && (uint32_t)slot < plan->limits.n_slots;
+}
+
 static uint32_t rows_of(const struct rz_batch *b, uint32_t seq)
 {
     uint32_t n = 0;
@@ -46,6 +51,9 @@ static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch *b, u
     if (all && rows_of(b, i) != s->length)
         return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: %u of %u rows that see each other", i,
                        rows_of(b, i), s->length);
+    if (plan->program->n_states && !slot_fits(plan, s->state_slot))
+        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: state slot %d of %u", i, s->state_slot,
+                       plan->limits.n_slots);
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
         for (uint32_t p = 0; p < pages; p++)
             if (s->pages[g][p] < 0 || (uint32_t)s->pages[g][p] >= plan->limits.n_pages)
@@ -82,6 +90,25 @@ static int32_t copy_pages(const struct rz_plan *plan, const struct rz_batch *b, 
     return RZ_OK;
 }
 
+static int32_t move_states(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < b->n_state_copies; i++) {
+        const struct rz_state_copy *c = &b->state_copies[i];
+        if (!slot_fits(plan, c->from) || !slot_fits(plan, c->to))
+            return rz_fail(err, RZ_EINVAL, "batch", "state copy %u: slot %d to %d of %u", i, c->from, c->to,
+                           plan->limits.n_slots);
+        memmove(plan->state + (uint32_t)c->to * plan->slot_bytes,
+                plan->state + (uint32_t)c->from * plan->slot_bytes, plan->slot_bytes);
+    }
+    for (uint32_t i = 0; i < b->n_clears; i++) {
+        if (!slot_fits(plan, b->clears[i]))
+            return rz_fail(err, RZ_EINVAL, "batch", "clear %u: slot %d of %u", i, b->clears[i],
+                           plan->limits.n_slots);
+        memset(plan->state + (uint32_t)b->clears[i] * plan->slot_bytes, 0, plan->slot_bytes);
+    }
+    return RZ_OK;
+}
+
 static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
 {
     uint32_t n_wanted = 0;
@@ -100,7 +127,8 @@ static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
                                   .wanted = plan->wanted,
                                   .embeddings = b->embeddings,
                                   .kv = plan->kv_views,
-                                  .ropes = plan->rope_views};
+                                  .ropes = plan->rope_views,
+                                  .states = plan->state_views};
     for (uint32_t v = 0; v < plan->program->n_values; v++)
         plan->views[v].rows = rz_value_at(plan->program, v)->rows == RZ_ROWS_WANTED ? n_wanted : b->n_rows;
     atomic_store(&plan->status, RZ_OK);
@@ -197,6 +225,8 @@ int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, stru
     int32_t status = check_batch(plan, batch, err);
     if (!status)
         status = copy_pages(plan, batch, err);
+    if (!status)
+        status = move_states(plan, batch, err);
     if (status)
         return status;
     begin_step(plan, batch);

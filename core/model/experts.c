@@ -135,8 +135,8 @@ static void attrs_route(struct rz_builder *b, uint32_t node, const struct moe_we
         rz_build_attr(b, node, RZ_A_FACTOR, 0, h->expert_scale);
     rz_build_flag(b, node, RZ_A_BIAS, w->b_choice >= 0);
     if (h->n_group > 1 && h->n_group_used < h->n_group) {
-        rz_build_attr(b, node, RZ_A_GROUPS, h->n_group, h->n_group_used);
-        rz_build_attr(b, node, RZ_A_GROUP_BEST, rule == RZ_ROUTE_SIGMOID ? 2 : 1, 0);
+        rz_build_attr(b, node, RZ_A_EXPERT_GROUPS, h->n_group, h->n_group_used);
+        rz_build_attr(b, node, RZ_A_GROUP_RANK, rule == RZ_ROUTE_SIGMOID ? 2 : 1, 0);
     }
 }
 

@@ -51,6 +51,12 @@ struct rz_page_copy {
 };
 RZ_ABI_SIZE(struct rz_page_copy, 16, n_tokens);
 
+/* The whole state of a sequence, in all layers. */
+struct rz_state_copy {
+    int32_t from, to; /* slots */
+};
+RZ_ABI_SIZE(struct rz_state_copy, 8, to);
+
 struct rz_batch {
     uint32_t size;
     uint32_t n_rows, n_seqs, n_copies;
@@ -58,8 +64,11 @@ struct rz_batch {
     const struct rz_batch_seq *seqs;
     const struct rz_page_copy *copies; /* done before the step, in order */
     const float *embeddings;           /* [*, n_embd] or NULL            */
+    uint32_t n_state_copies, n_clears;
+    const struct rz_state_copy *state_copies; /* done before the step, in order               */
+    const int32_t *clears;                    /* slots that are zeroed then, after the copies */
 };
-RZ_ABI_SIZE(struct rz_batch, 48, embeddings);
+RZ_ABI_SIZE(struct rz_batch, 72, clears);
 
 /* Results in the order of the rows that want something. The memory is the device's and stays until the
  * next execute of the same plan. */

@@ -176,8 +176,12 @@ struct rz_eval {
      * model must have been opened with observe = 1. */
     void (*input)(void *arg, const struct rz_str *weight, const float *x, uint64_t stride, uint64_t rows,
                   uint64_t cols);
+    uint32_t
+        fork; /* not 0: from this position on a copy of the sequence is evaluated beside the original, which
+                    * goes on with other tokens */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_eval, 64, input);
+RZ_ABI_SIZE(struct rz_eval, 72, zero);
 
 /* Timed without sampling: n_prompt tokens as one prompt, or n_gen tokens one by one, after depth
  * tokens are already in the KV, for n_seqs sequences together. */

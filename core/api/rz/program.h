@@ -22,6 +22,7 @@ extern "C" {
 #define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
 #define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
 #define RZ_OP_MOE 0x103  /*  x             x'                  see "Mixtures of experts"      */
+#define RZ_OP_SSM 0x104  /*  x             x'                  as its children, in their order */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
 #define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
@@ -47,6 +48,12 @@ extern "C" {
 #define RZ_OP_MAP 0x30c         /*  x             y                   -                              */
 #define RZ_OP_ADD_POS 0x30d     /*  x             y                   table                          */
 #define RZ_OP_ADD_ROW 0x330     /*  x             y                   table                          */
+
+#define RZ_OP_CONV 0x320  /*  x             y                   w [taps], bias                 */
+#define RZ_OP_SCAN 0x321  /*  x, dt, (B, C) y                   A, D, dt bias                  */
+#define RZ_OP_DELTA 0x322 /*  qkv, dt, b    y                   A, dt bias                     */
+#define RZ_OP_MUL 0x323   /*  a, b          y                   -                              */
+#define RZ_OP_SLICE 0x324 /*  x             y                   -                              */
 
 /* Mixtures of experts: a row chooses k of E experts. ids [k] are their numbers, weights [k] their factors,
  * in the order of choice; values with a part for each of them are [k * n]. The matrices of all experts lie
@@ -89,6 +96,11 @@ extern "C" {
 #define RZ_A_BOTH 40      /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
 #define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
 #define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
+#define RZ_A_STATE 30         /* i: the state block of the op                                       */
+#define RZ_A_GROUPS 31        /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
+#define RZ_A_SIGMOID 32       /* set: the activation is sigmoid(x)                                  */
+#define RZ_A_FIRST 33         /* i: of SLICE: first element taken of each of the PARTS of x         */
+#define RZ_A_STRIPED 34       /* set: head h of DELTA has key head h % GROUPS; unset: h / (N_HEAD / GROUPS) */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -104,16 +116,16 @@ extern "C" {
 
 /* PARTS of MOE: k. Of MATMUL_HEADS: heads, each with a matrix of its own, [heads * rows, cols], that meets
  * the first cols elements of the head's part of x; what else the part has is passed on behind the result. */
-#define RZ_A_ROUTE 20       /* i: RZ_ROUTE_*; f: see SPARSE_MIXER                                    */
-#define RZ_A_RENORM 21      /* f: the chosen weights are divided by their sum plus this              */
-#define RZ_A_GROUPS 22      /* i: equal groups of experts; f: how many of them are chosen from       */
-#define RZ_A_GROUP_BEST 23  /* i: a group ranks by the sum of that many best scores                  */
-#define RZ_A_LATENT 24      /* i: v is that many first elements of k; KV_STORE: k is both, a row's   */
-#define RZ_A_ROPE_OFFSET 25 /* i: the rotated elements begin there in a head                         */
-#define RZ_A_CHUNK 26       /* i: a query sees no key before its own chunk of that many positions    */
-#define RZ_A_TEMPERATURE 27 /* of MAP, first: x (1 + f ln(1 + floor((position + 1) / i)))            */
-#define RZ_A_SINKS 28       /* set: weight 0 has a score for each head that has no value             */
-#define RZ_A_SWIGLU 29      /* f: gate at most f, up in -f..f: gate sigmoid(1.702 gate) (up + 1)     */
+#define RZ_A_ROUTE 20         /* i: RZ_ROUTE_*; f: see SPARSE_MIXER                                    */
+#define RZ_A_RENORM 21        /* f: the chosen weights are divided by their sum plus this              */
+#define RZ_A_EXPERT_GROUPS 22 /* i: equal groups of experts; f: how many of them are chosen from       */
+#define RZ_A_GROUP_RANK 23    /* i: a group ranks by the sum of that many best scores                  */
+#define RZ_A_LATENT 24        /* i: v is that many first elements of k; KV_STORE: k is both, a row's   */
+#define RZ_A_ROPE_OFFSET 25   /* i: the rotated elements begin there in a head                         */
+#define RZ_A_CHUNK 26         /* i: a query sees no key before its own chunk of that many positions    */
+#define RZ_A_TEMPERATURE 27   /* of MAP, first: x (1 + f ln(1 + floor((position + 1) / i)))            */
+#define RZ_A_SINKS 28         /* set: weight 0 has a score for each head that has no value             */
+#define RZ_A_SWIGLU 29        /* f: gate at most f, up in -f..f: gate sigmoid(1.702 gate) (up + 1)     */
 #define RZ_ATTR(id) (1ull << (id))
 #define RZ_ATTR_EPS RZ_ATTR(RZ_A_EPS)
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
@@ -122,8 +134,8 @@ extern "C" {
 #define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
 #define RZ_ATTRS_ROUTE \
-    (RZ_ATTR(RZ_A_ROUTE) | RZ_ATTR(RZ_A_RENORM) | RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_GROUPS) | \
-     RZ_ATTR(RZ_A_GROUP_BEST) | RZ_ATTR_BIAS)
+    (RZ_ATTR(RZ_A_ROUTE) | RZ_ATTR(RZ_A_RENORM) | RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_EXPERT_GROUPS) | \
+     RZ_ATTR(RZ_A_GROUP_RANK) | RZ_ATTR_BIAS)
 #define RZ_ATTRS_KV \
     (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
 #define RZ_ATTRS_ROPE \
@@ -205,6 +217,27 @@ struct rz_kv_group {
 };
 RZ_ABI_SIZE(struct rz_kv_group, 32, zero);
 
+/* What one recurrent layer remembers of a sequence: that many floats, zero before its first token. A row
+ * finds what the row before it in its sequence has left.
+ *
+ * CONV: y[c] = act(bias[c] + sum_k w[c][k] x[c] of the row taps - 1 - k back). State: [taps - 1][width], the
+ * inputs of the rows before, oldest first.
+ * SCAN (Gu and Dao 2023, arXiv:2312.00752; 2024, arXiv:2405.21060): N_HEAD heads of P = width / N_HEAD
+ * channels; group g = head / (N_HEAD / GROUPS) of B and C, N = width / GROUPS each. d = softplus(dt + bias);
+ * S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[g][n]; y[p] = sum_n S[p][n] C[g][n] + D[head] x[p]. A has
+ * a column for each n, or one for all. With two inputs x, B and C lie side by side in the first.
+ * State: [head][p][n].
+ * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q, k [GROUPS][K] and v [N_HEAD][V] lie side by
+ * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
+ * d = softplus(dt + bias); S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S.
+ * State: [head][K][V]. */
+struct rz_state {
+    uint32_t size;
+    int32_t layer;
+    uint64_t floats;
+};
+RZ_ABI_SIZE(struct rz_state, 16, floats);
+
 struct rz_program {
     uint32_t size;
     uint32_t n_nodes;
@@ -220,8 +253,10 @@ struct rz_program {
     const struct rz_kv_group *kv_groups;
     uint32_t n_kv_groups, kv_group_stride;
     int32_t hidden, logits; /* value indices of the two outputs; -1: has none */
+    const struct rz_state *states;
+    uint32_t n_states, state_stride;
 };
-RZ_ABI_SIZE(struct rz_program, 104, logits);
+RZ_ABI_SIZE(struct rz_program, 120, state_stride);
 
 #ifdef __cplusplus
 }

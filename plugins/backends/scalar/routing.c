@@ -51,11 +51,11 @@ static double rank_of(const double *x, uint64_t n, uint64_t n_best)
 /* Strikes out the scores of the groups that are not chosen from. */
 static void keep_groups(const struct rz_attr *a, double *score, uint64_t n)
 {
-    uint64_t groups = (uint64_t)a[RZ_A_GROUPS].i, size = n / groups,
-             out = groups - (uint64_t)a[RZ_A_GROUPS].f;
+    uint64_t groups = (uint64_t)a[RZ_A_EXPERT_GROUPS].i, size = n / groups,
+             out = groups - (uint64_t)a[RZ_A_EXPERT_GROUPS].f;
     double rank[EXPERTS_MAX];
     for (uint64_t g = 0; g < groups; g++)
-        rank[g] = -rank_of(score + g * size, size, (uint64_t)a[RZ_A_GROUP_BEST].i);
+        rank[g] = -rank_of(score + g * size, size, (uint64_t)a[RZ_A_GROUP_RANK].i);
     for (; out; out--) {
         uint64_t worst = 0; /* of equal ones the last */
         for (uint64_t g = 1; g < groups; g++)
@@ -107,7 +107,7 @@ static void choose(const struct rz_kernel_call *c, const float *logits, uint64_t
     double score[EXPERTS_MAX], weight[EXPERTS_MAX];
     float *ids = out_row(c, 0, c->tile);
     score_all(c, logits, n, score, weight);
-    if (c->node->attr_mask & RZ_ATTR(RZ_A_GROUPS))
+    if (c->node->attr_mask & RZ_ATTR(RZ_A_EXPERT_GROUPS))
         keep_groups(a, score, n);
     for (uint64_t k = 0; k < c->out[0].width; k++) {
         uint64_t best;

@@ -76,6 +76,7 @@ static const char eval_usage[] =
     "  --hidden              the final hidden state [T, n_embd] in place of logits\n"
     "  --chunk N             rows of one step (default: as many as fit)\n"
     "  --beside N            runs N other sequences in the same steps\n"
+    "  --fork N              goes on from position N in a copy of the sequence\n"
     "  -c CTX                context (default: the number of ids)\n";
 
 static const char perplexity_usage[] =
