@@ -470,7 +470,7 @@ static void route_check(const struct rz_kernels *t, const struct routing *o, str
         double share[EXPERTS];
         truth_route(o, logits + row * o->n, bias, want, share);
         for (uint32_t i = 0; i < o->used; i++) {
-            rz_check_int((int)ids[row * o->used + i], want[i]);
+            rz_check_eq((int)ids[row * o->used + i], want[i]);
             rz_check_near(weights[row * o->used + i], share[i], 1e-5 * fabs(share[i]) + 1e-9);
         }
     }
