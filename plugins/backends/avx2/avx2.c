@@ -79,7 +79,7 @@ static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
     if (pos >= w->rows)
         return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
                        (unsigned long long)pos, (unsigned long long)w->rows);
-    x8_decode_row(w, pos, out_row(c));
+    x_decode_row(w, pos, out_row(c));
     act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
     return RZ_OK;
 }
