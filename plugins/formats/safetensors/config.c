@@ -209,10 +209,11 @@ static void check_activation(struct rz_hf_model *m)
     static const struct {
         const char *name, *others; /* what rz calls it; spellings, between spaces */
     } acts[] = {
-        [RZ_HF_SILU] = {"silu", " silu swish "},
+        [RZ_HF_SILU] = {"silu", " silu swish swiglu "},
         [RZ_HF_GELU] = {"gelu", " gelu gelu_python "},
         [RZ_HF_GELU_TANH] = {"gelu_pytorch_tanh", " gelu_pytorch_tanh gelu_new gelu_fast gelu_python_tanh "},
         [RZ_HF_RELU2] = {"relu2", " relu2 "},
+        [RZ_HF_XIELU] = {"xielu", " xielu "},
     };
     const char *key = spelled(m, keys), *act = json_string_value(json_object_get(m->config, key));
     char shown[60], padded[64], at[100];
@@ -367,6 +368,7 @@ void rz_hf_read_config(struct rz_hf_model *m)
     put_numbers(m);
     read_keys(m);
     rz_hf_read_windows(m);
+    rz_hf_read_pooling(m);
     if (m->c.family->rope != RZ_HF_ROPE_NONE)
         rz_hf_read_rope(m);
 }

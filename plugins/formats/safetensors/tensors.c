@@ -47,8 +47,13 @@ static int32_t fail_tensor(struct making *g, int32_t code, const char *name, con
 static bool find_name(const struct rz_hf_model *m, const char *name, uint32_t *i)
 {
     const char *rest = strchr(name, '.');
+    char longer[NAME_MAX_BYTES];
     if (rz_map_get(&m->names, name, strlen(name), i))
         return true;
+    if (m->c.family->base) {
+        snprintf(longer, sizeof(longer), "%s.%s", m->c.family->base, name);
+        return rz_map_get(&m->names, longer, strlen(longer), i);
+    }
     /* a checkpoint of the model without its head lacks the first part of the names */
     return rest && rz_map_get(&m->names, rest + 1, strlen(rest + 1), i);
 }
@@ -217,6 +222,37 @@ static void make_stack(struct making *g, uint32_t n)
     g->t.bytes = first.bytes * n;
 }
 
+static void make_shorter(struct making *g, uint32_t skip)
+{
+    uint64_t row = g->t.n_dims > 1 ? g->t.bytes / g->t.dims[1] : 0;
+    expect_rows(g, g->t.dims[1], 1, (uint64_t)g->m->c.n_ctx + skip);
+    if (g->m->status || !skip)
+        return;
+    g->t.dims[1] -= skip;
+    g->t.offset += skip * row;
+    g->t.bytes -= skip * row;
+}
+
+/* One element becomes element `layer` of a metadata array. */
+static void make_number(struct making *g, const struct rz_tensor *t)
+{
+    const struct rz_source *s = rz_hf_source(g->m, t->shard);
+    uint64_t each = rz_type_info(t->type)->bytes;
+    _Alignas(16) uint8_t element[16];
+    if (!g->layer) {
+        g->m->numbers = rz_hf_array(g->m, g->m->c.n_layer, sizeof(float));
+        rz_hf_put_array(g->m, g->spec->name, RZ_META_F32, g->m->numbers, g->m->c.n_layer);
+    }
+    if (t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3] != 1 || t->bytes != each || t->offset > s->bytes ||
+        each > s->bytes - t->offset || each > sizeof(element)) {
+        fail_tensor(g, RZ_EFORMAT, g->spec->name, "is not made of single numbers");
+        return;
+    }
+    memcpy(element, s->data + t->offset, each);
+    if (g->m->numbers)
+        rz_type_info(t->type)->decode(element, &g->m->numbers[g->layer], 1);
+}
+
 static void shape(struct making *g)
 {
     const struct rz_hf_config *c = &g->m->c;
@@ -242,6 +278,9 @@ static void shape(struct making *g)
     case RZ_HF_STACK_K:
         make_stack(g, c->n_kv_head);
         break;
+    case RZ_HF_SKIP_ROWS:
+        make_shorter(g, c->skip_rows);
+        break;
     default:
         break;
     }
@@ -262,6 +301,10 @@ static void make(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32_t 
     const struct rz_tensor *first = take(&g, 0);
     if (!first)
         return;
+    if (spec->form == RZ_HF_NUMBER) {
+        make_number(&g, first);
+        return;
+    }
     g.t = *first;
     spell(name, sizeof(name), spec->name, layer, 0);
     g.t.name = rz_hf_copy(m, name, strlen(name));
@@ -271,18 +314,18 @@ static void make(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32_t 
     add(m, g.t);
 }
 
-static void add_divisors(struct rz_hf_model *m)
+static void add_divisors(struct rz_hf_model *m, const char *name, const float *divisors)
 {
     uint32_t half = m->c.rope_dim / 2;
-    if (!m->c.rope_divisors)
+    if (!divisors)
         return;
     add(m, (struct rz_tensor){.size = sizeof(struct rz_tensor),
                               .type = RZ_TYPE_F32,
                               .n_dims = 1,
                               .dims = {half, 1, 1, 1},
                               .bytes = (uint64_t)half * sizeof(float),
-                              .name = rz_hf_copy(m, "rope_freqs.weight", 17),
-                              .data = m->c.rope_divisors});
+                              .name = rz_hf_copy(m, name, strlen(name)),
+                              .data = divisors});
 }
 
 /* Tensors that carry nothing: tables that older programs stored, a head that is the embedding again. */
@@ -305,7 +348,7 @@ static void check_rest(struct rz_hf_model *m, const uint8_t *used)
     char where[160], shown[120];
     for (uint64_t i = 0; i < m->n_stored && !m->status; i++) {
         const char *name = m->stored[i].name.data;
-        if (used[i] || ignorable(m, name))
+        if (used[i] || ignorable(m, name) || rz_hf_is_head(m->c.family, name))
             continue;
         snprintf(where, sizeof(where), "tensor %s", rz_show(shown, sizeof(shown), name, strlen(name)));
         rz_hf_fail(m, RZ_EUNSUPPORTED, where, "is none that a %s model with this config.json has",
@@ -328,13 +371,17 @@ void rz_hf_map_tensors(struct rz_hf_model *m)
 {
     const struct rz_hf_family *f = m->c.family;
     uint8_t *used = rz_hf_array(m, m->n_stored, 1);
-    add_divisors(m);
+    add_divisors(m, "rope_freqs.weight", m->c.rope_divisors);
+    add_divisors(m, "rope_factors_short.weight", m->c.rope_short);
+    add_divisors(m, "rope_factors_long.weight", m->c.rope_long);
     for (uint32_t k = 0; k < RZ_HF_GROUPS && f->names[k]; k++)
         for (const struct rz_hf_spec *spec = f->names[k]; spec->stored && !m->status; spec++) {
-            uint32_t n = strstr(spec->name, "%u") ? m->c.n_layer : 1;
-            bool wanted = (m->c.has & spec->need) == spec->need && !(m->c.has & spec->without);
-            for (uint32_t layer = 0; wanted && layer < n && !m->status; layer++)
-                make(m, spec, layer, used);
+            uint32_t n = strstr(spec->stored, "%u") ? m->c.n_layer : 1;
+            for (uint32_t layer = 0; layer < n && !m->status; layer++) {
+                uint32_t has = m->c.has | (layer ? RZ_HF_LATER : 0);
+                if ((has & spec->need) == spec->need && !(has & spec->without))
+                    make(m, spec, layer, used);
+            }
         }
     if (!m->status)
         check_rest(m, used);
