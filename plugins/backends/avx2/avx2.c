@@ -22,6 +22,7 @@ static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
     case RZ_OP_MATMUL:
     case RZ_OP_GET_ROWS:
     case RZ_OP_ADD_POS:
+    case RZ_OP_ADD_ROW:
         return w == 0;
     default:
         return false;
@@ -80,6 +81,15 @@ static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
         return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
                        (unsigned long long)pos, (unsigned long long)w->rows);
     x_decode_row(w, pos, out_row(c));
+    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
+    return RZ_OK;
+}
+
+static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_weight_view *w = &c->node->weights[0];
+    x_decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
     act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
     return RZ_OK;
 }
@@ -160,14 +170,17 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 #define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
 #define KV .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_T8
 
+#define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
+#define ATTENTION RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH)
+
 /* clang-format off */
 static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, .name = "norm_qkv x8",
-                  .attrs = RZ_ATTRS_ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS,
+                  .attrs = ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS,
                   .accept = accept_qkv, .layout = layout, .scratch = norm_qkv_scratch,
                   .run = norm_qkv_run),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend t8",
-                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK, .accept = attention_accept,
+                  .attrs = ATTENTION, .accept = attention_accept,
                   .scratch = attention_scratch, .run = attention_run),
     RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "proj_add x8",
                   .attrs = RZ_ATTR_BIAS | RZ_ATTR_EPS | RZ_ATTR(RZ_A_POST_NORM) | RZ_ATTR(RZ_A_FACTOR),
@@ -181,19 +194,22 @@ static const struct rz_kernel_row rows[] = {
                   .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout,
                   .scratch = product_scratch, .run = matmul_run),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attention t8",
-                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK, .accept = attention_accept,
+                  .attrs = ATTENTION, .accept = attention_accept,
                   .scratch = attention_scratch, .run = attention_run),
     RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "get_rows x8",
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_pos x8",
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_row x8",
+                  .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout,
+                  .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
                   .tiles = tiles_by_row, .run = norm),
     RZ_KERNEL_ROW(.op = RZ_OP_LAYERNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
                   .tiles = tiles_by_row, .run = norm),
-    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROPE,
+    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = ROPE,
                   .tiles = tiles_by_row, .run = rope),
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV,
                   .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store),
