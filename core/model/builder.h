@@ -25,13 +25,15 @@ struct rz_builder {
     struct rz_rope ropes[RZ_BUILD_GROUPS_MAX];
     struct rz_kv_group kv_groups[RZ_BUILD_GROUPS_MAX];
     uint32_t n_ropes, n_kv_groups;
+    struct rz_state *states;
+    uint32_t n_states, cap_states;
     int32_t hidden, logits;
 };
 
 /* Operands of a node at their fixed places (program.h); -1: absent. */
 struct rz_operands {
     uint32_t n_in, n_out, n_weights;
-    int32_t in[2], out[2], weights[10];
+    int32_t in[4], out[4], weights[16];
 };
 
 /* A tensor of shape [rows, cols], or n of its rows (of a vector: elements) from `first`; n 0: all. */
@@ -76,6 +78,30 @@ int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
 /* up -1: act(gate) alone. */
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
+/* The value that the last part of a macro writes is known only after its parts are built. */
+void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value);
+
+/* --- the end of a half (macros.c): projection, norm, factor, residual --- */
+
+struct rz_close {
+    int32_t w, bias;
+    bool branch;
+    struct rz_norm post;
+    double residual;
+};
+int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c);
+
+/* --- recurrence (ssm.c) --- */
+
+/* A state block of that many floats; its index. */
+int32_t rz_build_state(struct rz_builder *b, int32_t layer, uint64_t floats);
+/* Elements first .. first + n - 1 of each of the equal parts of a row. */
+struct rz_slice {
+    const char *name;
+    uint64_t parts, first, n;
+};
+int32_t rz_prim_slice(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_slice *s);
+
 /* Attributes that a macro shares with its parts. */
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);
 void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);

@@ -23,6 +23,8 @@ static const struct rz_family families[] = {
      RZ_H_EMBED_SCALE | RZ_H_RESIDUAL_SCALE | RZ_H_ATTN_SCALE | RZ_H_LOGIT_SCALE},
     {"hunyuan-dense", rz_family_hunyuan, 0},
     {"llama", rz_family_llama, RZ_H_WINDOW},
+    {"mamba", rz_family_mamba, RZ_H_NO_HEADS | RZ_H_NO_FFN},
+    {"mamba2", rz_family_mamba2, RZ_H_NO_HEADS | RZ_H_NO_FFN},
     {"mpt", rz_family_mpt, RZ_H_CLAMP | RZ_H_ALIBI},
     {"nemotron", rz_family_nemotron, 0},
     {"olmo", rz_family_olmo, RZ_H_CLAMP},

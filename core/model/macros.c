@@ -21,8 +21,7 @@ int32_t rz_build_kv_group(struct rz_builder *b)
     return (int32_t)b->n_kv_groups++;
 }
 
-/* The value that the last part of a macro writes is known only after its parts are built. */
-static void bind_output(struct rz_builder *b, uint32_t node, int32_t value)
+void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 {
     if (!b->status)
         b->refs[b->nodes[node].first_out] = value;
@@ -180,7 +179,7 @@ static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const s
                                                          w->norm.bias, w->q_norm, w->k_norm}});
     attrs_qkv(b, node, layer, w, o);
     int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &w->norm), w, o);
-    bind_output(b, node, q);
+    rz_bind_output(b, node, q);
     rz_build_end(b, node);
     return q;
 }
@@ -198,25 +197,18 @@ static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, const str
 
 /* --- the end of a half: projection, norm, residual --- */
 
-struct close {
-    int32_t w, bias;
-    bool branch;
-    struct rz_norm post;
-    double residual;
-};
-
 static struct rz_norm bind_post(struct rz_builder *b, uint32_t layer, const char *name)
 {
     return rz_bind_norm(b, (int32_t)layer, name ? RZ_NORM_RMS : RZ_NORM_NONE, name);
 }
 
-static bool close_is_plain(const struct close *c)
+static bool close_is_plain(const struct rz_close *c)
 {
     return !c->branch && c->post.kind == RZ_NORM_NONE && (c->residual == 0 || c->residual == 1);
 }
 
 /* The projection with its norm and factor. */
-static int32_t project(struct rz_builder *b, int32_t l, int32_t y, const struct close *c)
+static int32_t project(struct rz_builder *b, int32_t l, int32_t y, const struct rz_close *c)
 {
     int32_t p = rz_build_value(b, "projected", RZ_ROWS_ALL, b->graph->h.n_embd);
     rz_prim_matmul(b, l, y, p, c->w, c->bias);
@@ -224,7 +216,7 @@ static int32_t project(struct rz_builder *b, int32_t l, int32_t y, const struct 
     return rz_build_map(b, l, p, &(struct rz_map_options){.factor = c->residual});
 }
 
-static int32_t close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct close *c)
+int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c)
 {
     int32_t l = (int32_t)layer;
     if (c->branch)
@@ -254,7 +246,7 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 {
     struct attn_weights w;
     bind_attn(b, layer, o, &w);
-    struct close c = {w.out, w.bo, o->branch, bind_post(b, layer, o->post), o->residual};
+    struct rz_close c = {w.out, w.bo, o->branch, bind_post(b, layer, o->post), o->residual};
     bool block = qkv_is_plain(o) && close_is_plain(&c);
     uint32_t node = 0;
     if (block) {
@@ -272,9 +264,9 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
         rz_build_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
     }
     int32_t q = norm_qkv(b, layer, x, &w, o);
-    int32_t sum = close_half(b, layer, attend(b, layer, q, o), x, &c);
+    int32_t sum = rz_close_half(b, layer, attend(b, layer, q, o), x, &c);
     if (block) {
-        bind_output(b, node, sum);
+        rz_bind_output(b, node, sum);
         rz_build_end(b, node);
     }
     return sum;
@@ -355,7 +347,7 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
 {
     struct ffn_weights w;
     bind_ffn(b, layer, o, &w);
-    struct close c = {w.down, w.b_down, o->branch, bind_post(b, layer, o->post), o->residual};
+    struct rz_close c = {w.down, w.b_down, o->branch, bind_post(b, layer, o->post), o->residual};
     bool block = glu_is_plain(o) && close_is_plain(&c);
     uint32_t node = 0;
     if (block) {
@@ -371,9 +363,9 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
         rz_attrs_act(b, node, o->act);
         rz_build_flag(b, node, RZ_A_BIAS, w.b_gate >= 0 || w.b_up >= 0 || w.b_down >= 0);
     }
-    int32_t sum = close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
+    int32_t sum = rz_close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
     if (block) {
-        bind_output(b, node, sum);
+        rz_bind_output(b, node, sum);
         rz_build_end(b, node);
     }
     return sum;

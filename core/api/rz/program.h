@@ -21,7 +21,7 @@ extern "C" {
 /* blocks: of plain regions      in            out                 weights                        */
 #define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
 #define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
-#define RZ_OP_SSM 0x104  /*  x             x'                  as its children, in their order */
+#define RZ_OP_SSM 0x104  /*  x             x'                  -: a device looks at its parts */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
 #define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
@@ -57,31 +57,31 @@ extern "C" {
 
 /* --- attributes. The id indexes rz_kernel_node.attr; the mask says which ones a node sets. A runner
  * that does not list an attribute in its own mask is never given a node that sets it. --- */
-#define RZ_A_EPS 0        /* f: added to the mean square of a norm                              */
-#define RZ_A_N_HEAD 1     /* i: query heads (of ROPE: heads in the row)                         */
-#define RZ_A_N_KV_HEAD 2  /* i                                                                  */
-#define RZ_A_HEAD_DIM 3   /* i: width of one head of q, k and v                                 */
-#define RZ_A_SCALE 4      /* f: factor of the attention scores                                  */
-#define RZ_A_KV_GROUP 5   /* i: KV group of the layer                                           */
-#define RZ_A_KV_LAYER 6   /* i: index of the layer in its group                                 */
-#define RZ_A_ROPE 7       /* i: index of the program's rope                                     */
-#define RZ_A_ROPE_NEOX 8  /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
-#define RZ_A_SILU 9       /* set: the activation is x * sigmoid(x)                              */
-#define RZ_A_BIAS 10      /* set: some bias operand is there                                    */
-#define RZ_A_PARTS 11     /* i: a norm works on that many equal parts of the row, each alone        */
-#define RZ_A_WINDOW 12    /* i: a query sees this many positions, its own and those before     */
-#define RZ_A_SOFTCAP 13   /* f: c tanh(x / c), of the scaled scores or of MAP's x              */
-#define RZ_A_ALIBI 14     /* f: largest bias, 8 in the paper; head h adds slope(h) * (key - query) */
-#define RZ_A_FACTOR 15    /* f: of MAP: factor, then soft-cap, then clamp                      */
-#define RZ_A_CLAMP 16     /* f: of MAP: results lie within -f..f                               */
-#define RZ_A_GELU 17      /* set: the activation is x Phi(x), by erf                           */
-#define RZ_A_GELU_TANH 18 /* set: the same by its tanh approximation                          */
-#define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
-#define RZ_A_STATE 30     /* i: the state block of the op                                       */
-#define RZ_A_GROUPS 31    /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
-#define RZ_A_SIGMOID 32   /* set: the activation is sigmoid(x)                                  */
-#define RZ_A_FIRST 33     /* i: of SLICE: first element taken of each of the PARTS of x         */
-#define RZ_A_STRIPED 34   /* set: head h of DELTA has key head h % GROUPS; unset: h / (N_HEAD / GROUPS) */
+#define RZ_A_EPS 0           /* f: added to the mean square of a norm                              */
+#define RZ_A_N_HEAD 1        /* i: query heads (of ROPE: heads in the row)                         */
+#define RZ_A_N_KV_HEAD 2     /* i                                                                  */
+#define RZ_A_HEAD_DIM 3      /* i: width of one head of q, k and v                                 */
+#define RZ_A_SCALE 4         /* f: factor of the attention scores                                  */
+#define RZ_A_KV_GROUP 5      /* i: KV group of the layer                                           */
+#define RZ_A_KV_LAYER 6      /* i: index of the layer in its group                                 */
+#define RZ_A_ROPE 7          /* i: index of the program's rope                                     */
+#define RZ_A_ROPE_NEOX 8     /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
+#define RZ_A_SILU 9          /* set: the activation is x * sigmoid(x)                              */
+#define RZ_A_BIAS 10         /* set: some bias operand is there                                    */
+#define RZ_A_PARTS 11        /* i: a norm works on that many equal parts of the row, each alone        */
+#define RZ_A_WINDOW 12       /* i: a query sees this many positions, its own and those before     */
+#define RZ_A_SOFTCAP 13      /* f: c tanh(x / c), of the scaled scores or of MAP's x              */
+#define RZ_A_ALIBI 14        /* f: largest bias, 8 in the paper; head h adds slope(h) * (key - query) */
+#define RZ_A_FACTOR 15       /* f: of MAP: factor, then soft-cap, then clamp                      */
+#define RZ_A_CLAMP 16        /* f: of MAP: results lie within -f..f                               */
+#define RZ_A_GELU 17         /* set: the activation is x Phi(x), by erf                           */
+#define RZ_A_GELU_TANH 18    /* set: the same by its tanh approximation                          */
+#define RZ_A_RELU2 19        /* set: the activation is max(x, 0)^2                                */
+#define RZ_A_STATE 30        /* i: the state block of the op                                       */
+#define RZ_A_STATE_GROUPS 31 /* i: of SCAN: groups of B and C; of DELTA: heads of q and k     */
+#define RZ_A_FIRST 33        /* i: of SLICE: first element taken of each of the PARTS of x         */
+#define RZ_A_STRIPED \
+    34 /* set: head h of DELTA has key head h % STATE_GROUPS; unset: h / (N_HEAD / STATE_GROUPS) */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -100,6 +100,7 @@ extern "C" {
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
 #define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
+#define RZ_ATTRS_SCAN (RZ_ATTR(RZ_A_STATE) | RZ_ATTR(RZ_A_STATE_GROUPS) | RZ_ATTR(RZ_A_N_HEAD))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
 #define RZ_ATTRS_KV \
     (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
@@ -176,12 +177,12 @@ RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
  * CONV: y[c] = act(bias[c] + sum_k w[c][k] x[c] of the row taps - 1 - k back). State: [taps - 1][width], the
  * inputs of the rows before, oldest first.
  * SCAN (Gu and Dao 2023, arXiv:2312.00752; 2024, arXiv:2405.21060): N_HEAD heads of P = width / N_HEAD
- * channels; group g = head / (N_HEAD / GROUPS) of B and C, N = width / GROUPS each. d = softplus(dt + bias);
- * S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[g][n]; y[p] = sum_n S[p][n] C[g][n] + D[head] x[p]. A has
- * a column for each n, or one for all. With two inputs x, B and C lie side by side in the first.
- * State: [head][p][n].
- * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q, k [GROUPS][K] and v [N_HEAD][V] lie side by
- * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
+ * channels; B and C have STATE_GROUPS groups of N each, a head belongs to group head / (N_HEAD / STATE_GROUPS).
+ * d = softplus(dt + bias); S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[n];
+ * y[p] = sum_n S[p][n] C[n] + D[head] x[p]. A has a column for each n, or one for all. With two inputs x, B
+ * and C lie side by side in the first. State: [head][p][n].
+ * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q and k [STATE_GROUPS][K], v [N_HEAD][V] lie side
+ * by side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
  * d = softplus(dt + bias); S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S.
  * State: [head][K][V]. */
 struct rz_state {

@@ -4,11 +4,12 @@
  * once. SIMD kernels are judged by these. Each row of a result is computed alone and in the order of
  * its elements, so nothing depends on the number of rows, tiles or threads.
  */
+#include "scalar.h"
+
 #include "err.h"
 #include "numeric.h"
 
 #include <math.h>
-#include <rz/kernels.h>
 #include <string.h>
 
 #define CHUNK 512 /* weight elements decoded at a time: a multiple of every block size */
@@ -17,16 +18,6 @@
 static uint32_t tiles_by_row(const struct rz_kernel_call *c)
 {
     return c->n_rows;
-}
-
-static const float *in_row(const struct rz_kernel_call *c, uint32_t i, uint32_t row)
-{
-    return c->in[i].data + row * c->in[i].stride;
-}
-
-static float *out_row(const struct rz_kernel_call *c, uint32_t i, uint32_t row)
-{
-    return c->out[i].data + row * c->out[i].stride;
 }
 
 /* --- get_rows: x[r] = table[token[r]] --- */
@@ -466,6 +457,19 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
+    RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTR(RZ_A_STATE) | RZ_ATTR_SILU | RZ_ATTR_BIAS, .accept = recurrent_accept,
+                  .tiles = conv_tiles, .run = conv_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCAN, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTRS_SCAN,
+                  .accept = recurrent_accept, .tiles = scan_tiles, .run = scan_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_DELTA, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTRS_SCAN | RZ_ATTR_EPS | RZ_ATTR(RZ_A_STRIPED), .accept = recurrent_accept,
+                  .tiles = delta_tiles, .run = delta_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = mul_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SLICE, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTR(RZ_A_PARTS) | RZ_ATTR(RZ_A_FIRST), .tiles = tiles_by_row,
+                  .run = slice_run),
 };
 /* clang-format on */
 
