@@ -73,8 +73,9 @@ int32_t rz_step_add(struct rz_step *step, const struct rz_kv_seq *seq, const str
     uint32_t index = step->batch.n_seqs++;
     int32_t result = -1;
     step->seqs[index] = (struct rz_batch_seq){.length = rows->from + rows->n,
-                                              .mask = RZ_MASK_CAUSAL,
+                                              .mask = step->mask,
                                               .state_slot = seq->slot,
+                                              .rope_variant = rows->rope_variant,
                                               .adapter = -1,
                                               .pages = seq->groups};
     if (seq->slot >= 0 && !rows->from)

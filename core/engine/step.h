@@ -18,6 +18,7 @@ struct rz_step {
     int32_t *clears;                    /* [max_seqs] */
     uint32_t max_rows, max_seqs, max_wanted, max_copies;
     uint32_t n_wanted;
+    uint32_t mask; /* of every sequence */
 };
 
 /* Which rows of a sequence go into the step: tokens[from .. from + n); those at position want_from and
@@ -26,6 +27,7 @@ struct rz_step_rows {
     const int32_t *tokens;
     uint32_t from, n;
     uint32_t want_from, want;
+    uint32_t rope_variant;
 };
 
 int32_t rz_step_init(struct rz_step *step, const struct rz_plan_limits *limits, uint32_t n_groups,

@@ -189,6 +189,25 @@ static void cpu_destroy(struct rz_plan *plan)
     free(plan);
 }
 
+/* What the program's nodes allow a batch to say. */
+static void find_bounds(struct rz_plan *plan)
+{
+    const struct rz_program *p = plan->program;
+    plan->both = true;
+    plan->n_rope_variants = UINT32_MAX;
+    for (uint32_t i = 0; i < p->n_nodes; i++) {
+        const struct rz_node *n = rz_node_at(p, i);
+        if (n->op == RZ_OP_GET_ROWS)
+            plan->n_tokens = rz_weight_at(p, (uint32_t)p->refs[n->first_weight])->rows;
+        if (n->op == RZ_OP_ATTENTION && !(n->attr_mask & RZ_ATTR(RZ_A_BOTH)))
+            plan->both = false;
+        uint32_t variants =
+            n->attr_mask & RZ_ATTR(RZ_A_ROPE_VARIANTS) ? (uint32_t)n->attrs[RZ_A_ROPE_VARIANTS].i : 1;
+        if (n->op == RZ_OP_ROPE && variants < plan->n_rope_variants)
+            plan->n_rope_variants = variants;
+    }
+}
+
 static int32_t check_limits(const struct rz_program *program, const struct rz_plan_limits *l,
                             struct rz_err *err)
 {
@@ -227,6 +246,7 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     if (!plan->steps || !plan->views || !plan->wanted || !plan->state_views)
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
     select_begin(ctx, program, limits->kv_type, &plan->select);
+    find_bounds(plan);
     if (!status)
         status = rz_select_kv_layouts(&plan->select, err);
     for (uint32_t i = 0; i < n && !status; i++)
@@ -248,7 +268,9 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
 
 static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
-    out->wants = 1u << RZ_WANT_NONE | 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS;
+    out->wants = 1u << RZ_WANT_NONE;
+    out->wants |= plan->program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
+    out->wants |= plan->program->logits >= 0 ? 1u << RZ_WANT_LOGITS : 0;
     out->weight_bytes = 0;
     for (uint32_t i = 0; i < plan->program->n_weights; i++)
         out->weight_bytes += rz_weight_at(plan->program, i)->bytes;

@@ -12,19 +12,17 @@
 static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
 {
     const struct rz_batch_row *r = &b->rows[i];
-    const struct rz_value *logits =
-        plan->program->logits >= 0 ? rz_value_at(plan->program, (uint32_t)plan->program->logits) : NULL;
     if (r->seq >= b->n_seqs)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: sequence %u of %u", i, r->seq, b->n_seqs);
     const struct rz_batch_seq *s = &b->seqs[r->seq];
-    if (r->token < 0 || (logits && (uint64_t)r->token >= logits->width))
+    if (r->token < 0 || (uint64_t)r->token >= plan->n_tokens)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: token %d is not in the vocabulary of %llu", i,
-                       r->token, logits ? (unsigned long long)logits->width : 0);
+                       r->token, (unsigned long long)plan->n_tokens);
     if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= s->length || s->length > plan->limits.max_context)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: position %d in a sequence of %u (limit %u)", i,
                        r->pos[0], s->length, plan->limits.max_context);
-    if (r->want > RZ_WANT_LOGITS)
-        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: the CPU does not give result kind %u", i,
+    if (r->want > RZ_WANT_LOGITS || (r->want == RZ_WANT_LOGITS && plan->program->logits < 0))
+        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: this plan does not give result kind %u", i,
                        r->want);
     return RZ_OK;
 }
@@ -34,16 +32,28 @@ static bool slot_fits(const struct rz_plan *plan, int32_t slot)
     return slot >= 0 && (uint32_t)slot < plan->limits.n_slots;
 }
 
-static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch_seq *s, uint32_t i,
-                         struct rz_err *err)
+static uint32_t rows_of(const struct rz_batch *b, uint32_t seq)
 {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        n += b->rows[i].seq == seq;
+    return n;
+}
+
+static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
+{
+    const struct rz_batch_seq *s = &b->seqs[i];
     uint32_t pages = (s->length + plan->limits.page_tokens - 1) / plan->limits.page_tokens;
-    if (s->mask != RZ_MASK_CAUSAL || s->adapter >= 0 || s->rope_variant)
+    bool all = s->mask == RZ_MASK_ALL && plan->both;
+    if ((s->mask != RZ_MASK_CAUSAL && !all) || s->adapter >= 0 || s->rope_variant >= plan->n_rope_variants)
         return rz_fail(err, RZ_EUNSUPPORTED, "batch", "sequence %u: mask %u, adapter %d, rope variant %u", i,
                        s->mask, s->adapter, s->rope_variant);
     if (plan->program->n_states && !slot_fits(plan, s->state_slot))
         return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: state slot %d of %u", i, s->state_slot,
                        plan->limits.n_slots);
+    if (all && rows_of(b, i) != s->length)
+        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: %u of %u rows that see each other", i,
+                       rows_of(b, i), s->length);
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
         for (uint32_t p = 0; p < pages; p++)
             if (s->pages[g][p] < 0 || (uint32_t)s->pages[g][p] >= plan->limits.n_pages)
@@ -59,7 +69,7 @@ static int32_t check_batch(const struct rz_plan *plan, const struct rz_batch *b,
         return rz_fail(err, RZ_EINVAL, "batch", "%u rows of %u sequences, at most %u of %u", b->n_rows,
                        b->n_seqs, plan->limits.max_rows, plan->limits.max_seqs);
     for (uint32_t i = 0; i < b->n_seqs && !status; i++)
-        status = check_seq(plan, &b->seqs[i], i, err);
+        status = check_seq(plan, b, i, err);
     for (uint32_t i = 0; i < b->n_rows && !status; i++)
         status = check_row(plan, b, i, err);
     return status;

@@ -1,8 +1,8 @@
 /* batch.h - all that varies from step to step.
  *
  * A step processes rows (tokens) of several sequences. Row order inside a sequence is ascending in
- * position, and a row sees the rows of its own sequence up to itself. Results must not depend on which
- * rows share a step.
+ * position, and a row sees the rows of its own sequence up to itself unless the mask says more. Results
+ * must not depend on which rows share a step.
  */
 #ifndef RZ_BATCH_H
 #define RZ_BATCH_H
@@ -20,6 +20,7 @@ extern "C" {
 #define RZ_WANT_MIN_P 4  /* all within p of the best, likewise                               */
 
 #define RZ_MASK_CAUSAL 0
+#define RZ_MASK_ALL 1 /* a row sees all rows of its sequence, which are all in this step */
 
 struct rz_batch_row {
     int32_t token;  /* id; negative: row -1 - token of the batch's embedding input           */
@@ -37,7 +38,9 @@ struct rz_batch_seq {
     uint32_t rope_variant; /* which table of a length-dependent rope                         */
     int32_t adapter;       /* -1: none                                                       */
     uint32_t zero;
-    const int32_t *const *pages; /* [n_kv_groups] block tables: page of position p is [p / page_tokens] */
+    /* [n_kv_groups] block tables: page of position p is [p / page_tokens]. In a group with a window the
+     * entries that lie wholly before the window of all rows of this step name pages of others. */
+    const int32_t *const *pages;
 };
 RZ_ABI_SIZE(struct rz_batch_seq, 32, pages);
 

@@ -44,6 +44,7 @@ extern "C" {
 #define RZ_OP_SELECT_ROWS 0x30b /* x (all rows) y (wanted rows)     -                              */
 #define RZ_OP_MAP 0x30c         /*  x             y                   -                              */
 #define RZ_OP_ADD_POS 0x30d     /*  x             y                   table                          */
+#define RZ_OP_ADD_ROW 0x330     /*  x             y                   table                          */
 
 #define RZ_OP_CONV 0x320  /*  x             y                   w [taps], bias                 */
 #define RZ_OP_SCAN 0x321  /*  x, dt, (B, C) y                   A, D, dt bias                  */
@@ -80,8 +81,10 @@ extern "C" {
 #define RZ_A_STATE 30        /* i: the state block of the op                                       */
 #define RZ_A_STATE_GROUPS 31 /* i: of SCAN: groups of B and C; of DELTA: heads of q and k     */
 #define RZ_A_FIRST 33        /* i: of SLICE: first element taken of each of the PARTS of x         */
-#define RZ_A_STRIPED \
-    34 /* set: head h of DELTA has key head h % STATE_GROUPS; unset: h / (N_HEAD / STATE_GROUPS) */
+#define RZ_A_STRIPED 34      /* set: DELTA's head h has key head h % STATE_GROUPS; unset: neighbours share */
+#define RZ_A_BOTH 40 /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
+#define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
+#define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -162,14 +165,17 @@ struct rz_rope {
 RZ_ABI_SIZE(struct rz_rope, 24, inv_freq);
 
 #define RZ_KV_FULL 0
+#define RZ_KV_WINDOW 1 /* nobody looks back further than window - 1 positions: older pages come and go */
 
-/* Layers whose KV has one shape share pages. */
+/* Layers whose KV has one shape and one life share pages. */
 struct rz_kv_group {
     uint32_t size;
     uint32_t kind; /* RZ_KV_* */
     uint32_t n_layers, n_heads, k_dim, v_dim;
+    uint32_t window; /* of RZ_KV_WINDOW */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
+RZ_ABI_SIZE(struct rz_kv_group, 32, zero);
 
 /* What one recurrent layer remembers of a sequence: that many floats, zero before its first token. A row
  * finds what the row before it in its sequence has left.
@@ -177,7 +183,7 @@ RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
  * CONV: y[c] = act(bias[c] + sum_k w[c][k] x[c] of the row taps - 1 - k back). State: [taps - 1][width], the
  * inputs of the rows before, oldest first.
  * SCAN (Gu and Dao 2023, arXiv:2312.00752; 2024, arXiv:2405.21060): N_HEAD heads of P = width / N_HEAD
- * channels; B and C have STATE_GROUPS groups of N each, a head belongs to group head / (N_HEAD / STATE_GROUPS).
+ * channels; B and C have STATE_GROUPS groups of N each, neighbouring heads share one.
  * d = softplus(dt + bias); S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[n];
  * y[p] = sum_n S[p][n] C[n] + D[head] x[p]. A has a column for each n, or one for all. With two inputs x, B
  * and C lie side by side in the first. State: [head][p][n].

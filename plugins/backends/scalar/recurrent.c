@@ -1,8 +1,8 @@
 /* recurrent.c - the reference kernels of ops that carry state from row to row.
  *
- * A tile is a range of channels or heads, for all rows of the step in their order: so a row finds what the row
- * before it in its sequence has left. The state is float32 after every row, and what a row adds depends on
- * nothing else: a token gets the same bits alone, in a chunk, and in any company.
+ * A tile is a range of channels or heads, for all rows of the step in their order: so a row finds what the
+ * row before it in its sequence has left. The state is float32 after every row, and what a row adds depends
+ * on nothing else: a token gets the same bits alone, in a chunk, and in any company.
  */
 #include "scalar.h"
 
