@@ -265,10 +265,10 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
                   {"expert_count", RZ_H_EXPERTS},
                   {"attention.causal", RZ_H_BIDIRECTIONAL},
                   {"hidden_activation", RZ_H_ACT},
-                  {"attention.head_count = 0", RZ_H_NO_HEADS},
-                  {"attention.head_count_kv = 0 in some layers", RZ_H_SOME_HEADS},
-                  {"feed_forward_length = 0", RZ_H_NO_FFN},
-                  {"feed_forward_length = 0 in some layers", RZ_H_SOME_FFN}};
+                  {"attention.head_count or attention.head_count_kv of 0", RZ_H_NO_HEADS},
+                  {"attention.head_count_kv of 0 in some layers", RZ_H_SOME_HEADS},
+                  {"feed_forward_length of 0", RZ_H_NO_FFN},
+                  {"feed_forward_length of 0 in some layers", RZ_H_SOME_FFN}};
     const char *name = NULL;
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
         if (h->set & ~uses & particulars[i].bit)
