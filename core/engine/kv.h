@@ -1,10 +1,10 @@
 /* kv.h - who owns which page of the KV storage, and which slot of recurrent state.
  *
  * A fixed pool of pages for each KV group, with reference counts, and the block tables of sequences;
- * beside them slots, of which a sequence that holds anything holds one. A model may have only pages, only
- * slots, or both. Only numbers live here: the bytes are the device's. All groups of a sequence cover the same
- * positions, but in a group with a window a sequence gives the pages before it back as it goes on. Nothing
- * allocates after init. One thread at a time.
+ * beside them slots, of which a sequence that holds anything holds one. A model may have only pages,
+ * only slots, or both. Only numbers live here: the bytes are the device's. All groups of a sequence cover
+ * the same positions, but in a group with a window a sequence gives the pages before it back as it goes on.
+ * Nothing allocates after init. One thread at a time.
  */
 #ifndef RZ_ENGINE_KV_H
 #define RZ_ENGINE_KV_H

@@ -21,7 +21,8 @@ static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, u
     if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= s->length || s->length > plan->limits.max_context)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: position %d in a sequence of %u (limit %u)", i,
                        r->pos[0], s->length, plan->limits.max_context);
-    if (r->want > RZ_WANT_LOGITS || (r->want == RZ_WANT_LOGITS && plan->program->logits < 0))
+    if (r->want > RZ_WANT_TOP_K || (r->want >= RZ_WANT_LOGITS && plan->program->logits < 0) ||
+        (r->want == RZ_WANT_TOP_K && !r->k))
         return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: this plan does not give result kind %u", i,
                        r->want);
     return RZ_OK;
@@ -48,12 +49,12 @@ static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch *b, u
     if ((s->mask != RZ_MASK_CAUSAL && !all) || s->adapter >= 0 || s->rope_variant >= plan->n_rope_variants)
         return rz_fail(err, RZ_EUNSUPPORTED, "batch", "sequence %u: mask %u, adapter %d, rope variant %u", i,
                        s->mask, s->adapter, s->rope_variant);
-    if (plan->program->n_states && !slot_fits(plan, s->state_slot))
-        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: state slot %d of %u", i, s->state_slot,
-                       plan->limits.n_slots);
     if (all && rows_of(b, i) != s->length)
         return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: %u of %u rows that see each other", i,
                        rows_of(b, i), s->length);
+    if (plan->program->n_states && !slot_fits(plan, s->state_slot))
+        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: state slot %d of %u", i, s->state_slot,
+                       plan->limits.n_slots);
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
         for (uint32_t p = 0; p < pages; p++)
             if (s->pages[g][p] < 0 || (uint32_t)s->pages[g][p] >= plan->limits.n_pages)
@@ -116,7 +117,7 @@ static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
     for (uint32_t i = 0; i < b->n_rows; i++) {
         if (b->rows[i].want != RZ_WANT_NONE)
             plan->wanted[n_wanted++] = i;
-        plan->wants_logits |= b->rows[i].want == RZ_WANT_LOGITS;
+        plan->wants_logits |= b->rows[i].want >= RZ_WANT_LOGITS;
     }
     plan->step = (struct rz_step){.size = sizeof(plan->step),
                                   .n_rows = b->n_rows,

@@ -58,33 +58,33 @@ extern "C" {
 
 /* --- attributes. The id indexes rz_kernel_node.attr; the mask says which ones a node sets. A runner
  * that does not list an attribute in its own mask is never given a node that sets it. --- */
-#define RZ_A_EPS 0           /* f: added to the mean square of a norm                              */
-#define RZ_A_N_HEAD 1        /* i: query heads (of ROPE: heads in the row)                         */
-#define RZ_A_N_KV_HEAD 2     /* i                                                                  */
-#define RZ_A_HEAD_DIM 3      /* i: width of one head of q, k and v                                 */
-#define RZ_A_SCALE 4         /* f: factor of the attention scores                                  */
-#define RZ_A_KV_GROUP 5      /* i: KV group of the layer                                           */
-#define RZ_A_KV_LAYER 6      /* i: index of the layer in its group                                 */
-#define RZ_A_ROPE 7          /* i: index of the program's rope                                     */
-#define RZ_A_ROPE_NEOX 8     /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
-#define RZ_A_SILU 9          /* set: the activation is x * sigmoid(x)                              */
-#define RZ_A_BIAS 10         /* set: some bias operand is there                                    */
-#define RZ_A_PARTS 11        /* i: a norm works on that many equal parts of the row, each alone        */
-#define RZ_A_WINDOW 12       /* i: a query sees this many positions, its own and those before     */
-#define RZ_A_SOFTCAP 13      /* f: c tanh(x / c), of the scaled scores or of MAP's x              */
-#define RZ_A_ALIBI 14        /* f: largest bias, 8 in the paper; head h adds slope(h) * (key - query) */
-#define RZ_A_FACTOR 15       /* f: of MAP: factor, then soft-cap, then clamp                      */
-#define RZ_A_CLAMP 16        /* f: of MAP: results lie within -f..f                               */
-#define RZ_A_GELU 17         /* set: the activation is x Phi(x), by erf                           */
-#define RZ_A_GELU_TANH 18    /* set: the same by its tanh approximation                          */
-#define RZ_A_RELU2 19        /* set: the activation is max(x, 0)^2                                */
-#define RZ_A_STATE 30        /* i: the state block of the op                                       */
-#define RZ_A_STATE_GROUPS 31 /* i: of SCAN: groups of B and C; of DELTA: heads of q and k     */
-#define RZ_A_FIRST 33        /* i: of SLICE: first element taken of each of the PARTS of x         */
-#define RZ_A_STRIPED 34      /* set: DELTA's head h has key head h % STATE_GROUPS; unset: neighbours share */
-#define RZ_A_BOTH 40 /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
+#define RZ_A_EPS 0        /* f: added to the mean square of a norm                              */
+#define RZ_A_N_HEAD 1     /* i: query heads (of ROPE: heads in the row)                         */
+#define RZ_A_N_KV_HEAD 2  /* i                                                                  */
+#define RZ_A_HEAD_DIM 3   /* i: width of one head of q, k and v                                 */
+#define RZ_A_SCALE 4      /* f: factor of the attention scores                                  */
+#define RZ_A_KV_GROUP 5   /* i: KV group of the layer                                           */
+#define RZ_A_KV_LAYER 6   /* i: index of the layer in its group                                 */
+#define RZ_A_ROPE 7       /* i: index of the program's rope                                     */
+#define RZ_A_ROPE_NEOX 8  /* set: pairs are (i, i + dim/2); unset: (2i, 2i + 1)                 */
+#define RZ_A_SILU 9       /* set: the activation is x * sigmoid(x)                              */
+#define RZ_A_BIAS 10      /* set: some bias operand is there                                    */
+#define RZ_A_PARTS 11     /* i: a norm works on that many equal parts of the row, each alone        */
+#define RZ_A_WINDOW 12    /* i: a query sees this many positions, its own and those before     */
+#define RZ_A_SOFTCAP 13   /* f: c tanh(x / c), of the scaled scores or of MAP's x              */
+#define RZ_A_ALIBI 14     /* f: largest bias, 8 in the paper; head h adds slope(h) * (key - query) */
+#define RZ_A_FACTOR 15    /* f: of MAP: factor, then soft-cap, then clamp                      */
+#define RZ_A_CLAMP 16     /* f: of MAP: results lie within -f..f                               */
+#define RZ_A_GELU 17      /* set: the activation is x Phi(x), by erf                           */
+#define RZ_A_GELU_TANH 18 /* set: the same by its tanh approximation                          */
+#define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
+#define RZ_A_BOTH 40      /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
 #define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
 #define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
+#define RZ_A_STATE 30         /* i: the state block of the op                                       */
+#define RZ_A_STATE_GROUPS 31  /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
+#define RZ_A_FIRST 33         /* i: of SLICE: first element taken of each of the PARTS of x         */
+#define RZ_A_STRIPED 34       /* set: DELTA's head h has key head h % STATE_GROUPS; else neighbours share */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -104,6 +104,8 @@ extern "C" {
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
 #define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
 #define RZ_ATTRS_SCAN (RZ_ATTR(RZ_A_STATE) | RZ_ATTR(RZ_A_STATE_GROUPS) | RZ_ATTR(RZ_A_N_HEAD))
+#define RZ_ATTRS_QK \
+    (RZ_ATTR(RZ_A_NO_ROPE) | RZ_ATTR(RZ_A_QK_NORM) | RZ_ATTR(RZ_A_QK_NORM_LATE) | RZ_ATTR(RZ_A_CLAMP))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
 #define RZ_ATTRS_KV \
     (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
