@@ -431,11 +431,7 @@ void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options
 {
     const struct rz_hparams *h = &b->graph->h;
     bool macro = o->norm == RZ_NORM_RMS && (o->factor == 0 || o->factor == 1) && o->softcap == 0;
-    struct rz_norm norm = {.kind = o->norm, .w = -1, .bias = -1};
-    if (o->norm != RZ_NORM_PLAIN)
-        norm.w = rz_build_weight(b, true, h->n_embd, 1, "output_norm.weight");
-    if (o->norm == RZ_NORM_LAYER)
-        norm.bias = rz_build_weight(b, false, h->n_embd, 1, "output_norm.bias");
+    struct rz_norm norm = rz_bind_norm(b, -1, o->norm, o->name ? o->name : "output_norm");
     int32_t w = rz_build_weight(b, false, h->n_embd, h->n_vocab, "output.weight");
     if (w < 0) /* tied */
         w = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");

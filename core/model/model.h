@@ -212,6 +212,7 @@ int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const
 struct rz_head_options {
     uint32_t norm;          /* RZ_NORM_*       */
     double factor, softcap; /* of the logits; 0: none */
+    const char *name;       /* of the norm; NULL: output_norm */
 };
 /* norm and logits of the wanted rows; the head is tied to the embedding when the file has none. */
 void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o);
@@ -236,6 +237,7 @@ void rz_family_cohere2(struct rz_builder *b);
 void rz_family_command_r(struct rz_builder *b);
 void rz_family_exaone4(struct rz_builder *b);
 void rz_family_falcon(struct rz_builder *b);
+void rz_family_falcon_h1(struct rz_builder *b);
 void rz_family_gemma(struct rz_builder *b);
 void rz_family_gemma2(struct rz_builder *b);
 void rz_family_gemma3(struct rz_builder *b);
@@ -244,12 +246,14 @@ void rz_family_gpt2(struct rz_builder *b);
 void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);
+void rz_family_lfm2(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
 void rz_family_mamba(struct rz_builder *b);
 void rz_family_mamba2(struct rz_builder *b);
 void rz_family_modernbert(struct rz_builder *b);
 void rz_family_mpt(struct rz_builder *b);
 void rz_family_nemotron(struct rz_builder *b);
+void rz_family_nemotron_h(struct rz_builder *b);
 void rz_family_olmo(struct rz_builder *b);
 void rz_family_olmo2(struct rz_builder *b);
 void rz_family_phi2(struct rz_builder *b);

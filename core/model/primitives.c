@@ -59,6 +59,9 @@ static int32_t norm_weight(struct rz_builder *b, int32_t layer, bool required, c
                            const char *what)
 {
     uint64_t n = b->graph->h.n_embd;
+    /* llama.cpp's converter forgets the suffix of one norm of Falcon-H1. */
+    if (required && rz_build_has(b, "blk.%d.%s", layer, name))
+        return rz_build_weight(b, true, n, 1, "blk.%d.%s", layer, name);
     return layer < 0 ? rz_build_weight(b, required, n, 1, "%s.%s", name, what)
                      : rz_build_weight(b, required, n, 1, "blk.%d.%s.%s", layer, name, what);
 }
