@@ -19,6 +19,8 @@ gemma2 gemma3 glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_den
 llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron
 olmo olmo2 olmo3 phi phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel
 starcoder2
+dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn
+ernie4_5_moe glm4_moe gpt_oss gpt_oss-yarn-exact granitemoe llama4 minimax_m2 mixtral olmoe qwen2_moe qwen3_moe
 """.split()
 
 
@@ -85,8 +87,8 @@ class Families(unittest.TestCase):
                 self.assertEqual([line for line in plan.splitlines() if " scalar " in line], [])
 
     def test_refused(self):
-        for case, key in (("mixtral", "expert_count"), ("phi3-longrope", "rope_factors_long.weight"),
-                          ("qwen3_moe", "qwen3moe")):
+        for case, key in (("phimoe", "rope_factors_long.weight"), ("phi3-longrope", "rope_factors_long.weight"),
+                          ("jamba", "jamba")):
             with self.subTest(case=case):
                 done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
                                 rzlib.shared("arch", case, "tokens.i32"), "--logits",

@@ -1,5 +1,5 @@
-/* family_lfm2.c - LFM2: gated short convolutions, and attention with norms of q and k in some layers; a SwiGLU
- * in each. Liquid AI 2025. */
+/* family_lfm2.c - LFM2: gated short convolutions, and attention with norms of q and k in some layers; a
+ * SwiGLU in each. Liquid AI 2025. */
 #include "model.h"
 
 void rz_family_lfm2(struct rz_builder *b)

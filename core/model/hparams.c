@@ -17,6 +17,7 @@
 #define LAYERS_MAX 1024
 #define WIDTH_MAX (1u << 20)
 #define HEADS_MAX 4096
+#define EXPERTS_MAX 4096
 #define VOCAB_MAX (1u << 24)
 #define CONTEXT_MAX (1u << 27)
 #define TAPS_MAX 64
@@ -85,13 +86,47 @@ static const struct {
     {"embedding_scale", RZ_H_EMBED_SCALE, offsetof(struct rz_hparams, embed_scale), 1e6, 1},
     {"residual_scale", RZ_H_RESIDUAL_SCALE, offsetof(struct rz_hparams, residual_scale), 1e6, 1},
     {"logit_scale", RZ_H_LOGIT_SCALE, offsetof(struct rz_hparams, logit_scale), 1e6, 1},
+    {"attention.temperature_scale", RZ_H_TEMPERATURE, offsetof(struct rz_hparams, temperature_scale), 1e6, 0},
+    {"rope.scaling.yarn_log_multiplier", RZ_H_LATENT, offsetof(struct rz_hparams, yarn_log_mul), 1e3, 0},
     {"rope.freq_base_swa", RZ_H_BASE_SWA, offsetof(struct rz_hparams, rope_base_swa), 1e12, 0},
 };
+
+/* The same for counts; 0 stands for a key that is absent. */
+static const struct {
+    const char *name;
+    uint64_t bit; /* 0: means something only beside another */
+    size_t at;
+    uint32_t hi;
+} counts[] = {
+    {"attention.sliding_window", RZ_H_WINDOW, offsetof(struct rz_hparams, window), CONTEXT_MAX},
+    {"attention.chunk_size", RZ_H_CHUNK, offsetof(struct rz_hparams, chunk), CONTEXT_MAX},
+    {"attention.temperature_length", RZ_H_TEMPERATURE, offsetof(struct rz_hparams, temperature_step),
+     CONTEXT_MAX},
+    {"attention.q_lora_rank", RZ_H_LATENT, offsetof(struct rz_hparams, q_latent), WIDTH_MAX},
+    {"attention.kv_lora_rank", RZ_H_LATENT, offsetof(struct rz_hparams, kv_latent), WIDTH_MAX / 16},
+    {"attention.key_length_mla", RZ_H_LATENT, offsetof(struct rz_hparams, k_mla), WIDTH_MAX / 16},
+    {"attention.value_length_mla", RZ_H_LATENT, offsetof(struct rz_hparams, v_mla), WIDTH_MAX / 16},
+    {"expert_count", RZ_H_EXPERTS, offsetof(struct rz_hparams, n_expert), EXPERTS_MAX},
+    {"expert_used_count", 0, offsetof(struct rz_hparams, n_expert_used), EXPERTS_MAX},
+    {"expert_shared_count", 0, offsetof(struct rz_hparams, n_expert_shared), EXPERTS_MAX},
+    {"expert_feed_forward_length", 0, offsetof(struct rz_hparams, n_ff_exp), WIDTH_MAX},
+    {"expert_shared_feed_forward_length", 0, offsetof(struct rz_hparams, n_ff_shexp), WIDTH_MAX},
+    {"expert_group_count", 0, offsetof(struct rz_hparams, n_group), EXPERTS_MAX},
+    {"expert_group_used_count", 0, offsetof(struct rz_hparams, n_group_used), EXPERTS_MAX},
+    {"expert_gating_func", 0, offsetof(struct rz_hparams, gating), UINT32_MAX},
+};
+
+static void want_bool(struct reader *r, const char *name, bool *out)
+{
+    char key[96];
+    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), name)))
+        r->status = rz_meta_bool(r->m, key, out, r->err);
+}
 
 static void read_particulars(struct reader *r, struct rz_hparams *h)
 {
     char key[96];
-    bool on = false;
+    bool parallel = false, causal = true;
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]) && !r->status; i++) {
         double *out = (double *)(void *)((char *)h + particulars[i].at);
         want_f64(r, particulars[i].name, 0, particulars[i].hi, particulars[i].neutral, out);
@@ -100,23 +135,24 @@ static void read_particulars(struct reader *r, struct rz_hparams *h)
         if (*out != particulars[i].neutral)
             h->set |= particulars[i].bit;
     }
-    uint32_t experts = 0;
-    want_u32(r, "expert_count", 0, WIDTH_MAX, 0, &experts);
-    h->set |= experts ? RZ_H_EXPERTS : 0;
-    want_u32(r, "attention.sliding_window", 0, CONTEXT_MAX, 0, &h->window);
-    h->set |= h->window ? RZ_H_WINDOW : 0;
-    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "use_parallel_residual")))
-        r->status = rz_meta_bool(r->m, key, &on, r->err);
-    h->set |= on ? RZ_H_PARALLEL : 0;
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]) && !r->status; i++) {
+        uint32_t *out = (uint32_t *)(void *)((char *)h + counts[i].at);
+        want_u32(r, counts[i].name, 0, counts[i].hi, 0, out);
+        h->set |= *out ? counts[i].bit : 0;
+    }
+    want_bool(r, "use_parallel_residual", &parallel);
+    h->set |= parallel ? RZ_H_PARALLEL : 0;
     want_u32(r, "pooling_type", 0, POOL_RANK, 0, &h->pooling);
     if (!r->status && h->pooling == POOL_RANK)
         r->status =
             rz_fail(r->err, RZ_EUNSUPPORTED, key_of(r, key, sizeof(key), "pooling_type"),
                     "is %d: a model that ranks pairs of texts, which this rz does not have", POOL_RANK);
-    bool causal = true;
-    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.causal")))
-        r->status = rz_meta_bool(r->m, key, &causal, r->err);
+    want_bool(r, "attention.causal", &causal);
     h->set |= causal ? 0 : RZ_H_BIDIRECTIONAL;
+    want_f64(r, "expert_weights_scale", 0, 1e6, 1, &h->expert_scale);
+    want_bool(r, "expert_weights_norm", &h->expert_norm);
+    if (rz_meta_find(r->m, key_of(r, key, sizeof(key), "expert_weights_norm")))
+        h->set |= RZ_H_EXPERT_NORM;
 }
 
 static void read_activation(struct reader *r, struct rz_hparams *h)
@@ -259,10 +295,8 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
     static const struct {
         const char *name;
         uint64_t bit;
-    } others[] = {{"attention.sliding_window", RZ_H_WINDOW},
-                  {"attention.sliding_window_pattern", RZ_H_PATTERN | RZ_H_EVERY},
+    } others[] = {{"attention.sliding_window_pattern", RZ_H_PATTERN | RZ_H_EVERY},
                   {"use_parallel_residual", RZ_H_PARALLEL},
-                  {"expert_count", RZ_H_EXPERTS},
                   {"attention.causal", RZ_H_BIDIRECTIONAL},
                   {"hidden_activation", RZ_H_ACT},
                   {"attention.head_count or attention.head_count_kv of 0", RZ_H_NO_HEADS},
@@ -273,6 +307,9 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
         if (h->set & ~uses & particulars[i].bit)
             name = particulars[i].name;
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+        if (h->set & ~uses & counts[i].bit)
+            name = counts[i].name;
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (h->set & ~uses & others[i].bit)
             name = others[i].name;
@@ -284,6 +321,7 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
 static void read_scaling(struct reader *r, struct rz_hparams *h)
 {
     char key[96], shown[64];
+    bool truncate = true;
     struct rz_str type = {"none", 4};
     want_f64(r, "rope.scale_linear", 1e-6, 1e6, 1, &h->scaling_factor); /* the older key */
     h->scaling = h->scaling_factor != 1 ? RZ_SCALING_LINEAR : RZ_SCALING_NONE;
@@ -297,6 +335,8 @@ static void read_scaling(struct reader *r, struct rz_hparams *h)
     want_u32(r, "rope.scaling.original_context_length", 1, CONTEXT_MAX, 0, &h->scaling_context);
     want_f64(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32, &h->yarn_beta_fast);
     want_f64(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1, &h->yarn_beta_slow);
+    want_bool(r, "rope.scaling.yarn_truncate", &truncate);
+    h->yarn_exact = !truncate;
     if (r->status || status == RZ_ENOTFOUND)
         return;
     if (type.len == 6 && !memcmp(type.data, "linear", 6))
@@ -319,6 +359,14 @@ static int32_t check(const struct rz_hparams *h, struct rz_err *err)
     if (h->rope_dim % 2 || h->rope_dim > h->head_dim)
         return rz_fail(err, RZ_EFORMAT, "rope.dimension_count",
                        "is %u: must be even and at most the head's %u", h->rope_dim, h->head_dim);
+    if (h->set & RZ_H_EXPERTS && (!h->n_expert_used || h->n_expert_used > h->n_expert))
+        return rz_fail(err, RZ_EFORMAT, "expert_used_count", "is %u, must be 1 to expert_count, %u",
+                       h->n_expert_used, h->n_expert);
+    if (h->n_group > 1 && (h->n_expert % h->n_group || !h->n_group_used || h->n_group_used > h->n_group ||
+                           h->n_expert / h->n_group * h->n_group_used < h->n_expert_used))
+        return rz_fail(err, RZ_EFORMAT, "expert_group_count",
+                       "%u groups, %u used: do not fit %u experts of which %u are used", h->n_group,
+                       h->n_group_used, h->n_expert, h->n_expert_used);
     if (h->scaling == RZ_SCALING_YARN && !h->scaling_context)
         return rz_fail(err, RZ_EFORMAT, "rope.scaling.original_context_length", "is missing, yarn needs it");
     return RZ_OK;
@@ -353,11 +401,16 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     want_u32(&r, "rope.dimension_count", 2, WIDTH_MAX / 16, h->head_dim, &h->rope_dim);
     want_u32(&r, "context_length", 1, CONTEXT_MAX, 2048, &h->n_ctx_train);
     want_u32(&r, "vocab_size", 1, VOCAB_MAX, vocab_size(m), &h->n_vocab);
-    want_f64(&r, "attention.layer_norm_epsilon", 0, 1, 1e-5, &h->layer_norm_eps);
-    want_f64(&r, "attention.layer_norm_rms_epsilon", 0, 1, h->layer_norm_eps, &h->norm_eps);
+    want_f64(&r, "attention.layer_norm_rms_epsilon", 0, 1, -1, &h->norm_eps);
+    want_f64(&r, "attention.layer_norm_epsilon", 0, 1, h->norm_eps < 0 ? 1e-5 : h->norm_eps,
+             &h->layer_norm_eps);
+    if (h->norm_eps < 0)
+        h->norm_eps = h->layer_norm_eps;
     want_f64(&r, "rope.freq_base", 1e-3, 1e12, 10000, &h->rope_base);
-    uint32_t v_dim = 0;
-    want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &v_dim);
+    want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &h->v_dim);
+    uint32_t ahead = 0; /* layers at the end that only foretell further tokens */
+    want_u32(&r, "nextn_predict_layers", 0, h->n_layer - 1, 0, &ahead);
+    h->n_layer -= ahead;
     read_scaling(&r, h);
     read_particulars(&r, h);
     read_activation(&r, h);
@@ -368,8 +421,8 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     if (!h->n_vocab)
         return rz_fail(err, RZ_EFORMAT, "tokenizer.ggml.tokens",
                        "is missing: the vocabulary's size is unknown");
-    if ((h->n_head && !h->head_dim) || v_dim != h->head_dim)
+    if ((h->n_head && !h->head_dim) || (h->v_dim != h->head_dim && !(h->set & RZ_H_LATENT)))
         return rz_fail(err, RZ_EFORMAT, "attention.key_length",
-                       "%u and value_length %u: must be equal and above 0", h->head_dim, v_dim);
+                       "%u and value_length %u: must be equal and above 0", h->head_dim, h->v_dim);
     return check(h, err);
 }

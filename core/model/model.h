@@ -55,6 +55,18 @@ struct rz_hparams {
     uint32_t act;                      /* RZ_ACT_*; RZ_H_ACT */
     double rope_base_swa, attn_softcap, final_softcap, attn_scale, clamp_kqv, max_alibi_bias;
     double embed_scale, residual_scale, logit_scale;
+    uint32_t v_dim; /* of a head's value; head_dim but with a latent KV */
+    /* mixtures of experts; 0: not said */
+    uint32_t n_expert, n_expert_used, n_expert_shared, n_ff_exp, n_ff_shexp;
+    uint32_t n_group, n_group_used, gating; /* gating: as in GGUF */
+    double expert_scale;
+    bool expert_norm;
+    /* latent attention: widths of both latents (q 0: has none), and of a head of k and v */
+    uint32_t q_latent, kv_latent, k_mla, v_mla;
+    double yarn_log_mul;
+    bool yarn_exact;                  /* its range of pairs is not rounded */
+    uint32_t chunk, temperature_step; /* of positions; 0: the family's */
+    double temperature_scale;
     uint64_t attends[RZ_LAYER_WORDS], feeds[RZ_LAYER_WORDS]; /* layers with attention, with n_ff */
     struct {
         uint32_t taps, inner, state, rank, groups, short_taps; /* 0: the file does not say; groups: 1 */
@@ -79,6 +91,10 @@ struct rz_hparams {
 #define RZ_H_BIDIRECTIONAL 0x2000u
 #define RZ_H_EVERY 0x4000u
 #define RZ_H_ACT 0x8000u
+#define RZ_H_LATENT 0x100000u
+#define RZ_H_CHUNK 0x200000u
+#define RZ_H_TEMPERATURE 0x400000u
+#define RZ_H_EXPERT_NORM 0x800000u /* the file says whether weights are renormalised; changes nothing alone */
 
 #define RZ_H_NO_HEADS (1ull << 32)   /* no layer has attention               */
 #define RZ_H_SOME_HEADS (1ull << 33) /* some do not                          */
@@ -146,6 +162,8 @@ int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n
 
 struct rz_map_options {
     double factor, softcap, clamp; /* applied in this order; 0: none */
+    uint32_t temperature_step;     /* before them: see RZ_A_TEMPERATURE; 0: none */
+    double temperature_scale;
 };
 /* x itself if there is nothing to do */
 int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o);
@@ -155,6 +173,7 @@ int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y);
 #define RZ_QK_HEAD RZ_QK_NORM_HEAD
 #define RZ_QK_ROW RZ_QK_NORM_ROW
 #define RZ_QK_LAYER RZ_QK_NORM_LAYER
+#define RZ_QK_PLAIN 4 /* RMS norm of each head, no weight */
 
 struct rz_attn_options {
     int32_t rope;           /* -1: none */
@@ -173,6 +192,10 @@ struct rz_attn_options {
     int32_t kv_group, kv_layer;
     double scale;                           /* of the scores; 0: 1 / sqrt(head_dim) */
     double softcap, clamp, alibi, residual; /* 0: none */
+    bool sinks;                             /* a score of each head that has no value */
+    uint32_t chunk;                         /* 0: none; a query sees no key before its chunk */
+    uint32_t temperature_step;              /* 0: none; queries grow with their position     */
+    double temperature_scale;
 };
 /* x + residual post(proj(attention(rope(norm(x))))); q, k, v from one fused tensor if the file has that. */
 int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *o);
@@ -181,6 +204,7 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 #define RZ_ACT_GELU 1
 #define RZ_ACT_GELU_TANH 2
 #define RZ_ACT_RELU2 3
+#define RZ_ACT_SWIGLU 8 /* clamped, of gpt-oss */
 
 struct rz_ffn_options {
     bool optional_bias;
@@ -209,6 +233,22 @@ int32_t rz_build_short_conv(struct rz_builder *b, uint32_t layer, int32_t x, con
 int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
                           const struct rz_ffn_options *ffn);
 
+struct rz_moe_options {
+    struct rz_ffn_options half; /* a layer without experts is this half; with them: norms, act, residual */
+    uint32_t route;             /* RZ_ROUTE_*, where the file says nothing                     */
+    bool renorm;                /* weights are divided by their sum, where the file says nothing */
+    double renorm_plus;         /* added to that sum                                           */
+    double near;                /* of SPARSE_MIXER                                             */
+    bool scale_input;           /* weights meet the experts' input, not their result           */
+};
+/* As rz_build_ffn, of the chosen experts' weighted results and that of a shared expert if the layer has one,
+ * behind a gate if that is there. A layer without a router is a dense half. */
+int32_t rz_build_moe(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_moe_options *o);
+
+/* Attention over a latent KV (DeepSeek): all keys and values of a position are one vector, which each head
+ * reads through matrices of its own on the side of the query and of the result. */
+int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, int32_t rope);
+
 struct rz_head_options {
     uint32_t norm;          /* RZ_NORM_*       */
     double factor, softcap; /* of the logits; 0: none */
@@ -233,6 +273,17 @@ const struct rz_family *rz_family_at(uint32_t i);
 void rz_family_arcee(struct rz_builder *b);
 void rz_family_bert(struct rz_builder *b);
 void rz_family_bloom(struct rz_builder *b);
+void rz_family_dbrx(struct rz_builder *b);
+void rz_family_deepseek2(struct rz_builder *b);
+void rz_family_ernie4_5_moe(struct rz_builder *b);
+void rz_family_glm4moe(struct rz_builder *b);
+void rz_family_gpt_oss(struct rz_builder *b);
+void rz_family_llama4(struct rz_builder *b);
+void rz_family_minimax_m2(struct rz_builder *b);
+void rz_family_olmoe(struct rz_builder *b);
+void rz_family_phimoe(struct rz_builder *b);
+void rz_family_qwen2moe(struct rz_builder *b);
+void rz_family_qwen3moe(struct rz_builder *b);
 void rz_family_cohere2(struct rz_builder *b);
 void rz_family_command_r(struct rz_builder *b);
 void rz_family_exaone4(struct rz_builder *b);

@@ -22,7 +22,8 @@ static void need(struct rz_builder *b, bool ok, const char *key, const char *wha
 static int32_t product(struct rz_builder *b, int32_t l, int32_t x, const struct rz_part *p, const char *name)
 {
     int32_t w = rz_build_part(b, p, "blk.%d.%s.weight", l, name);
-    return rz_prim_matmul(b, l, x, rz_build_value(b, name, RZ_ROWS_ALL, p->n ? p->n : p->rows), w, -1);
+    uint64_t width = (p->n ? p->n : p->rows) * (p->depth ? p->depth : 1);
+    return rz_prim_matmul(b, l, x, rz_build_value(b, name, RZ_ROWS_ALL, width), w, -1);
 }
 
 static int32_t conv(struct rz_builder *b, int32_t l, int32_t x, uint32_t taps, bool silu, const char *name)
@@ -73,17 +74,6 @@ static int32_t multiply(struct rz_builder *b, int32_t l, int32_t x, int32_t y)
         b, RZ_OP_MUL, l, &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {product}});
     rz_build_end(b, node);
     return product;
-}
-
-int32_t rz_prim_slice(struct rz_builder *b, int32_t l, int32_t x, const struct rz_slice *s)
-{
-    int32_t y = rz_build_value(b, s->name, RZ_ROWS_ALL, s->parts * s->n);
-    uint32_t node = rz_build_begin(b, RZ_OP_SLICE, l,
-                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
-    rz_build_attr(b, node, RZ_A_PARTS, (int64_t)s->parts, 0);
-    rz_build_attr(b, node, RZ_A_FIRST, (int64_t)s->first, 0);
-    rz_build_end(b, node);
-    return y;
 }
 
 /* --- the frame of a half --- */
@@ -253,14 +243,13 @@ static int32_t delta_rule(struct rz_builder *b, int32_t l, const struct delta *d
 static void delta_gates(struct rz_builder *b, int32_t l, int32_t x, struct delta *d)
 {
     uint64_t each = d->heads / d->key_heads, embd = b->graph->h.n_embd;
-    if (!rz_build_has(b, "blk.%d.ssm_ba.weight", l)) {
-        d->beta = product(b, l, x, &(struct rz_part){.cols = embd, .rows = d->heads}, "ssm_beta");
-        d->dt = product(b, l, x, &(struct rz_part){.cols = embd, .rows = d->heads}, "ssm_alpha");
-        return;
-    }
-    int32_t both = product(b, l, x, &(struct rz_part){.cols = embd, .rows = 2 * d->heads}, "ssm_ba");
-    d->beta = rz_prim_slice(b, l, both, &(struct rz_slice){"beta", d->key_heads, 0, each});
-    d->dt = rz_prim_slice(b, l, both, &(struct rz_slice){"dt", d->key_heads, each, each});
+    struct rz_part p = {.cols = embd, .rows = d->heads};
+    bool both = rz_build_has(b, "blk.%d.ssm_ba.weight", l);
+    if (both)
+        p = (struct rz_part){.cols = embd, .rows = 2 * each, .depth = d->key_heads, .n = each};
+    d->beta = product(b, l, x, &p, both ? "ssm_ba" : "ssm_beta");
+    p.first = both ? each : 0;
+    d->dt = product(b, l, x, &p, both ? "ssm_ba" : "ssm_alpha");
 }
 
 int32_t rz_build_delta(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o)

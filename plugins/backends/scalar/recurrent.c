@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <string.h>
 
 #define CHANNELS 32 /* a tile, about */
 
@@ -182,8 +181,6 @@ int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-/* --- what goes with them --- */
-
 int32_t mul_run(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -191,15 +188,5 @@ int32_t mul_run(const struct rz_kernel_call *c, struct rz_err *err)
     float *y = out_row(c, 0, c->tile);
     for (uint64_t i = 0; i < c->out[0].width; i++)
         y[i] = a[i] * b[i];
-    return RZ_OK;
-}
-
-int32_t slice_run(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    uint64_t parts = (uint64_t)c->node->attr[RZ_A_PARTS].i, first = (uint64_t)c->node->attr[RZ_A_FIRST].i;
-    uint64_t each = c->in[0].width / parts, n = c->out[0].width / parts;
-    for (uint64_t p = 0; p < parts; p++)
-        memcpy(out_row(c, 0, c->tile) + p * n, in_row(c, 0, c->tile) + p * each + first, n * sizeof(float));
     return RZ_OK;
 }
