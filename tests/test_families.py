@@ -21,6 +21,7 @@ olmo olmo2 olmo3 phi phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stabl
 starcoder2
 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn
 ernie4_5_moe glm4_moe gpt_oss gpt_oss-yarn-exact granitemoe llama4 minimax_m2 mixtral olmoe qwen2_moe qwen3_moe
+falcon_h1 falcon_mamba granitemoehybrid jamba lfm2 lfm2_moe mamba mamba2 nemotron_h qwen3_5 qwen3_next
 """.split()
 
 

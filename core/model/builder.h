@@ -83,6 +83,8 @@ void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v
                       const struct rz_attn_options *o);
 int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y, int32_t sinks,
                           const struct rz_attn_options *o);
+/* An op of one or two values (other -1: one) without attributes; y is its result. */
+int32_t rz_prim_two(struct rz_builder *b, uint16_t op, int32_t layer, int32_t x, int32_t other, int32_t y);
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
 /* up -1: act(gate) alone. */
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);

@@ -273,15 +273,16 @@ static void read_halves(struct reader *r, struct rz_hparams *h)
 
 static void read_recurrence(struct reader *r, struct rz_hparams *h)
 {
-    char key[96];
     want_u32(r, "ssm.conv_kernel", 1, TAPS_MAX, 0, &h->ssm.taps);
     want_u32(r, "ssm.inner_size", 1, WIDTH_MAX, 0, &h->ssm.inner);
     want_u32(r, "ssm.state_size", 1, WIDTH_MAX, 0, &h->ssm.state);
     want_u32(r, "ssm.time_step_rank", 1, WIDTH_MAX, 0, &h->ssm.rank);
     want_u32(r, "ssm.group_count", 1, WIDTH_MAX, 1, &h->ssm.groups);
     want_u32(r, "shortconv.l_cache", 1, TAPS_MAX, 0, &h->ssm.short_taps);
-    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "ssm.dt_b_c_rms")))
-        r->status = rz_meta_bool(r->m, key, &h->ssm.norms, r->err);
+    bool rope = true;
+    want_bool(r, "ssm.dt_b_c_rms", &h->ssm.norms);
+    want_bool(r, "rope.scaling.finetuned", &rope); /* Granite's way to say whether there is rope at all */
+    h->no_rope = !rope;
 }
 
 uint32_t rz_hparams_window(const struct rz_hparams *h, uint32_t layer, bool by_rule)

@@ -72,6 +72,7 @@ struct rz_hparams {
         uint32_t taps, inner, state, rank, groups, short_taps; /* 0: the file does not say; groups: 1 */
         bool norms;                                            /* of dt, B and C, without weights     */
     } ssm;
+    bool no_rope; /* the file says so */
 };
 
 /* A family names those that it applies; any other that is set is an error. */
@@ -193,6 +194,7 @@ struct rz_attn_options {
     double scale;                           /* of the scores; 0: 1 / sqrt(head_dim) */
     double softcap, clamp, alibi, residual; /* 0: none */
     bool sinks;                             /* a score of each head that has no value */
+    bool gated;                             /* times the sigmoid of a gate, which lies beside each query */
     uint32_t chunk;                         /* 0: none; a query sees no key before its chunk */
     uint32_t temperature_step;              /* 0: none; queries grow with their position     */
     double temperature_scale;
@@ -297,6 +299,10 @@ void rz_family_gpt2(struct rz_builder *b);
 void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);
+void rz_family_granite_hybrid(struct rz_builder *b);
+void rz_family_jamba(struct rz_builder *b);
+void rz_family_qwen35(struct rz_builder *b);
+void rz_family_qwen3next(struct rz_builder *b);
 void rz_family_lfm2(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
 void rz_family_mamba(struct rz_builder *b);

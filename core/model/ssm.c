@@ -69,11 +69,7 @@ static int32_t scan(struct rz_builder *b, int32_t l, const struct scan *s)
 
 static int32_t multiply(struct rz_builder *b, int32_t l, int32_t x, int32_t y)
 {
-    int32_t product = rz_build_like(b, "multiplied", x);
-    uint32_t node = rz_build_begin(
-        b, RZ_OP_MUL, l, &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {product}});
-    rz_build_end(b, node);
-    return product;
+    return rz_prim_two(b, RZ_OP_MUL, l, x, y, rz_build_like(b, "multiplied", x));
 }
 
 /* --- the frame of a half --- */
