@@ -8,6 +8,7 @@
 #include "kernel_rig.h"
 #include "numeric.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,6 +29,7 @@ extern const struct rz_plugin rz_builtin_avx2;
 struct heads {
     uint32_t n_head, n_kv, dim, window; /* window 0: none */
     double softcap, alibi;              /* 0: none        */
+    bool both;                          /* rows see what follows as well */
 };
 
 struct attention {
@@ -83,8 +85,11 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
             s->pages[q][p] = next++ * 7 % PAGES;
         s->tables[q] = s->pages[q];
         s->groups[q] = &s->tables[q];
-        s->seqs[q] = (struct rz_batch_seq){
-            .length = lengths[q], .state_slot = -1, .adapter = -1, .pages = s->groups[q]};
+        s->seqs[q] = (struct rz_batch_seq){.mask = a->h.both ? RZ_MASK_ALL : RZ_MASK_CAUSAL,
+                                           .length = lengths[q],
+                                           .state_slot = -1,
+                                           .adapter = -1,
+                                           .pages = s->groups[q]};
     }
     size_t n = (size_t)SEQS * LENGTH * a->h.n_kv * a->h.dim;
     s->k = must_alloc(n * sizeof *s->k);
@@ -152,6 +157,13 @@ static int32_t first_seen(const struct heads *h, int32_t pos)
     return h->window && pos >= (int32_t)h->window ? pos + 1 - (int32_t)h->window : 0;
 }
 
+/* One past the last position that is seen. */
+static int32_t end_seen(const struct heads *h, uint32_t seq, int32_t pos)
+{
+    int64_t end = h->both ? (h->window ? (int64_t)pos + h->window : INT32_MAX) : pos + 1;
+    return end < lengths[seq] ? (int32_t)end : (int32_t)lengths[seq];
+}
+
 /* Slopes fall by one factor, and those past the last power of two take the odd places of twice as many. */
 static double slope(const struct heads *h, uint32_t head)
 {
@@ -182,17 +194,17 @@ static void truth(const struct attention *a, const struct scene *s, const struct
     const struct heads *h = &a->h;
     size_t width = (size_t)h->n_kv * h->dim,
            at = row->seq * LENGTH * width + head / (h->n_head / h->n_kv) * h->dim;
-    int32_t first = first_seen(h, row->pos[0]);
+    int32_t first = first_seen(h, row->pos[0]), end = end_seen(h, row->seq, row->pos[0]);
     double best = -INFINITY, total = 0;
-    for (int32_t p = first; p <= row->pos[0]; p++) {
+    for (int32_t p = first; p < end; p++) {
         score[p] = score_of(a, s, row, q, head, p);
         best = fmax(best, score[p]);
     }
-    for (int32_t p = first; p <= row->pos[0]; p++)
+    for (int32_t p = first; p < end; p++)
         total += score[p] = exp(score[p] - best);
     for (uint32_t i = 0; i < h->dim; i++) {
         out[i] = 0;
-        for (int32_t p = first; p <= row->pos[0]; p++)
+        for (int32_t p = first; p < end; p++)
             out[i] += score[p] / total * stored(a, s->v[at + (size_t)p * width + i]);
     }
 }
@@ -210,6 +222,8 @@ static void attention_open(const struct attention *a, struct kernel_case *n)
         kernel_attr(n, RZ_A_SOFTCAP, 0, a->h.softcap);
     if (a->h.alibi > 0)
         kernel_attr(n, RZ_A_ALIBI, 0, a->h.alibi);
+    if (a->h.both)
+        kernel_attr(n, RZ_A_BOTH, 1, 1);
     n->node.max_context = LENGTH;
     rz_check(kernel_open(n, &width, 1, &width, 1, QUERIES, a->kv_type));
 }
@@ -227,7 +241,8 @@ static void same_bits(const struct attention *a, const struct scene *s, const st
     float *again = must_alloc(n_rows * width * 4);
     memset(pages, 0x40, sizeof pages); /* nowhere */
     for (uint32_t i = 0; i < n_rows; i++)
-        for (int32_t p = first_seen(&a->h, rows[i].pos[0]) / PAGE; p <= rows[i].pos[0] / PAGE; p++)
+        for (int32_t p = first_seen(&a->h, rows[i].pos[0]) / PAGE;
+             p * PAGE < end_seen(&a->h, rows[i].seq, rows[i].pos[0]); p++)
             pages[rows[i].seq][p] = s->pages[rows[i].seq][p];
     for (uint32_t i = 0; i < SEQS; i++) {
         seqs[i] = s->seqs[i];
@@ -286,10 +301,12 @@ static uint32_t layout_of(const struct rz_kernels *k)
 static void attention(const struct rz_plugin *plugin)
 {
     static const struct heads heads[] = {
-        {4, 2, 16, 0, 0, 0}, {9, 3, 64, 0, 0, 0},  {6, 1, 8, 0, 0, 0},     {2, 2, 128, 0, 0, 0},
-        {7, 1, 32, 0, 0, 0}, {6, 1, 6, 0, 0, 8},   {4, 4, 12, 5, 0, 0},    {20, 1, 16, 100, 0, 0},
-        {4, 2, 80, 0, 5, 0}, {3, 1, 96, 64, 3, 8}, {2, 1, 256, 300, 2, 0}, {1, 1, 512, 1, 0, 0},
-        {3, 3, 20, 2, 0, 4}, {5, 5, 14, 0, 1, 0},
+        {4, 2, 16, 0, 0, 0, false},  {9, 3, 64, 0, 0, 0, false},    {6, 1, 8, 0, 0, 0, false},
+        {2, 2, 128, 0, 0, 0, false}, {7, 1, 32, 0, 0, 0, false},    {6, 1, 6, 0, 0, 8, false},
+        {4, 4, 12, 5, 0, 0, false},  {20, 1, 16, 100, 0, 0, false}, {4, 2, 80, 0, 5, 0, false},
+        {3, 1, 96, 64, 3, 8, false}, {2, 1, 256, 300, 2, 0, false}, {1, 1, 512, 1, 0, 0, false},
+        {3, 3, 20, 2, 0, 4, false},  {5, 5, 14, 0, 1, 0, false},    {4, 4, 24, 0, 0, 0, true},
+        {6, 2, 16, 40, 0, 0, true},
     };
     static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
     const struct rz_kernels *k = kernel_table(plugin, 0);

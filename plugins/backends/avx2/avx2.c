@@ -18,10 +18,15 @@ static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
         return w >= 1 && w <= 3;
     case RZ_OP_NORM_GLU:
         return w == 1 || w == 2;
+    case RZ_OP_GLU_ID:
+        return w <= 1;
     case RZ_OP_PROJ_ADD:
     case RZ_OP_MATMUL:
+    case RZ_OP_MATMUL_ID:
+    case RZ_OP_MATMUL_HEADS:
     case RZ_OP_GET_ROWS:
     case RZ_OP_ADD_POS:
+    case RZ_OP_ADD_ROW:
         return w == 0;
     default:
         return false;
@@ -84,6 +89,15 @@ static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_weight_view *w = &c->node->weights[0];
+    x_decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
+    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
+    return RZ_OK;
+}
+
 /* Both norms: what they differ in is in the op. */
 static int32_t norm(const struct rz_kernel_call *c, struct rz_err *err)
 {
@@ -117,7 +131,7 @@ static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
 static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    act_apply(node_act(c->node), in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    act_pair(c->node, in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
     return RZ_OK;
 }
 
@@ -155,6 +169,30 @@ static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->out[0].width;
+    act_sum_parts(in_row(c, 0), c->node->n_in > 1 ? in_row(c, 1) : NULL, c->in[0].width / n, out_row(c), n);
+    return RZ_OK;
+}
+
+static int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->in[0].width;
+    for (uint64_t k = 0; k < c->in[1].width; k++)
+        act_map(&(struct act_map){.factor = in_row(c, 1)[k]}, in_row(c, 0), out_row(c) + k * n, n);
+    return RZ_OK;
+}
+
+static int32_t gate(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    act_gate(in_row(c, 0), c->in[0].width, in_row(c, 1), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
 static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -167,14 +205,17 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 #define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
 #define KV .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_T8
 
+#define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
+#define ATTENTION RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH)
+
 /* clang-format off */
 static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, .name = "norm_qkv x8",
-                  .attrs = RZ_ATTRS_ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS,
+                  .attrs = ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS,
                   .accept = accept_qkv, .layout = layout, .scratch = norm_qkv_scratch,
                   .run = norm_qkv_run),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend t8",
-                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK, .accept = attention_accept,
+                  .attrs = ATTENTION, .accept = attention_accept,
                   .scratch = attention_scratch, .run = attention_run),
     RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "proj_add x8",
                   .attrs = RZ_ATTR_BIAS | RZ_ATTR_EPS | RZ_ATTR(RZ_A_POST_NORM) | RZ_ATTR(RZ_A_FACTOR),
@@ -187,24 +228,43 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul x8",
                   .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout,
                   .scratch = product_scratch, .run = matmul_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "glu_id x8",
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights,
+                  .layout = layout, .scratch = experts_scratch, .run = experts_glu_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul_id x8",
+                  .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout,
+                  .scratch = experts_scratch, .run = experts_product_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_HEADS, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul_heads x8",
+                  .attrs = RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, .layout = layout,
+                  .scratch = experts_scratch, .run = experts_product_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SUM_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = sum_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCALE_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = scale_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_GATE, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = gate),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attention t8",
-                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK, .accept = attention_accept,
+                  .attrs = ATTENTION, .accept = attention_accept,
                   .scratch = attention_scratch, .run = attention_run),
     RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "get_rows x8",
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_pos x8",
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_row x8",
+                  .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout,
+                  .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
                   .tiles = tiles_by_row, .run = norm),
     RZ_KERNEL_ROW(.op = RZ_OP_LAYERNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
                   .tiles = tiles_by_row, .run = norm),
-    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROPE,
+    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = ROPE,
                   .tiles = tiles_by_row, .run = rope),
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV,
                   .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU),
                   .tiles = tiles_by_row, .run = act_mul),
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
                   .tiles = tiles_by_row, .run = act),

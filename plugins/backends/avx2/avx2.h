@@ -71,6 +71,14 @@ uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint
 int32_t norm_glu_run(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t proj_add_run(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t matmul_run(const struct rz_kernel_call *c, struct rz_err *err);
+/* kernels_experts.c: RZ_OP_MATMUL_ID and RZ_OP_MATMUL_HEADS, and RZ_OP_GLU_ID. */
+uint64_t experts_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t experts_product_run(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t experts_glu_run(const struct rz_kernel_call *c, struct rz_err *err);
+/* The activation that the node's attributes say, of n pairs. */
+void act_pair(const struct rz_kernel_node *node, const float *gate, const float *up, float *h, uint64_t n);
+void act_sum_parts(const float *parts, const float *weights, uint64_t used, float *y, uint64_t n);
+void act_gate(const float *gate, uint64_t n_gate, const float *x, float *y, uint64_t n);
 /* Rotates the heads of one row in place. */
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
 

@@ -34,11 +34,21 @@ static void finish(const struct partial *total, float *out, uint64_t dim)
 
 /* --- jobs --- */
 
-/* The first position that a row sees. */
-static uint32_t first_seen(const struct rz_kernel_call *c, uint32_t row)
+/* The positions first .. end - 1 that a row sees. */
+struct reach {
+    uint32_t first, end;
+};
+
+static struct reach reach_of(const struct rz_kernel_call *c, uint32_t row)
 {
-    uint64_t n = (uint64_t)c->step->rows[row].pos[0] + 1, window = (uint64_t)c->node->attr[RZ_A_WINDOW].i;
-    return node_has(c->node, RZ_A_WINDOW) && n > window ? (uint32_t)(n - window) : 0;
+    const struct rz_kernel_node *n = c->node;
+    const struct rz_batch_seq *s = &c->step->seqs[c->step->rows[row].seq];
+    uint64_t pos = (uint64_t)c->step->rows[row].pos[0];
+    uint64_t window = node_has(n, RZ_A_WINDOW) ? (uint64_t)n->attr[RZ_A_WINDOW].i : UINT32_MAX;
+    bool ahead = node_has(n, RZ_A_BOTH) && s->mask == RZ_MASK_ALL;
+    uint64_t end = pos + (ahead ? window : 1);
+    return (struct reach){pos + 1 > window ? (uint32_t)(pos + 1 - window) : 0,
+                          end < s->length ? (uint32_t)end : s->length};
 }
 
 /* Press et al. 2021, arXiv:2108.12409, with their rule for head counts that are no power of two. */
@@ -71,16 +81,18 @@ static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row
     j->dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
     j->softcap = capped ? (float)a[RZ_A_SOFTCAP].f : 0;
     j->n = 0;
-    for (uint32_t r = row; r < row + n_rows; r++)
+    for (uint32_t r = row; r < row + n_rows; r++) {
+        struct reach reach = reach_of(c, r);
         for (uint64_t h = h0; h < h0 + heads; h++, j->n++) {
             const float *q = c->in[0].data + r * c->in[0].stride + (head * group + h) * j->dim;
             j->pos[j->n] = (uint32_t)c->step->rows[r].pos[0];
-            j->first[j->n] = first_seen(c, r);
-            j->end[j->n] = j->pos[j->n] + 1;
+            j->first[j->n] = reach.first;
+            j->end[j->n] = reach.end;
             j->slope[j->n] = alibi_slope(c->node, head * group + h);
             for (uint64_t d = 0; d < j->dim; d++)
                 j->q[j->n][d] = q[d] * scale;
         }
+    }
 }
 
 /* Rows from `row` on that follow each other in one sequence, at most n. */
@@ -146,8 +158,8 @@ struct splits {
 
 static struct splits splits_of(const struct rz_kernel_call *c, uint32_t row)
 {
-    uint32_t first = first_seen(c, row) / SPLIT;
-    return (struct splits){first, (uint32_t)c->step->rows[row].pos[0] / SPLIT + 1 - first};
+    struct reach r = reach_of(c, row);
+    return (struct splits){r.first / SPLIT, (r.end - 1) / SPLIT + 1 - r.first / SPLIT};
 }
 
 /* Split number `split` of those that the row sees. */

@@ -225,8 +225,10 @@ static void rotate_neighbours(float *x, uint64_t half, const float *cs, const fl
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head)
 {
     const struct rz_attr *a = c->node->attr;
-    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i];
-    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2, pos = (uint64_t)c->step->rows[row].pos[0];
+    const struct rz_batch_row *r = &c->step->rows[row];
+    uint32_t variant = node_has(c->node, RZ_A_ROPE_VARIANTS) ? c->step->seqs[r->seq].rope_variant : 0;
+    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i + variant];
+    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2, pos = (uint64_t)r->pos[0];
     const float *cs = t->cos + pos * half, *sn = t->sin + pos * half;
     bool halves = node_has(c->node, RZ_A_ROPE_NEOX);
     for (uint64_t h = 0; h < n_head; h++, x += dim) {
