@@ -1,5 +1,5 @@
-/* family_jamba.c - Jamba: Mamba (with norms of dt, B and C) in most layers, attention without positions in the
- * others; a SwiGLU in each, or experts. Lieber et al. 2024, arXiv:2403.19887. */
+/* family_jamba.c - Jamba: Mamba (with norms of dt, B and C) in most layers, attention without positions in
+ * the others; a SwiGLU in each, or experts. Lieber et al. 2024, arXiv:2403.19887. */
 #include "model.h"
 
 void rz_family_jamba(struct rz_builder *b)

@@ -1,6 +1,6 @@
-/* family_qwen3next.c - Qwen3-Next and Qwen3.5 (as text models): gated delta nets in most layers, gated attention
- * with norms of q and k in the others; experts beside a gated shared one, or a SwiGLU. Qwen team 2025; the
- * delta rule: Yang et al. 2024, arXiv:2412.06464. */
+/* family_qwen3next.c - Qwen3-Next and Qwen3.5 (as text models): gated delta nets in most layers, gated
+ * attention with norms of q and k in the others; experts beside a gated shared one, or a SwiGLU. Qwen team
+ * 2025; the delta rule: Yang et al. 2024, arXiv:2412.06464. */
 #include "model.h"
 
 static void build(struct rz_builder *b, bool striped)

@@ -1,9 +1,9 @@
-/* kernels_recurrent.c - ops that carry state from row to row: convolution, scan, delta rule; eight channels or
- * state elements side by side.
+/* kernels_recurrent.c - ops that carry state from row to row: convolution, scan, delta rule; eight channels
+ * or state elements side by side.
  *
- * A tile is a range of channels or heads, for all rows of the step in their order. The state is float32 after
- * every row, and all sums go over a row's own elements in an order that its width gives: a token gets the same
- * bits alone, in a chunk, and in any company.
+ * A tile is a range of channels or heads, for all rows of the step in their order. The state is float32
+ * after every row, and all sums go over a row's own elements in an order that its width gives: a token gets
+ * the same bits alone, in a chunk, and in any company.
  */
 #include "avx2.h"
 #include "vec_math.h"
