@@ -18,8 +18,12 @@ static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
         return w >= 1 && w <= 3;
     case RZ_OP_NORM_GLU:
         return w == 1 || w == 2;
+    case RZ_OP_GLU_ID:
+        return w <= 1;
     case RZ_OP_PROJ_ADD:
     case RZ_OP_MATMUL:
+    case RZ_OP_MATMUL_ID:
+    case RZ_OP_MATMUL_HEADS:
     case RZ_OP_GET_ROWS:
     case RZ_OP_ADD_POS:
     case RZ_OP_ADD_ROW:
@@ -127,7 +131,7 @@ static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
 static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    act_apply(node_act(c->node), in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    act_pair(c->node, in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
     return RZ_OK;
 }
 
@@ -151,10 +155,41 @@ static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t mul(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    act_product(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
 static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     act_add(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
+static int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->out[0].width;
+    act_sum_parts(in_row(c, 0), c->node->n_in > 1 ? in_row(c, 1) : NULL, c->in[0].width / n, out_row(c), n);
+    return RZ_OK;
+}
+
+static int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->in[0].width;
+    for (uint64_t k = 0; k < c->in[1].width; k++)
+        act_map(&(struct act_map){.factor = in_row(c, 1)[k]}, in_row(c, 0), out_row(c) + k * n, n);
+    return RZ_OK;
+}
+
+static int32_t gate(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    act_gate(in_row(c, 0), c->in[0].width, in_row(c, 1), out_row(c), c->out[0].width);
     return RZ_OK;
 }
 
@@ -193,6 +228,21 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul x8",
                   .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout,
                   .scratch = product_scratch, .run = matmul_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "glu_id x8",
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights,
+                  .layout = layout, .scratch = experts_scratch, .run = experts_glu_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul_id x8",
+                  .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout,
+                  .scratch = experts_scratch, .run = experts_product_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_HEADS, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul_heads x8",
+                  .attrs = RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, .layout = layout,
+                  .scratch = experts_scratch, .run = experts_product_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SUM_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = sum_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCALE_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = scale_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_GATE, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = gate),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attention t8",
                   .attrs = ATTENTION, .accept = attention_accept,
                   .scratch = attention_scratch, .run = attention_run),
@@ -213,13 +263,23 @@ static const struct rz_kernel_row rows[] = {
                   .tiles = tiles_by_row, .run = rope),
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV,
                   .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU),
                   .tiles = tiles_by_row, .run = act_mul),
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
                   .tiles = tiles_by_row, .run = act),
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP),
                   .tiles = tiles_by_row, .run = map),
+    RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTR(RZ_A_STATE) | RZ_ATTR_SILU | RZ_ATTR_BIAS, .accept = recurrent_accept,
+                  .tiles = conv_tiles, .run = conv_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCAN, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTRS_SCAN,
+                  .accept = recurrent_accept, .tiles = scan_tiles, .run = scan_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_DELTA, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTRS_SCAN | RZ_ATTR_EPS | RZ_ATTR(RZ_A_STRIPED), .accept = recurrent_accept,
+                  .tiles = delta_tiles, .run = delta_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = mul),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
