@@ -53,7 +53,6 @@ const char *rz_op_name(uint16_t op)
         {RZ_OP_SCAN, "scan"},
         {RZ_OP_DELTA, "delta"},
         {RZ_OP_MUL, "mul"},
-        {RZ_OP_SLICE, "slice"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].op == op)

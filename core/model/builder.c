@@ -50,6 +50,15 @@ int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, ui
     return (int32_t)b->n_values++;
 }
 
+int32_t rz_build_state(struct rz_builder *b, int32_t layer, uint64_t floats)
+{
+    if (!room(b, (void **)&b->states, b->n_states, &b->cap_states, sizeof(*b->states)))
+        return -1;
+    b->states[b->n_states] =
+        (struct rz_state){.size = sizeof(struct rz_state), .layer = layer, .floats = floats};
+    return (int32_t)b->n_states++;
+}
+
 static uint32_t add_refs(struct rz_builder *b, const int32_t *refs, uint32_t n)
 {
     uint32_t first = b->n_refs;
@@ -365,6 +374,9 @@ static void finish(struct rz_builder *b)
         .kv_group_stride = sizeof(b->kv_groups[0]),
         .hidden = b->hidden,
         .logits = b->logits,
+        .states = keep(b, b->states, b->n_states, sizeof(*b->states)),
+        .n_states = b->n_states,
+        .state_stride = sizeof(*b->states),
     };
 }
 
@@ -410,6 +422,7 @@ int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *
     free(b.values);
     free(b.weights);
     free(b.refs);
+    free(b.states);
     if (b.status) {
         rz_graph_free(b.graph);
         return b.status;

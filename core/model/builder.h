@@ -25,6 +25,8 @@ struct rz_builder {
     struct rz_rope ropes[RZ_BUILD_GROUPS_MAX];
     struct rz_kv_group kv_groups[RZ_BUILD_GROUPS_MAX];
     uint32_t n_ropes, n_kv_groups;
+    struct rz_state *states;
+    uint32_t n_states, cap_states;
     int32_t hidden, logits;
 };
 
@@ -81,6 +83,8 @@ void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v
                       const struct rz_attn_options *o);
 int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y, int32_t sinks,
                           const struct rz_attn_options *o);
+/* An op of one or two values (other -1: one) without attributes; y is its result. */
+int32_t rz_prim_two(struct rz_builder *b, uint16_t op, int32_t layer, int32_t x, int32_t other, int32_t y);
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
 /* up -1: act(gate) alone. */
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
@@ -103,6 +107,11 @@ struct rz_norm rz_bind_post(struct rz_builder *b, uint32_t layer, const char *na
 /* Is it projection and sum alone, as in the block macros? */
 bool rz_close_is_plain(const struct rz_close *c);
 int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c);
+
+/* --- recurrence (ssm.c) --- */
+
+/* A state block of that many floats; its index. */
+int32_t rz_build_state(struct rz_builder *b, int32_t layer, uint64_t floats);
 
 /* Attributes that a macro shares with its parts. */
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);

@@ -178,15 +178,6 @@ static int32_t prim_id(struct rz_builder *b, int32_t l, int32_t x, int32_t ids, 
     return y;
 }
 
-static int32_t prim_two(struct rz_builder *b, uint16_t op, int32_t l, int32_t x, int32_t other, int32_t y)
-{
-    uint32_t n_in = other < 0 ? 1 : 2;
-    rz_build_end(
-        b, rz_build_begin(b, op, l,
-                          &(struct rz_operands){.n_in = n_in, .in = {x, other}, .n_out = 1, .out = {y}}));
-    return y;
-}
-
 static int32_t glu_id(struct rz_builder *b, int32_t l, int32_t x, int32_t ids, const struct moe_weights *w,
                       uint32_t act)
 {
@@ -224,7 +215,7 @@ static int32_t proj_id(struct rz_builder *b, int32_t l, int32_t x, int32_t ids, 
                                                          .weights = {w->down, w->b_down}});
     rz_build_flag(b, node, RZ_A_BIAS, w->b_down >= 0);
     prim_id(b, l, x, ids, parts, w->down, w->b_down);
-    prim_two(b, RZ_OP_SUM_ID, l, parts, weights, y);
+    rz_prim_two(b, RZ_OP_SUM_ID, l, parts, weights, y);
     rz_build_end(b, node);
     return y;
 }
@@ -243,7 +234,7 @@ static int32_t add_shared(struct rz_builder *b, int32_t l, int32_t n, int32_t y,
     if (w->s_switch >= 0) {
         int32_t on = rz_build_value(b, "switch", RZ_ROWS_ALL, 1);
         rz_prim_matmul(b, l, n, on, w->s_switch, -1);
-        shared = prim_two(b, RZ_OP_GATE, l, on, shared, rz_build_like(b, "gated", y));
+        shared = rz_prim_two(b, RZ_OP_GATE, l, on, shared, rz_build_like(b, "gated", y));
     }
     return rz_build_add(b, l, y, shared);
 }
@@ -288,9 +279,9 @@ int32_t rz_build_moe(struct rz_builder *b, uint32_t layer, int32_t x, const stru
     struct chosen to = route(b, l, n, &w, o);
     int32_t in = n;
     if (o->scale_input)
-        in = prim_two(b, RZ_OP_SCALE_ID, l, n, to.weights,
-                      rz_build_value(b, "scaled", RZ_ROWS_ALL,
-                                     (uint64_t)b->graph->h.n_embd * b->graph->h.n_expert_used));
+        in = rz_prim_two(b, RZ_OP_SCALE_ID, l, n, to.weights,
+                         rz_build_value(b, "scaled", RZ_ROWS_ALL,
+                                        (uint64_t)b->graph->h.n_embd * b->graph->h.n_expert_used));
     int32_t y = glu_id(b, l, in, to.ids, &w, o->half.act);
     y = proj_id(b, l, y, to.ids, o->scale_input ? -1 : to.weights, &w);
     y = add_shared(b, l, n, y, &w, o->half.act);

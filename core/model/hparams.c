@@ -1,7 +1,8 @@
 /* hparams.c - a model's hyperparameters: read from metadata, checked before anything uses them.
  *
  * Invariant: what rz_hparams_read accepts can be multiplied and divided safely: every count is inside
- * its named limit, heads divide, no divisor is zero, floats are finite.
+ * its named limit, heads divide, no divisor is zero, floats are finite. A family gets a model without heads
+ * only if it says RZ_H_NO_HEADS.
  */
 #include "model.h"
 
@@ -19,6 +20,7 @@
 #define EXPERTS_MAX 4096
 #define VOCAB_MAX (1u << 24)
 #define CONTEXT_MAX (1u << 27)
+#define TAPS_MAX 64
 #define POOL_RANK 4 /* of pooling_type: models that judge pairs of texts */
 
 struct reader {
@@ -204,9 +206,88 @@ static void read_pattern(struct reader *r, struct rz_hparams *h)
     h->set |= RZ_H_PATTERN;
 }
 
+/* A count of heads or feed-forward rows; layers may have none. */
+static void need_layers(struct reader *r, const char *name, uint32_t n_layer, uint32_t hi, uint64_t *some,
+                        uint32_t *out)
+{
+    char key[96];
+    if (r->status)
+        return;
+    r->status = rz_meta_layers(r->m, key_of(r, key, sizeof(key), name), n_layer, some, out, r->err);
+    if (r->status == RZ_ENOTFOUND)
+        rz_fail(r->err, r->status = RZ_EFORMAT, key, "is missing from the model's metadata");
+    else if (!r->status && *out > hi)
+        r->status = rz_fail(r->err, RZ_EFORMAT, key, "is %u, outside 0..%u", *out, hi);
+}
+
+/* Which of the layers are in the set: RZ_OK all, RZ_AGAIN some, RZ_ENOTFOUND none. */
+static int32_t how_many(const uint64_t *set, uint32_t n_layer)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_layer; i++)
+        n += rz_layer_in(set, i);
+    return n == n_layer ? RZ_OK : n ? RZ_AGAIN : RZ_ENOTFOUND;
+}
+
+/* Which layers attend: said by a list, by every how many do, or by those that have keys. */
+static void read_attending(struct reader *r, struct rz_hparams *h)
+{
+    char key[96];
+    uint32_t every = 0;
+    if (r->status)
+        return;
+    const struct rz_meta *e = rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.recurrent_layers"));
+    if (e && (e->type != RZ_META_ARRAY || e->elem_type != RZ_META_BOOL || e->n < h->n_layer)) {
+        r->status =
+            rz_fail(r->err, RZ_EUNSUPPORTED, key, "is not an array of %u booleans, one a layer", h->n_layer);
+        return;
+    }
+    want_u32(r, "full_attention_interval", 1, LAYERS_MAX, 0, &every);
+    for (uint32_t i = 0; i < h->n_layer && (e || every); i++) {
+        bool recurrent = e ? ((const uint8_t *)e->data)[i] : (i + 1) % every != 0;
+        if (recurrent)
+            h->attends[i / 64] &= ~(1ull << i % 64);
+    }
+}
+
+static void read_halves(struct reader *r, struct rz_hparams *h)
+{
+    uint64_t all[RZ_LAYER_WORDS] = {0};
+    char key[96];
+    need_layers(r, "feed_forward_length", h->n_layer, WIDTH_MAX, h->feeds, &h->n_ff);
+    need_u32(r, "attention.head_count", 0, HEADS_MAX, &h->n_head);
+    h->n_kv_head = h->n_head;
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        all[i / 64] |= (uint64_t)(h->n_head != 0) << i % 64;
+    if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.head_count_kv")))
+        need_layers(r, "attention.head_count_kv", h->n_layer, h->n_head, h->attends, &h->n_kv_head);
+    else
+        memcpy(h->attends, all, sizeof(all));
+    read_attending(r, h);
+    int32_t heads = how_many(h->attends, h->n_layer), ffn = how_many(h->feeds, h->n_layer);
+    h->set |= heads == RZ_AGAIN ? RZ_H_SOME_HEADS : heads ? RZ_H_NO_HEADS : 0;
+    h->set |= ffn == RZ_AGAIN ? RZ_H_SOME_FFN : ffn ? RZ_H_NO_FFN : 0;
+    if (heads == RZ_ENOTFOUND)
+        h->n_head = h->n_kv_head = 0;
+}
+
+static void read_recurrence(struct reader *r, struct rz_hparams *h)
+{
+    want_u32(r, "ssm.conv_kernel", 1, TAPS_MAX, 0, &h->ssm.taps);
+    want_u32(r, "ssm.inner_size", 1, WIDTH_MAX, 0, &h->ssm.inner);
+    want_u32(r, "ssm.state_size", 1, WIDTH_MAX, 0, &h->ssm.state);
+    want_u32(r, "ssm.time_step_rank", 1, WIDTH_MAX, 0, &h->ssm.rank);
+    want_u32(r, "ssm.group_count", 1, WIDTH_MAX, 1, &h->ssm.groups);
+    want_u32(r, "shortconv.l_cache", 1, TAPS_MAX, 0, &h->ssm.short_taps);
+    bool rope = true;
+    want_bool(r, "ssm.dt_b_c_rms", &h->ssm.norms);
+    want_bool(r, "rope.scaling.finetuned", &rope); /* Granite's way to say whether there is rope at all */
+    h->no_rope = !rope;
+}
+
 uint32_t rz_hparams_window(const struct rz_hparams *h, uint32_t layer, bool by_rule)
 {
-    bool on = h->set & RZ_H_PATTERN ? h->windowed[layer / 64] >> layer % 64 & 1 : by_rule;
+    bool on = h->set & RZ_H_PATTERN ? rz_layer_in(h->windowed, layer) : by_rule;
     return on ? h->window : 0;
 }
 
@@ -218,7 +299,11 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
     } others[] = {{"attention.sliding_window_pattern", RZ_H_PATTERN | RZ_H_EVERY},
                   {"use_parallel_residual", RZ_H_PARALLEL},
                   {"attention.causal", RZ_H_BIDIRECTIONAL},
-                  {"hidden_activation", RZ_H_ACT}};
+                  {"hidden_activation", RZ_H_ACT},
+                  {"attention.head_count or attention.head_count_kv of 0", RZ_H_NO_HEADS},
+                  {"attention.head_count_kv of 0 in some layers", RZ_H_SOME_HEADS},
+                  {"feed_forward_length of 0", RZ_H_NO_FFN},
+                  {"feed_forward_length of 0 in some layers", RZ_H_SOME_FFN}};
     const char *name = NULL;
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
         if (h->set & ~uses & particulars[i].bit &&
@@ -271,7 +356,7 @@ static void read_scaling(struct reader *r, struct rz_hparams *h)
 /* Relations between the numbers. */
 static int32_t check(const struct rz_hparams *h, struct rz_err *err)
 {
-    if (h->n_head % h->n_kv_head)
+    if (h->n_kv_head && h->n_head % h->n_kv_head)
         return rz_fail(err, RZ_EFORMAT, "attention.head_count_kv", "%u does not divide the %u query heads",
                        h->n_kv_head, h->n_head);
     if (h->rope_dim % 2 || h->rope_dim > h->head_dim)
@@ -309,17 +394,21 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     struct reader r = {m, h->arch, err, RZ_OK};
     need_u32(&r, "block_count", 1, LAYERS_MAX, &h->n_layer);
     need_u32(&r, "embedding_length", 1, WIDTH_MAX, &h->n_embd);
-    need_u32(&r, "feed_forward_length", 1, WIDTH_MAX, &h->n_ff);
-    need_u32(&r, "attention.head_count", 1, HEADS_MAX, &h->n_head);
     if (r.status)
         return r.status;
-    want_u32(&r, "attention.head_count_kv", 1, h->n_head, h->n_head, &h->n_kv_head);
-    want_u32(&r, "attention.key_length", 1, WIDTH_MAX / 16, h->n_embd / h->n_head, &h->head_dim);
+    read_halves(&r, h);
+    if (r.status)
+        return r.status;
+    want_u32(&r, "attention.key_length", 1, WIDTH_MAX / 16, h->n_head ? h->n_embd / h->n_head : 0,
+             &h->head_dim);
     want_u32(&r, "rope.dimension_count", 2, WIDTH_MAX / 16, h->head_dim, &h->rope_dim);
     want_u32(&r, "context_length", 1, CONTEXT_MAX, 2048, &h->n_ctx_train);
     want_u32(&r, "vocab_size", 1, VOCAB_MAX, vocab_size(m), &h->n_vocab);
-    want_f64(&r, "attention.layer_norm_rms_epsilon", 0, 1, 1e-5, &h->norm_eps);
-    want_f64(&r, "attention.layer_norm_epsilon", 0, 1, h->norm_eps, &h->layer_norm_eps);
+    want_f64(&r, "attention.layer_norm_rms_epsilon", 0, 1, -1, &h->norm_eps);
+    want_f64(&r, "attention.layer_norm_epsilon", 0, 1, h->norm_eps < 0 ? 1e-5 : h->norm_eps,
+             &h->layer_norm_eps);
+    if (h->norm_eps < 0)
+        h->norm_eps = h->layer_norm_eps;
     want_f64(&r, "rope.freq_base", 1e-3, 1e12, 10000, &h->rope_base);
     want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &h->v_dim);
     uint32_t ahead = 0; /* layers at the end that only foretell further tokens */
@@ -329,12 +418,13 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     read_particulars(&r, h);
     read_activation(&r, h);
     read_pattern(&r, h);
+    read_recurrence(&r, h);
     if (r.status)
         return r.status;
     if (!h->n_vocab)
         return rz_fail(err, RZ_EFORMAT, "tokenizer.ggml.tokens",
                        "is missing: the vocabulary's size is unknown");
-    if (!h->head_dim || (h->v_dim != h->head_dim && !(h->set & RZ_H_LATENT)))
+    if ((h->n_head && !h->head_dim) || (h->v_dim != h->head_dim && !(h->set & RZ_H_LATENT)))
         return rz_fail(err, RZ_EFORMAT, "attention.key_length",
                        "%u and value_length %u: must be equal and above 0", h->head_dim, h->v_dim);
     return check(h, err);

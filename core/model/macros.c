@@ -56,7 +56,7 @@ void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 
 struct attn_weights {
     struct rz_norm norm;
-    int32_t q, k, v, bq, bk, bv, out, bo, q_norm, k_norm, sinks;
+    int32_t q, k, v, bq, bk, bv, out, bo, q_norm, k_norm, sinks, gate;
 };
 
 /* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one, which has
@@ -83,15 +83,29 @@ static int32_t qk_norm_weight(struct rz_builder *b, uint32_t layer, const char *
     return has ? rz_build_part(b, &p, "blk.%u.%s.weight", layer, name) : -1;
 }
 
+/* attn_q has each head's rows twice: for the query, then for the gate of its result. */
+static void bind_gated(struct rz_builder *b, uint32_t layer, const struct rz_attn_options *o,
+                       struct attn_weights *w)
+{
+    struct rz_part p = {.cols = b->graph->h.n_embd, .rows = 2 * (uint64_t)o->head_dim, .depth = o->n_head};
+    p.n = o->head_dim;
+    w->q = rz_build_part(b, &p, "blk.%u.attn_q.weight", layer);
+    p.first = o->head_dim;
+    w->gate = rz_build_part(b, &p, "blk.%u.attn_q.weight", layer);
+}
+
 static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn_options *o,
                       struct attn_weights *w)
 {
     const struct rz_hparams *h = &b->graph->h;
     uint64_t q = (uint64_t)o->n_head * o->head_dim, kv = (uint64_t)o->n_kv_head * o->head_dim;
     uint64_t fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer) ? q + 2 * kv : 0;
-    *w = (struct attn_weights){.bq = -1, .bk = -1, .bv = -1, .bo = -1, .sinks = -1};
+    *w = (struct attn_weights){.bq = -1, .bk = -1, .bv = -1, .bo = -1, .sinks = -1, .gate = -1};
     w->norm = rz_bind_norm(b, (int32_t)layer, o->norm, o->pre ? o->pre : "attn_norm");
-    w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
+    if (o->gated)
+        bind_gated(b, layer, o, w);
+    else
+        w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
     w->k = qkv_part(b, layer, fused, false, false, "attn_k", q, kv);
     w->v = qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
     if (o->qkv_bias || o->optional_bias) {
@@ -283,8 +297,13 @@ int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x
 
 int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *given)
 {
-    const struct rz_attn_options own = complete(b, given), *o = &own;
+    struct rz_attn_options own = complete(b, given), *o = &own;
     struct attn_weights w;
+    int32_t l = (int32_t)layer, n = x;
+    if (o->gated) { /* two read what the norm makes */
+        n = rz_build_norm(b, l, x, o->norm, o->pre ? o->pre : "attn_norm");
+        o->norm = RZ_NORM_NONE;
+    }
     bind_attn(b, layer, o, &w);
     struct rz_close c = {w.out, w.bo, o->branch, rz_bind_post(b, layer, o->post), o->residual};
     bool block = qkv_is_plain(o) && rz_close_is_plain(&c) && !o->sinks;
@@ -303,8 +322,12 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
         rz_attrs_attention(b, node, o);
         rz_build_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
     }
-    int32_t q = norm_qkv(b, layer, x, &w, o);
-    int32_t sum = rz_close_half(b, layer, attend(b, layer, q, w.sinks, o), x, &c);
+    int32_t y = attend(b, layer, norm_qkv(b, layer, n, &w, o), w.sinks, o);
+    if (o->gated) {
+        int32_t gate = rz_prim_matmul(b, l, n, rz_build_like(b, "gate", y), w.gate, -1);
+        y = rz_prim_two(b, RZ_OP_GATE, l, gate, y, rz_build_like(b, "gated", y));
+    }
+    int32_t sum = rz_close_half(b, layer, y, x, &c);
     if (block) {
         rz_bind_output(b, node, sum);
         rz_build_end(b, node);
@@ -446,11 +469,7 @@ void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options
 {
     const struct rz_hparams *h = &b->graph->h;
     bool macro = o->norm == RZ_NORM_RMS && (o->factor == 0 || o->factor == 1) && o->softcap == 0;
-    struct rz_norm norm = {.kind = o->norm, .w = -1, .bias = -1};
-    if (o->norm != RZ_NORM_PLAIN)
-        norm.w = rz_build_weight(b, true, h->n_embd, 1, "output_norm.weight");
-    if (o->norm == RZ_NORM_LAYER)
-        norm.bias = rz_build_weight(b, false, h->n_embd, 1, "output_norm.bias");
+    struct rz_norm norm = rz_bind_norm(b, -1, o->norm, o->name ? o->name : "output_norm");
     int32_t w = rz_build_weight(b, false, h->n_embd, h->n_vocab, "output.weight");
     if (w < 0) /* tied */
         w = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");

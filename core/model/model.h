@@ -24,7 +24,14 @@ int32_t rz_meta_f64(const struct rz_format_model *m, const char *key, double *ou
 int32_t rz_meta_bool(const struct rz_format_model *m, const char *key, bool *out, struct rz_err *err);
 int32_t rz_meta_str(const struct rz_format_model *m, const char *key, struct rz_str *out, struct rz_err *err);
 
+/* A count of which the file has one for all layers, or one for each: bit a layer in `some` where it is not
+ * 0, and *out is what all of those have. RZ_EUNSUPPORTED: they differ. */
+int32_t rz_meta_layers(const struct rz_format_model *m, const char *key, uint32_t n_layer, uint64_t *some,
+                       uint32_t *out, struct rz_err *err);
+
 /* --- hyperparameters (hparams.c) --- */
+
+#define RZ_LAYER_WORDS 16 /* of a set of layers, bit a layer */
 
 #define RZ_SCALING_NONE 0
 #define RZ_SCALING_LINEAR 1
@@ -42,10 +49,10 @@ struct rz_hparams {
     double layer_norm_eps;
     uint64_t set; /* RZ_H_* of those below that the file sets to something that changes the result */
     uint32_t window;
-    uint64_t windowed[16]; /* bit a layer; RZ_H_PATTERN */
-    uint32_t window_every; /* where the file gives the pattern as a number; 0: it does not */
-    uint32_t pooling;      /* RZ_POOL_* */
-    uint32_t act;          /* RZ_ACT_*; RZ_H_ACT */
+    uint64_t windowed[RZ_LAYER_WORDS]; /* RZ_H_PATTERN */
+    uint32_t window_every;             /* where the file gives the pattern as a number; 0: it does not */
+    uint32_t pooling;                  /* RZ_POOL_* */
+    uint32_t act;                      /* RZ_ACT_*; RZ_H_ACT */
     double rope_base_swa, attn_softcap, final_softcap, attn_scale, clamp_kqv, max_alibi_bias;
     double embed_scale, residual_scale, logit_scale;
     uint32_t v_dim; /* of a head's value; head_dim but with a latent KV */
@@ -60,6 +67,12 @@ struct rz_hparams {
     bool yarn_exact;                  /* its range of pairs is not rounded */
     uint32_t chunk, temperature_step; /* of positions; 0: the family's */
     double temperature_scale;
+    uint64_t attends[RZ_LAYER_WORDS], feeds[RZ_LAYER_WORDS]; /* layers with attention, with n_ff */
+    struct {
+        uint32_t taps, inner, state, rank, groups, short_taps; /* 0: the file does not say; groups: 1 */
+        bool norms;                                            /* of dt, B and C, without weights     */
+    } ssm;
+    bool no_rope; /* the file says so */
 };
 
 /* A family names those that it applies; any other that is set is an error. */
@@ -83,6 +96,16 @@ struct rz_hparams {
 #define RZ_H_CHUNK 0x200000u
 #define RZ_H_TEMPERATURE 0x400000u
 #define RZ_H_EXPERT_NORM 0x800000u /* the file says whether weights are renormalised; changes nothing alone */
+
+#define RZ_H_NO_HEADS (1ull << 32)   /* no layer has attention               */
+#define RZ_H_SOME_HEADS (1ull << 33) /* some do not                          */
+#define RZ_H_NO_FFN (1ull << 34)     /* no layer has a feed-forward half     */
+#define RZ_H_SOME_FFN (1ull << 35)   /* some do not                          */
+
+static inline bool rz_layer_in(const uint64_t *set, uint32_t layer)
+{
+    return set[layer / 64] >> layer % 64 & 1;
+}
 
 /* Reads and checks them all: ranges, and the relations between them. */
 int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *out, struct rz_err *err);
@@ -171,6 +194,7 @@ struct rz_attn_options {
     double scale;                           /* of the scores; 0: 1 / sqrt(head_dim) */
     double softcap, clamp, alibi, residual; /* 0: none */
     bool sinks;                             /* a score of each head that has no value */
+    bool gated;                             /* times the sigmoid of a gate, which lies beside each query */
     uint32_t chunk;                         /* 0: none; a query sees no key before its chunk */
     uint32_t temperature_step;              /* 0: none; queries grow with their position     */
     double temperature_scale;
@@ -195,6 +219,18 @@ struct rz_ffn_options {
 /* x + residual post(down(act(gate(norm(x))) * up(norm(x)))); without a gate down(act(up)). */
 int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ffn_options *o);
 
+struct rz_ssm_options {
+    bool branch;     /* the result is the branch alone, without x             */
+    bool striped;    /* of a delta net: value heads take turns with the key heads */
+    uint32_t norm;   /* RZ_NORM_* before: attn_norm                           */
+    double residual; /* 0: none                                               */
+};
+/* x + residual proj(f(norm(x))), where f carries state from token to token (ssm.c). */
+int32_t rz_build_mamba(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+int32_t rz_build_mamba2(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+int32_t rz_build_delta(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+int32_t rz_build_short_conv(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+
 /* x + attention(norm(x)) + ffn(norm(x)), the norm that of attn; ffn.pre, if set, is one of the ffn's own. */
 int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
                           const struct rz_ffn_options *ffn);
@@ -218,6 +254,7 @@ int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, in
 struct rz_head_options {
     uint32_t norm;          /* RZ_NORM_*       */
     double factor, softcap; /* of the logits; 0: none */
+    const char *name;       /* of the norm; NULL: output_norm */
 };
 /* norm and logits of the wanted rows; the head is tied to the embedding when the file has none. */
 void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o);
@@ -253,6 +290,7 @@ void rz_family_cohere2(struct rz_builder *b);
 void rz_family_command_r(struct rz_builder *b);
 void rz_family_exaone4(struct rz_builder *b);
 void rz_family_falcon(struct rz_builder *b);
+void rz_family_falcon_h1(struct rz_builder *b);
 void rz_family_gemma(struct rz_builder *b);
 void rz_family_gemma2(struct rz_builder *b);
 void rz_family_gemma3(struct rz_builder *b);
@@ -261,10 +299,18 @@ void rz_family_gpt2(struct rz_builder *b);
 void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);
+void rz_family_granite_hybrid(struct rz_builder *b);
+void rz_family_jamba(struct rz_builder *b);
+void rz_family_qwen35(struct rz_builder *b);
+void rz_family_qwen3next(struct rz_builder *b);
+void rz_family_lfm2(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
+void rz_family_mamba(struct rz_builder *b);
+void rz_family_mamba2(struct rz_builder *b);
 void rz_family_modernbert(struct rz_builder *b);
 void rz_family_mpt(struct rz_builder *b);
 void rz_family_nemotron(struct rz_builder *b);
+void rz_family_nemotron_h(struct rz_builder *b);
 void rz_family_olmo(struct rz_builder *b);
 void rz_family_olmo2(struct rz_builder *b);
 void rz_family_phi2(struct rz_builder *b);

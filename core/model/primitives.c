@@ -61,6 +61,9 @@ static int32_t norm_weight(struct rz_builder *b, int32_t layer, bool required, c
                            const char *what)
 {
     uint64_t n = b->graph->h.n_embd;
+    /* llama.cpp's converter forgets the suffix of one norm of Falcon-H1. */
+    if (required && rz_build_has(b, "blk.%d.%s", layer, name))
+        return rz_build_weight(b, true, n, 1, "blk.%d.%s", layer, name);
     return layer < 0 ? rz_build_weight(b, required, n, 1, "%s.%s", name, what)
                      : rz_build_weight(b, required, n, 1, "blk.%d.%s.%s", layer, name, what);
 }
@@ -161,12 +164,18 @@ int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32
 
 /* --- elementwise --- */
 
+int32_t rz_prim_two(struct rz_builder *b, uint16_t op, int32_t layer, int32_t x, int32_t other, int32_t y)
+{
+    uint32_t node = rz_build_begin(
+        b, op, layer,
+        &(struct rz_operands){.n_in = other < 0 ? 1 : 2, .in = {x, other}, .n_out = 1, .out = {y}});
+    rz_build_end(b, node);
+    return y;
+}
+
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum)
 {
-    uint32_t node = rz_build_begin(b, RZ_OP_ADD, layer,
-                                   &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {sum}});
-    rz_build_end(b, node);
-    return sum;
+    return rz_prim_two(b, RZ_OP_ADD, layer, x, y, sum);
 }
 
 int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y)

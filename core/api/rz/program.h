@@ -22,7 +22,7 @@ extern "C" {
 #define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
 #define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
 #define RZ_OP_MOE 0x103  /*  x             x'                  see "Mixtures of experts"      */
-#define RZ_OP_SSM 0x104  /*  x             x'                  as its children, in their order */
+#define RZ_OP_SSM 0x104  /*  x             x'                  -: a device looks at its parts */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
 #define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
@@ -53,7 +53,6 @@ extern "C" {
 #define RZ_OP_SCAN 0x321  /*  x, dt, (B, C) y                   A, D, dt bias                  */
 #define RZ_OP_DELTA 0x322 /*  qkv, dt, b    y                   A, dt bias                     */
 #define RZ_OP_MUL 0x323   /*  a, b          y                   -                              */
-#define RZ_OP_SLICE 0x324 /*  x             y                   -                              */
 
 /* Mixtures of experts: a row chooses k of E experts. ids [k] are their numbers, weights [k] their factors,
  * in the order of choice; values with a part for each of them are [k * n]. The matrices of all experts lie
@@ -97,10 +96,8 @@ extern "C" {
 #define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
 #define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
 #define RZ_A_STATE 30         /* i: the state block of the op                                       */
-#define RZ_A_GROUPS 31        /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
-#define RZ_A_SIGMOID 32       /* set: the activation is sigmoid(x)                                  */
-#define RZ_A_FIRST 33         /* i: of SLICE: first element taken of each of the PARTS of x         */
-#define RZ_A_STRIPED 34       /* set: head h of DELTA has key head h % GROUPS; unset: h / (N_HEAD / GROUPS) */
+#define RZ_A_STATE_GROUPS 31  /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
+#define RZ_A_STRIPED 34       /* set: DELTA's head h has key head h % STATE_GROUPS; else neighbours share */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -132,6 +129,7 @@ extern "C" {
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
 #define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
+#define RZ_ATTRS_SCAN (RZ_ATTR(RZ_A_STATE) | RZ_ATTR(RZ_A_STATE_GROUPS) | RZ_ATTR(RZ_A_N_HEAD))
 #define RZ_ATTRS_QK \
     (RZ_ATTR(RZ_A_NO_ROPE) | RZ_ATTR(RZ_A_QK_NORM) | RZ_ATTR(RZ_A_QK_NORM_LATE) | RZ_ATTR(RZ_A_CLAMP))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
@@ -225,12 +223,12 @@ RZ_ABI_SIZE(struct rz_kv_group, 32, zero);
  * CONV: y[c] = act(bias[c] + sum_k w[c][k] x[c] of the row taps - 1 - k back). State: [taps - 1][width], the
  * inputs of the rows before, oldest first.
  * SCAN (Gu and Dao 2023, arXiv:2312.00752; 2024, arXiv:2405.21060): N_HEAD heads of P = width / N_HEAD
- * channels; group g = head / (N_HEAD / GROUPS) of B and C, N = width / GROUPS each. d = softplus(dt + bias);
- * S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[g][n]; y[p] = sum_n S[p][n] C[g][n] + D[head] x[p]. A has
- * a column for each n, or one for all. With two inputs x, B and C lie side by side in the first.
- * State: [head][p][n].
- * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q, k [GROUPS][K] and v [N_HEAD][V] lie side by
- * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
+ * channels; B and C have STATE_GROUPS groups of N each, neighbouring heads share one.
+ * d = softplus(dt + bias); S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[n];
+ * y[p] = sum_n S[p][n] C[n] + D[head] x[p]. A has a column for each n, or one for all. With two inputs x, B
+ * and C lie side by side in the first. State: [head][p][n].
+ * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q and k [STATE_GROUPS][K], v [N_HEAD][V] lie side
+ * by side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
  * d = softplus(dt + bias); S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S.
  * State: [head][K][V]. */
 struct rz_state {

@@ -164,6 +164,13 @@ static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t mul(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    act_product(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
 static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -285,6 +292,15 @@ static const struct rz_kernel_row rows[] = {
                   .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) |
                            RZ_ATTR(RZ_A_TEMPERATURE),
                   .tiles = tiles_by_row, .run = map),
+    RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTR(RZ_A_STATE) | RZ_ATTR_SILU | RZ_ATTR_BIAS, .accept = recurrent_accept,
+                  .tiles = conv_tiles, .run = conv_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCAN, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTRS_SCAN,
+                  .accept = recurrent_accept, .tiles = scan_tiles, .run = scan_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_DELTA, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTRS_SCAN | RZ_ATTR_EPS | RZ_ATTR(RZ_A_STRIPED), .accept = recurrent_accept,
+                  .tiles = delta_tiles, .run = delta_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = mul),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),

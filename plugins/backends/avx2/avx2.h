@@ -42,6 +42,7 @@ void act_norm(const struct norm *norm, const float *x, float *out, uint64_t n);
 /* h[i] = act(gate[i]) * up[i], with up NULL act(gate[i]); act: the attribute's id, such as RZ_A_SILU. */
 void act_apply(uint32_t act, const float *gate, const float *up, float *h, uint64_t n);
 void act_map(const struct act_map *m, const float *x, float *out, uint64_t n);
+void act_product(const float *a, const float *b, float *product, uint64_t n);
 void act_add(const float *a, const float *b, float *sum, uint64_t n);
 
 /* The activations of one row, for a tile. */
@@ -86,6 +87,15 @@ void act_sum_parts(const float *parts, const float *weights, uint64_t used, floa
 void act_gate(const float *gate, uint64_t n_gate, const float *x, float *y, uint64_t n);
 /* Rotates the heads of one row in place. */
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
+
+/* kernels_recurrent.c */
+int32_t recurrent_accept(const struct rz_kernel_node *n);
+uint32_t conv_tiles(const struct rz_kernel_call *c);
+int32_t conv_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t scan_tiles(const struct rz_kernel_call *c);
+int32_t scan_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t delta_tiles(const struct rz_kernel_call *c);
+int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err);
 
 /* --- what attributes of a node say --- */
 

@@ -37,6 +37,8 @@ static uint32_t layout(const struct rz_kernel_node *n, uint32_t w)
 static int32_t accept_weights(const struct rz_kernel_node *n)
 {
     for (uint32_t w = 0; w < n->n_weights; w++) {
+        if (n->weights[w].type == RZ_TYPE_NONE && n->op == RZ_OP_RMSNORM)
+            return 0;
         if (n->weights[w].type == RZ_TYPE_NONE)
             continue;
         if (is_matrix(n, w) ? !x_type(n->weights[w].type)->block : n->weights[w].type != RZ_TYPE_F32)

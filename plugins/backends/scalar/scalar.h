@@ -28,4 +28,14 @@ int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t gate(const struct rz_kernel_call *c, struct rz_err *err);
 
+/* recurrent.c; rz/program.h says what they compute */
+int32_t recurrent_accept(const struct rz_kernel_node *n);
+uint32_t conv_tiles(const struct rz_kernel_call *c);
+int32_t conv_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t scan_tiles(const struct rz_kernel_call *c);
+int32_t scan_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t delta_tiles(const struct rz_kernel_call *c);
+int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t mul_run(const struct rz_kernel_call *c, struct rz_err *err);
+
 #endif

@@ -265,6 +265,11 @@ static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t
         const char *type = text_of(step, "type");
         if (!strcmp(type, "ByteLevel"))
             continue;
+        if (!strcmp(type, "RobertaProcessing") || !strcmp(type, "BertProcessing")) {
+            v->first = json_string_value(json_array_get(json_object_get(step, "cls"), 0));
+            v->last = json_string_value(json_array_get(json_object_get(step, "sep"), 0));
+            continue;
+        }
         if (strcmp(type, "TemplateProcessing") != 0) {
             unsupported(m, FILE_NAME ": post_processor", type);
             return;
@@ -288,6 +293,8 @@ static void check_model(struct rz_hf_model *m, const json_t *model)
 {
     const json_t *dropout = json_object_get(model, "dropout");
     const char *type = text_of(model, "type");
+    if (!strcmp(type, "WordPiece"))
+        return;
     if (strcmp(type, "BPE") != 0 && (*type || !json_is_array(json_object_get(model, "merges"))))
         unsupported(m, FILE_NAME ": model.type", type);
     if (json_is_number(dropout) && json_number_value(dropout) != 0)
@@ -331,9 +338,16 @@ void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, jso
 {
     const json_t *model = json_object_get(root, "model");
     uint64_t n = 0;
-    bool bytes = has_bytes_step(root);
+    bool bytes = has_bytes_step(root), pieces = !strcmp(text_of(model, "type"), "WordPiece");
     check_model(m, model);
-    v->spm = !bytes;
+    v->spm = !bytes && !pieces;
+    if (pieces) {
+        read_vocab(m, v, FILE_NAME ": model.vocab", json_object_get(model, "vocab"));
+        read_added(m, v, json_object_get(root, "added_tokens"), text_of(model, "unk_token"));
+        read_ends(m, v, json_object_get(root, "post_processor"));
+        rz_hf_finish_wordpiece(m, v, root);
+        return;
+    }
     if (!bytes && !json_is_true(json_object_get(model, "byte_fallback")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": pre_tokenizer",
                    "has no ByteLevel and the model no byte_fallback: this rz has neither without");
