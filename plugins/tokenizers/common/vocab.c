@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define KEY "tokenizer.ggml."
+#define BATCH 16u /* tokens whose places in memory are asked for at once */
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Tokens that end a generation whatever the metadata says, by their spelling. */
@@ -32,6 +33,25 @@ static int32_t fail_at(struct rz_err *err, int32_t code, const char *key, uint64
     return rz_fail(err, code, where, "%s", what);
 }
 
+/* Enters tokens first .. first + n - 1, n <= BATCH. */
+static int32_t index_tokens(struct rz_vocab *v, uint32_t first, uint32_t n, struct rz_err *err)
+{
+    uint64_t hashes[BATCH];
+    for (uint32_t k = 0; k < n; k++) {
+        struct rz_str s = v->text[first + k];
+        if (s.len > RZ_TOKEN_BYTES_MAX)
+            return fail_at(err, RZ_ELIMIT, KEY "tokens", first + k, "the token is longer than 65536 bytes");
+        if (s.len > v->longest)
+            v->longest = (uint32_t)s.len;
+        hashes[k] = rz_token_hash(&v->ids, s.data, s.len);
+        rz_token_ids_hint(&v->ids, hashes[k]);
+    }
+    for (uint32_t k = 0; k < n; k++)
+        if (v->text[first + k].len && !rz_token_ids_add(&v->ids, first + k, hashes[k]))
+            return fail_at(err, RZ_EFORMAT, KEY "tokens", first + k, "the same token was there before");
+    return RZ_OK;
+}
+
 static int32_t load_tokens(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
 {
     const char *key = KEY "tokens";
@@ -47,20 +67,11 @@ static int32_t load_tokens(struct rz_vocab *v, const struct rz_format_model *met
                        (unsigned long long)n);
     v->n = (uint32_t)n;
     v->text = data;
-    if (!rz_map_init(&v->ids, n))
+    if (!rz_token_ids_init(&v->ids, v->text, v->n))
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
-    for (uint32_t i = 0; i < v->n; i++) {
-        struct rz_str s = v->text[i];
-        if (s.len > RZ_TOKEN_BYTES_MAX)
-            return fail_at(err, RZ_ELIMIT, key, i, "the token is longer than 65536 bytes");
-        int added = s.len ? rz_map_add(&v->ids, s.data, s.len, i) : 1;
-        if (added < 0)
-            return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
-        if (!added)
-            return fail_at(err, RZ_EFORMAT, key, i, "the same token was there before");
-        if (s.len > v->longest)
-            v->longest = (uint32_t)s.len;
-    }
+    for (uint32_t i = 0; i < v->n; i += BATCH)
+        if ((status = index_tokens(v, i, v->n - i < BATCH ? v->n - i : BATCH, err)))
+            return status;
     return RZ_OK;
 }
 
@@ -134,12 +145,12 @@ static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta,
     if (status < 0)
         return status;
     for (size_t i = 0; i < LEN(end_texts); i++)
-        if (rz_map_get(&v->ids, end_texts[i], strlen(end_texts[i]), &id)) {
+        if (rz_vocab_find(v, end_texts[i], strlen(end_texts[i]), &id)) {
             add_end(v, (int32_t)id);
             v->kind[id] = RZ_TOKEN_CONTROL; /* some files say "normal" or "user-defined" */
         }
     for (size_t i = 0; i < LEN(end_control_texts); i++)
-        if (rz_map_get(&v->ids, end_control_texts[i], strlen(end_control_texts[i]), &id) &&
+        if (rz_vocab_find(v, end_control_texts[i], strlen(end_control_texts[i]), &id) &&
             v->kind[id] == RZ_TOKEN_CONTROL)
             add_end(v, (int32_t)id);
     return RZ_OK;
@@ -238,7 +249,7 @@ int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
 
 void rz_vocab_free(struct rz_vocab *v)
 {
-    rz_map_free(&v->ids);
+    rz_token_ids_free(&v->ids);
     rz_special_free(&v->user);
     rz_special_free(&v->all);
     free(v->kind);
@@ -267,6 +278,11 @@ int64_t rz_vocab_piece(const struct rz_vocab *v, int32_t id, char *out, uint64_t
     if (id < 0 || (uint32_t)id >= v->n)
         return RZ_ENOTFOUND;
     return rz_bytes_out(v->text[id].data, v->text[id].len, out, cap);
+}
+
+bool rz_vocab_find(const struct rz_vocab *v, const char *text, size_t n, uint32_t *id)
+{
+    return n <= v->longest && rz_token_ids_get(&v->ids, text, n, rz_token_hash(&v->ids, text, n), id);
 }
 
 int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id)

@@ -6,7 +6,7 @@
 #ifndef RZ_TOKENIZERS_VOCAB_H
 #define RZ_TOKENIZERS_VOCAB_H
 
-#include "map.h"
+#include "ids.h"
 #include "special.h"
 
 #include <rz/tokenizer.h>
@@ -18,7 +18,7 @@ struct rz_vocab {
     uint32_t longest;          /* bytes of the longest spelling                     */
     const struct rz_str *text; /* n spellings, borrowed from the metadata           */
     uint8_t *kind;             /* n RZ_TOKEN_*                                      */
-    struct rz_map ids;         /* spelling -> id, without empty ones                */
+    struct rz_token_ids ids;   /* of spellings, without empty ones                  */
     struct rz_special user;    /* spelled in a text: user-defined tokens ...        */
     struct rz_special all;     /* ... and with RZ_ENCODE_SPECIAL control ones too   */
     bool strip_after; /* white space after a spelled token goes (Phi-3): all but <s>, <unk>, <|endoftext|> */
@@ -38,6 +38,8 @@ void rz_vocab_free(struct rz_vocab *v);
 /* Fills what the caller's struct has room for. */
 int32_t rz_vocab_info(const struct rz_vocab *v, struct rz_tokenizer_info *out);
 int64_t rz_vocab_piece(const struct rz_vocab *v, int32_t id, char *out, uint64_t cap);
+/* The token spelled so, of whatever kind. */
+bool rz_vocab_find(const struct rz_vocab *v, const char *text, size_t n, uint32_t *id);
 int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id);
 /* Whether the token is a control token by its kind, its use or its spelling (rz/tokenizer.h, encode_marked).
  * No text gives one but by its spelling, where that may stand: never by merging. */

@@ -131,7 +131,7 @@ struct job {
 static int32_t find(const struct spm *t, const char *text, size_t n)
 {
     uint32_t id;
-    if (n > t->vocab.longest || !rz_map_get(&t->vocab.ids, text, n, &id))
+    if (!rz_vocab_find(&t->vocab, text, n, &id))
         return -1;
     return t->vocab.kind[id] == RZ_TOKEN_BYTE || rz_vocab_guarded(&t->vocab, id) ? -1 : (int32_t)id;
 }

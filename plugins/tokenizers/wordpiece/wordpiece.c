@@ -55,7 +55,7 @@ static size_t longest(const struct job *j, size_t at, uint32_t *id)
     size_t len = j->len - at;
     if (len > j->vocab->longest)
         len = j->vocab->longest;
-    while (len && (!rz_map_get(&j->vocab->ids, j->word + at, len, id) || rz_vocab_guarded(j->vocab, *id)))
+    while (len && (!rz_vocab_find(j->vocab, j->word + at, len, id) || rz_vocab_guarded(j->vocab, *id)))
         len--;
     return len;
 }
