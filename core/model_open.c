@@ -279,12 +279,16 @@ static int32_t choose_context(struct rz_models *m, const struct rz_model *model,
     return RZ_OK;
 }
 
+static const struct rz_kv_group *kv_group_at(const struct rz_program *p, uint32_t g)
+{
+    return (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
+}
+
 static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
 {
     uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
-        const struct rz_kv_group *k =
-            (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
+        const struct rz_kv_group *k = kv_group_at(p, g);
         bytes += element * k->n_layers * k->n_heads * ((uint64_t)k->k_dim + k->v_dim);
     }
     return bytes;
@@ -313,15 +317,20 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const 
                                      o->max_seqs ? o->max_seqs : (uint32_t)setting(m, "engine", "max_seqs"),
                                  .page_tokens = (uint32_t)setting(m, "engine", "page_tokens"),
                                  .kv_type = !strcmp(kv->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16};
-    l->max_wanted = l->max_rows;
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
     int32_t status = choose_context(m, model, section, o, &l->max_context, err);
     if (status)
         return status;
+    /* What sees a text as a whole gets it as a whole. */
+    if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
+        l->max_rows = l->max_context;
+    l->max_wanted = l->max_rows;
+    const struct rz_program *p = &model->graph->program;
+    l->n_slots = p->n_states ? l->max_seqs : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
-    if (!l->n_pages)
+    if (!l->n_pages || !p->n_kv_groups) /* nothing lies in pages of no group */
         l->n_pages = automatic_pages(model, l);
     return RZ_OK;
 }
@@ -397,6 +406,9 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
                                     .n_vocab = model->graph->h.n_vocab,
                                     .n_embd = model->graph->h.n_embd,
                                     .n_kv_groups = model->graph->program.n_kv_groups,
+                                    .mask = model->graph->mask,
+                                    .pooling = model->graph->h.pooling,
+                                    .rope_switch = model->graph->rope_switch,
                                     .limits = model->limits,
                                     .max_batch_tokens = model->limits.max_rows,
                                     .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
@@ -404,6 +416,8 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
                                     .parallel_ctx = threads->ctx,
                                     .check = check_files,
                                     .check_ctx = &model->set};
+    for (uint32_t g = 0; g < setup.n_kv_groups; g++)
+        setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);
 }
 

@@ -2,7 +2,8 @@
 
 For each family that rz has: the reference kernels with a float32 cache are within 2e-4 standard deviations
 of the expected logits and choose the same 16 tokens; the default kernels are within 2e-3; and steps of 1, 7
-or all rows give the same bits. Prints the errors found.
+or all rows, other sequences in the same steps, and a sequence that was forked (from a shared page's middle and
+from its border) and continued beside the original give the same bits. Prints the errors found.
 """
 
 import os
@@ -64,8 +65,9 @@ class Families(unittest.TestCase):
         self.assertLessEqual(worst[1], 2e-3)
         for plugin in (("--plugin", "scalar"), ()):
             whole = self.evaluate(case, ids, *plugin)
-            for chunk in ("1", "7"):
-                self.assertEqual(self.evaluate(case, ids, "--chunk", chunk, *plugin), whole, "steps of " + chunk)
+            for how in (("--chunk", "1"), ("--chunk", "7"), ("--beside", "2", "--chunk", "5"),
+                        ("--fork", "13", "--chunk", "7"), ("--fork", "16", "--beside", "2", "-o", "engine.page_tokens=8")):
+                self.assertEqual(self.evaluate(case, ids, *how, *plugin), whole, " ".join(how))
 
     def test_cases(self):
         for case in CASES:

@@ -98,6 +98,11 @@ static void totals(const struct rz_plan *plan, void (*line)(void *arg, const cha
              (double)rz_cpu_bytes_token(plan) / 1e6, (double)plan->blob_bytes / 1048576,
              (double)plan->kv_bytes / 1048576, plan->limits.n_pages, plan->limits.page_tokens);
     line(arg, text);
+    if (plan->slot_bytes) {
+        snprintf(text, sizeof(text), "%.1f MiB recurrent state in %u slots, one a sequence",
+                 (double)rz_plan_state_bytes(plan) / 1048576, plan->limits.n_slots);
+        line(arg, text);
+    }
     if (scalar == plan->n_steps)
         snprintf(text, sizeof(text), "everything runs on scalar");
     else if (scalar)

@@ -28,6 +28,10 @@ const char *rz_op_name(uint16_t op)
         {RZ_OP_ACT_MUL, "act_mul"},   {RZ_OP_ACT, "act"},
         {RZ_OP_ADD, "add"},           {RZ_OP_SELECT_ROWS, "select_rows"},
         {RZ_OP_MAP, "map"},           {RZ_OP_ADD_POS, "add_pos"},
+        {RZ_OP_ADD_ROW, "add_row"},   {RZ_OP_SSM, "ssm"},
+        {RZ_OP_CONV, "conv"},         {RZ_OP_SCAN, "scan"},
+        {RZ_OP_DELTA, "delta"},       {RZ_OP_MUL, "mul"},
+        {RZ_OP_SLICE, "slice"},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].op == op)

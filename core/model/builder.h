@@ -78,8 +78,8 @@ int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, i
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
 /* Attributes that a macro shares with its parts. */
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o);
-void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);
-void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o);
+void rz_attrs_kv(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o);
+void rz_attrs_attention(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o);
 void rz_attrs_act(struct rz_builder *b, uint32_t node, uint32_t act);
 
 #endif

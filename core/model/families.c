@@ -7,6 +7,7 @@
 
 static const struct rz_family families[] = {
     {"arcee", rz_family_arcee, 0},
+    {"bert", rz_family_bert, RZ_H_BIDIRECTIONAL},
     {"bloom", rz_family_bloom, 0},
     {"cohere2", rz_family_cohere2, SWA | RZ_H_LOGIT_SCALE},
     {"command-r", rz_family_command_r, RZ_H_LOGIT_SCALE},
@@ -23,8 +24,11 @@ static const struct rz_family families[] = {
      RZ_H_EMBED_SCALE | RZ_H_RESIDUAL_SCALE | RZ_H_ATTN_SCALE | RZ_H_LOGIT_SCALE},
     {"hunyuan-dense", rz_family_hunyuan, 0},
     {"llama", rz_family_llama, RZ_H_WINDOW},
+    {"modern-bert", rz_family_modernbert,
+     RZ_H_BIDIRECTIONAL | RZ_H_WINDOW | RZ_H_EVERY | RZ_H_BASE_SWA | RZ_H_ACT},
     {"mpt", rz_family_mpt, RZ_H_CLAMP | RZ_H_ALIBI},
     {"nemotron", rz_family_nemotron, 0},
+    {"nomic-bert", rz_family_bert, RZ_H_BIDIRECTIONAL},
     {"olmo", rz_family_olmo, RZ_H_CLAMP},
     {"olmo2", rz_family_olmo2, SWA | RZ_H_BASE_SWA},
     {"phi2", rz_family_phi2, 0},

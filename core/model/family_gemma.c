@@ -17,8 +17,7 @@ static void build(struct rz_builder *b, const struct gemma *g)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     int32_t rope = rz_build_rope(b), local = rope;
-    struct rz_attn_options attn = {.kv_group = rz_build_kv_group(b),
-                                   .neox = true,
+    struct rz_attn_options attn = {.neox = true,
                                    .qk_norm = g->qk_norm,
                                    .post = g->post ? "post_attention_norm" : NULL,
                                    .softcap = h->attn_softcap};

@@ -6,7 +6,6 @@ void rz_family_granite(struct rz_builder *b)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
                                    .optional_bias = true,
                                    .scale = h->attn_scale,
                                    .residual = h->residual_scale};

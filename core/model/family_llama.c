@@ -5,10 +5,8 @@
 
 void rz_family_llama(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .optional_bias = true,
-                                   .window = rz_build_hparams(b)->window};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .optional_bias = true, .window = rz_build_hparams(b)->window};
     struct rz_ffn_options ffn = {.optional_bias = true};
 
     int32_t x = rz_build_embed(b);

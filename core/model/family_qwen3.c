@@ -4,8 +4,7 @@
 
 void rz_family_qwen3(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .qk_norm = RZ_QK_HEAD};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .qk_norm = RZ_QK_HEAD};
     struct rz_ffn_options ffn = {0};
 
     int32_t x = rz_build_embed(b);

@@ -18,6 +18,7 @@
 #define HEADS_MAX 4096
 #define VOCAB_MAX (1u << 24)
 #define CONTEXT_MAX (1u << 27)
+#define POOL_RANK 4 /* of pooling_type: models that judge pairs of texts */
 
 struct reader {
     const struct rz_format_model *m;
@@ -105,10 +106,41 @@ static void read_particulars(struct reader *r, struct rz_hparams *h)
     if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "use_parallel_residual")))
         r->status = rz_meta_bool(r->m, key, &on, r->err);
     h->set |= on ? RZ_H_PARALLEL : 0;
+    want_u32(r, "pooling_type", 0, POOL_RANK, 0, &h->pooling);
+    if (!r->status && h->pooling == POOL_RANK)
+        r->status =
+            rz_fail(r->err, RZ_EUNSUPPORTED, key_of(r, key, sizeof(key), "pooling_type"),
+                    "is %d: a model that ranks pairs of texts, which this rz does not have", POOL_RANK);
     bool causal = true;
     if (!r->status && rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.causal")))
         r->status = rz_meta_bool(r->m, key, &causal, r->err);
     h->set |= causal ? 0 : RZ_H_BIDIRECTIONAL;
+}
+
+static void read_activation(struct reader *r, struct rz_hparams *h)
+{
+    static const struct {
+        const char *name;
+        uint32_t act;
+    } known[] = {{"silu", RZ_ACT_SILU},
+                 {"gelu", RZ_ACT_GELU},
+                 {"gelu_new", RZ_ACT_GELU_TANH},
+                 {"gelu_pytorch_tanh", RZ_ACT_GELU_TANH},
+                 {"relu2", RZ_ACT_RELU2}};
+    char key[96], shown[64];
+    struct rz_str name;
+    if (r->status || !rz_meta_find(r->m, key_of(r, key, sizeof(key), "hidden_activation")))
+        return;
+    r->status = rz_meta_str(r->m, key, &name, r->err);
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]) && !r->status; i++)
+        if (strlen(known[i].name) == name.len && !memcmp(known[i].name, name.data, name.len)) {
+            h->act = known[i].act;
+            h->set |= RZ_H_ACT;
+            return;
+        }
+    if (!r->status)
+        r->status = rz_fail(r->err, RZ_EUNSUPPORTED, key, "is \"%s\", which this rz does not have",
+                            rz_show(shown, sizeof(shown), name.data, name.len));
 }
 
 /* Which layers have the window: an array of booleans, one a layer. */
@@ -121,7 +153,12 @@ static void read_pattern(struct reader *r, struct rz_hparams *h)
         rz_meta_find(r->m, key_of(r, key, sizeof(key), "attention.sliding_window_pattern"));
     if (!e)
         return;
-    if (e->type != RZ_META_ARRAY || e->elem_type != RZ_META_BOOL || e->n < h->n_layer) {
+    if (e->type != RZ_META_ARRAY) {
+        want_u32(r, "attention.sliding_window_pattern", 0, LAYERS_MAX, 0, &h->window_every);
+        h->set |= h->window_every ? RZ_H_EVERY : 0;
+        return;
+    }
+    if (e->elem_type != RZ_META_BOOL || e->n < h->n_layer) {
         r->status =
             rz_fail(r->err, RZ_EUNSUPPORTED, key, "is not an array of %u booleans, one a layer", h->n_layer);
         return;
@@ -143,10 +180,11 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
         const char *name;
         uint64_t bit;
     } others[] = {{"attention.sliding_window", RZ_H_WINDOW},
-                  {"attention.sliding_window_pattern", RZ_H_PATTERN},
+                  {"attention.sliding_window_pattern", RZ_H_PATTERN | RZ_H_EVERY},
                   {"use_parallel_residual", RZ_H_PARALLEL},
                   {"expert_count", RZ_H_EXPERTS},
-                  {"attention.causal", RZ_H_BIDIRECTIONAL}};
+                  {"attention.causal", RZ_H_BIDIRECTIONAL},
+                  {"hidden_activation", RZ_H_ACT}};
     const char *name = NULL;
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
         if (h->set & ~uses & particulars[i].bit)
@@ -237,6 +275,7 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &v_dim);
     read_scaling(&r, h);
     read_particulars(&r, h);
+    read_activation(&r, h);
     read_pattern(&r, h);
     if (r.status)
         return r.status;

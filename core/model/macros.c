@@ -7,18 +7,42 @@
  */
 #include "builder.h"
 
-int32_t rz_build_kv_group(struct rz_builder *b)
+/* The group of the layers whose KV has this shape and this window: made by the first of them. */
+static int32_t kv_group(struct rz_builder *b, const struct rz_attn_options *o)
 {
-    if (b->status || b->n_kv_groups == RZ_BUILD_GROUPS_MAX)
+    struct rz_kv_group want = {.size = sizeof(want),
+                               .kind = o->window ? RZ_KV_WINDOW : RZ_KV_FULL,
+                               .n_heads = o->n_kv_head,
+                               .k_dim = o->head_dim,
+                               .v_dim = o->head_dim,
+                               .window = o->window};
+    for (uint32_t i = 0; i < b->n_kv_groups; i++) {
+        const struct rz_kv_group *g = &b->kv_groups[i];
+        if (g->kind == want.kind && g->window == want.window && g->n_heads == want.n_heads &&
+            g->k_dim == want.k_dim && g->v_dim == want.v_dim)
+            return (int32_t)i;
+    }
+    if (!b->status && b->n_kv_groups == RZ_BUILD_GROUPS_MAX)
+        b->status = rz_fail(b->err, RZ_EUNSUPPORTED, "program",
+                            "layers of more than %d kinds of windows and heads", RZ_BUILD_GROUPS_MAX);
+    if (b->status)
         return -1;
-    const struct rz_hparams *h = &b->graph->h;
-    b->kv_groups[b->n_kv_groups] = (struct rz_kv_group){.size = sizeof(struct rz_kv_group),
-                                                        .kind = RZ_KV_FULL,
-                                                        .n_layers = h->n_layer,
-                                                        .n_heads = h->n_kv_head,
-                                                        .k_dim = h->head_dim,
-                                                        .v_dim = h->head_dim};
+    b->kv_groups[b->n_kv_groups] = want;
     return (int32_t)b->n_kv_groups++;
+}
+
+/* The options with what they leave to the hyperparameters, and a place for the layer's KV. */
+static struct rz_attn_options complete(struct rz_builder *b, const struct rz_attn_options *given)
+{
+    const struct rz_hparams *h = &b->graph->h;
+    struct rz_attn_options o = *given;
+    o.n_head = o.n_head ? o.n_head : h->n_head;
+    o.n_kv_head = o.n_kv_head ? o.n_kv_head : h->n_kv_head;
+    o.head_dim = o.head_dim ? o.head_dim : h->head_dim;
+    o.kv_group = kv_group(b, &o);
+    if (o.kv_group >= 0)
+        o.kv_layer = (int32_t)b->kv_groups[o.kv_group].n_layers++;
+    return o;
 }
 
 /* The value that the last part of a macro writes is known only after its parts are built. */
@@ -35,12 +59,13 @@ struct attn_weights {
     int32_t q, k, v, bq, bk, bv, out, bo, q_norm, k_norm;
 };
 
-/* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one. */
-static int32_t qkv_part(struct rz_builder *b, uint32_t layer, bool fused, bool bias, bool optional,
+/* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one, which has
+ * `fused` rows. */
+static int32_t qkv_part(struct rz_builder *b, uint32_t layer, uint64_t fused, bool bias, bool optional,
                         const char *name, uint64_t first, uint64_t n)
 {
     const struct rz_hparams *h = &b->graph->h;
-    uint64_t all = ((uint64_t)h->n_head + 2 * (uint64_t)h->n_kv_head) * h->head_dim, rows = fused ? all : n;
+    uint64_t rows = fused ? fused : n;
     struct rz_part p = {.optional = optional, .first = fused ? first : 0, .n = fused ? n : 0};
     p.cols = bias ? rows : h->n_embd;
     p.rows = bias ? 1 : rows;
@@ -50,7 +75,7 @@ static int32_t qkv_part(struct rz_builder *b, uint32_t layer, bool fused, bool b
 static int32_t qk_norm_weight(struct rz_builder *b, uint32_t layer, const char *name, uint32_t n_head,
                               const struct rz_attn_options *o)
 {
-    uint64_t dim = b->graph->h.head_dim;
+    uint64_t dim = o->head_dim;
     struct rz_part p = {.cols = o->qk_norm == RZ_QK_ROW ? n_head * dim : dim,
                         .rows = o->qk_norm == RZ_QK_LAYER ? n_head : 1,
                         .flat = true};
@@ -61,8 +86,8 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
                       struct attn_weights *w)
 {
     const struct rz_hparams *h = &b->graph->h;
-    uint64_t q = (uint64_t)h->n_head * h->head_dim, kv = (uint64_t)h->n_kv_head * h->head_dim;
-    bool fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer);
+    uint64_t q = (uint64_t)o->n_head * o->head_dim, kv = (uint64_t)o->n_kv_head * o->head_dim;
+    uint64_t fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer) ? q + 2 * kv : 0;
     *w = (struct attn_weights){.bq = -1, .bk = -1, .bv = -1, .bo = -1};
     w->norm = rz_bind_norm(b, (int32_t)layer, o->norm, o->pre ? o->pre : "attn_norm");
     w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
@@ -76,8 +101,8 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
     w->out = rz_build_weight(b, true, q, h->n_embd, "blk.%u.attn_output.weight", layer);
     if (o->optional_bias)
         w->bo = rz_build_weight(b, false, h->n_embd, 1, "blk.%u.attn_output.bias", layer);
-    w->q_norm = qk_norm_weight(b, layer, "attn_q_norm", h->n_head, o);
-    w->k_norm = qk_norm_weight(b, layer, "attn_k_norm", h->n_kv_head, o);
+    w->q_norm = qk_norm_weight(b, layer, "attn_q_norm", o->n_head, o);
+    w->k_norm = qk_norm_weight(b, layer, "attn_k_norm", o->n_kv_head, o);
 }
 
 /* --- q, k and v --- */
@@ -107,14 +132,13 @@ static int32_t shape_heads(struct rz_builder *b, int32_t layer, int32_t x, int32
 static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const struct attn_weights *w,
                          const struct rz_attn_options *o)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    uint64_t q_width = (uint64_t)h->n_head * h->head_dim, kv_width = (uint64_t)h->n_kv_head * h->head_dim;
+    uint64_t q_width = (uint64_t)o->n_head * o->head_dim, kv_width = (uint64_t)o->n_kv_head * o->head_dim;
     int32_t l = (int32_t)layer;
     int32_t q = rz_prim_matmul(b, l, n, rz_build_value(b, "q", RZ_ROWS_ALL, q_width), w->q, w->bq);
     int32_t k = rz_prim_matmul(b, l, n, rz_build_value(b, "k", RZ_ROWS_ALL, kv_width), w->k, w->bk);
     int32_t v = rz_prim_matmul(b, l, n, rz_build_value(b, "v", RZ_ROWS_ALL, kv_width), w->v, w->bv);
-    q = shape_heads(b, l, q, w->q_norm, h->n_head, o);
-    k = shape_heads(b, l, k, w->k_norm, h->n_kv_head, o);
+    q = shape_heads(b, l, q, w->q_norm, o->n_head, o);
+    k = shape_heads(b, l, k, w->k_norm, o->n_kv_head, o);
     v = rz_build_map(b, l, v, &(struct rz_map_options){.clamp = o->clamp});
     rz_prim_kv_store(b, layer, k, v, o);
     return q;
@@ -144,15 +168,15 @@ static bool qkv_is_plain(const struct rz_attn_options *o)
     return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0;
 }
 
-static void attrs_qkv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct attn_weights *w,
+static void attrs_qkv(struct rz_builder *b, uint32_t node, const struct attn_weights *w,
                       const struct rz_attn_options *o)
 {
     attrs_norm(b, node, &w->norm);
-    rz_attrs_kv(b, node, layer, o);
+    rz_attrs_kv(b, node, o);
     if (o->rope >= 0)
-        rz_attrs_rope(b, node, b->graph->h.n_head, o);
+        rz_attrs_rope(b, node, o->n_head, o);
     else
-        rz_build_attr(b, node, RZ_A_N_HEAD, b->graph->h.n_head, 0);
+        rz_build_attr(b, node, RZ_A_N_HEAD, o->n_head, 0);
     rz_build_flag(b, node, RZ_A_NO_ROPE, o->rope < 0);
     if (o->qk_norm) {
         rz_build_double(b, node, RZ_A_EPS, qk_norm_eps(b, o));
@@ -178,7 +202,7 @@ static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const s
                                              .n_weights = 10,
                                              .weights = {w->norm.w, w->q, w->k, w->v, w->bq, w->bk, w->bv,
                                                          w->norm.bias, w->q_norm, w->k_norm}});
-    attrs_qkv(b, node, layer, w, o);
+    attrs_qkv(b, node, w, o);
     int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &w->norm), w, o);
     bind_output(b, node, q);
     rz_build_end(b, node);
@@ -190,7 +214,7 @@ static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, const str
     int32_t y = rz_build_like(b, "attended", q);
     uint32_t region = rz_build_begin(b, RZ_OP_ATTEND, (int32_t)layer,
                                      &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
-    rz_attrs_attention(b, region, layer, o);
+    rz_attrs_attention(b, region, o);
     rz_prim_attention(b, layer, q, y, o);
     rz_build_end(b, region);
     return y;
@@ -250,8 +274,9 @@ static int32_t close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32
 
 /* --- blocks --- */
 
-int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *o)
+int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *given)
 {
+    const struct rz_attn_options own = complete(b, given), *o = &own;
     struct attn_weights w;
     bind_attn(b, layer, o, &w);
     struct close c = {w.out, w.bo, o->branch, bind_post(b, layer, o->post), o->residual};
@@ -267,8 +292,8 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
                                   .n_weights = 9,
                                   .weights = {w.norm.w, w.q, w.k, w.v, w.bq, w.bk, w.bv, w.out, w.bo}});
         rz_build_attr(b, node, RZ_A_EPS, 0, b->graph->h.norm_eps);
-        rz_attrs_rope(b, node, b->graph->h.n_head, o);
-        rz_attrs_attention(b, node, layer, o);
+        rz_attrs_rope(b, node, o->n_head, o);
+        rz_attrs_attention(b, node, o);
         rz_build_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
     }
     int32_t q = norm_qkv(b, layer, x, &w, o);
@@ -393,7 +418,22 @@ int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const
     return rz_build_add(b, l, x, rz_build_add(b, l, a, f));
 }
 
-/* --- the head --- */
+/* --- the end --- */
+
+static int32_t select_wanted(struct rz_builder *b, int32_t x)
+{
+    int32_t wanted = rz_build_value(b, "wanted", RZ_ROWS_WANTED, b->graph->h.n_embd);
+    uint32_t node = rz_build_begin(b, RZ_OP_SELECT_ROWS, -1,
+                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {wanted}});
+    rz_build_end(b, node);
+    return wanted;
+}
+
+void rz_build_hidden(struct rz_builder *b, int32_t x, uint32_t norm)
+{
+    b->hidden = rz_build_norm(b, -1, select_wanted(b, x), norm, "output_norm");
+    b->graph->mask = RZ_MASK_ALL;
+}
 
 void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o)
 {
@@ -408,12 +448,8 @@ void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options
     if (w < 0) /* tied */
         w = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");
     int32_t bias = rz_build_weight(b, false, h->n_vocab, 1, "output.bias");
-    int32_t wanted = rz_build_value(b, "wanted", RZ_ROWS_WANTED, h->n_embd);
-    uint32_t node = 0,
-             select =
-                 rz_build_begin(b, RZ_OP_SELECT_ROWS, -1,
-                                &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {wanted}});
-    rz_build_end(b, select);
+    int32_t wanted = select_wanted(b, x);
+    uint32_t node = 0;
     b->hidden = rz_build_value(b, "hidden", RZ_ROWS_WANTED, h->n_embd);
     b->logits = rz_build_value(b, "logits", RZ_ROWS_WANTED, h->n_vocab);
     if (macro) {

@@ -9,6 +9,7 @@
 
 #include "arena.h"
 
+#include <rz/batch.h>
 #include <rz/format.h>
 #include <rz/program.h>
 #include <stdbool.h>
@@ -42,6 +43,9 @@ struct rz_hparams {
     uint64_t set; /* RZ_H_* of those below that the file sets to something that changes the result */
     uint32_t window;
     uint64_t windowed[16]; /* bit a layer; RZ_H_PATTERN */
+    uint32_t window_every; /* where the file gives the pattern as a number; 0: it does not */
+    uint32_t pooling;      /* RZ_POOL_* */
+    uint32_t act;          /* RZ_ACT_*; RZ_H_ACT */
     double rope_base_swa, attn_softcap, final_softcap, attn_scale, clamp_kqv, max_alibi_bias;
     double embed_scale, residual_scale, logit_scale;
 };
@@ -61,6 +65,8 @@ struct rz_hparams {
 #define RZ_H_PARALLEL 0x800u
 #define RZ_H_EXPERTS 0x1000u
 #define RZ_H_BIDIRECTIONAL 0x2000u
+#define RZ_H_EVERY 0x4000u
+#define RZ_H_ACT 0x8000u
 
 /* Reads and checks them all: ranges, and the relations between them. */
 int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *out, struct rz_err *err);
@@ -75,6 +81,8 @@ struct rz_graph {
     struct rz_arena arena;
     struct rz_hparams h;
     struct rz_program program;
+    uint32_t mask;        /* RZ_MASK_*: what a row of a text sees                          */
+    uint32_t rope_switch; /* sequences that may grow beyond have rope variant 1; 0: none do */
 };
 
 struct rz_builder;
@@ -100,12 +108,12 @@ void rz_build_refuse(struct rz_builder *b, const char *name, const char *what);
 int32_t rz_build_rope(struct rz_builder *b);
 /* One with another base and no scaling, as some models have in their layers with a window. */
 int32_t rz_build_rope_plain(struct rz_builder *b, double base);
-/* A KV group of all layers with the hyperparameters' heads. */
-int32_t rz_build_kv_group(struct rz_builder *b);
 /* Value of the embedded tokens. */
 int32_t rz_build_embed(struct rz_builder *b);
 /* x + position_embd[position] */
 int32_t rz_build_positions(struct rz_builder *b, int32_t x);
+/* x + a row of the table, if the model has that table: of the first of the kinds of texts */
+int32_t rz_build_token_type(struct rz_builder *b, int32_t x);
 
 #define RZ_NORM_RMS 0
 #define RZ_NORM_LAYER 1 /* a bias if there      */
@@ -127,8 +135,7 @@ int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y);
 #define RZ_QK_LAYER RZ_QK_NORM_LAYER
 
 struct rz_attn_options {
-    int32_t rope; /* -1: none */
-    int32_t kv_group;
+    int32_t rope;           /* -1: none */
     bool neox;              /* rope pairs are halves, not neighbours */
     bool qkv_bias;          /* biases are required                   */
     bool optional_bias;     /* biases are taken if there             */
@@ -138,7 +145,11 @@ struct rz_attn_options {
     uint32_t norm;          /* RZ_NORM_* before                      */
     const char *pre, *post; /* name of the norm before (NULL: attn_norm) and after (NULL: none) */
     uint32_t window;        /* 0: none                           */
-    double scale;           /* of the scores; 0: 1 / sqrt(head_dim) */
+    bool both;              /* what comes after is seen as well: encoders */
+    uint32_t n_head, n_kv_head, head_dim; /* of this layer; 0: the hyperparameters' */
+    /* filled in by rz_build_attn: where the layer's KV lies */
+    int32_t kv_group, kv_layer;
+    double scale;                           /* of the scores; 0: 1 / sqrt(head_dim) */
     double softcap, clamp, alibi, residual; /* 0: none */
 };
 /* x + residual post(proj(attention(rope(norm(x))))); q, k, v from one fused tensor if the file has that. */
@@ -171,6 +182,10 @@ struct rz_head_options {
 /* norm and logits of the wanted rows; the head is tied to the embedding when the file has none. */
 void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o);
 
+/* The end of an encoder, which has no logits: the hidden states of the wanted rows, normed. A row of its
+ * texts sees the whole text. */
+void rz_build_hidden(struct rz_builder *b, int32_t x, uint32_t norm);
+
 /* --- families (families.c): one row each --- */
 
 struct rz_family {
@@ -181,6 +196,7 @@ struct rz_family {
 const struct rz_family *rz_family_find(const char *arch);
 const struct rz_family *rz_family_at(uint32_t i);
 void rz_family_arcee(struct rz_builder *b);
+void rz_family_bert(struct rz_builder *b);
 void rz_family_bloom(struct rz_builder *b);
 void rz_family_cohere2(struct rz_builder *b);
 void rz_family_command_r(struct rz_builder *b);
@@ -195,6 +211,7 @@ void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
+void rz_family_modernbert(struct rz_builder *b);
 void rz_family_mpt(struct rz_builder *b);
 void rz_family_nemotron(struct rz_builder *b);
 void rz_family_olmo(struct rz_builder *b);

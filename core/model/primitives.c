@@ -97,7 +97,7 @@ int32_t rz_prim_matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o)
 {
     rz_build_attr(b, node, RZ_A_N_HEAD, n_head, 0);
-    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
+    rz_build_attr(b, node, RZ_A_HEAD_DIM, o->head_dim, 0);
     rz_build_attr(b, node, RZ_A_ROPE, o->rope, 0);
     rz_build_flag(b, node, RZ_A_ROPE_NEOX, o->neox);
 }
@@ -113,12 +113,12 @@ int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_
     return y;
 }
 
-void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+void rz_attrs_kv(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o)
 {
-    rz_build_attr(b, node, RZ_A_N_KV_HEAD, b->graph->h.n_kv_head, 0);
-    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
+    rz_build_attr(b, node, RZ_A_N_KV_HEAD, o->n_kv_head, 0);
+    rz_build_attr(b, node, RZ_A_HEAD_DIM, o->head_dim, 0);
     rz_build_attr(b, node, RZ_A_KV_GROUP, o->kv_group, 0);
-    rz_build_attr(b, node, RZ_A_KV_LAYER, layer, 0);
+    rz_build_attr(b, node, RZ_A_KV_LAYER, o->kv_layer, 0);
 }
 
 void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v,
@@ -126,19 +126,20 @@ void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v
 {
     uint32_t node =
         rz_build_begin(b, RZ_OP_KV_STORE, (int32_t)layer, &(struct rz_operands){.n_in = 2, .in = {k, v}});
-    rz_attrs_kv(b, node, layer, o);
+    rz_attrs_kv(b, node, o);
     rz_build_end(b, node);
 }
 
-void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+void rz_attrs_attention(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o)
 {
-    rz_attrs_kv(b, node, layer, o);
-    rz_build_attr(b, node, RZ_A_N_HEAD, b->graph->h.n_head, 0);
-    rz_build_attr(b, node, RZ_A_SCALE, 0, o->scale != 0 ? o->scale : 1 / sqrt(b->graph->h.head_dim));
+    rz_attrs_kv(b, node, o);
+    rz_build_attr(b, node, RZ_A_N_HEAD, o->n_head, 0);
+    rz_build_attr(b, node, RZ_A_SCALE, 0, o->scale != 0 ? o->scale : 1 / sqrt(o->head_dim));
     if (o->window)
         rz_build_attr(b, node, RZ_A_WINDOW, o->window, 0);
     rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
     rz_build_double(b, node, RZ_A_ALIBI, o->alibi);
+    rz_build_flag(b, node, RZ_A_BOTH, o->both);
 }
 
 int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y,
@@ -146,7 +147,7 @@ int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32
 {
     uint32_t node = rz_build_begin(b, RZ_OP_ATTENTION, (int32_t)layer,
                                    &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
-    rz_attrs_attention(b, node, layer, o);
+    rz_attrs_attention(b, node, o);
     rz_build_end(b, node);
     return y;
 }
@@ -208,6 +209,22 @@ int32_t rz_build_embed(struct rz_builder *b)
                        &(struct rz_operands){.n_out = 1, .out = {x}, .n_weights = 1, .weights = {table}});
     rz_build_end(b, node);
     return x;
+}
+
+int32_t rz_build_token_type(struct rz_builder *b, int32_t x)
+{
+    uint64_t kinds = rz_build_has(b, "token_types.weight");
+    if (!kinds)
+        return x;
+    int32_t table = rz_build_weight(b, true, b->graph->h.n_embd, kinds, "token_types.weight");
+    int32_t y = rz_build_like(b, "typed", x);
+    uint32_t node =
+        rz_build_begin(b, RZ_OP_ADD_ROW, -1,
+                       &(struct rz_operands){
+                           .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 1, .weights = {table}});
+    rz_build_attr(b, node, RZ_A_ROW, 0, 0);
+    rz_build_end(b, node);
+    return y;
 }
 
 int32_t rz_build_positions(struct rz_builder *b, int32_t x)

@@ -60,6 +60,13 @@ struct rz_kv_view {
 };
 RZ_ABI_SIZE(struct rz_kv_view, 72, v_offset);
 
+/* Where a state block lies: what slot s remembers begins at base + s * stride, 64-byte aligned. */
+struct rz_state_view {
+    float *base;
+    uint64_t stride, floats;
+};
+RZ_ABI_SIZE(struct rz_state_view, 24, floats);
+
 /* cos and sin of one rope: [position][dim / 2], magnitude included. */
 struct rz_rope_view {
     uint32_t size;
@@ -95,10 +102,11 @@ struct rz_step {
     const struct rz_batch_seq *seqs;
     const uint32_t *wanted; /* [n_wanted] row numbers, ascending */
     const float *embeddings;
-    const struct rz_kv_view *kv;      /* [n_kv_groups] */
-    const struct rz_rope_view *ropes; /* [n_ropes]     */
+    const struct rz_kv_view *kv;        /* [n_kv_groups] */
+    const struct rz_rope_view *ropes;   /* [n_ropes]     */
+    const struct rz_state_view *states; /* [n_states]  */
 };
-RZ_ABI_SIZE(struct rz_step, 64, ropes);
+RZ_ABI_SIZE(struct rz_step, 72, states);
 
 /* The host's thread team inside one node. All functions: any member, with its own tid. */
 struct rz_team {

@@ -21,6 +21,7 @@ extern "C" {
 /* blocks: of plain regions      in            out                 weights                        */
 #define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
 #define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
+#define RZ_OP_SSM 0x104  /*  x             x'                  as its children, in their order */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
 #define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
@@ -43,6 +44,13 @@ extern "C" {
 #define RZ_OP_SELECT_ROWS 0x30b /* x (all rows) y (wanted rows)     -                              */
 #define RZ_OP_MAP 0x30c         /*  x             y                   -                              */
 #define RZ_OP_ADD_POS 0x30d     /*  x             y                   table                          */
+#define RZ_OP_ADD_ROW 0x330     /*  x             y                   table                          */
+
+#define RZ_OP_CONV 0x320  /*  x             y                   w [taps], bias                 */
+#define RZ_OP_SCAN 0x321  /*  x, dt, (B, C) y                   A, D, dt bias                  */
+#define RZ_OP_DELTA 0x322 /*  qkv, dt, b    y                   A, dt bias                     */
+#define RZ_OP_MUL 0x323   /*  a, b          y                   -                              */
+#define RZ_OP_SLICE 0x324 /*  x             y                   -                              */
 
 #define RZ_LEVEL_BLOCK 0
 #define RZ_LEVEL_REGION 1
@@ -70,6 +78,14 @@ extern "C" {
 #define RZ_A_GELU 17      /* set: the activation is x Phi(x), by erf                           */
 #define RZ_A_GELU_TANH 18 /* set: the same by its tanh approximation                          */
 #define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
+#define RZ_A_BOTH 40      /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
+#define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
+#define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
+#define RZ_A_STATE 30         /* i: the state block of the op                                       */
+#define RZ_A_GROUPS 31        /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
+#define RZ_A_SIGMOID 32       /* set: the activation is sigmoid(x)                                  */
+#define RZ_A_FIRST 33         /* i: of SLICE: first element taken of each of the PARTS of x         */
+#define RZ_A_STRIPED 34       /* set: head h of DELTA has key head h % GROUPS; unset: h / (N_HEAD / GROUPS) */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -149,14 +165,38 @@ struct rz_rope {
 RZ_ABI_SIZE(struct rz_rope, 24, inv_freq);
 
 #define RZ_KV_FULL 0
+#define RZ_KV_WINDOW 1 /* nobody looks back further than window - 1 positions: older pages come and go */
 
-/* Layers whose KV has one shape share pages. */
+/* Layers whose KV has one shape and one life share pages. */
 struct rz_kv_group {
     uint32_t size;
     uint32_t kind; /* RZ_KV_* */
     uint32_t n_layers, n_heads, k_dim, v_dim;
+    uint32_t window; /* of RZ_KV_WINDOW */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_kv_group, 24, v_dim);
+RZ_ABI_SIZE(struct rz_kv_group, 32, zero);
+
+/* What one recurrent layer remembers of a sequence: that many floats, zero before its first token. A row
+ * finds what the row before it in its sequence has left.
+ *
+ * CONV: y[c] = act(bias[c] + sum_k w[c][k] x[c] of the row taps - 1 - k back). State: [taps - 1][width], the
+ * inputs of the rows before, oldest first.
+ * SCAN (Gu and Dao 2023, arXiv:2312.00752; 2024, arXiv:2405.21060): N_HEAD heads of P = width / N_HEAD
+ * channels; group g = head / (N_HEAD / GROUPS) of B and C, N = width / GROUPS each. d = softplus(dt + bias);
+ * S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[g][n]; y[p] = sum_n S[p][n] C[g][n] + D[head] x[p]. A has
+ * a column for each n, or one for all. With two inputs x, B and C lie side by side in the first.
+ * State: [head][p][n].
+ * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q, k [GROUPS][K] and v [N_HEAD][V] lie side by
+ * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
+ * d = softplus(dt + bias); S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S.
+ * State: [head][K][V]. */
+struct rz_state {
+    uint32_t size;
+    int32_t layer;
+    uint64_t floats;
+};
+RZ_ABI_SIZE(struct rz_state, 16, floats);
 
 struct rz_program {
     uint32_t size;
@@ -173,8 +213,10 @@ struct rz_program {
     const struct rz_kv_group *kv_groups;
     uint32_t n_kv_groups, kv_group_stride;
     int32_t hidden, logits; /* value indices of the two outputs; -1: has none */
+    const struct rz_state *states;
+    uint32_t n_states, state_stride;
 };
-RZ_ABI_SIZE(struct rz_program, 104, logits);
+RZ_ABI_SIZE(struct rz_program, 120, state_stride);
 
 #ifdef __cplusplus
 }

@@ -57,6 +57,21 @@ static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+/* y[r] = x[r] + one row of the table */
+static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_weight_view *w = &c->node->weights[0];
+    const uint8_t *row =
+        (const uint8_t *)w->data + (uint64_t)c->node->attr[RZ_A_ROW].i * (w->bytes / w->rows);
+    const float *x = in_row(c, 0, c->tile);
+    float *y = out_row(c, 0, c->tile);
+    rz_type_info(w->type)->decode(row, y, w->cols);
+    for (uint64_t i = 0; i < w->cols; i++)
+        y[i] += x[i];
+    return RZ_OK;
+}
+
 /* --- norms: y = x / sqrt(mean(x^2) + eps) * w, and the same of x - mean(x), plus a bias; by parts --- */
 
 static void norm_part(const struct rz_kernel_call *c, uint64_t at, uint64_t n, double mean)
@@ -169,7 +184,8 @@ static int32_t vectors_are_f32(const struct rz_kernel_node *n)
     for (uint32_t i = 0; i < n->n_weights; i++)
         if (n->weights[i].type != RZ_TYPE_NONE && n->weights[i].rows == 1 &&
             n->weights[i].type != RZ_TYPE_F32 &&
-            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_GET_ROWS || n->op == RZ_OP_ADD_POS)))
+            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_GET_ROWS || n->op == RZ_OP_ADD_POS ||
+                         n->op == RZ_OP_ADD_ROW)))
             return 0;
     return 1;
 }
@@ -185,9 +201,12 @@ static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const struct rz_attr *a = c->node->attr;
-    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i];
+    const struct rz_batch_row *row = &c->step->rows[c->tile];
+    uint32_t variant =
+        c->node->attr_mask & RZ_ATTR(RZ_A_ROPE_VARIANTS) ? c->step->seqs[row->seq].rope_variant : 0;
+    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i + variant];
     uint64_t head_dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2;
-    uint64_t pos = (uint64_t)c->step->rows[c->tile].pos[0];
+    uint64_t pos = (uint64_t)row->pos[0];
     const float *cosines = t->cos + pos * half, *sines = t->sin + pos * half;
     const float *x = in_row(c, 0, c->tile);
     float *y = out_row(c, 0, c->tile);
@@ -297,7 +316,7 @@ static double score(const struct rz_kernel_call *c, const struct rz_batch_seq *s
     sum *= a[RZ_A_SCALE].f;
     if (c->node->attr_mask & RZ_ATTR(RZ_A_SOFTCAP))
         sum = a[RZ_A_SOFTCAP].f * tanh(sum / a[RZ_A_SOFTCAP].f);
-    return sum - q->slope * (double)(q->pos - pos);
+    return sum - q->slope * fabs((double)q->pos - (double)pos);
 }
 
 /* One split of at most RZ_ATTENTION_SPLIT keys, merged into what came before. */
@@ -329,6 +348,18 @@ static uint32_t attention_tiles(const struct rz_kernel_call *c)
     return c->n_rows * (uint32_t)c->node->attr[RZ_A_N_HEAD].i;
 }
 
+/* The positions first..end-1 that a query at pos sees. */
+static void positions_seen(const struct rz_kernel_node *n, const struct rz_batch_seq *s, uint64_t pos,
+                           uint64_t *first, uint64_t *end)
+{
+    bool ahead = n->attr_mask & RZ_ATTR(RZ_A_BOTH) && s->mask == RZ_MASK_ALL;
+    uint64_t window = n->attr_mask & RZ_ATTR(RZ_A_WINDOW) ? (uint64_t)n->attr[RZ_A_WINDOW].i : UINT32_MAX;
+    *first = pos + 1 > window ? pos + 1 - window : 0;
+    *end = pos + (ahead ? window : 1);
+    if (*end > s->length)
+        *end = s->length;
+}
+
 static int32_t attention(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -341,8 +372,8 @@ static int32_t attention(const struct rz_kernel_call *c, struct rz_err *err)
                       .kv_head = head / (n_head / (uint32_t)a[RZ_A_N_KV_HEAD].i),
                       .pos = (uint64_t)r->pos[0],
                       .slope = alibi_slope(c->node, head)};
-    uint64_t n = q.pos + 1, window = (uint64_t)a[RZ_A_WINDOW].i;
-    uint64_t seen = c->node->attr_mask & RZ_ATTR(RZ_A_WINDOW) && n > window ? n - window : 0;
+    uint64_t seen, n;
+    positions_seen(c->node, s, q.pos, &seen, &n);
     struct partial p = {.max = -INFINITY};
     for (uint64_t split = seen / RZ_ATTENTION_SPLIT * RZ_ATTENTION_SPLIT; split < n;
          split += RZ_ATTENTION_SPLIT)
@@ -445,13 +476,14 @@ static const struct rz_kernel_row rows[] = {
                   .tiles = tiles_by_row, .run = layernorm),
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR_BIAS,
                   .accept = matrix_is_known, .tiles = matmul_tiles, .run = matmul),
-    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROPE,
+    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS),
                   .tiles = tiles_by_row, .run = rope),
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_KV,
                   .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS, .tiles = tiles_by_row,
                   .run = kv_store),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK, .kv_types = KV_TYPES,
+                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH), .kv_types = KV_TYPES,
                   .kv_layout = RZ_KV_LAYOUT_ROWS, .accept = head_fits, .tiles = attention_tiles,
                   .run = attention),
     RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
@@ -463,6 +495,8 @@ static const struct rz_kernel_row rows[] = {
                   .tiles = tiles_by_row, .run = map),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = matrix_is_known,
                   .tiles = tiles_by_row, .run = add_pos),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR(RZ_A_ROW),
+                  .accept = matrix_is_known, .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
