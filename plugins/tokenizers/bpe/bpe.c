@@ -330,7 +330,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     if (!j.word || (t->splitter.rule->whole_words && !j.spelled))
         goto done;
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
-    status = rz_vocab_cut(&cut);
+    status = rz_cut(&cut);
     *n_ids = out.n;
 done:
     free(j.word);

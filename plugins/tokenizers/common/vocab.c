@@ -213,24 +213,6 @@ bool rz_vocab_guarded(const struct rz_vocab *v, uint32_t id)
            (kind == RZ_TOKEN_USER && is_marker(v, id));
 }
 
-static int32_t load_special(struct rz_vocab *v, struct rz_err *err)
-{
-    if (!rz_special_init(&v->user, 16) || !rz_special_init(&v->all, 64))
-        return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
-    for (uint32_t i = 0; i < v->n; i++) {
-        bool user = v->kind[i] == RZ_TOKEN_USER;
-        if ((!user && v->kind[i] != RZ_TOKEN_CONTROL && v->kind[i] != RZ_TOKEN_UNKNOWN) || !v->text[i].len)
-            continue;
-        if (v->text[i].len > RZ_SPECIAL_BYTES_MAX)
-            return fail_at(err, RZ_ELIMIT, KEY "tokens", i, "a special token is longer than 256 bytes");
-        bool guarded = rz_vocab_guarded(v, i);
-        if (!rz_special_add(&v->all, v->text[i], i, guarded) ||
-            (user && !rz_special_add(&v->user, v->text[i], i, guarded)))
-            return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
-    }
-    return RZ_OK;
-}
-
 int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
                       const struct rz_vocab_defaults *defaults, struct rz_err *err)
 {
@@ -241,7 +223,7 @@ int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
     if (!status)
         status = load_ids(v, meta, defaults, err);
     if (!status)
-        status = load_special(v, err);
+        status = rz_added_load(v, meta, err);
     if (status)
         rz_vocab_free(v);
     return status;
@@ -250,8 +232,7 @@ int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
 void rz_vocab_free(struct rz_vocab *v)
 {
     rz_token_ids_free(&v->ids);
-    rz_special_free(&v->user);
-    rz_special_free(&v->all);
+    rz_added_free(&v->added);
     free(v->kind);
     memset(v, 0, sizeof(*v));
 }
@@ -288,62 +269,4 @@ bool rz_vocab_find(const struct rz_vocab *v, const char *text, size_t n, uint32_
 int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id)
 {
     return id < 0 || (uint32_t)id >= v->n ? RZ_ENOTFOUND : v->kind[id];
-}
-
-/* The end of the white space at text[at..n) that the token before it takes with it. */
-static size_t strip(const struct rz_vocab *v, uint32_t id, const char *text, size_t n, size_t at)
-{
-    struct rz_str s = v->text[id];
-    if (!v->strip_after || rz_str_is(s, "<s>") || rz_str_is(s, "<unk>") || rz_str_is(s, "<|endoftext|>"))
-        return at;
-    while (at < n && (text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r')))
-        at++;
-    return at;
-}
-
-int32_t rz_vocab_check(const struct rz_marked_text *in, struct rz_err *err)
-{
-    uint64_t before = 0;
-    for (uint64_t i = 0; i < in->n_plain; i++) {
-        const struct rz_span *s = &in->plain[i];
-        if (s->begin < before || s->end < s->begin || s->end > in->n)
-            return rz_fail(err, RZ_EINVAL, "text",
-                           "plain stretch %llu is [%llu, %llu) of %llu bytes, after one that ends at %llu",
-                           (unsigned long long)i, (unsigned long long)s->begin, (unsigned long long)s->end,
-                           (unsigned long long)in->n, (unsigned long long)before);
-        before = s->end;
-    }
-    return RZ_OK;
-}
-
-int32_t rz_vocab_cut(const struct rz_cut *c)
-{
-    const struct rz_vocab *v = c->vocab;
-    const struct rz_marked_text *in = c->in;
-    struct rz_special_walk w = {.special = in->flags & RZ_ENCODE_SPECIAL ? &v->all : &v->user,
-                                .text = in->text,
-                                .n = in->n,
-                                .plain = in->plain,
-                                .n_plain = in->n_plain};
-    bool first = true;
-    if (in->flags & RZ_ENCODE_BOS && v->info.bos >= 0)
-        rz_ids_add(c->out, v->info.bos);
-    while (w.at < w.n) {
-        size_t at = w.at;
-        struct rz_special_hit hit = rz_special_next(&w);
-        if (hit.begin > at) {
-            int32_t status = c->text(c->arg, in->text + at, hit.begin - at, first);
-            if (status < 0)
-                return status;
-            first = false;
-        }
-        if (hit.len) {
-            rz_ids_add(c->out, (int32_t)hit.id);
-            first = true;
-            w.at = strip(v, hit.id, in->text, w.n, w.at);
-        }
-    }
-    if (in->flags & RZ_ENCODE_EOS && v->info.eos >= 0)
-        rz_ids_add(c->out, v->info.eos);
-    return RZ_OK;
 }

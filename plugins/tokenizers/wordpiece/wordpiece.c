@@ -147,7 +147,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
     memcpy(j.word, RZ_SPACE, RZ_SPACE_LEN);
-    int32_t status = rz_vocab_cut(&cut);
+    int32_t status = rz_cut(&cut);
     *n_ids = out.n;
     return status;
 }
