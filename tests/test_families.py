@@ -74,6 +74,16 @@ class Families(unittest.TestCase):
             with self.subTest(case=case):
                 self.check(case)
 
+    def test_plans(self):
+        """Where the CPU has a SIMD table, no node of any case is left to the reference kernels."""
+        if not rzlib.has_plugin("avx2"):
+            self.skipTest("no kernel table avx2 on this machine")
+        for case in CASES:
+            with self.subTest(case=case):
+                plan = rzlib.rz("plan", rzlib.shared("arch", case, "model.gguf"), "--explain").out
+                self.assertIn("nothing falls back to scalar", plan)
+                self.assertEqual([line for line in plan.splitlines() if " scalar " in line], [])
+
     def test_refused(self):
         for case, key in (("mixtral", "expert_count"), ("phi3-longrope", "rope_factors_long.weight"),
                           ("qwen3_moe", "qwen3moe")):

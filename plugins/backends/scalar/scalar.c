@@ -394,9 +394,9 @@ static int32_t head_fits(const struct rz_kernel_node *n)
 static double activation(const struct rz_kernel_node *n, double x)
 {
     if (n->attr_mask & RZ_ATTR(RZ_A_GELU))
-        return x * 0.5 * (1 + erf(x * 0.70710678118654752));
+        return x * 0.5 * erfc(-x * 0.70710678118654752);
     if (n->attr_mask & RZ_ATTR(RZ_A_GELU_TANH))
-        return x * 0.5 * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
+        return x / (1 + exp(-2 * 0.79788456080286536 * (x + 0.044715 * x * x * x)));
     if (n->attr_mask & RZ_ATTR(RZ_A_RELU2))
         return x > 0 ? x * x : 0;
     return x / (1 + exp(-x));
