@@ -158,13 +158,6 @@ static const struct rz_hf_key mpt[] = {
 
 /* --- numbers that follow from several keys --- */
 
-static void put_truth(struct rz_hf_model *m, const char *name, bool value)
-{
-    char key[96];
-    snprintf(key, sizeof(key), "%s.%s", m->c.family->arch, name);
-    rz_hf_put_bool(m, key, value);
-}
-
 static void adjust_qwen2(struct rz_hf_model *m)
 {
     m->c.has |= RZ_HF_BIAS;
@@ -204,12 +197,12 @@ static void adjust_smollm3(struct rz_hf_model *m)
 
 static void adjust_stablelm(struct rz_hf_model *m)
 {
-    put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", false));
+    rz_hf_put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", false));
 }
 
 static void adjust_neox(struct rz_hf_model *m)
 {
-    put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", true));
+    rz_hf_put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", true));
 }
 
 static void adjust_bigcode(struct rz_hf_model *m)
@@ -498,8 +491,15 @@ static const struct rz_hf_family families[] = {
 
 static const struct rz_hf_family *family_at(size_t i)
 {
-    const struct rz_hf_family *f = i < N_FAMILIES ? &families[i] : &rz_hf_encoders[i - N_FAMILIES];
-    return f->model_type ? f : NULL;
+    static const struct rz_hf_family *const others[] = {rz_hf_encoders, rz_hf_mixtures};
+    if (i < N_FAMILIES)
+        return &families[i];
+    i -= N_FAMILIES;
+    for (size_t t = 0; t < sizeof(others) / sizeof(others[0]); t++)
+        for (const struct rz_hf_family *f = others[t]; f->model_type; f++)
+            if (!i--)
+                return f;
+    return NULL;
 }
 
 const struct rz_hf_family *rz_hf_family_find(const char *model_type)

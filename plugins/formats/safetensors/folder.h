@@ -23,6 +23,10 @@ struct rz_hf_family;
 #define RZ_HF_MLP_BIAS 8u     /* in the feed-forward half                     */
 #define RZ_HF_QK_NORM 0x10u   /* norms of q and k                             */
 #define RZ_HF_TWO_NORMS 0x20u /* a norm for each of the halves                */
+#define RZ_HF_Q_LATENT 0x40u  /* q through a latent vector                    */
+#define RZ_HF_SHARED 0x80u    /* experts that all rows share                  */
+#define RZ_HF_CHOICE 0x100u   /* a bias of the choice of experts              */
+#define RZ_HF_MOE 0x200u      /* of a layer: it has experts                   */
 #define RZ_HF_TYPES 0x1000u   /* a table of the kinds of texts                */
 #define RZ_HF_LATER 0x2000u   /* of a layer: it is not the first              */
 
@@ -36,6 +40,9 @@ struct rz_hf_config {
     const float *rope_divisors;          /* rope_dim / 2 of them; NULL: none */
     const float *rope_short, *rope_long; /* the same of LongRoPE */
     uint32_t skip_rows;                  /* of the table of positions        */
+    uint32_t n_expert, n_extra;          /* experts a layer; layers behind the last that are left out */
+    uint32_t k_plain, v_dim;             /* of a head of latent attention: the key's part without rope */
+    uint32_t *layer_has;                 /* RZ_HF_* of single layers; NULL: none */
 };
 
 struct rz_hf_model {
@@ -115,6 +122,7 @@ void rz_hf_refuse(struct rz_hf_model *m, const char *key);
 /* Metadata ARCH.NAME. */
 void rz_hf_put_number(struct rz_hf_model *m, const char *name, uint32_t value);
 void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value);
+void rz_hf_put_truth(struct rz_hf_model *m, const char *name, bool value);
 
 /* --- families.c: one row for each model type --- */
 
@@ -127,6 +135,7 @@ void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value);
 #define RZ_HF_ROPE_WHOLE 0
 #define RZ_HF_ROPE_PART 1 /* of each head, as partial_rotary_factor says */
 #define RZ_HF_ROPE_NONE 2
+#define RZ_HF_ROPE_OWN 3 /* adjust sets rope_dim */
 
 #define RZ_HF_WINDOW_NONE 0   /* sliding_window has no part in the family        */
 #define RZ_HF_WINDOW_KEY 1    /* it counts                                       */
@@ -138,6 +147,8 @@ void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value);
 #define RZ_HF_KEY_SWITCH 1 /* a truth value (absent: `value`) that sets bits of rz_hf_config.has            */
 #define RZ_HF_KEY_MUST 2   /* absent, or this number; a truth value counts as 0 or 1                        */
 #define RZ_HF_KEY_NULL 3   /* absent or null                                                                */
+#define RZ_HF_KEY_COUNT 5  /* as PUT, a whole number                                                        */
+#define RZ_HF_KEY_TRUTH 6  /* a truth value that becomes metadata, if it is there                           */
 #define RZ_HF_KEY_TAKEN 4  /* read elsewhere: no relative's key that must be neutral                        */
 
 struct rz_hf_key {
@@ -168,9 +179,9 @@ struct rz_hf_family {
     const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
 
-/* encoders.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
+/* encoders.c, mixtures.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
  * 1_Pooling/config.json says. */
-extern const struct rz_hf_family rz_hf_encoders[];
+extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[];
 bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
 void rz_hf_read_pooling(struct rz_hf_model *m);
 
@@ -189,8 +200,23 @@ const char *rz_hf_family_name(void *ctx, uint32_t i);
 #define RZ_HF_TRANSPOSE 5  /* [in, out]                                                           */
 #define RZ_HF_STACK_Q 6    /* one tensor a query head, its number the second %u: their rows       */
 #define RZ_HF_STACK_K 7    /* the same: key heads                                                 */
+#define RZ_HF_STACK_E 8    /* one tensor an expert, its number the second %u: a matrix of a stack */
+#define RZ_HF_EXPERTS 9    /* rows of all experts: a stack                                        */
+#define RZ_HF_EXPERTS_T 10 /* the same, each transposed                                           */
+#define RZ_HF_GATE 11      /* of a stack with the rows of gate and up: the first half             */
+#define RZ_HF_UP 12        /* and the second                                                      */
+#define RZ_HF_GATE_T 13    /* of a stack of transposed ones, [in, gate and up]: the first half    */
+#define RZ_HF_UP_T 14      /* and the second                                                      */
+#define RZ_HF_EVEN_T 15    /* of a stack of transposed ones, [in, gate or up by turns]: gate      */
 #define RZ_HF_SKIP_ROWS 16 /* without the first rz_hf_config.skip_rows rows                      */
 #define RZ_HF_NUMBER 17    /* no tensor: its one element is the layer's in an array of metadata  */
+
+#define RZ_HF_ODD_T 18    /* and up                                                              */
+#define RZ_HF_EVEN 19     /* rows by turns of gate and up, of a vector a row: gate               */
+#define RZ_HF_ODD 20      /* and up                                                              */
+#define RZ_HF_FLAT 21     /* a vector, whatever its shape is                                     */
+#define RZ_HF_LATENT_K 22 /* rows of latent attention's keys, transposed head by head            */
+#define RZ_HF_LATENT_V 23 /* and those of its values                                             */
 
 struct rz_hf_spec {
     const char *stored, *name; /* with %u for the layer */
@@ -218,6 +244,7 @@ struct rz_hf_vocab {
     struct rz_str *text; /* data = NULL: no token has this id */
     int32_t *type;       /* RZ_TOKEN_*                        */
     float *score;        /* NULL: the kind has none           */
+    int32_t *flags;      /* how added tokens are looked for   */
     struct rz_map ids;
     bool spm;                 /* SentencePiece-like, else byte-level          */
     int32_t add_bos, add_eos; /* from a post-processor; -1: it says nothing */
@@ -236,6 +263,10 @@ void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where
                  const char *text, size_t len, int32_t type, bool replace);
 /* The kind of a token that was added to a vocabulary: some look special without saying so. */
 int32_t rz_hf_added_kind(const char *text, bool special);
+#define RZ_HF_NORMALIZED 8
+#define RZ_HF_IN_MODEL 16
+/* Keeps what an added token (an object of the file) says about how it is looked for; id < v->n. */
+void rz_hf_added_flags(struct rz_hf_vocab *v, int64_t id, const json_t *token);
 /* The name of the rule that cuts words (tokenizer.ggml.pre) for a pre_tokenizer; what none is known for
  * comes back as its description. */
 const char *rz_hf_pre(struct rz_hf_model *m, const json_t *pre_tokenizer, bool ignore_merges);

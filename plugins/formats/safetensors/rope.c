@@ -70,12 +70,16 @@ static void read_yarn(struct rope *r)
     double by = factor(r), own = 1 + 0.1 * log(by); /* what the host multiplies by itself */
     double mscale = number(r, "mscale", false, 0, 0, FACTOR_MAX);
     double mscale_all = number(r, "mscale_all_dim", false, 0, 0, FACTOR_MAX);
+    if (r->m->c.family->rope == RZ_HF_ROPE_OWN && mscale_all > 0) { /* scales the scores, not the rotation */
+        rz_hf_put_factor(r->m, "rope.scaling.yarn_log_multiplier", 0.1 * mscale_all);
+        own = 1;
+    }
     double attention = mscale != 0 && mscale_all != 0
                            ? yarn_magnitude(by, mscale) / yarn_magnitude(by, mscale_all)
                            : yarn_magnitude(by, 1);
     attention = number(r, "attention_factor", false, attention, 1.0 / FACTOR_MAX, FACTOR_MAX);
     if (json_is_false(json_object_get(r->o, "truncate")))
-        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "truncate is false, which this rz does not have");
+        rz_hf_put_truth(r->m, "rope.scaling.yarn_truncate", false);
     if (own <= 0)
         rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "a yarn factor of %g is not possible", by);
     if (r->m->status)
@@ -221,6 +225,8 @@ static void read_part(struct rope *r)
     struct rz_hf_config *c = &r->m->c;
     const struct rz_hf_family *f = c->family;
     double part = f->part > 0 ? f->part : 1;
+    if (f->rope == RZ_HF_ROPE_OWN)
+        return;
     c->rope_dim = c->head_dim;
     part = rz_hf_number(r->m, r->m->config, "config.json", "rotary_pct", false, part, 0, 1);
     part = rz_hf_number(r->m, r->m->config, "config.json", "partial_rotary_factor", false, part, 0, 1);

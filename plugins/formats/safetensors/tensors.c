@@ -10,6 +10,7 @@
 #include "numeric.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 128
@@ -222,6 +223,77 @@ static void make_stack(struct making *g, uint32_t n)
     g->t.bytes = first.bytes * n;
 }
 
+/* A box of the stored tensor becomes all of a new one of these dimensions. */
+static void make_box(struct making *g, const uint64_t dims[3], const uint64_t step[3], uint64_t first)
+{
+    struct rz_piece *p = pieces(g, &g->t, 1);
+    if (!p)
+        return;
+    advance(p, &g->t, first);
+    g->t.bytes = rz_type_info(g->t.type)->bytes;
+    g->t.n_dims = 1;
+    for (int d = 0; d < 3; d++) {
+        axis(p, d, dims[d], step[d]);
+        g->t.dims[d] = dims[d];
+        g->t.bytes *= dims[d];
+        g->t.n_dims = dims[d] > 1 || d < 2 ? (uint32_t)d + 1 : g->t.n_dims;
+    }
+}
+
+/* part: 0 all, else 1 or 2 of two that stand behind each other, or by turns if `turns`. */
+struct expert_part {
+    uint32_t part;
+    bool transposed, turns;
+};
+
+/* Matrices of all experts, in one tensor of two or three dimensions. */
+static void make_experts(struct making *g, struct expert_part o)
+{
+    uint64_t n = g->m->c.n_expert, inner = g->t.dims[0],
+             outer = g->t.n_dims == 3 ? g->t.dims[1] : g->t.dims[1] / n;
+    uint64_t halves = o.part ? 2 : 1, rows = (o.transposed ? inner : outer) / halves;
+    uint64_t row_step = (o.transposed ? 1 : inner) * (o.turns ? 2 : 1);
+    uint64_t first = o.part < 2 ? 0 : o.turns ? row_step / 2 : rows * row_step;
+    expect_rows(g, g->t.n_dims == 3 ? g->t.dims[2] * outer : g->t.dims[1], n, outer);
+    expect_rows(g, o.transposed ? inner : outer, halves, rows);
+    if (!g->m->status && (o.part || o.transposed))
+        make_box(g, (uint64_t[]){o.transposed ? outer : inner, rows, n},
+                 (uint64_t[]){o.transposed ? inner : 1, row_step, inner * outer}, first);
+    g->t.dims[1] = rows;
+    g->t.dims[2] = n;
+    g->t.n_dims = 3;
+}
+
+/* One vector an expert, gate and up by turns. */
+static void make_turns(struct making *g, uint32_t first)
+{
+    uint64_t n = g->t.dims[0], rows = g->t.dims[1];
+    make_box(g, (uint64_t[]){n / 2, rows, 1}, (uint64_t[]){2, n, 0}, first);
+}
+
+/* kv_b has the rows of keys and of values of each head: [heads, k + v, latent]. The keys' part is applied to
+ * the queries, so it stands transposed. */
+static void make_latent(struct making *g, bool keys)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], k = c->k_plain, each = k + c->v_dim;
+    expect_rows(g, g->t.dims[1], c->n_head, each);
+    if (g->m->status)
+        return;
+    if (keys)
+        make_box(g, (uint64_t[]){k, cols, c->n_head}, (uint64_t[]){cols, 1, each * cols}, 0);
+    else
+        make_box(g, (uint64_t[]){cols, c->v_dim, c->n_head}, (uint64_t[]){1, cols, each * cols}, k * cols);
+    g->t.n_dims = 3;
+}
+
+static void make_flat(struct making *g)
+{
+    g->t.dims[0] *= g->t.dims[1] * g->t.dims[2] * g->t.dims[3];
+    g->t.dims[1] = g->t.dims[2] = g->t.dims[3] = 1;
+    g->t.n_dims = 1;
+}
+
 static void make_shorter(struct making *g, uint32_t skip)
 {
     uint64_t row = g->t.n_dims > 1 ? g->t.bytes / g->t.dims[1] : 0;
@@ -253,10 +325,45 @@ static void make_number(struct making *g, const struct rz_tensor *t)
         rz_type_info(t->type)->decode(element, &g->m->numbers[g->layer], 1);
 }
 
+static void shape_experts(struct making *g)
+{
+    static const struct expert_part parts[] = {
+        [RZ_HF_EXPERTS] = {0, false, false}, [RZ_HF_EXPERTS_T] = {0, true, false},
+        [RZ_HF_GATE] = {1, false, false},    [RZ_HF_UP] = {2, false, false},
+        [RZ_HF_GATE_T] = {1, true, false},   [RZ_HF_UP_T] = {2, true, false},
+        [RZ_HF_EVEN_T] = {1, true, true},    [RZ_HF_ODD_T] = {2, true, true},
+    };
+    switch (g->spec->form) {
+    case RZ_HF_STACK_E:
+        make_stack(g, g->m->c.n_expert);
+        break;
+    case RZ_HF_EVEN:
+        make_turns(g, 0);
+        break;
+    case RZ_HF_ODD:
+        make_turns(g, 1);
+        break;
+    case RZ_HF_LATENT_K:
+        make_latent(g, true);
+        break;
+    case RZ_HF_LATENT_V:
+        make_latent(g, false);
+        break;
+    case RZ_HF_FLAT:
+        make_flat(g);
+        break;
+    default:
+        make_experts(g, parts[g->spec->form]);
+        break;
+    }
+}
+
 static void shape(struct making *g)
 {
     const struct rz_hf_config *c = &g->m->c;
     switch (g->spec->form) {
+    case RZ_HF_AS_IS:
+        break;
     case RZ_HF_PLUS_ONE:
         make_plus_one(g);
         break;
@@ -282,6 +389,7 @@ static void shape(struct making *g)
         make_shorter(g, c->skip_rows);
         break;
     default:
+        shape_experts(g);
         break;
     }
 }
@@ -379,6 +487,7 @@ void rz_hf_map_tensors(struct rz_hf_model *m)
             uint32_t n = strstr(spec->stored, "%u") ? m->c.n_layer : 1;
             for (uint32_t layer = 0; layer < n && !m->status; layer++) {
                 uint32_t has = m->c.has | (layer ? RZ_HF_LATER : 0);
+                has |= m->c.layer_has ? m->c.layer_has[layer] : 0;
                 if ((has & spec->need) == spec->need && !(has & spec->without))
                     make(m, spec, layer, used);
             }
