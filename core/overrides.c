@@ -22,6 +22,7 @@ static const struct {
     {"rope_base", "rope.freq_base", RZ_META_F32},
     {"rope_scaling", "rope.scaling.type", RZ_META_STR},
     {"rope_factor", "rope.scaling.factor", RZ_META_F32},
+    {"rope_magnitude", "rope.scaling.attn_factor", RZ_META_F32},
     {"rope_original_context", "rope.scaling.original_context_length", RZ_META_U32},
     {"yarn_truncate", "rope.scaling.yarn_truncate", RZ_META_BOOL},
 };

@@ -73,6 +73,7 @@ static const struct rz_option limits_options[] = {
     OPT_RANGE("rope_base", FLOAT, NULL, 0.001, 1e12, "base of the rotary embedding"), \
     OPT_CHOICE("rope_scaling", NULL, "none|linear|yarn|dynamic", "how it is stretched"), \
     OPT_RANGE("rope_factor", FLOAT, NULL, 0.000001, 1000000, "by how much"), \
+    OPT_RANGE("rope_magnitude", FLOAT, NULL, 0.000001, 1000000, "factor of yarn and long ropes"), \
     OPT_RANGE("rope_original_context", INT, NULL, 1, 134217728, "positions that it was trained for before"), \
     OPT("yarn_truncate", BOOL, NULL, "round the range that yarn corrects")
 

@@ -339,6 +339,10 @@ static void read_scaling(struct reader *r, struct rz_hparams *h)
         r->status = status;
     want_f64(r, "rope.scaling.factor", 1e-6, 1e6, h->scaling_factor, &h->scaling_factor);
     want_f64(r, "rope.scaling.attn_factor", 1e-6, 1e6, 1, &h->scaling_attn_factor);
+    double both = 0;
+    want_f64(r, "rope.scaling.attn_factor", 1e-6, 1e6, 0, &both);
+    want_f64(r, "rope.scaling.attn_factor_short", 1e-6, 1e6, both, &h->scaling_magnitude[0]);
+    want_f64(r, "rope.scaling.attn_factor_long", 1e-6, 1e6, both, &h->scaling_magnitude[1]);
     want_u32(r, "rope.scaling.original_context_length", 1, CONTEXT_MAX, 0, &h->scaling_context);
     want_f64(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32, &h->yarn_beta_fast);
     want_f64(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1, &h->yarn_beta_slow);

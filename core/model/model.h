@@ -46,7 +46,8 @@ struct rz_hparams {
     double rope_base;
     uint32_t scaling; /* RZ_SCALING_* */
     double scaling_factor, scaling_attn_factor, yarn_beta_fast, yarn_beta_slow;
-    uint32_t scaling_context; /* what the model was trained for before scaling; 0: unknown */
+    double scaling_magnitude[2]; /* of LongRoPE's short and long variant; 0: the file does not say */
+    uint32_t scaling_context;    /* what the model was trained for before scaling; 0: unknown */
     double layer_norm_eps;
     uint64_t set; /* RZ_H_* of those below that the file sets to something that changes the result */
     uint32_t window;

@@ -98,12 +98,12 @@ static int32_t index_of(const struct rz_builder *b, const struct rz_rope *r)
     return r ? (int32_t)(r - b->ropes) : -1;
 }
 
-/* The magnitude that makes up for a context so many times as long (LongRoPE, eq. 10). */
-static double long_magnitude(const struct rz_hparams *h)
+/* The magnitude that makes up for a context so many times as long (LongRoPE, eq. 10), if none is given. */
+static double long_magnitude(const struct rz_hparams *h, int variant)
 {
     double times = (double)h->n_ctx_train / h->scaling_context;
-    if (h->scaling_attn_factor != 1)
-        return h->scaling_attn_factor;
+    if (h->scaling_magnitude[variant] > 0)
+        return h->scaling_magnitude[variant];
     return times > 1 ? sqrt(1 + log(times) / log(h->scaling_context)) : 1;
 }
 
@@ -124,7 +124,7 @@ static int32_t long_rope(struct rz_builder *b)
         for (uint32_t i = 0; r && i < h->rope_dim / 2; i++)
             ((double *)r->inv_freq)[i] /= (double)divisors[i];
         if (r)
-            r->magnitude = long_magnitude(h);
+            r->magnitude = long_magnitude(h, v);
         first = v ? first : index_of(b, r);
     }
     return first;
