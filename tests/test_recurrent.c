@@ -1,5 +1,5 @@
-/* test_recurrent.c - ops that carry state from row to row against double precision, and their bits: row by row,
- * in chunks, beside other sequences, on more threads.
+/* test_recurrent.c - ops that carry state from row to row against double precision, and their bits: row by
+ * row, in chunks, beside other sequences, on more threads.
  */
 #include "rz_test.h"
 
