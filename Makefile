@@ -227,6 +227,10 @@ run: deps
 	$(AGAIN) run-story
 bench: deps
 	$(AGAIN) run-bench
+# Wrong details on purpose, in models and in the source: each must be seen.
+.PHONY: mutations
+mutations: all
+	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz
