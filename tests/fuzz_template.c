@@ -24,17 +24,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct rz_template *t;
     struct rz_arena arena;
     struct rz_jvalue context;
-    struct rz_buf out;
+    struct rz_buf out, marks;
     rz_arena_init(&arena, 0);
     rz_buf_init(&out, 1 << 20);
+    rz_buf_init(&marks, 16 << 20);
     bool ok = zero && !rz_jvalue_json(&arena, (const char *)zero + 1, n - n_template - 1, &context, &err);
     if (!ok || context.type != RZ_J_DICT)
         ok = !rz_jvalue_json(&arena, usual, strlen(usual), &context, &err);
     if (ok && !rz_template_parse((const char *)data, n_template, &t, &err)) {
-        rz_template_render(t, &context, &limits, &out, &err);
+        rz_template_render(t, &context, &limits, &out, &marks, &err);
         rz_template_free(t);
     }
     rz_buf_free(&out);
+    rz_buf_free(&marks);
     rz_arena_free(&arena);
     return 0;
 }
