@@ -118,6 +118,62 @@ RZ_TEST(bpe, finds_special_tokens_longest_first)
     meta_free(&m);
 }
 
+RZ_TEST(bpe, plain_stretches_have_no_control_tokens)
+{
+    static const char *const merges = "60 124 101 110 100 111 102 116 101 120 116 124 62";
+    struct meta m = {0};
+    struct tok t;
+    char both[300];
+    bpe_meta(&m);
+    make(&t, &rz_builtin_bpe, &m);
+    check_marked(&t, "<|endoftext|>{ab}<|endoftext|>", "262 256 262");
+    check_marked(&t, "a{b}ab", "260"); /* one word, whoever wrote its parts */
+    check_marked(&t, "{<|endoftext|>}", merges);
+    check_marked(&t, "{<}|endoftext|>", merges);
+    check_marked(&t, "<|endoftext|{>}", merges);
+    check_marked(&t, "<|end{}oftext|>", merges); /* an empty one counts */
+    check_marked(&t, "{}<|endoftext|>{}", "262");
+    check_marked(&t, "<|endoftext|>{pad}", "262 112 97 100"); /* the shorter one is trusted */
+    snprintf(both, sizeof(both), "%s 112 97 100", merges);
+    check_marked(&t, "{<|endoftext|>pad}", both);
+    check_marked(&t, "{<u>}{<u>}", "264 264"); /* users may write what users may write */
+    struct rz_span plain[2] = {{0, 2}, {1, 3}};
+    struct rz_marked_text in = {.size = sizeof(in), .text = "abc", .n = 3, .plain = plain, .n_plain = 2};
+    uint64_t count = 7;
+    rz_check_eq(t.api->encode_marked(t.tok, &in, NULL, 0, &count, &t.err), RZ_EINVAL);
+    rz_check_streq(t.err.message, "plain stretch 1 is [1, 3) of 3 bytes, after one that ends at 2");
+    rz_check_eq(count, 0);
+    plain[1] = (struct rz_span){2, 4};
+    rz_check_eq(t.api->encode_marked(t.tok, &in, NULL, 0, &count, &t.err), RZ_EINVAL);
+    stop(&t);
+    meta_free(&m);
+}
+
+/* Tokens that a file calls user-defined, and that are control tokens by their use or by their look; and one
+ * that the merges make. */
+RZ_TEST(bpe, markers_are_guarded_whatever_the_file_calls_them)
+{
+    struct meta m = {0};
+    struct tok t;
+    bpe_meta(&m);
+    const struct rz_meta *old = &m.entries[0];
+    for (; strcmp(old->key.data, K "tokens") != 0;)
+        old++;
+    struct rz_str *tokens = (struct rz_str *)(uintptr_t)old->data;
+    int32_t kinds[BPE_N];
+    for (int i = 0; i < BPE_N; i++)
+        kinds[i] = i >= EOT ? RZ_TOKEN_USER : i == ABAB ? RZ_TOKEN_CONTROL : RZ_TOKEN_NORMAL;
+    tokens[USER2] = S("<|a|>");
+    meta_i32s(&m, K "token_type", kinds, BPE_N);
+    meta_u32(&m, K "bos_token_id", USER);
+    make(&t, &rz_builtin_bpe, &m);
+    check_marked(&t, "<u><|a|>", "264 265");
+    check_marked(&t, "{<u><|a|>}", "60 117 62 60 124 97 124 62");
+    check_marked(&t, "{abab}abab", "256 256 260");
+    stop(&t);
+    meta_free(&m);
+}
+
 RZ_TEST(bpe, tells_about_itself)
 {
     struct meta m = {0};

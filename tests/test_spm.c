@@ -109,6 +109,24 @@ RZ_TEST(spm, a_space_follows_each_special_token)
     meta_free(&m);
 }
 
+RZ_TEST(spm, plain_stretches_have_no_control_tokens)
+{
+    struct meta m = {0};
+    struct tok t;
+    spm_meta(&m);
+    make(&t, &rz_builtin_spm, &m);
+    check_marked(&t, "<s>{ab}</s>", "1 264 2"); /* the space is there at the start of a stretch of text ... */
+    check_marked(&t, "a{b}", "264");            /* ... and nowhere else */
+    check_marked(&t, "ab{ab}", "264 265");
+    check_marked(&t, "{<s>}a", "259 63 270 260");
+    check_marked(&t, "<{s>}a", "259 63 270 260");
+    check_marked(&t, "<s{>}a", "259 63 270 260");
+    check_marked(&t, "<s>{<s>}", "1 259 63 270");
+    check_marked(&t, "{<tag>}", "269");
+    stop(&t);
+    meta_free(&m);
+}
+
 RZ_TEST(spm, without_byte_tokens_unknown)
 {
     static const struct rz_str tokens[] = {S("<unk>"), S("<s>"), S("</s>"), S(US), S("a")};

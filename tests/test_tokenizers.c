@@ -47,6 +47,7 @@ RZ_TEST(wordpiece, words)
     check_ids(&t, "\377a", 0, "11"); /* U+FFFD goes */
     check_ids(&t, "a[SEP]a", RZ_ENCODE_SPECIAL, "11 3 11");
     check_ids(&t, "hello", RZ_ENCODE_BOS | RZ_ENCODE_EOS, "2 4 3");
+    check_marked(&t, "a[SEP]{a[SEP]}", "11 3 11 1 1 1");
     check_ids(&t, "a [SEP]", 0, "11 1 1 1");
     static const int32_t ids[] = {2, 4, 5, 6, 7, 3, -1};
     rz_check_streq(text_of(&t, ids, 0), "hello world !");
@@ -104,6 +105,7 @@ RZ_TEST(unigram, best_path)
     check_ids(&t, "a<u>b", 0, "7 10 3 5");
     check_ids(&t, "a</s>", RZ_ENCODE_SPECIAL | RZ_ENCODE_EOS, "7 1 1");
     check_ids(&t, "\377a", 0, "3 2 4");
+    check_marked(&t, "{a</s>}</s>", "7 2 1");
     static const int32_t ids[] = {7, 3, 5, 1, -1};
     rz_check_streq(text_of(&t, ids, 0), "a b");
     stop(&t);
@@ -183,6 +185,7 @@ RZ_TEST(chars, one_a_character)
     make(&t, &rz_builtin_char, &m);
     check_ids(&t, "a \303\251b\303\244", RZ_ENCODE_BOS, "0 2 4 3 5 1");
     check_ids(&t, "\377<s>", RZ_ENCODE_SPECIAL, "1 0");
+    check_marked(&t, "<s>{<s>}", "0 1 1 1");
     static const int32_t ids[] = {0, 2, 4, 3, 5, -1};
     rz_check_streq(text_of(&t, ids, 0), "a \303\251b");
     stop(&t);
@@ -201,6 +204,7 @@ RZ_TEST(rwkv, longest_token_wins)
     make(&t, &rz_builtin_rwkv, &m);
     check_ids(&t, "abcdabca", 0, "3 2 1"); /* no token for c, no unknown token */
     check_ids(&t, "b\n\t\n\\'\377", 0, "4 5 7 6 8");
+    check_marked(&t, "<s>ab{<s>a}", "0 2 1");
     static const int32_t ids[] = {0, 5, 6, 8, -1};
     rz_check_streq(text_of(&t, ids, 0), "\n\t\\'\377");
     stop(&t);

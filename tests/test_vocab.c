@@ -15,6 +15,7 @@
 
 extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm, rz_builtin_wordpiece;
 
+#define TEXT_IDS 2000
 #define MARKER "\n__ggml_vocab_test__\n"
 
 struct vocab {
@@ -153,6 +154,91 @@ static size_t check_inp(struct vocab *v, const char *name)
     return texts;
 }
 
+/* Encodes text[0..n) with special tokens parsed except inside text[begin..end); the count. */
+static uint64_t encode_marked(struct vocab *v, const char *text, size_t n, size_t begin, size_t end,
+                              int32_t *ids)
+{
+    struct rz_err err = {.size = sizeof(err)};
+    struct rz_span plain = {begin, end};
+    struct rz_marked_text in = {.size = sizeof(in),
+                                .flags = RZ_ENCODE_SPECIAL,
+                                .text = text,
+                                .n = n,
+                                .plain = &plain,
+                                .n_plain = begin < end};
+    uint64_t count;
+    rz_check_ok(v->api->encode_marked(v->tok, &in, ids, TEXT_IDS, &count, &err), &err);
+    rz_check(count <= TEXT_IDS);
+    return count;
+}
+
+static uint64_t count_of(const int32_t *ids, uint64_t n, int32_t id)
+{
+    uint64_t found = 0;
+    for (uint64_t i = 0; i < n; i++)
+        found += ids[i] == id;
+    return found;
+}
+
+/* The spelling of token id between trusted copies of itself: where it touches the plain stretch, the token is
+ * not among the ids, and the ids are no others than those of the text without special tokens. */
+static void check_forged(struct vocab *v, int32_t id)
+{
+    char text[1200];
+    int32_t ids[TEXT_IDS];
+    struct rz_err err = {.size = sizeof(err)};
+    uint64_t n, count;
+    int64_t len = v->api->piece(v->tok, id, text, 300);
+    rz_check(len > 0 && len <= 300);
+    size_t l = (size_t)len;
+    memcpy(text + l, text, l);
+    memcpy(text + 2 * l, text, l);
+    n = encode_marked(v, text, 3 * l, 0, 0, ids);
+    rz_check_eq(count_of(ids, n, id), 3);
+    rz_check_ok(v->api->encode(v->tok, text, 3 * l, RZ_ENCODE_SPECIAL, ids, TEXT_IDS, &count, &err), &err);
+    rz_check_eq(n, count);
+    n = encode_marked(v, text, 3 * l, l, 2 * l, ids);
+    rz_check_eq(count_of(ids, n, id), 2);
+    n = encode_marked(v, text, 3 * l, 2 * l - 1, 2 * l + 1, ids); /* touches the second and the third */
+    rz_check_eq(count_of(ids, n, id), 1);
+    n = encode_marked(v, text, l, 0, 1, ids);
+    rz_check_eq(count_of(ids, n, id), 0);
+    n = encode_marked(v, text, l, l - 1, l, ids);
+    rz_check_eq(count_of(ids, n, id), 0);
+    n = encode_marked(v, text, l, 0, l, ids);
+    for (uint64_t i = 0; i < n; i++)
+        if (v->api->kind(v->tok, ids[i]) == RZ_TOKEN_CONTROL)
+            rz_fail_test("token %d, spelled as plain text, gives control token %d", id, ids[i]);
+}
+
+/* Every control token; some files have hundreds. */
+static void check_forgery(struct vocab *v)
+{
+    struct rz_tokenizer_info info = {.size = sizeof(info)};
+    uint32_t tried = 0;
+    rz_check_eq(v->api->info(v->tok, &info), RZ_OK);
+    for (uint32_t id = 0; id < info.n_vocab; id++)
+        if (v->api->kind(v->tok, (int32_t)id) == RZ_TOKEN_CONTROL) {
+            check_forged(v, (int32_t)id);
+            tried++;
+        }
+    rz_check(tried > 0);
+}
+
+/* A plain stretch in a text without special tokens changes nothing, wherever it lies. */
+static void check_borders(struct vocab *v)
+{
+    static const char text[] = "  system: Hello\n\n  \303\251\342\202\254 don't 12345 \n user's\t\tturn  ";
+    int32_t want[TEXT_IDS], ids[TEXT_IDS];
+    uint64_t n_want = encode_marked(v, text, sizeof(text) - 1, 0, 0, want);
+    for (size_t begin = 0; begin < sizeof(text) - 1; begin += 3)
+        for (size_t end = begin + 1; end < sizeof(text); end += 5) {
+            uint64_t n = encode_marked(v, text, sizeof(text) - 1, begin, end, ids);
+            rz_check_eq(n, n_want);
+            rz_check(!memcmp(ids, want, n * sizeof(ids[0])));
+        }
+}
+
 static void check_vocab(const char *name, const struct rz_plugin *plugin, size_t cases, size_t texts)
 {
     struct vocab v;
@@ -160,6 +246,8 @@ static void check_vocab(const char *name, const struct rz_plugin *plugin, size_t
     rz_check_eq(check_tsv(&v, name), cases);
     if (texts)
         rz_check_eq(check_inp(&v, name), texts);
+    check_forgery(&v);
+    check_borders(&v);
     unload(&v);
 }
 

@@ -45,18 +45,44 @@ static inline void make(struct tok *t, const struct rz_plugin *plugin, struct me
 }
 
 /* The ids as text, "1 2 3". */
-static const char *ids_of(struct tok *t, const char *text, size_t n, uint32_t flags)
+static const char *show_ids(const int32_t *ids, uint64_t n)
 {
     static char out[4096];
-    int32_t ids[300];
-    uint64_t count;
     size_t len = 0;
     out[0] = 0;
-    rz_check_ok(t->api->encode(t->tok, text, n, flags, ids, N(ids), &count, &t->err), &t->err);
-    rz_check(count <= N(ids));
-    for (uint64_t i = 0; i < count; i++)
+    for (uint64_t i = 0; i < n; i++)
         len += (size_t)snprintf(out + len, sizeof(out) - len, "%s%d", i ? " " : "", ids[i]);
     return out;
+}
+
+static const char *ids_of(struct tok *t, const char *text, size_t n, uint32_t flags)
+{
+    int32_t ids[300];
+    uint64_t count;
+    rz_check_ok(t->api->encode(t->tok, text, n, flags, ids, N(ids), &count, &t->err), &t->err);
+    rz_check(count <= N(ids));
+    return show_ids(ids, count);
+}
+
+/* The same with special tokens, except in the plain stretches: those between "{" and "}", which both go. */
+static inline void check_marked(struct tok *t, const char *text, const char *want)
+{
+    char bytes[300];
+    struct rz_span plain[10];
+    int32_t ids[300];
+    uint64_t count;
+    struct rz_marked_text in = {
+        .size = sizeof(in), .flags = RZ_ENCODE_SPECIAL, .text = bytes, .plain = plain};
+    for (; *text; text++) {
+        if (*text == '{')
+            plain[in.n_plain].begin = in.n;
+        else if (*text == '}')
+            plain[in.n_plain++].end = in.n;
+        else
+            bytes[in.n++] = *text;
+    }
+    rz_check_ok(t->api->encode_marked(t->tok, &in, ids, N(ids), &count, &t->err), &t->err);
+    rz_check_streq(show_ids(ids, count), want);
 }
 
 static inline void check_ids(struct tok *t, const char *text, uint32_t flags, const char *want)

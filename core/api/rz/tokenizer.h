@@ -46,6 +46,24 @@ struct rz_decode_state {
 };
 RZ_ABI_SIZE(struct rz_decode_state, 32, priv);
 
+/* A stretch of a text: the bytes from begin to end - 1. */
+struct rz_span {
+    uint64_t begin, end;
+};
+RZ_ABI_SIZE(struct rz_span, 16, end);
+
+/* A text of which some stretches come from outside and may not name control tokens, as the messages inside a
+ * chat template's output. */
+struct rz_marked_text {
+    uint32_t size;
+    uint32_t flags; /* RZ_ENCODE_* */
+    const char *text;
+    uint64_t n;
+    const struct rz_span *plain; /* n_plain stretches in ascending order, none inside another */
+    uint64_t n_plain;
+};
+RZ_ABI_SIZE(struct rz_marked_text, 40, n_plain);
+
 struct rz_tokenizer {
     uint32_t size, minor;
     const char *name; /* "bpe" */
@@ -71,8 +89,14 @@ struct rz_tokenizer {
                       uint64_t cap);
     /* RZ_TOKEN_*; negative: no such id. Any thread. */
     int32_t (*kind)(void *tok, int32_t id);
+    /* encode for a marked text: the ids of encode with these flags, except that no spelling that touches a
+     * plain stretch is taken for a control token: neither one of that kind, nor the begin, end, unknown or
+     * padding token or one that ends a generation, nor one spelled <|...|>. Such a spelling is ordinary text.
+     * Stretches out of order or outside the text are RZ_EINVAL. NULL in tables of 80 bytes. */
+    int32_t (*encode_marked)(void *tok, const struct rz_marked_text *text, int32_t *ids, uint64_t cap,
+                             uint64_t *n_ids, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_tokenizer, 80, kind);
+RZ_ABI_SIZE(struct rz_tokenizer, 88, encode_marked);
 
 #ifdef __cplusplus
 }

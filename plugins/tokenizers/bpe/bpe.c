@@ -5,13 +5,12 @@
  * read-only after create; each encoding has its own memory.
  */
 #include "../common/meta.h"
-#include "../common/vocab.h"
+#include "../common/tok.h"
 #include "err.h"
 #include "merge.h"
 #include "split.h"
 #include "utf8.h"
 
-#include <rz/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,7 +132,8 @@ static int32_t load_merge(struct bpe *t, uint32_t rank, struct rz_str s, char *j
         ab < v->n && v->text[ab].len == left + right && !memcmp(v->text[ab].data, joined, left + right);
     if (!guessed && !rz_map_get(&v->ids, joined, left + right, &ab))
         return bad_merge(err, rank, s, "what it makes is no token");
-    rz_merges_add(&t->merges, a, b, rank, ab);
+    if (!rz_vocab_guarded(v, ab))
+        rz_merges_add(&t->merges, a, b, rank, ab);
     *next = ab + 1;
     return RZ_OK;
 }
@@ -181,7 +181,7 @@ static int32_t find_rule(const struct rz_format_model *meta, const char *pre,
     return RZ_OK;
 }
 
-static void bpe_destroy(void *tok)
+static void destroy(void *tok)
 {
     struct bpe *t = tok;
     if (!t)
@@ -213,8 +213,8 @@ static int32_t load(struct bpe *t, const struct rz_format_model *meta, const cha
     return status;
 }
 
-static int32_t bpe_create(void *self, const struct rz_format_model *meta, const char *pre, void **tok,
-                          struct rz_err *err)
+static int32_t create(void *self, const struct rz_format_model *meta, const char *pre, void **tok,
+                      struct rz_err *err)
 {
     (void)self;
     *tok = NULL;
@@ -223,22 +223,17 @@ static int32_t bpe_create(void *self, const struct rz_format_model *meta, const 
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for a tokenizer");
     int32_t status = load(t, meta, pre, err);
     if (status) {
-        bpe_destroy(t);
+        destroy(t);
         return status;
     }
     *tok = t;
     return RZ_OK;
 }
 
-static int32_t bpe_probe(void *self, const struct rz_format_model *meta)
+static int32_t probe(void *self, const struct rz_format_model *meta)
 {
     (void)self;
     return rz_str_is(rz_meta_text(meta, "tokenizer.ggml.model"), "gpt2") ? 100 : 0;
-}
-
-static int32_t bpe_info(void *tok, struct rz_tokenizer_info *out)
-{
-    return rz_vocab_info(&((struct bpe *)tok)->vocab, out);
 }
 
 /* A word of the text at hand and its ids. */
@@ -336,43 +331,38 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
     return rz_split(&j->bpe->splitter, text, n, encode_word, j);
 }
 
-static int32_t bpe_encode(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
-                          uint64_t *n_ids, struct rz_err *err)
+static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, uint64_t *n_ids,
+                      struct rz_err *err)
 {
     const struct bpe *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
     *n_ids = 0;
-    if (n > INT32_MAX)
+    if (in->n > INT32_MAX)
         return rz_fail(err, RZ_ELIMIT, "text", "%llu bytes are too long (limit 2 GiB)",
-                       (unsigned long long)n);
+                       (unsigned long long)in->n);
     struct job j = {.bpe = t, .out = &out};
     int32_t status = RZ_ENOMEM;
-    j.word = malloc((n ? n : 1) * sizeof(*j.word));
-    if (n >= SEEN_WORTH)
+    j.word = malloc((in->n ? in->n : 1) * sizeof(*j.word));
+    if (in->n >= SEEN_WORTH)
         j.seen = calloc(SEEN, sizeof(*j.seen)); /* it goes without, too */
     if (t->splitter.rule->whole_words)
         j.spelled = malloc(2 * (size_t)t->vocab.longest + 1);
     if (!j.word || (t->splitter.rule->whole_words && !j.spelled))
         goto done;
-    struct rz_cut cut = {.vocab = &t->vocab, .flags = flags, .out = &out, .text = encode_text, .arg = &j};
-    status = rz_vocab_cut(&cut, text, n);
+    struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
+    status = rz_vocab_cut(&cut);
     *n_ids = out.n;
 done:
     free(j.word);
     free(j.spelled);
     free(j.seen);
     rz_pairs_free(&j.pairs);
-    return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)n)
+    return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)in->n)
                   : RZ_OK;
 }
 
-static int64_t bpe_piece(void *tok, int32_t id, char *out, uint64_t cap)
-{
-    return rz_vocab_piece(&((struct bpe *)tok)->vocab, id, out, cap);
-}
-
-static int64_t bpe_decode(void *tok, struct rz_decode_state *state, int32_t id, uint32_t flags, char *out,
-                          uint64_t cap)
+static int64_t decode(void *tok, struct rz_decode_state *state, int32_t id, uint32_t flags, char *out,
+                      uint64_t cap)
 {
     const struct bpe *t = tok;
     int32_t kind = rz_vocab_kind(&t->vocab, id);
@@ -386,44 +376,4 @@ static int64_t bpe_decode(void *tok, struct rz_decode_state *state, int32_t id, 
     return rz_bytes_out(t->bytes + t->starts[id], len, out, cap);
 }
 
-static int32_t bpe_kind(void *tok, int32_t id)
-{
-    return rz_vocab_kind(&((struct bpe *)tok)->vocab, id);
-}
-
-static const struct rz_tokenizer tokenizer = {
-    .size = sizeof(tokenizer),
-    .name = "bpe",
-    .probe = bpe_probe,
-    .create = bpe_create,
-    .destroy = bpe_destroy,
-    .info = bpe_info,
-    .encode = bpe_encode,
-    .piece = bpe_piece,
-    .decode = bpe_decode,
-    .kind = bpe_kind,
-};
-
-static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
-                    struct rz_err *err)
-{
-    (void)host;
-    (void)config;
-    (void)err;
-    *self = NULL;
-    return RZ_OK;
-}
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_TOKENIZER_1) && minor_need <= tokenizer.minor ? &tokenizer : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = "bpe", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "tokenizer:gpt2"},
-    .option_stride = sizeof(struct rz_option),
-    .init = init,
-    .query = query,
-};
+RZ_TOKENIZER_PLUGIN("bpe", "gpt2");

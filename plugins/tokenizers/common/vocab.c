@@ -176,6 +176,32 @@ static int32_t load_ids(struct rz_vocab *v, const struct rz_format_model *meta,
     return load_ends(v, meta, err);
 }
 
+static bool begins_ends(struct rz_str s, const char *begin, const char *end)
+{
+    size_t b = strlen(begin), e = strlen(end);
+    return s.len >= b + e && !memcmp(s.data, begin, b) && !memcmp(s.data + s.len - e, end, e);
+}
+
+/* Some files call user-defined what others call control tokens. */
+static bool is_marker(const struct rz_vocab *v, uint32_t id)
+{
+    const struct rz_tokenizer_info *info = &v->info;
+    int32_t token = (int32_t)id;
+    if (token == info->bos || token == info->eos || token == info->unk || token == info->pad)
+        return true;
+    for (uint32_t i = 0; i < info->n_end; i++)
+        if (token == info->end[i])
+            return true;
+    return begins_ends(v->text[id], "<|", "|>") || begins_ends(v->text[id], "<\357\275\234", "\357\275\234>");
+}
+
+bool rz_vocab_guarded(const struct rz_vocab *v, uint32_t id)
+{
+    uint8_t kind = v->kind[id];
+    return kind == RZ_TOKEN_CONTROL || kind == RZ_TOKEN_UNKNOWN ||
+           (kind == RZ_TOKEN_USER && is_marker(v, id));
+}
+
 static int32_t load_special(struct rz_vocab *v, struct rz_err *err)
 {
     if (!rz_special_init(&v->user, 16) || !rz_special_init(&v->all, 64))
@@ -186,7 +212,9 @@ static int32_t load_special(struct rz_vocab *v, struct rz_err *err)
             continue;
         if (v->text[i].len > RZ_SPECIAL_BYTES_MAX)
             return fail_at(err, RZ_ELIMIT, KEY "tokens", i, "a special token is longer than 256 bytes");
-        if (!rz_special_add(&v->all, v->text[i], i) || (user && !rz_special_add(&v->user, v->text[i], i)))
+        bool guarded = rz_vocab_guarded(v, i);
+        if (!rz_special_add(&v->all, v->text[i], i, guarded) ||
+            (user && !rz_special_add(&v->user, v->text[i], i, guarded)))
             return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
     }
     return RZ_OK;
@@ -257,30 +285,49 @@ static size_t strip(const struct rz_vocab *v, uint32_t id, const char *text, siz
     return at;
 }
 
-int32_t rz_vocab_cut(const struct rz_cut *c, const char *text, size_t n)
+int32_t rz_vocab_check(const struct rz_marked_text *in, struct rz_err *err)
+{
+    uint64_t before = 0;
+    for (uint64_t i = 0; i < in->n_plain; i++) {
+        const struct rz_span *s = &in->plain[i];
+        if (s->begin < before || s->end < s->begin || s->end > in->n)
+            return rz_fail(err, RZ_EINVAL, "text",
+                           "plain stretch %llu is [%llu, %llu) of %llu bytes, after one that ends at %llu",
+                           (unsigned long long)i, (unsigned long long)s->begin, (unsigned long long)s->end,
+                           (unsigned long long)in->n, (unsigned long long)before);
+        before = s->end;
+    }
+    return RZ_OK;
+}
+
+int32_t rz_vocab_cut(const struct rz_cut *c)
 {
     const struct rz_vocab *v = c->vocab;
-    const struct rz_special *special = c->flags & RZ_ENCODE_SPECIAL ? &v->all : &v->user;
+    const struct rz_marked_text *in = c->in;
+    struct rz_special_walk w = {.special = in->flags & RZ_ENCODE_SPECIAL ? &v->all : &v->user,
+                                .text = in->text,
+                                .n = in->n,
+                                .plain = in->plain,
+                                .n_plain = in->n_plain};
     bool first = true;
-    if (c->flags & RZ_ENCODE_BOS && v->info.bos >= 0)
+    if (in->flags & RZ_ENCODE_BOS && v->info.bos >= 0)
         rz_ids_add(c->out, v->info.bos);
-    for (size_t at = 0; at < n;) {
-        size_t len;
-        uint32_t id;
-        size_t found = rz_special_next(special, text, n, at, &len, &id);
-        if (found > at) {
-            int32_t status = c->text(c->arg, text + at, found - at, first);
+    while (w.at < w.n) {
+        size_t at = w.at;
+        struct rz_special_hit hit = rz_special_next(&w);
+        if (hit.begin > at) {
+            int32_t status = c->text(c->arg, in->text + at, hit.begin - at, first);
             if (status < 0)
                 return status;
             first = false;
         }
-        if (len) {
-            rz_ids_add(c->out, (int32_t)id);
+        if (hit.len) {
+            rz_ids_add(c->out, (int32_t)hit.id);
             first = true;
+            w.at = strip(v, hit.id, in->text, w.n, w.at);
         }
-        at = len ? strip(v, id, text, n, found + len) : n;
     }
-    if (c->flags & RZ_ENCODE_EOS && v->info.eos >= 0)
+    if (in->flags & RZ_ENCODE_EOS && v->info.eos >= 0)
         rz_ids_add(c->out, v->info.eos);
     return RZ_OK;
 }

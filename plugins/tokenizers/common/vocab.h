@@ -39,6 +39,9 @@ void rz_vocab_free(struct rz_vocab *v);
 int32_t rz_vocab_info(const struct rz_vocab *v, struct rz_tokenizer_info *out);
 int64_t rz_vocab_piece(const struct rz_vocab *v, int32_t id, char *out, uint64_t cap);
 int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id);
+/* Whether the token is a control token by its kind, its use or its spelling (rz/tokenizer.h, encode_marked).
+ * No text gives one but by its spelling, where that may stand: never by merging. */
+bool rz_vocab_guarded(const struct rz_vocab *v, uint32_t id);
 
 /* The output of an encoding: counts on when the caller's array is full. */
 struct rz_ids {
@@ -60,11 +63,13 @@ int64_t rz_bytes_out(const char *bytes, uint64_t len, char *out, uint64_t cap);
  * at the beginning and after each such token; a negative status of it ends the walk. */
 struct rz_cut {
     const struct rz_vocab *vocab;
-    uint32_t flags; /* RZ_ENCODE_* */
+    const struct rz_marked_text *in;
     struct rz_ids *out;
     int32_t (*text)(void *arg, const char *text, size_t n, bool first);
     void *arg;
 };
-int32_t rz_vocab_cut(const struct rz_cut *c, const char *text, size_t n);
+int32_t rz_vocab_cut(const struct rz_cut *c);
+/* Whether the plain stretches are as they must be. */
+int32_t rz_vocab_check(const struct rz_marked_text *in, struct rz_err *err);
 
 #endif

@@ -104,14 +104,14 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
     return RZ_OK;
 }
 
-static int32_t encode(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
-                      uint64_t *n_ids, struct rz_err *err)
+static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, uint64_t *n_ids,
+                      struct rz_err *err)
 {
     struct rz_ids out = {.ids = ids, .cap = cap};
     struct job j = {tok, &out};
-    struct rz_cut cut = {.vocab = tok, .flags = flags, .out = &out, .text = encode_text, .arg = &j};
+    struct rz_cut cut = {.vocab = tok, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
-    int32_t status = rz_vocab_cut(&cut, text, n);
+    int32_t status = rz_vocab_cut(&cut);
     *n_ids = out.n;
     return status;
 }
@@ -168,29 +168,4 @@ static int32_t probe(void *self, const struct rz_format_model *meta)
     return rz_str_is(rz_meta_text(meta, "tokenizer.ggml.model"), "rwkv") ? 100 : 0;
 }
 
-static const struct rz_tokenizer tokenizer = {
-    .size = sizeof(tokenizer),
-    .name = "rwkv",
-    .probe = probe,
-    .create = create,
-    .destroy = destroy,
-    .info = rz_tok_info,
-    .encode = encode,
-    .piece = rz_tok_piece,
-    .decode = decode,
-    .kind = rz_tok_kind,
-};
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_TOKENIZER_1) && minor_need <= tokenizer.minor ? &tokenizer : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = "rwkv", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "tokenizer:rwkv"},
-    .option_stride = sizeof(struct rz_option),
-    .init = rz_tok_init,
-    .query = query,
-};
+RZ_TOKENIZER_PLUGIN("rwkv", "rwkv");

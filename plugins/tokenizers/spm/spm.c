@@ -10,7 +10,6 @@
 #include "err.h"
 #include "utf8.h"
 
-#include <rz/plugin.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -72,7 +71,7 @@ static bool is_phi3(const struct rz_format_model *meta)
     return false;
 }
 
-static void spm_destroy(void *tok)
+static void destroy(void *tok)
 {
     struct spm *t = tok;
     if (!t)
@@ -96,8 +95,8 @@ static int32_t load(struct spm *t, const struct rz_format_model *meta, struct rz
     return status ? status : rz_byte_tokens(&t->vocab, t->byte_id, err);
 }
 
-static int32_t spm_create(void *self, const struct rz_format_model *meta, const char *pre, void **tok,
-                          struct rz_err *err)
+static int32_t create(void *self, const struct rz_format_model *meta, const char *pre, void **tok,
+                      struct rz_err *err)
 {
     (void)self;
     (void)pre; /* SentencePiece does not cut a text into words */
@@ -107,14 +106,14 @@ static int32_t spm_create(void *self, const struct rz_format_model *meta, const 
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for a tokenizer");
     int32_t status = load(t, meta, err);
     if (status) {
-        spm_destroy(t);
+        destroy(t);
         return status;
     }
     *tok = t;
     return RZ_OK;
 }
 
-static int32_t spm_probe(void *self, const struct rz_format_model *meta)
+static int32_t probe(void *self, const struct rz_format_model *meta)
 {
     (void)self;
     return rz_str_is(rz_meta_text(meta, "tokenizer.ggml.model"), "llama") ? 100 : 0;
@@ -134,8 +133,7 @@ static int32_t find(const struct spm *t, const char *text, size_t n)
     uint32_t id;
     if (n > t->vocab.longest || !rz_map_get(&t->vocab.ids, text, n, &id))
         return -1;
-    int kind = t->vocab.kind[id];
-    return kind == RZ_TOKEN_CONTROL || kind == RZ_TOKEN_UNKNOWN || kind == RZ_TOKEN_BYTE ? -1 : (int32_t)id;
+    return t->vocab.kind[id] == RZ_TOKEN_BYTE || rz_vocab_guarded(&t->vocab, id) ? -1 : (int32_t)id;
 }
 
 static uint32_t pair_rank(const void *arg, const struct rz_pair_node *a, const struct rz_pair_node *b,
@@ -207,55 +205,30 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
     return RZ_OK;
 }
 
-static int32_t spm_encode(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
-                          uint64_t *n_ids, struct rz_err *err)
+static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, uint64_t *n_ids,
+                      struct rz_err *err)
 {
     const struct spm *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
     *n_ids = 0;
-    if (n > TEXT_MAX)
+    if (in->n > TEXT_MAX)
         return rz_fail(err, RZ_ELIMIT, "text", "%llu bytes are too long (limit 1 GiB)",
-                       (unsigned long long)n);
-    struct job j = {.spm = t, .out = &out, .text = malloc(RZ_SPACE_LEN * (n + 1))};
-    struct rz_cut cut = {.vocab = &t->vocab, .flags = flags, .out = &out, .text = encode_text, .arg = &j};
-    int32_t status = j.text ? rz_vocab_cut(&cut, text, n) : RZ_ENOMEM;
+                       (unsigned long long)in->n);
+    struct job j = {.spm = t, .out = &out, .text = malloc(RZ_SPACE_LEN * (in->n + 1))};
+    struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
+    int32_t status = j.text ? rz_vocab_cut(&cut) : RZ_ENOMEM;
     *n_ids = out.n;
     free(j.text);
     rz_pairs_free(&j.pairs);
-    return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)n)
+    return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes", (unsigned long long)in->n)
                   : RZ_OK;
 }
 
-static int64_t spm_decode(void *tok, struct rz_decode_state *state, int32_t id, uint32_t flags, char *out,
-                          uint64_t cap)
+static int64_t decode(void *tok, struct rz_decode_state *state, int32_t id, uint32_t flags, char *out,
+                      uint64_t cap)
 {
     const struct spm *t = tok;
     return rz_tok_decode(&t->vocab, state, id, flags, t->add_space, out, cap);
 }
 
-static const struct rz_tokenizer tokenizer = {
-    .size = sizeof(tokenizer),
-    .name = "spm",
-    .probe = spm_probe,
-    .create = spm_create,
-    .destroy = spm_destroy,
-    .info = rz_tok_info,
-    .encode = spm_encode,
-    .piece = rz_tok_piece,
-    .decode = spm_decode,
-    .kind = rz_tok_kind,
-};
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_TOKENIZER_1) && minor_need <= tokenizer.minor ? &tokenizer : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = "spm", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "tokenizer:llama"},
-    .option_stride = sizeof(struct rz_option),
-    .init = rz_tok_init,
-    .query = query,
-};
+RZ_TOKENIZER_PLUGIN("spm", "llama");

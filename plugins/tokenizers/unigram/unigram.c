@@ -65,7 +65,7 @@ static int32_t load_trie(struct unigram *t, struct rz_err *err)
     struct rz_str *text = malloc(v->n * sizeof(*text));
     uint32_t *ids = malloc(v->n * sizeof(*ids)), n = 0;
     for (uint32_t i = 0; text && ids && i < v->n; i++)
-        if (v->kind[i] == RZ_TOKEN_NORMAL || v->kind[i] == RZ_TOKEN_USER || v->kind[i] == RZ_TOKEN_UNUSED) {
+        if (v->kind[i] != RZ_TOKEN_BYTE && !rz_vocab_guarded(v, i)) {
             text[n] = v->text[i];
             ids[n++] = i;
         }
@@ -283,21 +283,21 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
     return RZ_OK;
 }
 
-static int32_t encode(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
-                      uint64_t *n_ids, struct rz_err *err)
+static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, uint64_t *n_ids,
+                      struct rz_err *err)
 {
     const struct unigram *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
     struct job j = {.t = t, .out = &out, .best = malloc(t->window * sizeof(double))};
-    struct rz_cut cut = {.vocab = &t->vocab, .flags = flags, .out = &out, .text = encode_text, .arg = &j};
+    struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     rz_buf_init(&j.text, TEXT_MAX);
-    int32_t status = j.best ? rz_vocab_cut(&cut, text, n) : RZ_ENOMEM;
+    int32_t status = j.best ? rz_vocab_cut(&cut) : RZ_ENOMEM;
     *n_ids = out.n;
     rz_buf_free(&j.text);
     free(j.token);
     free(j.best);
     return status ? rz_fail(err, status, "text", "no memory to encode %llu bytes (limit 1 GiB)",
-                            (unsigned long long)n)
+                            (unsigned long long)in->n)
                   : RZ_OK;
 }
 
@@ -307,29 +307,4 @@ static int64_t decode(void *tok, struct rz_decode_state *state, int32_t id, uint
     return rz_tok_decode(tok, state, id, flags, ((struct unigram *)tok)->add_space, out, cap);
 }
 
-static const struct rz_tokenizer tokenizer = {
-    .size = sizeof(tokenizer),
-    .name = "unigram",
-    .probe = probe,
-    .create = create,
-    .destroy = destroy,
-    .info = rz_tok_info,
-    .encode = encode,
-    .piece = rz_tok_piece,
-    .decode = decode,
-    .kind = rz_tok_kind,
-};
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_TOKENIZER_1) && minor_need <= tokenizer.minor ? &tokenizer : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = "unigram", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "tokenizer:t5"},
-    .option_stride = sizeof(struct rz_option),
-    .init = rz_tok_init,
-    .query = query,
-};
+RZ_TOKENIZER_PLUGIN("unigram", "t5");

@@ -55,7 +55,7 @@ static size_t longest(const struct job *j, size_t at, uint32_t *id)
     size_t len = j->len - at;
     if (len > j->vocab->longest)
         len = j->vocab->longest;
-    while (len && !rz_map_get(&j->vocab->ids, j->word + at, len, id))
+    while (len && (!rz_map_get(&j->vocab->ids, j->word + at, len, id) || rz_vocab_guarded(j->vocab, *id)))
         len--;
     return len;
 }
@@ -138,16 +138,16 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
     return RZ_OK;
 }
 
-static int32_t encode(void *tok, const char *text, uint64_t n, uint32_t flags, int32_t *ids, uint64_t cap,
-                      uint64_t *n_ids, struct rz_err *err)
+static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, uint64_t *n_ids,
+                      struct rz_err *err)
 {
     struct wordpiece *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
     struct job j = {.vocab = &t->vocab, .out = &out, .len = RZ_SPACE_LEN};
-    struct rz_cut cut = {.vocab = &t->vocab, .flags = flags, .out = &out, .text = encode_text, .arg = &j};
+    struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
     memcpy(j.word, RZ_SPACE, RZ_SPACE_LEN);
-    int32_t status = rz_vocab_cut(&cut, text, n);
+    int32_t status = rz_vocab_cut(&cut);
     *n_ids = out.n;
     return status;
 }
@@ -212,29 +212,4 @@ static int32_t probe(void *self, const struct rz_format_model *meta)
     return rz_str_is(rz_meta_text(meta, KEY "model"), "bert") ? 100 : 0;
 }
 
-static const struct rz_tokenizer tokenizer = {
-    .size = sizeof(tokenizer),
-    .name = "wordpiece",
-    .probe = probe,
-    .create = create,
-    .destroy = destroy,
-    .info = rz_tok_info,
-    .encode = encode,
-    .piece = rz_tok_piece,
-    .decode = decode,
-    .kind = rz_tok_kind,
-};
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_TOKENIZER_1) && minor_need <= tokenizer.minor ? &tokenizer : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = "wordpiece", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "tokenizer:bert"},
-    .option_stride = sizeof(struct rz_option),
-    .init = rz_tok_init,
-    .query = query,
-};
+RZ_TOKENIZER_PLUGIN("wordpiece", "bert");
