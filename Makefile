@@ -58,7 +58,7 @@ BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
-LIBS_cli := -ljansson
+LIBS_cli := -ljansson -ledit
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc

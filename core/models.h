@@ -25,6 +25,7 @@ struct rz_model {
     /* RZ_MODEL_TOKENIZER */
     const struct rz_tokenizer *tokenizer;
     void *tok;
+    const char *chat_template; /* configured, in place of the model's own; NULL: none. Of the settings. */
     /* RZ_MODEL_RUN */
     struct rz_graph *graph;
     struct rz_cpu *cpu;

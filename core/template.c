@@ -134,6 +134,10 @@ static int32_t find_template(const struct rz_model *model, const char *given, st
     }
     if (!model)
         return rz_fail(err, RZ_EINVAL, "template", "neither a model nor a template");
+    if (model->chat_template) {
+        *out = (struct rz_str){model->chat_template, strlen(model->chat_template)};
+        return RZ_OK;
+    }
     int32_t code = rz_meta_str(model->tables, "tokenizer.chat_template", out, err);
     if (code == RZ_ENOTFOUND)
         rz_fail(err, code, model->path, "the model has no chat template: give one (--template FILE)");
