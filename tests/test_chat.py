@@ -79,7 +79,7 @@ class Run(Case):
         done = rzlib.rz("run", "-m", self.bare, "-p", "x", "-n", "1", "--ignore-eos")
         self.assertIn("no chat template", done.err)
         self.assertEqual(rzlib.rz("run", "-q", "-m", self.bare, "-p", "x", "-n", "1", "--ignore-eos").err, "")
-        self.fails(1, "run", "-m", self.bare, "-p", "x", "--system", "y", says="-o model.chat_template=@file:")
+        self.fails(2, "run", "-m", self.bare, "-p", "x", "--system", "y", says="-o model.chat_template=@file:")
         self.fails(2, "run", "-m", self.plain, "-p", "x", "--system", "y", "--raw", says="--system")
 
     def test_a_configured_template(self):

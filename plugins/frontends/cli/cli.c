@@ -11,7 +11,8 @@
 
 static const char run_usage[] =
     "usage: rz run -m MODEL [-p TEXT | -f FILE | < TEXT] [options]\n"
-    "Answers the text, in the model's chat template, and prints the answer as it comes.\n\n"
+    "Answers the text, in the model's chat template, and prints the answer as it\n"
+    "comes.\n\n"
     "  -n N                  new tokens (default: to the end, or a full context)\n"
     "  -c CTX                context in tokens (default: min(trained, 4096))\n"
     "  --temp T, --seed N    temperature (0: greedy); same seed, same text\n"
@@ -30,8 +31,8 @@ static const char run_usage[] =
 
 static const char chat_usage[] =
     "usage: rz chat -m MODEL [options]\n"
-    "Talks with a model, turn by turn. /help shows the commands; Ctrl-C ends an answer.\n"
-    "Without a terminal each line of standard input is a turn.\n\n"
+    "Talks with a model, turn by turn. /help shows the commands; Ctrl-C ends an\n"
+    "answer. Without a terminal each line of standard input is a turn.\n\n"
     "  --system TEXT         the system message\n"
     "  -f FILE               goes on with a conversation (JSON, as /save writes it)\n"
     "  -n N                  new tokens of one answer (default: to the end)\n"
@@ -70,9 +71,9 @@ static const char template_usage[] =
     "messages, or an object with messages, tools, documents, add_generation_prompt\n"
     "(true unless given), chat_template_kwargs and any other template variable.\n\n"
     "  --template FILE       this template; with -m in place of the model's own\n"
-    "  --ids                 the token ids, as run, chat and the server make them (-m)\n"
-    "  --json                {\"prompt\":\"...\"}; with -m also its ids, what is read of the\n"
-    "                        answer, and the stretches that the conversation gave\n";
+    "  --ids                 the token ids that run, chat and serve make of it (-m)\n"
+    "  --json                {\"prompt\":\"...\"}; with -m also its ids, how answers are\n"
+    "                        read, and the stretches that the conversation gave\n";
 
 static const char eval_usage[] =
     "usage: rz eval -m MODEL --tokens FILE.i32 --logits OUT.f32 [options]\n"

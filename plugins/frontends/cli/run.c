@@ -102,6 +102,8 @@ static int32_t read_prompt(struct run *r, const struct run_values *v, struct rz_
             if (!(r->flags & RZ_COMMAND_QUIET))
                 fprintf(stderr, "rz: no chat template for this model: the prompt is taken as it is\n");
             code = raw_prompt(r, v, &text, err);
+        } else if (code == RZ_ENOTFOUND) {
+            code = rz_fail(err, RZ_ECONFIG, "run", "--system: %s", none.message);
         } else if (code) {
             *err = none;
         }
