@@ -10,11 +10,11 @@
 
 #define RZ_CHAT_FORMS 5u
 
-/* Conversations come in the shape of OpenAI's API; templates differ in what they want of it. Form 0 is what most
- * take: arguments of calls as objects, content as one text. The others are tried where a template refuses it:
- * 1 arguments as texts, 2 content as it is given, 3 no content where there is none, 4 the system message at
- * the beginning of the first user message. developer: the template knows that role. The caller decrefs; NULL:
- * no memory, or the form makes no difference. */
+/* Conversations come in the shape of OpenAI's API; templates differ in what they want of it. Form 0 is what
+ * most take: arguments of calls as objects, content as one text. The others are tried where a template
+ * refuses it: 1 arguments as texts, 2 content as it is given, 3 no content where there is none, 4 the system
+ * message at the beginning of the first user message. developer: the template knows that role. The caller
+ * decrefs; NULL: no memory, or the conversation has no such form. */
 json_t *rz_chat_form(const json_t *root, unsigned form, bool developer);
 /* Checks what forms rely on: RZ_EFORMAT names the message. */
 int32_t rz_chat_check(const json_t *root, struct rz_err *err);

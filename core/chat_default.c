@@ -1,8 +1,8 @@
 /* chat_default.c - chat templates for models whose file has none, chosen by the control tokens that their
  * vocabulary has. docs/chat.md lists them.
  *
- * A vocabulary with these tokens was made for this form of conversation; one without any of them says nothing,
- * and no guess is made from the architecture alone.
+ * A vocabulary with these tokens was made for this form of conversation; one without any of them says
+ * nothing, and no guess is made from the architecture alone.
  */
 #include "chat.h"
 

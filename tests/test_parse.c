@@ -1,4 +1,4 @@
-/* test_parse.c - reading answers: content, reasoning and tool calls of each family, however the text is cut. */
+/* test_parse.c - reading answers: content, reasoning and tool calls of each family, however they are cut. */
 #include "rz_test.h"
 
 #include "err.h"

@@ -75,8 +75,14 @@ struct rz_parser *rz_parser_new(const struct rz_parse_kind *kind, const char *to
         json_decref(p->tools);
         p->tools = NULL;
     }
-    reset(p);
-    return p;
+    /* so that their data is never NULL */
+    bool ok = rz_buf_reserve(&p->in, 1) && rz_buf_reserve(&p->held, 1) && rz_buf_reserve(&p->header, 1);
+    if (ok) {
+        reset(p);
+        return p;
+    }
+    rz_parser_free(p);
+    return NULL;
 }
 
 void rz_parser_free(struct rz_parser *p)

@@ -26,8 +26,8 @@ size_t rz_json_scan(struct rz_json_scan *s, const char *p, size_t n);
 size_t rz_json_valid(const char *p, size_t n);
 bool rz_json_is(struct rz_part part); /* all of it is one value */
 struct rz_part rz_part_trim(struct rz_part part);
-/* Goes through the members of a valid object (key without quotes and as it is written) or the items of a valid
- * list; *at is 0 to begin. */
+/* Goes through the members of a valid object (key without quotes and as it is written) or the items of a
+ * valid list; *at is 0 to begin. */
 bool rz_json_next(struct rz_part box, size_t *at, struct rz_part *key, struct rz_part *value);
 /* Appends a JSON string with these characters. */
 void rz_json_quote(struct rz_buf *out, const char *p, size_t n);

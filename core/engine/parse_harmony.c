@@ -1,7 +1,7 @@
-/* parse_harmony.c - answers in channels: <|channel|>NAME to=functions.F<|message|>text<|end|>, again and again.
+/* parse_harmony.c - answers in channels: <|channel|>NAME to=functions.F<|message|>text<|end|>, repeated.
  *
- * The prompt ends behind <|start|>assistant, so an answer begins with a header. Channel analysis is reasoning,
- * a message to a function is a call, everything else is content.
+ * The prompt ends behind <|start|>assistant, so an answer begins with a header. Channel analysis is
+ * reasoning, a message to a function is a call, everything else is content.
  */
 #define _GNU_SOURCE /* memmem */
 #include "parse_state.h"

@@ -50,8 +50,8 @@ struct rz_parser {
 
 void rz_parse_show(const struct rz_parser *p, uint32_t kind, const char *text, size_t n);
 void rz_parse_show_call(struct rz_parser *p, const struct rz_call *call);
-/* The first of the marks in the n bytes; NULL: none, and *at is where the bytes begin that may still become one
- * (n if it is the last text). */
+/* The first of the marks in the n bytes; NULL: none, and *at is where the bytes begin that may still become
+ * one (n if it is the last text). */
 const struct rz_parse_mark *rz_parse_find(const struct rz_parse_mark *marks, size_t n_marks, const char *p,
                                           size_t n, bool last, size_t *at);
 /* One step; false: it needs more text. */

@@ -1,7 +1,7 @@
 /* parse.c - fuzz target: an answer, read as one of the ways in which models write calls and reasoning.
  *
- * The first byte chooses the way, the second how the answer is cut. Read in one piece and in many it must give the
- * same; arguments are JSON objects; without calls and reasoning nothing but known marks is missing. */
+ * The first byte chooses the way, the second how the answer is cut. Read in one piece and in many it must
+ * give the same; arguments are JSON objects; where no calls are known nothing is missing. */
 #include "parse.h"
 #include "fuzz.h"
 #include "parse_call.h"

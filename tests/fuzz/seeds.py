@@ -206,6 +206,10 @@ BODIES = [
     '{"prompt":"a","max_tokens":4,"temperature":0.5,"stop":["x","y"],"stream":true,"stream_options":{"include_usage":true}}',
     '{"prompt":[1,2,3],"logit_bias":{"5":-100,"6":1.5},"logprobs":3,"seed":-1,"n":1,"echo":false,"other":1}',
     '{"prompt":["a"],"model":"m","stop":"\\u0000","top_p":2,"user":null,"grammar":"x"}', '[[[[{"a":[]}]]]]', "{",
+    '{"messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]},{"role":"assistant",'
+    '"content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool",'
+    '"tool_call_id":"1","content":"c"}],"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"tool_choice":"auto",'
+    '"logprobs":true,"top_logprobs":2,"max_completion_tokens":5,"response_format":{"type":"text"},"chat_template_kwargs":{}}',
 ]
 
 

@@ -1,4 +1,4 @@
-/* template.c - fuzz target: a chat template and its values. The input is a template, a zero byte, and JSON. */
+/* template.c - fuzz target: a chat template and its values: the input is a template, a zero byte, JSON. */
 #include "fuzz.h"
 #include "jinja.h"
 

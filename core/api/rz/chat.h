@@ -69,8 +69,8 @@ struct rz_chat; /* a conversation and the parser of its answer */
 struct rz_chat_api {
     uint32_t size, minor;
     void *ctx;
-    /* Renders and encodes. model: opened with RZ_MODEL_TOKENIZER or RZ_MODEL_RUN. RZ_ENOTFOUND: the model has no
-     * template and there is no default for it. RZ_EFORMAT: as for render. Any thread, concurrently. */
+    /* Renders and encodes. model: opened with RZ_MODEL_TOKENIZER or RZ_MODEL_RUN. RZ_ENOTFOUND: the model has
+     * no template and there is no default for it. RZ_EFORMAT: as for render. Any thread, concurrently. */
     int32_t (*open)(void *ctx, struct rz_model *model, const struct rz_chat_ask *ask, struct rz_chat **out,
                     struct rz_err *err);
     void (*close)(struct rz_chat *chat);

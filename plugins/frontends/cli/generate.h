@@ -48,7 +48,8 @@ struct rz_gen {
     struct rz_event done;     /* the last event; kind 0 before it */
 };
 
-/* Opens the model and fills the request but for its prompt. g is closed with rz_cli_close(&g->m) in any case. */
+/* Opens the model and fills the request but for its prompt. g is closed with rz_cli_close(&g->m) in any
+ * case. */
 int32_t rz_gen_open(const struct rz_cli *cli, const char *command, const char *model,
                     const struct rz_gen_values *v, struct rz_gen *g, struct rz_err *err);
 /* Sends g->request and gives each event but a failure to `event`, the last one too if it brings text; a

@@ -2,7 +2,8 @@
  *
  * Standard output gets the answer and nothing else (with --json: a line a token, then one object); what is
  * said about it, and the model's reasoning, goes to standard error. The prompt is one message of a
- * conversation, in the model's chat template; with --raw, or where there is no template, it is taken as it is.
+ * conversation, in the model's chat template; with --raw, or where there is no template, it is taken as it
+ * is.
  */
 #include <errno.h>
 #include <stdlib.h>
