@@ -43,6 +43,7 @@ API := -Icore/api -Icore/base
 CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
+ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 
 # One short line a step; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -51,7 +52,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(if $(2),$(2),$@)';)
 # --- what there is ---
 PLUGIN_DIRS := $(filter-out %/common/,$(wildcard plugins/*/*/))
 ifneq ($(ARCH),x86_64)
-PLUGIN_DIRS := $(filter-out plugins/backends/avx2/,$(PLUGIN_DIRS))
+PLUGIN_DIRS := $(filter-out plugins/backends/avx2/ plugins/backends/avx512/,$(PLUGIN_DIRS))
 endif
 PLUGINS := $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
 BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
@@ -63,7 +64,7 @@ LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
-LIBS_core := -linih -lcrypto -ljansson -lutf8proc -ldl -lm
+LIBS_core := -linih -lcrypto -ljansson -lutf8proc -lxxhash -ldl -lm
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))
@@ -155,6 +156,15 @@ $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
 .SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
 
+# --- bench/kernels: the speed of the matrix kernels alone (bench/kernels.c tells how it is called) ---
+$(B)/bench/%.o: bench/%.c $(B)/flags
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -Ibench -c $< -o $@
+BENCH_OBJS := $(B)/bench/kernels.o $(B)/bench/peak.o $(B)/tests/fixture_quant.o $(B)/tests/fixture_gguf.o
+$(B)/bench/kernels: $(BENCH_OBJS) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_core) $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+
 # Small models of our own making and what an independent program says of them: the same for each config.
 FIXTURES := build/fixtures
 TOOL_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -Icore/api -Itests
@@ -217,6 +227,10 @@ run: deps
 	$(AGAIN) run-story
 bench: deps
 	$(AGAIN) run-bench
+# Wrong details on purpose, in models and in the source: each must be seen.
+.PHONY: mutations
+mutations: all
+	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -152,6 +153,27 @@ static bool was_named(const struct rz_registry *r, const char *name)
     return false;
 }
 
+/* The plugin's file (the program itself for what is linked in), so that another build is another text. */
+static char *build_of(const struct rz_registry *r, const char *name)
+{
+    const char *path = "/proc/self/exe", *version = "";
+    struct rz_buf text;
+    struct stat st;
+    for (uint32_t i = 0; i < rz_registry_count(r); i++)
+        if (!strcmp(rz_registry_at(r, i)->header.name, name)) {
+            path = rz_registry_at(r, i)->path ? rz_registry_at(r, i)->path : path;
+            version = rz_registry_at(r, i)->header.version;
+            break;
+        }
+    if (stat(path, &st))
+        return NULL;
+    rz_buf_init(&text, 1024);
+    rz_buf_printf(&text, "%s %s (%llu:%llu, %lld bytes, %lld.%09ld)", name, version,
+                  (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size,
+                  (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    return rz_buf_take(&text);
+}
+
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err)
 {
     if (m->pool)
@@ -175,21 +197,51 @@ int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
     if (!m->tables)
         return rz_fail(err, RZ_ENOMEM, "kernels", "no memory");
     while ((k = rz_registry_next(m->registry, "kernels", RZ_KERNELS_1, &at, &self, &name, err)))
-        m->tables[m->n_tables++] =
-            (struct rz_cpu_table){.kernels = k, .name = name, .named = was_named(m->registry, name)};
+        m->tables[m->n_tables++] = (struct rz_cpu_table){.kernels = k,
+                                                         .name = name,
+                                                         .named = was_named(m->registry, name),
+                                                         .build = build_of(m->registry, name)};
     if (!err->code && !m->n_tables)
         rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
     if (err->code) {
-        free(m->tables);
-        m->tables = NULL;
+        rz_models_forget_tables(m);
         return err->code;
     }
     return rz_models_team(m, err);
 }
 
+void rz_models_forget_tables(struct rz_models *m)
+{
+    for (uint32_t i = 0; i < m->n_tables && m->tables; i++)
+        free((char *)(uintptr_t)m->tables[i].build);
+    free(m->tables);
+    m->tables = NULL;
+    m->n_tables = 0;
+}
+
 static void forget_weight(void *ctx, const void *from, uint64_t bytes)
 {
     rz_source_forget(&((struct rz_model *)ctx)->set, from, bytes);
+}
+
+/* The cache's part of the setup; *source lives as long as the device. */
+static int32_t choose_cache(struct rz_models *m, struct rz_model *model, struct rz_cache_setup *out,
+                            struct rz_err *err)
+{
+    const struct rz_option_value *dir = rz_settings_get(m->settings, "engine", "repack_cache");
+    if (!strcmp(dir->text, "off"))
+        return RZ_OK;
+    struct rz_buf source;
+    rz_buf_init(&source, 1 << 20);
+    rz_source_identity(&model->set, &source);
+    model->identity = rz_buf_take(&source);
+    if (!model->identity)
+        return rz_fail(err, RZ_ENOMEM, model->path, "no memory");
+    *out = (struct rz_cache_setup){.dir = dir->text,
+                                   .max_bytes = setting(m, "engine", "repack_cache_size"),
+                                   .verify = rz_settings_get(m->settings, "engine", "repack_verify")->i,
+                                   .source = model->identity};
+    return RZ_OK;
 }
 
 static void show_input(void *ctx, const struct rz_str *weight, const struct rz_view *x)
@@ -227,13 +279,18 @@ static int32_t choose_context(struct rz_models *m, const struct rz_model *model,
     return RZ_OK;
 }
 
+static const struct rz_kv_group *kv_group_at(const struct rz_program *p, uint32_t g)
+{
+    return (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
+}
+
 static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
 {
     uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
-        const struct rz_kv_group *k =
-            (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
-        bytes += element * k->n_layers * k->n_heads * ((uint64_t)k->k_dim + k->v_dim);
+        const struct rz_kv_group *k = kv_group_at(p, g);
+        bytes += element * k->n_layers * k->n_heads *
+                 ((uint64_t)k->k_dim + (k->kind == RZ_KV_LATENT ? 0 : k->v_dim));
     }
     return bytes;
 }
@@ -261,15 +318,20 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const 
                                      o->max_seqs ? o->max_seqs : (uint32_t)setting(m, "engine", "max_seqs"),
                                  .page_tokens = (uint32_t)setting(m, "engine", "page_tokens"),
                                  .kv_type = !strcmp(kv->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16};
-    l->max_wanted = l->max_rows;
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
     int32_t status = choose_context(m, model, section, o, &l->max_context, err);
     if (status)
         return status;
+    /* What sees a text as a whole gets it as a whole. */
+    if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
+        l->max_rows = l->max_context;
+    l->max_wanted = l->max_rows;
+    const struct rz_program *p = &model->graph->program;
+    l->n_slots = p->n_states ? l->max_seqs : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
-    if (!l->n_pages)
+    if (!l->n_pages || !p->n_kv_groups) /* nothing lies in pages of no group */
         l->n_pages = automatic_pages(model, l);
     return RZ_OK;
 }
@@ -311,6 +373,8 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
                                  .ctx = model};
     status = choose_limits(m, model, section, o, err);
     if (!status)
+        status = choose_cache(m, model, &setup.cache, err);
+    if (!status)
         status = rz_cpu_new(&setup, &model->cpu, err);
     if (status)
         return status;
@@ -336,20 +400,27 @@ static int32_t check_files(void *ctx, struct rz_err *err)
 static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
     const struct rz_host_threads *threads = rz_pool_table(m->pool);
-    struct rz_engine_setup setup = {.device = rz_cpu_device(model->cpu),
-                                    .plan = model->plan,
-                                    .tokenizer = model->tokenizer,
-                                    .tok = model->tok,
-                                    .n_vocab = model->graph->h.n_vocab,
-                                    .n_embd = model->graph->h.n_embd,
-                                    .n_kv_groups = model->graph->program.n_kv_groups,
-                                    .limits = model->limits,
-                                    .max_batch_tokens = model->limits.max_rows,
-                                    .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
-                                    .parallel_for = threads->parallel_for,
-                                    .parallel_ctx = threads->ctx,
-                                    .check = check_files,
-                                    .check_ctx = &model->set};
+    struct rz_engine_setup setup = {
+        .device = rz_cpu_device(model->cpu),
+        .plan = model->plan,
+        .tokenizer = model->tokenizer,
+        .tok = model->tok,
+        .n_vocab = model->graph->h.n_vocab,
+        .n_embd = model->graph->h.n_embd,
+        .n_kv_groups = model->graph->program.n_kv_groups,
+        .mask = model->graph->mask,
+        .pooling = model->graph->h.pooling,
+        .rope_switch = model->graph->rope_switch,
+        .limits = model->limits,
+        .max_batch_tokens = model->limits.max_rows,
+        .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+        .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
+        .parallel_for = threads->parallel_for,
+        .parallel_ctx = threads->ctx,
+        .check = check_files,
+        .check_ctx = &model->set};
+    for (uint32_t g = 0; g < setup.n_kv_groups; g++)
+        setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);
 }
 
@@ -427,6 +498,7 @@ void rz_model_close(struct rz_model *model)
     if (model->tables)
         model->format->close(model->format_self, model->tables);
     rz_source_close(&model->set);
+    free(model->identity);
     free(model->name);
     free(model->path);
     free(model);

@@ -246,7 +246,7 @@ void rz_models_close(struct rz_models *m)
     for (uint32_t i = 0; i < m->n_served; i++)
         rz_model_close(m->served[i]);
     rz_pool_free(m->pool);
-    free(m->tables);
+    rz_models_forget_tables(m);
     free(m);
 }
 

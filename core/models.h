@@ -28,6 +28,7 @@ struct rz_model {
     const char *chat_template; /* configured, in place of the model's own; NULL: none. Of the settings. */
     /* RZ_MODEL_RUN */
     struct rz_graph *graph;
+    char *identity; /* of the files, for the repack cache; NULL: not asked for */
     struct rz_cpu *cpu;
     struct rz_plan *plan;
     struct rz_plan_limits limits;
@@ -64,5 +65,6 @@ int32_t rz_model_render(struct rz_model *model, const char *templ, const char *j
                         void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
 /* The pool and kernel tables that all models share. */
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err);
+void rz_models_forget_tables(struct rz_models *m);
 
 #endif

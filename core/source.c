@@ -358,6 +358,17 @@ int32_t rz_source_check(const struct rz_source_set *set, struct rz_err *err)
     return RZ_OK;
 }
 
+void rz_source_identity(const struct rz_source_set *set, struct rz_buf *out)
+{
+    const struct mapped *m = set->priv;
+    for (uint32_t i = 0; m && i < m->n; i++) {
+        const struct stat *st = &m->files[i].st;
+        rz_buf_printf(out, "file %llu:%llu of %lld bytes, written %lld.%09ld\n",
+                      (unsigned long long)st->st_dev, (unsigned long long)st->st_ino, (long long)st->st_size,
+                      (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+    }
+}
+
 void rz_source_forget(const struct rz_source_set *set, const void *from, uint64_t bytes)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)from, end = begin + bytes;

@@ -31,11 +31,18 @@ static void hidden_of(uint64_t hash, float *hidden)
         hidden[i] = (float)(mix(hash, 1000 + i) >> 40);
 }
 
+#define HASH_OF_NOTHING 7
+
+static uint64_t hash_on(uint64_t hash, int32_t token, uint32_t pos)
+{
+    return mix(hash, (uint64_t)token << 32 | pos);
+}
+
 static uint64_t hash_of(const int32_t *tokens, uint32_t n)
 {
-    uint64_t hash = 7;
+    uint64_t hash = HASH_OF_NOTHING;
     for (uint32_t i = 0; i < n; i++)
-        hash = mix(hash, (uint64_t)tokens[i] << 32 | i);
+        hash = hash_on(hash, tokens[i], i);
     return hash;
 }
 
@@ -96,9 +103,13 @@ static void check_rows(struct fake *f, const struct rz_batch *b)
         breach(f, "empty batch", b->n_rows, b->size);
 }
 
-/* Two sequences must never write the same page in one step. */
+/* Two sequences must never write the same page, or the same slot, in one step. */
 static void check_owners(struct fake *f, const struct rz_batch *b)
 {
+    for (uint32_t i = 0; i < b->n_seqs && f->limits.n_slots; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (b->seqs[i].state_slot == b->seqs[j].state_slot)
+                breach(f, "a slot of two sequences", i, j);
     for (uint32_t i = 0; i < b->n_rows; i++) {
         for (uint32_t j = 0; j < i; j++) {
             const struct rz_batch_row *x = &b->rows[i], *y = &b->rows[j];
@@ -136,6 +147,35 @@ static void copy_pages(struct fake *f, const struct rz_batch *b)
     }
 }
 
+static struct fake_state *state_of(struct fake *f, int32_t slot)
+{
+    static struct fake_state nowhere;
+    if (slot >= 0 && (uint32_t)slot < f->limits.n_slots)
+        return &f->states[slot];
+    breach(f, "slot outside the pool", (uint64_t)slot, f->limits.n_slots);
+    return &nowhere;
+}
+
+static void move_states(struct fake *f, const struct rz_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_state_copies; i++)
+        *state_of(f, b->state_copies[i].to) = *state_of(f, b->state_copies[i].from);
+    for (uint32_t i = 0; i < b->n_clears; i++)
+        *state_of(f, b->clears[i]) = (struct fake_state){.hash = HASH_OF_NOTHING};
+}
+
+static void advance_states(struct fake *f, const struct rz_batch *b)
+{
+    for (uint32_t i = 0; i < b->n_rows && f->limits.n_slots; i++) {
+        struct fake_state *s = state_of(f, b->seqs[b->rows[i].seq].state_slot);
+        uint32_t pos = (uint32_t)b->rows[i].pos[0];
+        if (s->next != pos)
+            breach(f, "a state at another position", s->next, pos);
+        s->next = pos + 1;
+        s->hash = f->hashes[i] = hash_on(s->hash, b->rows[i].token, pos);
+    }
+}
+
 static void store_rows(struct fake *f, const struct rz_batch *b)
 {
     for (uint32_t i = 0; i < b->n_rows; i++)
@@ -145,16 +185,35 @@ static void store_rows(struct fake *f, const struct rz_batch *b)
 }
 
 /* What lies in the pages up to the row; groups take turns, so all of them matter. */
-static uint64_t read_back(struct fake *f, const struct rz_batch *b, const struct rz_batch_row *row)
+static uint64_t read_back(struct fake *f, const struct rz_batch *b, uint32_t index)
 {
-    uint64_t hash = 7;
+    const struct rz_batch_row *row = &b->rows[index];
+    uint64_t hash = HASH_OF_NOTHING;
+    if (!f->n_groups)
+        return f->hashes[index];
     for (uint32_t p = 0; p <= (uint32_t)row->pos[0]; p++) {
         const struct fake_cell *c = cell_of(f, &b->seqs[row->seq], p % f->n_groups, p);
         if (c->pos != (int32_t)p)
             breach(f, "a page holds another position", (uint64_t)c->pos, p);
-        hash = mix(hash, (uint64_t)c->token << 32 | (uint32_t)c->pos);
+        hash = hash_on(hash, c->token, (uint32_t)c->pos);
     }
+    if (f->limits.n_slots && hash != f->hashes[index])
+        breach(f, "pages and state of different texts", index, (uint64_t)row->pos[0]);
     return hash;
+}
+
+/* As little as RZ_WANT_TOP_K allows: nothing but the k best. */
+static void keep_best(float *x, uint32_t k)
+{
+    float all[FAKE_VOCAB];
+    memcpy(all, x, sizeof(all));
+    for (uint32_t v = 0; v < FAKE_VOCAB; v++) {
+        uint32_t better = 0;
+        for (uint32_t u = 0; u < FAKE_VOCAB; u++)
+            better += all[u] > all[v];
+        if (better >= k)
+            x[v] = -INFINITY;
+    }
 }
 
 static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_result *out, struct rz_err *err)
@@ -167,16 +226,21 @@ static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_resu
     check_owners(f, b);
     count_step(f, b);
     copy_pages(f, b);
+    move_states(f, b);
     store_rows(f, b);
+    advance_states(f, b);
     if (f->fail_at && f->n_executes == f->fail_at)
         return rz_fail(err, RZ_EDEVICE, "fake", "step %llu was told to fail", (unsigned long long)f->fail_at);
     for (uint32_t i = 0; i < b->n_rows; i++) {
         if (b->rows[i].want == RZ_WANT_NONE)
             continue;
-        uint64_t hash = read_back(f, b, &b->rows[i]);
-        if (b->rows[i].want == RZ_WANT_LOGITS)
+        uint64_t hash = read_back(f, b, i);
+        if (b->rows[i].want >= RZ_WANT_LOGITS)
             logits_of(f, hash, f->logits + (uint64_t)n * FAKE_VOCAB);
-        else
+        if (b->rows[i].want == RZ_WANT_TOP_K)
+            keep_best(f->logits + (uint64_t)n * FAKE_VOCAB, b->rows[i].k);
+        f->n_top_k += b->rows[i].want == RZ_WANT_TOP_K;
+        if (b->rows[i].want == RZ_WANT_HIDDEN)
             hidden_of(hash, f->hidden + (uint64_t)n * FAKE_EMBD);
         n++;
     }
@@ -204,8 +268,9 @@ static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, stru
 static int32_t fake_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
     (void)plan;
-    *out = (struct rz_plan_info){
-        .size = out->size, .wants = 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS, .weight_bytes = 4242};
+    *out = (struct rz_plan_info){.size = out->size,
+                                 .wants = 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K,
+                                 .weight_bytes = 4242};
     return RZ_OK;
 }
 
@@ -215,16 +280,21 @@ void fake_init(struct fake *f, const struct rz_plan_limits *limits, uint32_t n_g
     *f = (struct fake){.limits = *limits, .n_groups = n_groups, .spread = 4};
     f->table = (struct rz_device){
         .size = sizeof(f->table), .name = "fake", .ctx = f, .info = fake_info, .execute = fake_execute};
-    f->cells = malloc(cells * sizeof(*f->cells));
+    f->states = malloc((limits->n_slots + 1) * sizeof(*f->states));
+    f->hashes = malloc(limits->max_rows * sizeof(*f->hashes));
+    f->cells = malloc((cells + 1) * sizeof(*f->cells));
     f->logits = malloc((uint64_t)limits->max_wanted * FAKE_VOCAB * sizeof(float));
     f->hidden = malloc((uint64_t)limits->max_wanted * FAKE_EMBD * sizeof(float));
-    if (!f->cells || !f->logits || !f->hidden)
+    if (!f->cells || !f->logits || !f->hidden || !f->states || !f->hashes)
         abort();
+    memset(f->states, 0xff, limits->n_slots * sizeof(*f->states));
     memset(f->cells, 0xff, cells * sizeof(*f->cells));
 }
 
 void fake_deinit(struct fake *f)
 {
+    free(f->states);
+    free(f->hashes);
     free(f->cells);
     free(f->logits);
     free(f->hidden);

@@ -2,8 +2,9 @@
  *
  * The device keeps (token, position) in pages of its own, and the logits of a row are a hash of all that
  * it reads back through the block table. So a wrong page, position, length or lost recompute changes the
- * tokens, and anybody can tell what they should be: fake_logits gives the truth for a text. It also
- * checks every rule of batch.h and counts the breaches.
+ * tokens, and anybody can tell what they should be: fake_logits gives the truth for a text. The state in a
+ * slot is the hash of what its sequence has computed: without KV groups it alone makes the logits, beside
+ * pages both must say the same. It also checks every rule of batch.h and counts the breaches.
  */
 #ifndef RZ_TESTS_FAKE_DEVICE_H
 #define RZ_TESTS_FAKE_DEVICE_H
@@ -21,14 +22,21 @@ struct fake_cell {
     int32_t token, pos; /* token -1: never written */
 };
 
+struct fake_state {
+    uint64_t hash;
+    uint32_t next; /* position of the row that comes next; UINT32_MAX: never cleared */
+};
+
 /* Also the struct rz_plan of the device. */
 struct fake {
     struct rz_device table;
     struct rz_plan_limits limits;
     uint32_t n_groups;
-    struct fake_cell *cells; /* [n_groups][n_pages][page_tokens] */
+    struct fake_cell *cells;   /* [n_groups][n_pages][page_tokens] */
+    struct fake_state *states; /* [n_slots] */
+    uint64_t *hashes;          /* [max_rows] of the state behind each row of the step */
     float *logits, *hidden;
-    uint64_t n_executes, n_rows;
+    uint64_t n_executes, n_rows, n_top_k;
     atomic_bool inside;                     /* an execute is running */
     uint32_t breaches;                      /* of the contract                     */
     char breach[256];                       /* the first                           */

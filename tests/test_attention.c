@@ -1,5 +1,6 @@
 /* test_attention.c - KV_STORE and ATTENTION of the kernel tables against double precision: two sequences
- * in scattered pages, grouped queries, sums across several splits; and the same bits in any company.
+ * in scattered pages, grouped queries, sums across several splits, windows, soft-caps and ALiBi; the same
+ * bits in any company; and pages that a window has passed are never looked at.
  */
 #include "rz_test.h"
 
@@ -7,6 +8,7 @@
 #include "kernel_rig.h"
 #include "numeric.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,13 +24,28 @@ extern const struct rz_plugin rz_builtin_avx2;
 #define PAGES 40
 #define SEQS 2
 #define LENGTH 600 /* of the longer sequence: three splits */
-#define QUERIES 7
+#define STORED 7   /* rows of a sequence that are stored together */
+
+struct heads {
+    uint32_t n_head, n_kv, dim, window; /* window 0: none */
+    double softcap, alibi;              /* 0: none        */
+    bool both;                          /* rows see what follows as well */
+};
 
 struct attention {
     const struct rz_kernels *table;
     int32_t kv_type;
-    uint32_t n_head, n_kv, dim;
+    struct heads h;
 };
+
+/* Queries: scattered ones, and rows that follow each other, across the border of a split and of a page. */
+static const struct asked {
+    uint32_t seq;
+    int32_t pos;
+} asked[] = {{0, 0},   {0, 255}, {0, 256}, {0, LENGTH - 1}, {1, 1},   {1, 60},  {1, 61},  {1, 62},
+             {1, 63},  {1, 64},  {1, 65},  {1, 66},         {0, 253}, {0, 254}, {0, 255}, {0, 256},
+             {0, 257}, {0, 258}, {1, 69},  {0, 590},        {0, 591}, {0, 592}, {0, 593}};
+#define QUERIES (sizeof asked / sizeof asked[0])
 
 /* Sequences, their pages, and what was stored: k and v are [SEQS][LENGTH][n_kv * dim]. */
 struct scene {
@@ -51,12 +68,12 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
                                 .type = a->kv_type,
                                 .layout = layout,
                                 .page_tokens = PAGE,
-                                .n_heads = a->n_kv,
-                                .k_dim = a->dim,
-                                .v_dim = a->dim};
-    s->kv.v_offset = (element * PAGE * a->dim + 63) / 64 * 64;
+                                .n_heads = a->h.n_kv,
+                                .k_dim = a->h.dim,
+                                .v_dim = a->h.dim};
+    s->kv.v_offset = (element * PAGE * a->h.dim + 63) / 64 * 64;
     s->kv.head_bytes = 2 * s->kv.v_offset;
-    s->kv.layer_bytes = s->kv.head_bytes * a->n_kv;
+    s->kv.layer_bytes = s->kv.head_bytes * a->h.n_kv;
     s->kv.page_bytes = s->kv.layer_bytes * 2; /* the node is of the second layer */
     s->memory = aligned_alloc(64, s->kv.page_bytes * PAGES);
     rz_check(s->memory);
@@ -68,10 +85,13 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
             s->pages[q][p] = next++ * 7 % PAGES;
         s->tables[q] = s->pages[q];
         s->groups[q] = &s->tables[q];
-        s->seqs[q] = (struct rz_batch_seq){
-            .length = lengths[q], .state_slot = -1, .adapter = -1, .pages = s->groups[q]};
+        s->seqs[q] = (struct rz_batch_seq){.mask = a->h.both ? RZ_MASK_ALL : RZ_MASK_CAUSAL,
+                                           .length = lengths[q],
+                                           .state_slot = -1,
+                                           .adapter = -1,
+                                           .pages = s->groups[q]};
     }
-    size_t n = (size_t)SEQS * LENGTH * a->n_kv * a->dim;
+    size_t n = (size_t)SEQS * LENGTH * a->h.n_kv * a->h.dim;
     s->k = must_alloc(n * sizeof *s->k);
     s->v = must_alloc(n * sizeof *s->v);
     for (size_t i = 0; i < n; i++) {
@@ -89,8 +109,8 @@ static void scene_close(struct scene *s)
 
 static void attrs(const struct attention *a, struct kernel_case *n)
 {
-    kernel_attr(n, RZ_A_N_KV_HEAD, a->n_kv, 0);
-    kernel_attr(n, RZ_A_HEAD_DIM, a->dim, 0);
+    kernel_attr(n, RZ_A_N_KV_HEAD, a->h.n_kv, 0);
+    kernel_attr(n, RZ_A_HEAD_DIM, a->h.dim, 0);
     kernel_attr(n, RZ_A_KV_GROUP, 0, 0);
     kernel_attr(n, RZ_A_KV_LAYER, 1, 0);
 }
@@ -98,17 +118,17 @@ static void attrs(const struct attention *a, struct kernel_case *n)
 /* Stores everything, a few rows of mixed sequences at a time. */
 static void store(const struct attention *a, struct scene *s)
 {
-    uint64_t width = (uint64_t)a->n_kv * a->dim, widths[2] = {width, width};
+    uint64_t width = (uint64_t)a->h.n_kv * a->h.dim, widths[2] = {width, width};
     struct kernel_case n;
-    struct rz_batch_row rows[2 * QUERIES];
-    float *in[2] = {must_alloc(2 * QUERIES * width * 4), must_alloc(2 * QUERIES * width * 4)};
+    struct rz_batch_row rows[2 * STORED];
+    float *in[2] = {must_alloc(2 * STORED * width * 4), must_alloc(2 * STORED * width * 4)};
     kernel_begin(&n, a->table, RZ_OP_KV_STORE);
     attrs(a, &n);
-    rz_check(kernel_open(&n, widths, 2, NULL, 0, 2 * QUERIES, a->kv_type));
-    for (uint32_t from = 0; from < LENGTH; from += QUERIES) {
+    rz_check(kernel_open(&n, widths, 2, NULL, 0, 2 * STORED, a->kv_type));
+    for (uint32_t from = 0; from < LENGTH; from += STORED) {
         uint32_t count = 0;
         for (uint32_t q = 0; q < SEQS; q++)
-            for (uint32_t p = from; p < from + QUERIES && p < lengths[q]; p++, count++) {
+            for (uint32_t p = from; p < from + STORED && p < lengths[q]; p++, count++) {
                 size_t at = ((size_t)q * LENGTH + p) * width;
                 rows[count] = (struct rz_batch_row){.seq = q, .pos = {(int32_t)p}};
                 memcpy(in[0] + count * width, s->k + at, width * 4);
@@ -132,74 +152,140 @@ static double stored(const struct attention *a, float x)
     return a->kv_type == RZ_TYPE_F32 ? x : rz_f16_to_f32(rz_f32_to_f16(x));
 }
 
+static int32_t first_seen(const struct heads *h, int32_t pos)
+{
+    return h->window && pos >= (int32_t)h->window ? pos + 1 - (int32_t)h->window : 0;
+}
+
+/* One past the last position that is seen. */
+static int32_t end_seen(const struct heads *h, uint32_t seq, int32_t pos)
+{
+    int64_t end = h->both ? (h->window ? (int64_t)pos + h->window : INT32_MAX) : pos + 1;
+    return end < lengths[seq] ? (int32_t)end : (int32_t)lengths[seq];
+}
+
+/* Slopes fall by one factor, and those past the last power of two take the odd places of twice as many. */
+static double slope(const struct heads *h, uint32_t head)
+{
+    double power = exp2(floor(log2(h->n_head)));
+    return exp2(-h->alibi * (head < power ? (head + 1) / power : (2 * (head - power) + 1) / (2 * power)));
+}
+
+static double score_of(const struct attention *a, const struct scene *s, const struct rz_batch_row *row,
+                       const float *q, uint32_t head, int32_t p)
+{
+    const struct heads *h = &a->h;
+    size_t width = (size_t)h->n_kv * h->dim,
+           at = (row->seq * LENGTH + (size_t)p) * width + head / (h->n_head / h->n_kv) * h->dim;
+    double x = 0;
+    for (uint32_t i = 0; i < h->dim; i++)
+        x += (double)q[i] * stored(a, s->k[at + i]);
+    x /= sqrt(h->dim);
+    if (h->softcap > 0)
+        x = h->softcap * tanh(x / h->softcap);
+    return h->alibi > 0 ? x + slope(h, head) * (p - row->pos[0]) : x;
+}
+
 /* One head of one query in double precision. */
 static void truth(const struct attention *a, const struct scene *s, const struct rz_batch_row *row,
                   const float *q, uint32_t head, double *out)
 {
     static double score[LENGTH];
-    size_t width = (size_t)a->n_kv * a->dim,
-           at = row->seq * LENGTH * width + head / (a->n_head / a->n_kv) * a->dim;
+    const struct heads *h = &a->h;
+    size_t width = (size_t)h->n_kv * h->dim,
+           at = row->seq * LENGTH * width + head / (h->n_head / h->n_kv) * h->dim;
+    int32_t first = first_seen(h, row->pos[0]), end = end_seen(h, row->seq, row->pos[0]);
     double best = -INFINITY, total = 0;
-    for (int32_t p = 0; p <= row->pos[0]; p++) {
-        score[p] = 0;
-        for (uint32_t i = 0; i < a->dim; i++)
-            score[p] += (double)q[i] * stored(a, s->k[at + (size_t)p * width + i]);
-        score[p] /= sqrt(a->dim);
+    for (int32_t p = first; p < end; p++) {
+        score[p] = score_of(a, s, row, q, head, p);
         best = fmax(best, score[p]);
     }
-    for (int32_t p = 0; p <= row->pos[0]; p++)
+    for (int32_t p = first; p < end; p++)
         total += score[p] = exp(score[p] - best);
-    for (uint32_t i = 0; i < a->dim; i++) {
+    for (uint32_t i = 0; i < h->dim; i++) {
         out[i] = 0;
-        for (int32_t p = 0; p <= row->pos[0]; p++)
+        for (int32_t p = first; p < end; p++)
             out[i] += score[p] / total * stored(a, s->v[at + (size_t)p * width + i]);
     }
 }
 
+static void attention_open(const struct attention *a, struct kernel_case *n)
+{
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    kernel_begin(n, a->table, RZ_OP_ATTENTION);
+    attrs(a, n);
+    kernel_attr(n, RZ_A_N_HEAD, a->h.n_head, 0);
+    kernel_attr(n, RZ_A_SCALE, 0, 1 / sqrt(a->h.dim));
+    if (a->h.window)
+        kernel_attr(n, RZ_A_WINDOW, a->h.window, 0);
+    if (a->h.softcap > 0)
+        kernel_attr(n, RZ_A_SOFTCAP, 0, a->h.softcap);
+    if (a->h.alibi > 0)
+        kernel_attr(n, RZ_A_ALIBI, 0, a->h.alibi);
+    if (a->h.both)
+        kernel_attr(n, RZ_A_BOTH, 1, 1);
+    n->node.max_context = LENGTH;
+    rz_check(kernel_open(n, &width, 1, &width, 1, QUERIES, a->kv_type));
+}
+
+/* Some rows of a step by themselves must give what they gave together. Nothing lies in the pages that they do
+ * not see. */
+static void same_bits(const struct attention *a, const struct scene *s, const struct kernel_case *n,
+                      const struct rz_batch_row *rows, uint32_t n_rows, float *q, const float *y)
+{
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    int32_t pages[SEQS][LENGTH / PAGE + 1];
+    const int32_t *tables[SEQS] = {pages[0], pages[1]};
+    const int32_t *const *groups[SEQS] = {&tables[0], &tables[1]};
+    struct rz_batch_seq seqs[SEQS];
+    float *again = must_alloc(n_rows * width * 4);
+    memset(pages, 0x40, sizeof pages); /* nowhere */
+    for (uint32_t i = 0; i < n_rows; i++)
+        for (int32_t p = first_seen(&a->h, rows[i].pos[0]) / PAGE;
+             p * PAGE < end_seen(&a->h, rows[i].seq, rows[i].pos[0]); p++)
+            pages[rows[i].seq][p] = s->pages[rows[i].seq][p];
+    for (uint32_t i = 0; i < SEQS; i++) {
+        seqs[i] = s->seqs[i];
+        seqs[i].pages = groups[i];
+    }
+    struct rz_step step = {
+        .size = sizeof step, .n_rows = n_rows, .n_seqs = SEQS, .rows = rows, .seqs = seqs, .kv = &s->kv};
+    for (uint32_t threads = 1; threads <= 3; threads += 2) {
+        kernel_run(n, n_rows, threads, &q, &again, &step);
+        rz_check_memeq(again, y, n_rows * width * 4);
+    }
+    free(again);
+}
+
 static void attend(const struct attention *a, struct scene *s, struct rng *r)
 {
-    static const struct {
-        uint32_t seq;
-        int32_t pos;
-    } asked[QUERIES] = {{0, 0}, {0, 255}, {0, 256}, {0, LENGTH - 1}, {1, 1}, {1, 63}, {1, 69}};
-    uint64_t width = (uint64_t)a->n_head * a->dim;
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
     struct rz_batch_row rows[QUERIES];
     struct kernel_case n;
-    double *want = must_alloc(a->dim * sizeof *want);
-    float *q = must_alloc(QUERIES * width * 4), *y = must_alloc(QUERIES * width * 4),
-          *alone = must_alloc(width * 4);
+    double *want = must_alloc(a->h.dim * sizeof *want);
+    float *q = must_alloc(QUERIES * width * 4), *y = must_alloc(QUERIES * width * 4);
     for (uint32_t i = 0; i < QUERIES; i++)
         rows[i] = (struct rz_batch_row){.seq = asked[i].seq, .pos = {asked[i].pos}};
     for (uint64_t i = 0; i < QUERIES * width; i++)
         q[i] = (float)(2 * rng_normal(r));
     struct rz_step step = {
         .size = sizeof step, .n_rows = QUERIES, .n_seqs = SEQS, .rows = rows, .seqs = s->seqs, .kv = &s->kv};
-    kernel_begin(&n, a->table, RZ_OP_ATTENTION);
-    attrs(a, &n);
-    kernel_attr(&n, RZ_A_N_HEAD, a->n_head, 0);
-    kernel_attr(&n, RZ_A_SCALE, 0, 1 / sqrt(a->dim));
-    rz_check(kernel_open(&n, &width, 1, &width, 1, 2 * QUERIES, a->kv_type));
+    attention_open(a, &n);
     kernel_run(&n, QUERIES, 2, &q, &y, &step);
-    for (uint32_t i = 0; i < QUERIES; i++) {
-        for (uint32_t h = 0; h < a->n_head; h++) {
-            truth(a, s, &rows[i], q + i * width + h * a->dim, h, want);
-            for (uint32_t d = 0; d < a->dim; d++)
-                rz_check_near(y[i * width + h * a->dim + d], want[d], 1e-5);
+    for (uint32_t i = 0; i < QUERIES; i++)
+        for (uint32_t h = 0; h < a->h.n_head; h++) {
+            truth(a, s, &rows[i], q + i * width + h * a->h.dim, h, want);
+            for (uint32_t d = 0; d < a->h.dim; d++)
+                rz_check_near(y[i * width + h * a->h.dim + d], want[d], 1e-5);
         }
-        float *one = q + i * width;
-        struct rz_step by_itself = step;
-        by_itself.n_rows = 1;
-        by_itself.rows = &rows[i];
-        for (uint32_t threads = 1; threads <= 3; threads++) {
-            kernel_run(&n, 1, threads, &one, &alone, &by_itself);
-            rz_check_memeq(alone, y + i * width, width * 4);
-        }
-    }
+    for (uint32_t i = 0; i < QUERIES; i++)
+        same_bits(a, s, &n, rows + i, 1, q + i * width, y + i * width);
+    for (uint32_t i = 0, count = 2; i + count <= QUERIES; i += count, count++)
+        same_bits(a, s, &n, rows + i, count, q + i * width, y + i * width);
     kernel_close(&n);
     free(want);
     free(q);
     free(y);
-    free(alone);
 }
 
 static uint32_t layout_of(const struct rz_kernels *k)
@@ -214,15 +300,21 @@ static uint32_t layout_of(const struct rz_kernels *k)
 
 static void attention(const struct rz_plugin *plugin)
 {
-    static const uint32_t heads[][3] = {
-        /* n_head, n_kv, dim */ {4, 2, 16}, {9, 3, 64}, {6, 1, 8}, {2, 2, 128}, {7, 1, 32}};
+    static const struct heads heads[] = {
+        {4, 2, 16, 0, 0, 0, false},  {9, 3, 64, 0, 0, 0, false},    {6, 1, 8, 0, 0, 0, false},
+        {2, 2, 128, 0, 0, 0, false}, {7, 1, 32, 0, 0, 0, false},    {6, 1, 6, 0, 0, 8, false},
+        {4, 4, 12, 5, 0, 0, false},  {20, 1, 16, 100, 0, 0, false}, {4, 2, 80, 0, 5, 0, false},
+        {3, 1, 96, 64, 3, 8, false}, {2, 1, 256, 300, 2, 0, false}, {1, 1, 512, 1, 0, 0, false},
+        {3, 3, 20, 2, 0, 4, false},  {5, 5, 14, 0, 1, 0, false},    {4, 4, 24, 0, 0, 0, true},
+        {6, 2, 16, 40, 0, 0, true},
+    };
     static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
-    const struct rz_kernels *k = kernel_table(plugin);
+    const struct rz_kernels *k = kernel_table(plugin, 0);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         for (size_t t = 0; t < 2; t++) {
-            struct attention a = {k, types[t], heads[i][0], heads[i][1], heads[i][2]};
+            struct attention a = {k, types[t], heads[i]};
             struct scene s;
             struct rng r = {i};
             scene_open(&a, &s, &r, layout_of(k));

@@ -15,7 +15,7 @@ LLAMA = rzlib.fixture("tiny-llama.gguf")  # SentencePiece vocabulary, adds BOS
 QWEN = rzlib.fixture("tiny-qwen2.gguf")   # byte-level BPE, adds nothing
 TEXT = "the king was in the house"
 VERBS = ["run", "chat", "info", "tokenize", "detokenize", "template", "eval", "perplexity", "bench", "plan"]
-LATER = ["embed", "pull", "list", "ps", "rm", "compare"]
+LATER = ["pull", "list", "ps", "rm", "compare"]
 
 
 class Base(unittest.TestCase):

@@ -99,7 +99,7 @@ RZ_TEST(engine, each_token_is_the_next_draw_of_the_seed)
     rig_close(&rig);
 }
 
-RZ_TEST(engine, tiny_pools_preempt_and_still_give_the_true_tokens)
+static void tiny_pools(uint32_t n_slots)
 {
     static struct rig_ticket tickets[12];
     static const uint32_t pools[] = {3, 4, 7, 15};
@@ -107,6 +107,7 @@ RZ_TEST(engine, tiny_pools_preempt_and_still_give_the_true_tokens)
         struct rig rig;
         rig_setup(&rig);
         rig.setup.limits.n_pages = pools[p];
+        rig.setup.limits.n_slots = n_slots;
         rig.setup.limits.max_rows = rig.setup.max_batch_tokens = p ? 8 : 3;
         rig_open(&rig);
         for (uint32_t i = 0; i < 12; i++) {
@@ -120,6 +121,12 @@ RZ_TEST(engine, tiny_pools_preempt_and_still_give_the_true_tokens)
         rz_check(rig.fake.most_rows <= rig.setup.max_batch_tokens);
         rig_close(&rig);
     }
+}
+
+RZ_TEST(engine, tiny_pools_preempt_and_still_give_the_true_tokens)
+{
+    tiny_pools(0);
+    tiny_pools(8); /* with recurrent state beside the pages */
 }
 
 RZ_TEST(engine, preemption_draws_the_same_tokens_too)
@@ -577,7 +584,7 @@ RZ_TEST(engine, a_step_allocates_nothing)
 
 /* --- random life --- */
 
-RZ_TEST(engine, a_thousand_random_requests_with_cancels_and_releases)
+static void random_life(uint32_t n_groups, uint32_t n_slots)
 {
     enum {
         N = 12,
@@ -589,6 +596,8 @@ RZ_TEST(engine, a_thousand_random_requests_with_cancels_and_releases)
     struct rig rig;
     rig_setup(&rig);
     rig.setup.limits.n_pages = 40;
+    rig.setup.limits.n_slots = n_slots;
+    rig.setup.n_kv_groups = n_groups;
     rig.setup.max_batch_tokens = 20;
     rig_open(&rig);
     const struct rz_engine *e = rig.engine;
@@ -629,6 +638,17 @@ RZ_TEST(engine, a_thousand_random_requests_with_cancels_and_releases)
             e->release(e->ctx, tickets[i].id);
     rz_check_eq(rig_stats(&rig).requests, TOTAL);
     rz_check(checked > 300);
-    rz_check(rig_stats(&rig).preempted > 10);
+    rz_check(n_groups ? rig_stats(&rig).preempted > 10 : rig_stats(&rig).preempted == 0);
     rig_close(&rig); /* checks that all pages are free */
+}
+
+RZ_TEST(engine, a_thousand_random_requests_with_cancels_and_releases)
+{
+    random_life(2, 0);
+}
+
+RZ_TEST(engine, the_same_with_recurrent_state_alone_and_beside_pages)
+{
+    random_life(0, 8);
+    random_life(1, 5);
 }

@@ -22,23 +22,27 @@ static int32_t keep_row(void *arg, uint64_t index, const float *values, uint64_t
     return 0;
 }
 
-RZ_TEST(eval, rows_are_the_same_for_every_chunk_and_company)
+/* Every chunk, company and fork, over a device with these KV groups and state slots. */
+static void check_rows(uint32_t n_groups, uint32_t n_slots)
 {
     static struct rows rows;
-    static const uint32_t chunks[] = {0, 1, 3, 7, 8, 100};
+    static const uint32_t chunks[] = {0, 1, 3, 7, 8, 100}, forks[] = {0, 1, 8, 21, 59};
     int32_t tokens[60];
     float truth[FAKE_VOCAB];
     struct rz_err err = RZ_ERR_INIT;
     struct rig rig;
     rig_setup(&rig);
+    rig.setup.n_kv_groups = n_groups;
+    rig.setup.limits.n_slots = n_slots;
     rig_open(&rig);
     rig_prompt(5, tokens, 60);
-    for (uint32_t i = 0; i < 6 * 5; i++) {
+    for (uint32_t i = 0; i < 6 * 5 * 5; i++) {
         struct rz_eval eval = {.size = sizeof(eval),
                                .tokens = tokens,
                                .n_tokens = 60,
-                               .chunk = chunks[i / 5],
-                               .beside = i % 5,
+                               .chunk = chunks[i / 25],
+                               .beside = i / 5 % 5,
+                               .fork = forks[i % 5],
                                .row = keep_row,
                                .arg = &rows};
         rows.n = 0;
@@ -51,6 +55,13 @@ RZ_TEST(eval, rows_are_the_same_for_every_chunk_and_company)
         }
     }
     rig_close(&rig);
+}
+
+RZ_TEST(eval, rows_are_the_same_for_every_chunk_company_and_fork)
+{
+    check_rows(2, 0);
+    check_rows(2, 8);
+    check_rows(0, 8);
 }
 
 RZ_TEST(eval, hidden_states_and_last_rows)

@@ -10,7 +10,8 @@ static struct rz_kv open_pool(uint32_t groups, uint32_t pages, uint32_t tokens)
 {
     struct rz_kv kv;
     struct rz_err err = RZ_ERR_INIT;
-    rz_check_ok(rz_kv_init(&kv, groups, pages, tokens, &err), &err);
+    struct rz_kv_sizes sizes = {.n_groups = groups, .n_pages = pages, .page_tokens = tokens};
+    rz_check_ok(rz_kv_init(&kv, &sizes, &err), &err);
     return kv;
 }
 
@@ -81,10 +82,10 @@ RZ_TEST(kv, sizes_of_nothing_are_refused)
 {
     struct rz_kv kv;
     struct rz_err err = RZ_ERR_INIT;
-    rz_check_eq(rz_kv_init(&kv, 0, 1, 1, &err), RZ_EINVAL);
-    rz_check_eq(rz_kv_init(&kv, 1, 0, 1, &err), RZ_EINVAL);
-    rz_check_eq(rz_kv_init(&kv, 1, 1, 0, &err), RZ_EINVAL);
-    rz_check_eq(rz_kv_init(&kv, 1, UINT32_MAX, 1, &err), RZ_EINVAL);
+    static const struct rz_kv_sizes bad[] = {{0, 1, 1, 0},          {1, 0, 1, 0}, {1, 1, 0, 0},
+                                             {1, UINT32_MAX, 1, 0}, {0, 0, 1, 1}, {1, 1, 1, UINT32_MAX}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        rz_check_eq(rz_kv_init(&kv, &bad[i], &err), RZ_EINVAL);
 }
 
 RZ_TEST(kv, a_shared_page_is_copied_before_it_is_written)
@@ -176,5 +177,51 @@ RZ_TEST(kv, ten_thousand_random_operations_keep_the_books)
     for (uint32_t i = 0; i < N; i++)
         rz_kv_seq_deinit(&kv, &seqs[i]);
     rz_check_eq(rz_kv_available(&kv), 40);
+    rz_kv_deinit(&kv);
+}
+
+RZ_TEST(kv, a_slot_belongs_to_one_sequence_that_holds_something)
+{
+    struct rz_kv kv;
+    struct rz_kv_seq a, b, c;
+    struct rz_err err = RZ_ERR_INIT;
+    rz_check_ok(rz_kv_init(&kv, &(struct rz_kv_sizes){1, 8, 4, 2}, &err), &err);
+    rz_check(rz_kv_seq_init(&kv, &a, 16) && rz_kv_seq_init(&kv, &b, 16) && rz_kv_seq_init(&kv, &c, 16));
+    rz_check_eq(a.slot, -1);
+    rz_check(rz_kv_grow(&kv, &a, 6));
+    rz_check_eq(a.slot, 0);
+    rz_check(rz_kv_grow(&kv, &a, 9));
+    rz_check_eq(a.slot, 0);
+    rz_check(rz_kv_share(&kv, &b, &a, 6));
+    rz_check_eq(b.slot, 1);
+    rz_check(!rz_kv_grow(&kv, &c, 1)); /* pages are there, but no slot */
+    rz_check_eq(c.n_pages, 0);
+    rz_check(!rz_kv_share(&kv, &c, &a, 4));
+    rz_check_eq(c.n_pages, 0);
+    rz_kv_drop(&kv, &a);
+    rz_check_eq(a.slot, -1);
+    rz_check(rz_kv_grow(&kv, &c, 1));
+    rz_check_eq(c.slot, 0);
+    rz_kv_seq_deinit(&kv, &a);
+    rz_kv_seq_deinit(&kv, &b);
+    rz_kv_seq_deinit(&kv, &c);
+    rz_check_eq(kv.n_free_slots, 2);
+    rz_check_eq(rz_kv_available(&kv), 8);
+    rz_kv_deinit(&kv);
+}
+
+RZ_TEST(kv, without_groups_only_slots_run_out)
+{
+    struct rz_kv kv;
+    struct rz_kv_seq a, b;
+    struct rz_err err = RZ_ERR_INIT;
+    rz_check_ok(rz_kv_init(&kv, &(struct rz_kv_sizes){0, 1, 4, 1}, &err), &err);
+    rz_check(rz_kv_seq_init(&kv, &a, 1000) && rz_kv_seq_init(&kv, &b, 1000));
+    rz_check_eq(rz_kv_pages(&kv, 1000), 0);
+    rz_check(rz_kv_grow(&kv, &a, 1000));
+    rz_check_eq(a.slot, 0);
+    rz_check(!rz_kv_grow(&kv, &b, 1));
+    rz_kv_seq_deinit(&kv, &a);
+    rz_kv_seq_deinit(&kv, &b);
     rz_kv_deinit(&kv);
 }

@@ -19,7 +19,7 @@ struct bench {
 };
 
 /* Pages of 4 tokens, contexts of at most 256. */
-static void bench_open(struct bench *b, uint32_t rows, uint32_t seqs, uint32_t pages, uint32_t groups)
+static void bench_open_with(struct bench *b, uint32_t rows, uint32_t seqs, const struct rz_kv_sizes *sizes)
 {
     struct rz_err err = RZ_ERR_INIT;
     *b = (struct bench){.limits = {.size = sizeof(b->limits),
@@ -28,8 +28,9 @@ static void bench_open(struct bench *b, uint32_t rows, uint32_t seqs, uint32_t p
                                    .max_seqs = seqs,
                                    .max_context = 256,
                                    .page_tokens = 4,
-                                   .n_pages = pages}};
-    rz_check_ok(rz_kv_init(&b->kv, groups, pages, 4, &err), &err);
+                                   .n_pages = sizes->n_pages,
+                                   .n_slots = sizes->n_slots}};
+    rz_check_ok(rz_kv_init(&b->kv, sizes, &err), &err);
     rz_check_ok(rz_sched_init(&b->sched, &b->kv, &b->limits, rows, N_SEQS, &err), &err);
     for (uint32_t i = 0; i < N_SEQS; i++) {
         rz_check(rz_kv_seq_init(&b->kv, &b->seqs[i].kv, 256));
@@ -39,11 +40,18 @@ static void bench_open(struct bench *b, uint32_t rows, uint32_t seqs, uint32_t p
     }
 }
 
+static void bench_open(struct bench *b, uint32_t rows, uint32_t seqs, uint32_t pages, uint32_t groups)
+{
+    bench_open_with(b, rows, seqs,
+                    &(struct rz_kv_sizes){.n_groups = groups, .n_pages = pages, .page_tokens = 4});
+}
+
 static void bench_close(struct bench *b)
 {
     for (uint32_t i = 0; i < N_SEQS; i++)
         rz_sched_remove(&b->sched, &b->seqs[i]);
     rz_check_eq(rz_kv_available(&b->kv), b->kv.n_pages);
+    rz_check_eq(b->kv.n_free_slots, b->kv.n_slots);
     rz_check_eq(b->sched.n_running + b->sched.n_waiting, 0);
     for (uint32_t i = 0; i < N_SEQS; i++)
         rz_kv_seq_deinit(&b->kv, &b->seqs[i].kv);
@@ -54,6 +62,7 @@ static void bench_close(struct bench *b)
 static void add(struct bench *b, uint32_t i, uint32_t n_tokens)
 {
     b->seqs[i].n_tokens = n_tokens;
+    b->seqs[i].want = RZ_WANT_LOGITS;
     rz_check(rz_sched_add(&b->sched, &b->seqs[i]));
 }
 
@@ -64,7 +73,7 @@ static uint32_t step(struct bench *b, uint32_t *rows)
     const struct rz_batch *batch = rz_sched_build(&b->sched);
     for (uint32_t i = 0; i < N_SEQS; i++) {
         rows[i] = b->seqs[i].n_rows;
-        rz_check(!rows[i] || b->seqs[i].kv.n_pages * 4 >= b->seqs[i].n_done + rows[i]);
+        rz_check(!rows[i] || !b->kv.n_groups || b->seqs[i].kv.n_pages * 4 >= b->seqs[i].n_done + rows[i]);
     }
     if (!batch)
         return 0;
@@ -284,14 +293,14 @@ RZ_TEST(sched, a_shared_page_is_copied_by_the_step_that_writes_it)
 }
 
 /* Runs everything through the fake device; each sequence ends after its own number of tokens. */
-static void run_random(uint32_t seed, uint32_t rows, uint32_t seqs, uint32_t pages)
+static void run_random(uint32_t seed, uint32_t rows, uint32_t seqs, const struct rz_kv_sizes *sizes)
 {
     static struct bench b;
     static float truth[FAKE_VOCAB];
     struct fake fake;
-    uint32_t left = N_SEQS, steps = 0, until[N_SEQS];
-    bench_open(&b, rows, seqs, pages, 2);
-    fake_init(&fake, &b.limits, 2);
+    uint32_t left = N_SEQS, steps = 0, until[N_SEQS], pages = sizes->n_pages;
+    bench_open_with(&b, rows, seqs, sizes);
+    fake_init(&fake, &b.limits, sizes->n_groups);
     for (uint32_t i = 0; i < N_SEQS; i++) {
         seed = seed * 1664525u + 1013904223u;
         uint32_t prompt = 1 + (seed >> 8) % (pages * 4 / 2), most = pages * 4 - prompt;
@@ -330,9 +339,42 @@ static void run_random(uint32_t seed, uint32_t rows, uint32_t seqs, uint32_t pag
 RZ_TEST(sched, random_loads_always_end_with_the_true_logits)
 {
     for (uint32_t seed = 0; seed < 60; seed++) {
-        run_random(seed, 3, 3, 3);
-        run_random(seed, 5, 8, 6);
-        run_random(seed, 32, 8, 20);
-        run_random(seed, 64, 16, 60);
+        run_random(seed, 3, 3, &(struct rz_kv_sizes){2, 3, 4, 0});
+        run_random(seed, 5, 8, &(struct rz_kv_sizes){2, 6, 4, 0});
+        run_random(seed, 32, 8, &(struct rz_kv_sizes){2, 20, 4, 0});
+        run_random(seed, 64, 16, &(struct rz_kv_sizes){2, 60, 4, 0});
     }
+}
+
+/* The state of who gave way is gone, and made anew from the first token on. */
+RZ_TEST(sched, random_loads_with_state_slots)
+{
+    for (uint32_t seed = 0; seed < 60; seed++) {
+        run_random(seed, 5, 8, &(struct rz_kv_sizes){1, 6, 4, 8});
+        run_random(seed, 32, 8, &(struct rz_kv_sizes){2, 20, 4, 3}); /* fewer slots than sequences */
+        run_random(seed, 16, 8, &(struct rz_kv_sizes){0, 30, 4, 8});
+        run_random(seed, 16, 4, &(struct rz_kv_sizes){0, 30, 4, 1});
+    }
+}
+
+RZ_TEST(sched, a_state_is_cleared_with_the_first_row_and_copied_by_a_fork)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open_with(&b, 32, 8, &(struct rz_kv_sizes){1, 16, 4, 8});
+    const struct rz_batch *batch = &b.sched.step.batch;
+    add(&b, 0, 6);
+    step(&b, rows);
+    rz_check_eq(batch->n_clears, 1);
+    rz_check_eq(batch->clears[0], b.sched.step.seqs[0].state_slot);
+    step(&b, rows);
+    rz_check_eq(batch->n_clears + batch->n_state_copies, 0);
+    rz_step_clear(&b.sched.step);
+    rz_check(rz_step_fork(&b.sched.step, &b.kv, &b.seqs[1].kv, &b.seqs[0].kv, 7));
+    rz_check_eq(batch->n_state_copies, 1);
+    rz_check_eq(batch->state_copies[0].from, b.seqs[0].kv.slot);
+    rz_check_eq(batch->state_copies[0].to, b.seqs[1].kv.slot);
+    rz_check(b.seqs[0].kv.slot != b.seqs[1].kv.slot);
+    rz_check_eq(b.seqs[0].kv.groups[0][0], b.seqs[1].kv.groups[0][0]);
+    bench_close(&b);
 }

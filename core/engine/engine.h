@@ -19,9 +19,14 @@ struct rz_engine_setup {
     void *tok;
     uint32_t n_vocab, n_embd;
     uint32_t n_kv_groups;
+    uint32_t kv_windows[8];       /* of each group; 0: none                                     */
+    uint32_t mask;                /* RZ_MASK_* of every sequence                                */
+    uint32_t pooling;             /* RZ_POOL_* of a request that leaves it to the model         */
+    uint32_t rope_switch;         /* sequences that may grow beyond have rope variant 1; 0: none do */
     struct rz_plan_limits limits; /* as the plan was compiled */
     uint32_t max_batch_tokens;    /* rows of one step; <= limits.max_rows */
     uint32_t max_queue;           /* requests waiting or running          */
+    bool top_k; /* the device is asked for the k best where a request's sampler needs no more */
     /* Runs fn(arg, i) for i = 0..n-1, perhaps in parallel (sampling rows). NULL: a plain loop. */
     void (*parallel_for)(void *ctx, uint32_t n, void (*fn)(void *arg, uint32_t i), void *arg);
     void *parallel_ctx;

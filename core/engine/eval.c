@@ -1,7 +1,7 @@
 /* eval.c - evaluation and speed runs: token ids through the plan, nothing sampled.
  *
- * Both claim the plan while no request runs, take pages from the same pool, and give them back. A lane
- * is one sequence of such a run with its tokens.
+ * Both claim the plan while no request runs, take pages and slots from the same pool, and give them back. A
+ * lane is one sequence of such a run with its tokens.
  */
 #include "loop.h"
 
@@ -12,7 +12,8 @@
 
 struct lanes {
     struct rz_loop *loop;
-    uint32_t n, length; /* sequences, tokens of each */
+    uint32_t n, length; /* sequences, tokens of each     */
+    uint32_t n_active;  /* that get rows: the first of n */
     struct rz_kv_seq *seqs;
     int32_t *tokens; /* [n][length] */
 };
@@ -40,11 +41,14 @@ static int32_t lanes_check(const struct rz_loop *loop, uint64_t n, uint64_t leng
     if (n > most)
         return rz_fail(err, RZ_ELIMIT, "sequences", "%llu at once: at most %u fit a step",
                        (unsigned long long)n, most);
-    uint64_t pages = n * rz_kv_pages(&loop->kv, length);
-    if (pages > rz_kv_available(&loop->kv))
-        return rz_fail(err, RZ_ELIMIT, "kv", "%llu sequences of %llu tokens need %llu pages: %u are there",
-                       (unsigned long long)n, (unsigned long long)length, (unsigned long long)pages,
-                       rz_kv_available(&loop->kv));
+    for (uint32_t g = 0; g < loop->kv.n_groups; g++) {
+        uint64_t pages = n * rz_kv_most(&loop->kv, g, length, limits->max_rows);
+        if (pages > loop->kv.n_free[g])
+            return rz_fail(err, RZ_ELIMIT, "kv",
+                           "%llu sequences of %llu tokens need %llu pages: %u are there",
+                           (unsigned long long)n, (unsigned long long)length, (unsigned long long)pages,
+                           loop->kv.n_free[g]);
+    }
     return RZ_OK;
 }
 
@@ -55,35 +59,42 @@ static int32_t lanes_open(struct lanes *l, struct rz_loop *loop, uint64_t n, uin
     int32_t rc = lanes_check(loop, n, length, err);
     if (rc)
         return rc;
-    *l = (struct lanes){.loop = loop, .n = (uint32_t)n, .length = (uint32_t)length};
+    *l = (struct lanes){.loop = loop, .n = (uint32_t)n, .n_active = (uint32_t)n, .length = (uint32_t)length};
     l->seqs = calloc(n, sizeof(*l->seqs));
     l->tokens = calloc(n * length, sizeof(*l->tokens));
     bool ok = l->seqs && l->tokens;
     for (uint32_t i = 0; i < n && ok; i++)
-        ok = rz_kv_seq_init(&loop->kv, &l->seqs[i], length) && rz_kv_grow(&loop->kv, &l->seqs[i], length);
+        ok = rz_kv_seq_init(&loop->kv, &l->seqs[i], length);
     if (ok)
         return RZ_OK;
     lanes_close(l);
     return rz_fail(err, RZ_ENOMEM, "engine", "no memory for %llu tokens", (unsigned long long)(n * length));
 }
 
-/* Adds rows [from, from + n) of lane i; those from want_from on want a result. */
+/* Adds rows [from, from + n) of lane i; those from want_from on want a result. There are pages enough:
+ * lanes_check has counted them. */
 static int32_t lane_add(struct lanes *l, uint32_t i, uint32_t from, uint32_t n, uint32_t want_from,
                         uint32_t want)
 {
+    const struct rz_engine_setup *setup = &l->loop->setup;
     struct rz_step_rows rows = {.tokens = l->tokens + (uint64_t)i * l->length,
                                 .from = from,
                                 .n = n,
                                 .want_from = want_from,
-                                .want = want};
+                                .want = want,
+                                .k = 1,
+                                .rope_variant =
+                                    setup->rope_switch && setup->limits.max_context > setup->rope_switch};
+    rz_kv_trim(&l->loop->kv, &l->seqs[i], from);
+    rz_kv_grow(&l->loop->kv, &l->seqs[i], (uint64_t)from + n);
     return rz_step_add(&l->loop->sched.step, &l->seqs[i], &rows);
 }
 
-static int32_t lanes_step(struct lanes *l, bool hidden, struct rz_err *err)
+static int32_t lanes_step(struct lanes *l, uint32_t want, struct rz_err *err)
 {
     const struct rz_engine_setup *setup = &l->loop->setup;
     int32_t rc = setup->check ? setup->check(setup->check_ctx, err) : RZ_OK;
-    return rc < 0 ? rc : rz_loop_execute(l->loop, &l->loop->sched.step, hidden, err);
+    return rc < 0 ? rc : rz_loop_execute(l->loop, &l->loop->sched.step, 1u << want, err);
 }
 
 /* --- evaluation --- */
@@ -96,11 +107,15 @@ static int32_t eval_check(const struct rz_loop *loop, const struct rz_eval *e, s
         if (e->tokens[i] < 0 || (uint32_t)e->tokens[i] >= loop->setup.n_vocab)
             return rz_fail(err, RZ_EINVAL, "tokens", "token %llu is %d: the vocabulary has ids 0 to %u",
                            (unsigned long long)i, e->tokens[i], loop->setup.n_vocab - 1);
+    if (e->fork >= e->n_tokens && e->fork)
+        return rz_fail(err, RZ_EINVAL, "fork", "at position %u of %llu tokens: there is nothing behind it",
+                       e->fork, (unsigned long long)e->n_tokens);
     struct rz_plan_info info = {.size = sizeof(info)};
     uint32_t want = e->hidden ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS;
     if (loop->setup.device->info(loop->setup.plan, &info) < 0 || !(info.wants & 1u << want))
-        return rz_fail(err, RZ_EUNSUPPORTED, "eval", "this model's plan gives no %s",
-                       e->hidden ? "hidden states" : "logits");
+        return rz_fail(err, RZ_EUNSUPPORTED, "eval", "this model gives no %s%s",
+                       e->hidden ? "hidden states" : "logits",
+                       e->hidden ? "" : ": it is an encoder (--hidden writes its states)");
     return RZ_OK;
 }
 
@@ -116,13 +131,18 @@ static void fill_eval(struct lanes *l, const struct rz_eval *e, uint32_t mine)
 }
 
 /* Rows of each lane in one step. */
-static uint32_t eval_chunk(const struct lanes *l, const struct rz_eval *e)
+static int32_t eval_chunk(const struct lanes *l, const struct rz_eval *e, uint32_t *out, struct rz_err *err)
 {
     const struct rz_engine_setup *setup = &l->loop->setup;
     uint32_t chunk = e->chunk ? e->chunk : setup->max_batch_tokens, fits = setup->limits.max_rows / l->n;
     if (!e->last && setup->limits.max_wanted < fits)
         fits = setup->limits.max_wanted;
-    return chunk < fits ? chunk : fits;
+    *out = chunk < fits ? chunk : fits;
+    if (setup->mask == RZ_MASK_ALL && *out < l->length)
+        return rz_fail(err, RZ_ELIMIT, "eval",
+                       "steps of %u rows: this model sees a text as a whole, so its %u tokens must be in one",
+                       *out, l->length);
+    return RZ_OK;
 }
 
 static int32_t eval_rows(const struct lanes *l, const struct rz_eval *e, uint32_t first_result,
@@ -140,6 +160,23 @@ static int32_t eval_rows(const struct lanes *l, const struct rz_eval *e, uint32_
     return RZ_OK;
 }
 
+/* The sequence goes on in the last lane, from a copy of what was computed, and its own lane with the tokens
+ * turned round. */
+static int32_t eval_fork(struct lanes *l, uint32_t mine, uint32_t at, struct rz_err *err)
+{
+    struct rz_step *step = &l->loop->sched.step;
+    struct rz_kv *kv = &l->loop->kv;
+    struct rz_kv_seq *heir = &l->seqs[l->n - 1];
+    int32_t *old = l->tokens + (uint64_t)mine * l->length, *new = l->tokens + (l->n - 1ull) * l->length;
+    memcpy(new, old, l->length * sizeof(*new));
+    for (uint32_t p = at; p < l->length; p++)
+        old[p] = new[l->length - 1 - p];
+    if (!rz_step_fork(step, kv, heir, &l->seqs[mine], at) || !rz_step_reserve(step, kv, heir, at))
+        return rz_fail(err, RZ_EINTERNAL, "fork", "at position %u: no pages or slot for it", at);
+    l->n_active = l->n;
+    return RZ_OK;
+}
+
 /* One step: rows [from, from + n) of every lane. */
 static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine, uint32_t from, uint32_t n,
                          struct rz_err *err)
@@ -149,7 +186,10 @@ static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine
     uint32_t wanted = from + n <= first ? 0 : e->last ? 1 : n, spare = step->max_wanted - wanted;
     int32_t result = -1;
     rz_step_clear(step);
-    for (uint32_t i = 0; i < l->n; i++) {
+    int32_t rc = e->fork && from == e->fork ? eval_fork(l, mine, from, err) : RZ_OK;
+    if (e->fork && from >= e->fork)
+        mine = l->n - 1;
+    for (uint32_t i = 0; i < l->n_active && !rc; i++) {
         if (i == mine) {
             result = lane_add(l, i, from, n, first, want);
             continue;
@@ -158,10 +198,26 @@ static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine
         lane_add(l, i, from, n, from + n - 1, spare ? want : RZ_WANT_NONE);
         spare -= spare != 0;
     }
-    int32_t rc = lanes_step(l, e->hidden, err);
+    if (!rc)
+        rc = lanes_step(l, want, err);
     if (rc < 0 || result < 0)
         return rc;
     return eval_rows(l, e, (uint32_t)result, e->last ? 0 : from, wanted);
+}
+
+static int32_t eval_lanes(struct lanes *l, const struct rz_eval *e, uint32_t mine, struct rz_err *err)
+{
+    uint32_t chunk, n;
+    fill_eval(l, e, mine);
+    int32_t rc = eval_chunk(l, e, &chunk, err);
+    l->n_active = l->n - (e->fork != 0);
+    for (uint32_t from = 0; !rc && from < l->length; from += n) {
+        n = l->length - from < chunk ? l->length - from : chunk;
+        if (from < e->fork && e->fork - from < n)
+            n = e->fork - from;
+        rc = eval_step(l, e, mine, from, n, err);
+    }
+    return rc;
 }
 
 int32_t rz_loop_eval(struct rz_loop *loop, const struct rz_eval *e, struct rz_err *err)
@@ -171,14 +227,9 @@ int32_t rz_loop_eval(struct rz_loop *loop, const struct rz_eval *e, struct rz_er
     if (rc || (rc = rz_loop_claim(loop, err)))
         return rc;
     uint32_t mine = e->beside / 2;
-    rc = lanes_open(&lanes, loop, (uint64_t)e->beside + 1, e->n_tokens, err);
+    rc = lanes_open(&lanes, loop, (uint64_t)e->beside + 1 + (e->fork != 0), e->n_tokens, err);
     if (!rc) {
-        fill_eval(&lanes, e, mine);
-        uint32_t chunk = eval_chunk(&lanes, e);
-        for (uint32_t from = 0; !rc && from < lanes.length; from += chunk) {
-            uint32_t n = lanes.length - from < chunk ? lanes.length - from : chunk;
-            rc = eval_step(&lanes, e, mine, from, n, err);
-        }
+        rc = eval_lanes(&lanes, e, mine, err);
         lanes_close(&lanes);
     }
     rz_loop_yield(loop);
@@ -216,7 +267,7 @@ static int32_t speed_prompt(struct lanes *l, uint32_t from, uint32_t to, struct 
                 at = from;
             }
         }
-        int32_t rc = lanes_step(l, false, err);
+        int32_t rc = lanes_step(l, RZ_WANT_LOGITS, err);
         if (rc < 0)
             return rc;
     }
@@ -229,8 +280,8 @@ static int32_t speed_decode(struct lanes *l, uint32_t from, uint32_t to, struct 
     for (uint32_t at = from; at < to; at++) {
         rz_step_clear(&l->loop->sched.step);
         for (uint32_t i = 0; i < l->n; i++)
-            lane_add(l, i, at, 1, at, RZ_WANT_LOGITS);
-        int32_t rc = lanes_step(l, false, err);
+            lane_add(l, i, at, 1, at, l->loop->setup.top_k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS);
+        int32_t rc = lanes_step(l, RZ_WANT_LOGITS, err);
         if (rc < 0)
             return rc;
     }

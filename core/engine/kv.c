@@ -1,7 +1,7 @@
-/* kv.c - the page pool and block tables.
+/* kv.c - the page pool and block tables, and the slots of recurrent state.
  *
  * Invariant: a page is either on its group's free list with no references, or off it with as many
- * references as block tables name it.
+ * references as block tables name it. A slot is on the free list or belongs to one sequence.
  */
 #include "kv.h"
 
@@ -11,27 +11,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-int32_t rz_kv_init(struct rz_kv *kv, uint32_t n_groups, uint32_t n_pages, uint32_t page_tokens,
-                   struct rz_err *err)
+static void fill_lists(struct rz_kv *kv)
 {
-    *kv = (struct rz_kv){.n_groups = n_groups, .n_pages = n_pages, .page_tokens = page_tokens};
-    if (!n_groups || !n_pages || !page_tokens || n_pages > INT32_MAX)
-        return rz_fail(err, RZ_EINVAL, "kv", "%u groups of %u pages of %u tokens: none may be 0", n_groups,
-                       n_pages, page_tokens);
-    uint64_t all = (uint64_t)n_groups * n_pages;
-    kv->n_free = calloc(n_groups, sizeof(*kv->n_free));
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        kv->n_free[g] = kv->n_pages;
+        /* A stack: page 0 on top, so that a lone sequence takes its pages in ascending order. */
+        for (uint32_t i = 0; i < kv->n_pages; i++)
+            kv->free_list[(uint64_t)g * kv->n_pages + i] = (int32_t)(kv->n_pages - 1 - i);
+    }
+    kv->n_free_slots = kv->n_slots;
+    for (uint32_t i = 0; i < kv->n_slots; i++)
+        kv->free_slots[i] = (int32_t)(kv->n_slots - 1 - i);
+}
+
+int32_t rz_kv_init(struct rz_kv *kv, const struct rz_kv_sizes *z, struct rz_err *err)
+{
+    *kv = (struct rz_kv){
+        .n_groups = z->n_groups, .n_pages = z->n_pages, .page_tokens = z->page_tokens, .n_slots = z->n_slots};
+    if (z->n_groups > RZ_KV_GROUPS_MAX)
+        return rz_fail(err, RZ_EUNSUPPORTED, "kv", "%u groups: at most %d", z->n_groups, RZ_KV_GROUPS_MAX);
+    if (!(z->n_groups || z->n_slots) || !z->n_pages || !z->page_tokens || z->n_pages > INT32_MAX ||
+        z->n_slots > INT32_MAX)
+        return rz_fail(err, RZ_EINVAL, "kv", "%u groups of %u pages of %u tokens, %u slots: none may be 0",
+                       z->n_groups, z->n_pages, z->page_tokens, z->n_slots);
+    uint64_t all = (uint64_t)z->n_groups * z->n_pages + 1; /* there may be no groups, or no slots */
+    kv->n_free = calloc(z->n_groups + 1, sizeof(*kv->n_free));
     kv->free_list = calloc(all, sizeof(*kv->free_list));
     kv->refs = calloc(all, sizeof(*kv->refs));
-    if (!kv->n_free || !kv->free_list || !kv->refs) {
+    kv->free_slots = calloc((uint64_t)z->n_slots + 1, sizeof(*kv->free_slots));
+    if (!kv->n_free || !kv->free_list || !kv->refs || !kv->free_slots) {
         rz_kv_deinit(kv);
-        return rz_fail(err, RZ_ENOMEM, "kv", "no memory for the tables of %u pages", n_pages);
+        return rz_fail(err, RZ_ENOMEM, "kv", "no memory for the tables of %u pages", z->n_pages);
     }
-    for (uint32_t g = 0; g < n_groups; g++) {
-        kv->n_free[g] = n_pages;
-        /* A stack: page 0 on top, so that a lone sequence takes its pages in ascending order. */
-        for (uint32_t i = 0; i < n_pages; i++)
-            kv->free_list[(uint64_t)g * n_pages + i] = (int32_t)(n_pages - 1 - i);
-    }
+    fill_lists(kv);
     return RZ_OK;
 }
 
@@ -40,18 +52,21 @@ void rz_kv_deinit(struct rz_kv *kv)
     free(kv->n_free);
     free(kv->free_list);
     free(kv->refs);
+    free(kv->free_slots);
     *kv = (struct rz_kv){0};
 }
 
 bool rz_kv_seq_init(const struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t max_tokens)
 {
-    *seq = (struct rz_kv_seq){.max_pages = rz_kv_pages(kv, max_tokens)};
+    *seq = (struct rz_kv_seq){.max_pages = rz_kv_pages(kv, max_tokens), .slot = -1};
     uint64_t cells = (uint64_t)kv->n_groups * seq->max_pages;
     seq->table = calloc(cells ? cells : 1, sizeof(*seq->table));
-    seq->groups = calloc(kv->n_groups, sizeof(*seq->groups));
-    if (!seq->table || !seq->groups) {
+    seq->groups = calloc(kv->n_groups + 1, sizeof(*seq->groups));
+    seq->first = calloc(kv->n_groups + 1, sizeof(*seq->first));
+    if (!seq->table || !seq->groups || !seq->first) {
         free(seq->table);
         free(seq->groups);
+        free(seq->first);
         *seq = (struct rz_kv_seq){0};
         return false;
     }
@@ -65,13 +80,29 @@ void rz_kv_seq_deinit(struct rz_kv *kv, struct rz_kv_seq *seq)
     rz_kv_drop(kv, seq);
     free(seq->table);
     free(seq->groups);
+    free(seq->first);
     *seq = (struct rz_kv_seq){0};
 }
 
 uint32_t rz_kv_pages(const struct rz_kv *kv, uint64_t tokens)
 {
     uint64_t n = tokens / kv->page_tokens + (tokens % kv->page_tokens != 0);
+    if (!kv->n_groups) /* a state is as large for any number of tokens */
+        return 0;
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
+uint32_t rz_kv_most(const struct rz_kv *kv, uint32_t group, uint64_t tokens, uint32_t rows)
+{
+    uint32_t all = rz_kv_pages(kv, tokens), window = kv->windows[group];
+    /* The rows of a step and what the first of them sees, which may begin anywhere in a page. */
+    uint32_t some = window ? rz_kv_pages(kv, (uint64_t)window - 1 + rows) + 1 : all;
+    return some < all ? some : all;
+}
+
+uint32_t rz_kv_held(const struct rz_kv_seq *seq, uint32_t group)
+{
+    return seq->n_pages - seq->first[group];
 }
 
 uint32_t rz_kv_available(const struct rz_kv *kv)
@@ -102,12 +133,21 @@ static int32_t *table_cell(const struct rz_kv_seq *seq, uint32_t group, uint32_t
     return &seq->table[(uint64_t)group * seq->max_pages + index];
 }
 
+/* False: there are slots, and all are taken. */
+static bool slot_take(struct rz_kv *kv, struct rz_kv_seq *seq)
+{
+    if (seq->slot >= 0 || !kv->n_slots)
+        return true;
+    if (!kv->n_free_slots)
+        return false;
+    seq->slot = kv->free_slots[--kv->n_free_slots];
+    return true;
+}
+
 bool rz_kv_grow(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens)
 {
-    uint32_t need = rz_kv_pages(kv, tokens);
-    if (need <= seq->n_pages)
-        return true;
-    if (need > seq->max_pages || need - seq->n_pages > rz_kv_available(kv))
+    uint32_t need = rz_kv_pages(kv, tokens), more = need > seq->n_pages ? need - seq->n_pages : 0;
+    if (need > seq->max_pages || more > rz_kv_available(kv) || !slot_take(kv, seq))
         return false;
     for (; seq->n_pages < need; seq->n_pages++)
         for (uint32_t g = 0; g < kv->n_groups; g++)
@@ -115,24 +155,54 @@ bool rz_kv_grow(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens)
     return true;
 }
 
+/* The first page that a row at pos sees. */
+static uint32_t first_seen(const struct rz_kv *kv, uint32_t group, uint64_t pos)
+{
+    uint32_t window = kv->windows[group];
+    return window && pos >= window ? (uint32_t)((pos + 1 - window) / kv->page_tokens) : 0;
+}
+
+void rz_kv_trim(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos)
+{
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        uint32_t end = first_seen(kv, g, pos);
+        /* The entries stay as they are, so that whoever reads a whole table finds a page. */
+        for (; seq->first[g] < end && seq->first[g] < seq->n_pages; seq->first[g]++)
+            page_give(kv, g, *table_cell(seq, g, seq->first[g]));
+    }
+}
+
 void rz_kv_drop(struct rz_kv *kv, struct rz_kv_seq *seq)
 {
     /* From the end, so that the stack hands the same pages out in the same order again. */
-    for (; seq->n_pages; seq->n_pages--)
-        for (uint32_t g = 0; g < kv->n_groups; g++)
-            page_give(kv, g, *table_cell(seq, g, seq->n_pages - 1));
+    for (uint32_t g = 0; g < kv->n_groups && seq->n_pages; g++) {
+        for (uint32_t i = seq->n_pages; i > seq->first[g]; i--)
+            page_give(kv, g, *table_cell(seq, g, i - 1));
+        seq->first[g] = 0;
+    }
+    seq->n_pages = 0;
+    if (seq->slot >= 0)
+        kv->free_slots[kv->n_free_slots++] = seq->slot;
+    seq->slot = -1;
 }
 
 bool rz_kv_share(struct rz_kv *kv, struct rz_kv_seq *seq, const struct rz_kv_seq *from, uint64_t tokens)
 {
     uint32_t need = rz_kv_pages(kv, tokens);
-    if (seq->n_pages || need > seq->max_pages || need > from->n_pages)
+    if (seq->n_pages || seq->slot >= 0 || need > seq->max_pages || need > from->n_pages)
+        return false;
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        if (from->first[g] > first_seen(kv, g, tokens))
+            return false;
+    if (!slot_take(kv, seq))
         return false;
     for (uint32_t g = 0; g < kv->n_groups; g++) {
+        seq->first[g] = from->first[g] < need ? from->first[g] : need;
         for (uint32_t i = 0; i < need; i++) {
             int32_t page = *table_cell(from, g, i);
-            kv->refs[(uint64_t)g * kv->n_pages + (uint32_t)page]++;
             *table_cell(seq, g, i) = page;
+            if (i >= seq->first[g])
+                kv->refs[(uint64_t)g * kv->n_pages + (uint32_t)page]++;
         }
     }
     seq->n_pages = need;

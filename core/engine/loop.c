@@ -108,7 +108,8 @@ static bool look_round(struct rz_loop *loop)
         struct rz_req *r = loop->reqs[i];
         if (!r || r->finished)
             continue;
-        bool late = r->deadline_ns && now >= r->deadline_ns, full = r->seq.n_tokens >= r->context;
+        bool late = r->deadline_ns && now >= r->deadline_ns,
+             full = !r->pooled && r->seq.n_tokens >= r->context;
         if (r->cancelled || late || full) {
             finish(loop, r,
                    r->cancelled ? RZ_FINISH_CANCELLED
@@ -127,8 +128,11 @@ static uint32_t collect_tasks(struct rz_loop *loop)
 {
     uint32_t n = 0;
     uint64_t now = rz_clock_ns();
+    loop->needs = 0;
     for (uint32_t i = 0; i < loop->sched.n_running; i++) {
         struct rz_req *r = (struct rz_req *)loop->sched.running[i];
+        if (r->seq.result >= 0)
+            loop->needs |= 1u << (r->pooled ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS);
         if (r->seq.n_rows && !r->admit_ns)
             r->admit_ns = now;
         if (r->seq.result >= 0)
@@ -141,11 +145,16 @@ static void sample_task(void *arg, uint32_t i)
 {
     struct rz_loop *loop = arg;
     struct rz_req *r = loop->tasks[i];
+    const struct rz_result *result = &loop->result;
+    if (r->pooled) {
+        rz_req_hidden(r, result->hidden + (uint64_t)r->seq.result * result->hidden_stride,
+                      result->hidden_stride, r->seq.hidden_all ? r->seq.n_rows : 1);
+        return;
+    }
     struct rz_sample_job job = {.sampling = &r->sampling,
                                 .biases = r->biases,
                                 .n_biases = r->n_biases,
-                                .logits = loop->result.logits +
-                                          (uint64_t)r->seq.result * loop->result.logits_stride,
+                                .logits = result->logits + (uint64_t)r->seq.result * result->logits_stride,
                                 .tokens = r->tokens,
                                 .n_tokens = r->seq.n_tokens,
                                 .draw = r->n_new,
@@ -165,14 +174,16 @@ static void sample_rows(struct rz_loop *loop, uint32_t n)
         sample_task(loop, i);
 }
 
-int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, bool hidden, struct rz_err *err)
+int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, uint32_t needs, struct rz_err *err)
 {
     struct rz_result *result = &loop->result;
     *result = (struct rz_result){.size = sizeof(*result)};
     int32_t rc = loop->setup.device->execute(loop->setup.plan, &step->batch, result, err);
     if (rc < 0)
         return rc;
-    if (result->n != step->n_wanted || (result->n && !(hidden ? result->hidden : result->logits)))
+    bool some = (!(needs & 1u << RZ_WANT_HIDDEN) || result->hidden) &&
+                (!(needs & 1u << RZ_WANT_LOGITS) || result->logits);
+    if (result->n != step->n_wanted || (result->n && !some))
         return rz_fail(err, RZ_EDEVICE, loop->setup.device->name, "%u results came for %u wanted rows",
                        result->n, step->n_wanted);
     return RZ_OK;
@@ -202,6 +213,15 @@ static int64_t decode(const struct rz_loop *loop, struct rz_req *r, int32_t toke
     return n;
 }
 
+/* The rows of a text are pooled; after the last its request is done. */
+static void deliver_hidden(struct rz_loop *loop, struct rz_req *r)
+{
+    if (r->seq.n_done < r->seq.n_tokens)
+        return;
+    bool good = rz_req_pool(r) == RZ_OK;
+    finish(loop, r, good ? RZ_FINISH_STOP : RZ_FINISH_ERROR, good ? NULL : &r->error);
+}
+
 /* One sampled token becomes an event, or the end of its request. */
 static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
 {
@@ -211,6 +231,10 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
     if (!r->first_ns) {
         r->first_ns = now;
         loop->prompt_tokens += r->n_prompt;
+    }
+    if (r->pooled) {
+        deliver_hidden(loop, r);
+        return;
     }
     if (r->rc) {
         finish(loop, r, RZ_FINISH_ERROR, &r->error);
@@ -252,7 +276,7 @@ static void compute(struct rz_loop *loop)
     int32_t rc = loop->setup.check ? loop->setup.check(loop->setup.check_ctx, &error) : RZ_OK;
     bool gone = rc < 0;
     if (!gone)
-        rc = rz_loop_execute(loop, &loop->sched.step, false, &error);
+        rc = rz_loop_execute(loop, &loop->sched.step, loop->needs, &error);
     if (rc >= 0)
         sample_rows(loop, n);
     pthread_mutex_lock(&loop->mutex);

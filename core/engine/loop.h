@@ -36,6 +36,7 @@ struct rz_loop {
     /* of the step in progress */
     struct rz_req **tasks, **wakes; /* [n_scratch], [n_slots] */
     struct rz_result result;
+    uint32_t needs; /* bits 1 << RZ_WANT_* */
     uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed;
 };
 
@@ -58,8 +59,8 @@ uint64_t rz_clock_ns(void);
 /* The plan for the caller's own steps until rz_loop_yield; RZ_EBUSY while requests run. */
 int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err);
 void rz_loop_yield(struct rz_loop *loop);
-/* Executes a batch and checks that the device answered with all that was wanted: hidden states or
- * logits, in loop->result. */
-int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, bool hidden, struct rz_err *err);
+/* Executes a batch and checks that the device answered with all that was wanted: hidden states, logits or
+ * both (bits 1 << RZ_WANT_* of needs), in loop->result. */
+int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, uint32_t needs, struct rz_err *err);
 
 #endif

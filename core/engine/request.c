@@ -33,6 +33,13 @@ static int32_t check_prompt(const struct rz_engine_setup *setup, const struct rz
         if (q->prompt[i] < 0 || (uint32_t)q->prompt[i] >= setup->n_vocab)
             return rz_fail(err, RZ_EINVAL, "prompt", "token %u is %d: the vocabulary has ids 0 to %u", i,
                            q->prompt[i], setup->n_vocab - 1);
+    uint32_t most = setup->max_batch_tokens < setup->limits.max_wanted ? setup->max_batch_tokens
+                                                                       : setup->limits.max_wanted;
+    if (setup->mask == RZ_MASK_ALL && q->n_prompt > most)
+        return rz_fail(err, RZ_ELIMIT, "prompt",
+                       "%u tokens: this model sees a text as a whole, and a step has at most %u "
+                       "(engine.max_batch_tokens)",
+                       q->n_prompt, most);
     limit = limit < pool ? limit : pool;
     *context = (uint32_t)limit;
     if (q->max_new && q->max_new < limit - q->n_prompt)
@@ -46,6 +53,8 @@ static int32_t check_rest(const struct rz_engine_setup *setup, const struct rz_r
         return rz_fail(err, RZ_EINVAL, "logprobs", "%u: at most %d", q->n_logprobs, RZ_LOGPROBS_MAX);
     if (q->n_biases > RZ_BIASES_MAX)
         return rz_fail(err, RZ_EINVAL, "bias", "%u entries: at most %d", q->n_biases, RZ_BIASES_MAX);
+    if (q->pooling > RZ_POOL_LAST)
+        return rz_fail(err, RZ_EINVAL, "pooling", "%u is not known", q->pooling);
     for (uint32_t i = 0; i < q->n_biases; i++) {
         const struct rz_bias *b = &q->biases[i];
         if (b->token < 0 || (uint32_t)b->token >= setup->n_vocab)
@@ -73,6 +82,20 @@ static void decode_prompt(const struct rz_engine_setup *setup, struct rz_req *r)
     r->decode = (struct rz_decode_state){.size = sizeof(r->decode)};
     for (uint32_t i = 0; setup->tokenizer && i < r->n_prompt; i++)
         setup->tokenizer->decode(setup->tok, &r->decode, r->tokens[i], flags, piece, sizeof(piece));
+}
+
+/* A request for a vector: which rows it needs. false: no memory. */
+static bool begin_embed(const struct rz_engine_setup *setup, const struct rz_request *q, struct rz_req *r)
+{
+    r->pooling = q->pooling ? q->pooling : setup->pooling;
+    if (!r->pooling)
+        r->pooling = setup->mask == RZ_MASK_ALL ? RZ_POOL_MEAN : RZ_POOL_LAST;
+    r->seq.want = RZ_WANT_HIDDEN;
+    r->seq.hidden_all = r->pooling != RZ_POOL_LAST;
+    r->seq.whole = setup->mask == RZ_MASK_ALL;
+    r->n_embd = setup->n_embd;
+    r->pooled = calloc(setup->n_embd, sizeof(*r->pooled));
+    return r->pooled;
 }
 
 int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, const struct rz_request *q,
@@ -105,7 +128,15 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
         goto fail;
     }
+    r->seq.want = rz_sample_want(&r->sampling, r->n_biases, r->n_logprobs, &r->seq.k);
+    if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
+        r->seq.want = RZ_WANT_LOGITS;
+    if (q->flags & RZ_REQUEST_EMBED && !begin_embed(setup, q, r)) {
+        rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a vector of %u", setup->n_embd);
+        goto fail;
+    }
     memcpy(r->tokens, q->prompt, q->n_prompt * sizeof(*q->prompt));
+    r->seq.rope_variant = setup->rope_switch && context > setup->rope_switch;
     r->seq.tokens = r->tokens;
     r->seq.n_tokens = q->n_prompt;
     decode_prompt(setup, r);
@@ -125,8 +156,37 @@ void rz_req_free(struct rz_kv *kv, struct rz_req *r)
     rz_text_deinit(&r->text);
     free(r->biases);
     free(r->tokens);
+    free(r->pooled);
     free(r->ring);
     free(r);
+}
+
+/* --- a vector --- */
+
+void rz_req_hidden(struct rz_req *r, const float *rows, uint64_t stride, uint32_t n)
+{
+    bool first = r->seq.n_done == 0;
+    if (first) /* perhaps anew, after it gave way to others */
+        memset(r->pooled, 0, r->n_embd * sizeof(*r->pooled));
+    if (r->pooling == RZ_POOL_CLS && !first)
+        return;
+    if (r->pooling == RZ_POOL_CLS)
+        n = 1;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t d = 0; d < r->n_embd; d++)
+            r->pooled[d] += (double)rows[i * stride + d];
+}
+
+int32_t rz_req_pool(struct rz_req *r)
+{
+    for (uint32_t d = 0; d < r->n_embd; d++) {
+        if (r->pooling == RZ_POOL_MEAN)
+            r->pooled[d] /= r->n_prompt;
+        if (!isfinite(r->pooled[d]))
+            return rz_fail(&r->error, RZ_EDEVICE, "embedding", "element %u of the model's vector is %g", d,
+                           r->pooled[d]);
+    }
+    return RZ_OK;
 }
 
 /* --- out --- */

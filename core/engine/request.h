@@ -22,6 +22,7 @@ struct rz_req {
     struct rz_req *next_grave; /* released while a step ran */
     /* as submitted */
     uint32_t flags, n_prompt, max_new, context, n_logprobs, n_biases;
+    uint32_t pooling; /* RZ_POOL_MEAN and those below */
     struct rz_bias *biases;
     struct rz_sampling sampling;
     void (*wake)(void *arg);
@@ -30,6 +31,8 @@ struct rz_req {
     /* as it goes */
     int32_t *tokens; /* [context]; seq.n_tokens of them are known */
     uint32_t n_new;
+    double *pooled; /* [n_embd] of RZ_REQUEST_EMBED: the sum of the rows so far, or the one row; else NULL */
+    uint32_t n_embd;
     bool cancelled, released;
     bool finished; /* makes no more tokens                          */
     bool closed;   /* the last event is in the ring                 */
@@ -51,6 +54,11 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv,
                    const struct rz_request *request, struct rz_req **out, struct rz_err *err);
 /* The scheduler has forgotten it already. NULL is fine. */
 void rz_req_free(struct rz_kv *kv, struct rz_req *r);
+
+/* The hidden states of n more positions of a text, in order, stride floats apart. */
+void rz_req_hidden(struct rz_req *r, const float *rows, uint64_t stride, uint32_t n);
+/* All are there: RZ_OK if the vector is made of numbers, else an error in r->error. */
+int32_t rz_req_pool(struct rz_req *r);
 
 /* Should it stay out of the next step because its reader is slow? */
 bool rz_req_slow(const struct rz_req *r);

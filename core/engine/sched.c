@@ -27,6 +27,8 @@ int32_t rz_sched_init(struct rz_sched *s, struct rz_kv *kv, const struct rz_plan
             "be 0, and the first at most the second",
             max_rows, limits->max_rows, limits->max_seqs, limits->max_wanted, max_known);
     s->max_running = min_u32(min_u32(limits->max_seqs, limits->max_wanted), max_rows);
+    if (kv->n_slots)
+        s->max_running = min_u32(s->max_running, kv->n_slots);
     int32_t rc = rz_step_init(&s->step, limits, kv->n_groups, err);
     if (rc)
         return rc;
@@ -113,15 +115,16 @@ static struct rz_seq *youngest_paused(const struct rz_sched *s, const struct rz_
     return NULL;
 }
 
-/* Pages that running sequences do not need for the tokens that they know already. */
-static uint32_t spare_pages(const struct rz_sched *s)
+/* Pages of a group that running sequences do not need for the tokens that they know already. */
+static uint32_t spare_pages(const struct rz_sched *s, uint32_t group)
 {
-    uint32_t n = rz_kv_available(s->kv);
+    uint32_t n = s->kv->n_free[group];
     for (uint32_t i = 0; i < s->n_running; i++) {
         const struct rz_seq *seq = s->running[i];
-        uint32_t need = rz_kv_pages(s->kv, seq->n_tokens);
-        if (need > seq->kv.n_pages)
-            n -= min_u32(n, need - seq->kv.n_pages);
+        uint32_t need = rz_kv_most(s->kv, group, seq->n_tokens, s->max_rows);
+        uint32_t held = rz_kv_held(&seq->kv, group);
+        if (need > held)
+            n -= min_u32(n, need - held);
     }
     return n;
 }
@@ -130,8 +133,10 @@ static uint32_t spare_pages(const struct rz_sched *s)
  * computed anew, and give way again at the next page. */
 static bool admissible(const struct rz_sched *s, const struct rz_seq *seq)
 {
-    uint32_t need = rz_kv_pages(s->kv, seq->n_tokens) + (s->n_running != 0);
-    return s->n_running < s->max_running && need <= spare_pages(s);
+    bool fits = s->n_running < s->max_running;
+    for (uint32_t g = 0; g < s->kv->n_groups && fits; g++)
+        fits = rz_kv_most(s->kv, g, seq->n_tokens, s->max_rows) + (s->n_running != 0) <= spare_pages(s, g);
+    return fits;
 }
 
 /* Strictly in the order of arrival, so that a large request is not passed by small ones for ever. */
@@ -167,6 +172,8 @@ static struct rz_seq *victim(const struct rz_sched *s, const struct rz_seq *seq)
 /* Lets every running sequence write its next position, oldest first. */
 static void reserve(struct rz_sched *s)
 {
+    for (uint32_t i = 0; i < s->n_running; i++)
+        rz_kv_trim(s->kv, &s->running[i]->kv, s->running[i]->n_done);
     for (uint32_t i = 0; i < s->n_running;) {
         struct rz_seq *seq = s->running[i];
         if (seq->paused || rz_step_reserve(&s->step, s->kv, &seq->kv, seq->n_done)) {
@@ -178,13 +185,17 @@ static void reserve(struct rz_sched *s)
     }
 }
 
-/* As many rows of a prompt as the budget and the free pages allow: at least one, it is reserved. */
+/* As many rows of a prompt as the budgets and the free pages allow: at least one, it is reserved. */
 static uint32_t chunk(struct rz_sched *s, struct rz_seq *seq, uint32_t budget)
 {
-    uint32_t n = min_u32(seq->n_tokens - seq->n_done, budget);
+    uint32_t all = seq->n_tokens - seq->n_done, n = min_u32(all, budget);
+    uint32_t results = s->step.max_wanted - s->step.n_wanted;
+    n = min_u32(n, seq->hidden_all || !results ? results : n);
     uint64_t reach = (uint64_t)(seq->kv.n_pages + rz_kv_available(s->kv)) * s->kv->page_tokens;
     if (reach < (uint64_t)seq->n_done + n)
         n = (uint32_t)(reach - seq->n_done);
+    if (seq->whole && n < all)
+        return 0;
     return n && rz_kv_grow(s->kv, &seq->kv, (uint64_t)seq->n_done + n) ? n : 0;
 }
 
@@ -193,8 +204,10 @@ static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
     struct rz_step_rows rows = {.tokens = seq->tokens,
                                 .from = seq->n_done,
                                 .n = n,
-                                .want_from = seq->n_tokens - 1,
-                                .want = RZ_WANT_LOGITS};
+                                .want_from = seq->hidden_all ? 0 : seq->n_tokens - 1,
+                                .want = seq->want,
+                                .k = seq->k,
+                                .rope_variant = seq->rope_variant};
     seq->n_rows = n;
     seq->result = rz_step_add(&s->step, &seq->kv, &rows);
 }

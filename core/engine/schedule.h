@@ -1,9 +1,9 @@
 /* schedule.h - who runs in the next step (sched.c; <sched.h> is the name of a system header).
  *
  * Sequences wait or run. A step takes one row of each running sequence that decodes, then chunks of
- * prompts, oldest first. When pages run out the youngest running sequence gives its pages back and
- * waits again; its tokens are kept, so it is computed anew later and nothing is lost. The same applies,
- * before all others, to paused sequences (their reader is slow).
+ * prompts, oldest first. When pages run out the youngest running sequence gives its pages (and its slot of
+ * recurrent state) back and waits again; its tokens are kept, so it is computed anew later and nothing is
+ * lost. The same applies, before all others, to paused sequences (their reader is slow).
  *
  * Pure: no device, no clock, no locks; nothing allocates after init. A sequence alone always fits
  * (the caller admits no sequence longer than the pool), so somebody always makes progress.
@@ -28,6 +28,10 @@ struct rz_seq {
     uint64_t order;        /* of arrival: smaller is older                                */
     uint32_t state;        /* RZ_SEQ_*                                                    */
     bool paused;           /* set by the caller: gets no rows                             */
+    uint32_t want, k;      /* RZ_WANT_* of the last row, and how many best                */
+    bool hidden_all;       /* all rows want their hidden state                            */
+    bool whole;            /* its rows must be in one step                                */
+    uint32_t rope_variant;
     /* of the step that was built last */
     uint32_t n_rows;
     int32_t result; /* index of its result; -1: none (part of a prompt)            */

@@ -62,6 +62,20 @@ static int32_t enter(struct rz_loop *loop, struct rz_req *r, uint64_t timeout_ms
     return RZ_OK;
 }
 
+/* Does the model give what the request is about? */
+static int32_t check_kind(const struct rz_loop *loop, const struct rz_request *q, struct rz_err *err)
+{
+    struct rz_plan_info info = {.size = sizeof(info)};
+    bool embed = q && q->flags & RZ_REQUEST_EMBED;
+    uint32_t want = embed ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS;
+    if (loop->setup.device->info(loop->setup.plan, &info) >= 0 && info.wants & 1u << want)
+        return RZ_OK;
+    return rz_fail(err, RZ_EUNSUPPORTED, "request",
+                   embed
+                       ? "this model gives no hidden states, so no embedding"
+                       : "this model is an encoder: it says no next token (rz embed makes vectors with it)");
+}
+
 static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64_t *ticket,
                              struct rz_err *err)
 {
@@ -75,7 +89,8 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
     pthread_mutex_lock(&loop->mutex);
     int32_t rc = room(loop, &slot, err);
     pthread_mutex_unlock(&loop->mutex);
-    if (rc || (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
+    if (rc || (rc = check_kind(loop, request, err)) ||
+        (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
         return rc;
     pthread_mutex_lock(&loop->mutex);
     rc = enter(loop, r, request->timeout_ms, ticket, err);
@@ -183,6 +198,21 @@ static int32_t engine_stats(void *ctx, struct rz_engine_stats *out)
     return RZ_OK;
 }
 
+static int32_t engine_embedding(void *ctx, uint64_t ticket, float *out, uint32_t n)
+{
+    struct rz_loop *loop = ctx;
+    int32_t rc = RZ_ENOTFOUND;
+    pthread_mutex_lock(&loop->mutex);
+    const struct rz_req *r = find(loop, ticket);
+    if (r && r->pooled && r->finished && r->last.finish == RZ_FINISH_STOP) {
+        for (uint32_t i = 0; i < n && i < r->n_embd; i++)
+            out[i] = (float)r->pooled[i];
+        rc = (int32_t)r->n_embd;
+    }
+    pthread_mutex_unlock(&loop->mutex);
+    return rc;
+}
+
 const struct rz_engine *rz_loop_table(struct rz_loop *loop)
 {
     return &loop->table;
@@ -243,6 +273,9 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
     if (!loop)
         return rz_fail(err, RZ_ENOMEM, "engine", "no memory");
     loop->setup = *setup;
+    struct rz_plan_info plan = {.size = sizeof(plan)};
+    if (setup->device->info(setup->plan, &plan) < 0 || !(plan.wants & 1u << RZ_WANT_TOP_K))
+        loop->setup.top_k = false;
     init_locks(loop);
     loop->info.size = sizeof(loop->info);
     if (setup->tokenizer && (rc = setup->tokenizer->info(setup->tok, &loop->info)) < 0) {
@@ -254,11 +287,17 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
         goto fail;
     }
     const struct rz_plan_limits *limits = &loop->setup.limits;
-    if ((rc = rz_kv_init(&loop->kv, setup->n_kv_groups, limits->n_pages, limits->page_tokens, err)) ||
+    struct rz_kv_sizes sizes = {.n_groups = setup->n_kv_groups,
+                                .n_pages = limits->n_pages,
+                                .page_tokens = limits->page_tokens,
+                                .n_slots = limits->n_slots};
+    if ((rc = rz_kv_init(&loop->kv, &sizes, err)) ||
         (rc = rz_sched_init(&loop->sched, &loop->kv, limits, setup->max_batch_tokens, setup->max_queue,
                             err)) ||
         (rc = make_tables(loop, err)))
         goto fail;
+    memcpy(loop->kv.windows, setup->kv_windows, sizeof(loop->kv.windows));
+    loop->sched.step.mask = setup->mask;
     loop->table = (struct rz_engine){.size = sizeof(loop->table),
                                      .ctx = loop,
                                      .submit = engine_submit,
@@ -266,7 +305,8 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
                                      .cancel = engine_cancel,
                                      .release = engine_release,
                                      .step = engine_step,
-                                     .stats = engine_stats};
+                                     .stats = engine_stats,
+                                     .embedding = engine_embedding};
     *out = loop;
     return RZ_OK;
 fail:

@@ -1,5 +1,5 @@
-/* buffers.c - the memory of a plan: values, scratch, KV pages, rope tables. Planned once, checked, and
- * only then taken; pages are committed by the system when they are first touched.
+/* buffers.c - the memory of a plan: values, scratch, KV pages, state slots, rope tables. Planned once,
+ * checked, and only then taken; pages are committed by the system when they are first touched.
  */
 #include "plan.h"
 
@@ -131,8 +131,11 @@ static int32_t take_kv(struct rz_plan *plan, struct rz_err *err)
                                  .n_heads = group->n_heads,
                                  .k_dim = group->k_dim,
                                  .v_dim = group->v_dim};
-        v->v_offset = rz_round_up(element * plan->limits.page_tokens * group->k_dim, ALIGN);
-        v->head_bytes = v->v_offset + rz_round_up(element * plan->limits.page_tokens * group->v_dim, ALIGN);
+        uint64_t k_bytes = rz_round_up(element * plan->limits.page_tokens * group->k_dim, ALIGN);
+        v->v_offset = group->kind == RZ_KV_LATENT ? 0 : k_bytes;
+        v->head_bytes = k_bytes;
+        if (v->v_offset)
+            v->head_bytes += rz_round_up(element * plan->limits.page_tokens * group->v_dim, ALIGN);
         v->layer_bytes = v->head_bytes * group->n_heads;
         v->page_bytes = v->layer_bytes * group->n_layers;
         offset[g] = plan->kv_bytes;
@@ -147,6 +150,31 @@ static int32_t take_kv(struct rz_plan *plan, struct rz_err *err)
                        (unsigned long long)plan->kv_bytes);
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
         plan->kv_views[g].base = plan->kv + offset[g];
+    return RZ_OK;
+}
+
+/* A slot holds all state blocks of one sequence, so that it is cleared and copied in one go. */
+static int32_t take_states(struct rz_plan *plan, struct rz_err *err)
+{
+    const struct rz_program *p = plan->program;
+    uint64_t bytes, total;
+    for (uint32_t i = 0; i < p->n_states; i++) {
+        const struct rz_state *s = rz_state_at(p, i);
+        if (!rz_mul_u64(s->floats, sizeof(float), &bytes) || !rz_align_u64(bytes, ALIGN, &bytes) ||
+            !rz_add_u64(plan->slot_bytes, bytes, &plan->slot_bytes))
+            return rz_fail(err, RZ_ELIMIT, "plan", "the recurrent state of layer %d is too large", s->layer);
+    }
+    if (!rz_mul_u64(plan->slot_bytes, plan->limits.n_slots, &total) ||
+        !(plan->state = rz_map_memory(total, false)))
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u slots of %llu bytes of recurrent state",
+                       plan->limits.n_slots, (unsigned long long)plan->slot_bytes);
+    float *at = (float *)plan->state;
+    for (uint32_t i = 0; i < p->n_states; i++) {
+        uint64_t floats = rz_state_at(p, i)->floats;
+        plan->state_views[i] =
+            (struct rz_state_view){.base = at, .stride = plan->slot_bytes / sizeof(float), .floats = floats};
+        at += rz_round_up(floats, ALIGN / sizeof(float));
+    }
     return RZ_OK;
 }
 
@@ -194,6 +222,8 @@ int32_t rz_plan_buffers(struct rz_plan *plan, struct rz_err *err)
         status = take_scratch(plan, err);
     if (!status)
         status = take_kv(plan, err);
+    if (!status)
+        status = take_states(plan, err);
     if (!status)
         status = take_ropes(plan, err);
     return status;

@@ -182,10 +182,30 @@ static void cpu_destroy(struct rz_plan *plan)
     rz_unmap_memory(plan->values, plan->value_bytes);
     rz_unmap_memory(plan->scratch, plan->scratch_bytes);
     rz_unmap_memory(plan->kv, plan->kv_bytes);
+    rz_unmap_memory(plan->state, rz_plan_state_bytes(plan));
     rz_unmap_memory(plan->blobs, plan->blob_bytes);
     rz_unmap_memory(plan->rope_memory, plan->rope_bytes);
     rz_arena_free(&plan->arena);
     free(plan);
+}
+
+/* What the program's nodes allow a batch to say. */
+static void find_bounds(struct rz_plan *plan)
+{
+    const struct rz_program *p = plan->program;
+    plan->both = true;
+    plan->n_rope_variants = UINT32_MAX;
+    for (uint32_t i = 0; i < p->n_nodes; i++) {
+        const struct rz_node *n = rz_node_at(p, i);
+        if (n->op == RZ_OP_GET_ROWS)
+            plan->n_tokens = rz_weight_at(p, (uint32_t)p->refs[n->first_weight])->rows;
+        if (n->op == RZ_OP_ATTENTION && !(n->attr_mask & RZ_ATTR(RZ_A_BOTH)))
+            plan->both = false;
+        uint32_t variants =
+            n->attr_mask & RZ_ATTR(RZ_A_ROPE_VARIANTS) ? (uint32_t)n->attrs[RZ_A_ROPE_VARIANTS].i : 1;
+        if (n->op == RZ_OP_ROPE && variants < plan->n_rope_variants)
+            plan->n_rope_variants = variants;
+    }
 }
 
 static int32_t check_limits(const struct rz_program *program, const struct rz_plan_limits *l,
@@ -196,6 +216,9 @@ static int32_t check_limits(const struct rz_program *program, const struct rz_pl
         return rz_fail(err, RZ_EINVAL, "plan",
                        "limits do not fit: %u rows, %u wanted, %u sequences, pages of %u", l->max_rows,
                        l->max_wanted, l->max_seqs, l->page_tokens);
+    if (program->n_states && !l->n_slots)
+        return rz_fail(err, RZ_EINVAL, "plan", "no slots for the recurrent state of %u blocks",
+                       program->n_states);
     if (program->n_kv_groups > 8 || program->n_ropes > 8)
         return rz_fail(err, RZ_EUNSUPPORTED, "plan", "%u KV groups and %u ropes, at most 8 of each",
                        program->n_kv_groups, program->n_ropes);
@@ -219,9 +242,11 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     plan->steps = rz_arena_array(&plan->arena, program->n_nodes + 1, sizeof(*plan->steps));
     plan->views = rz_arena_array(&plan->arena, program->n_values + 1, sizeof(*plan->views));
     plan->wanted = rz_arena_array(&plan->arena, limits->max_rows, sizeof(*plan->wanted));
-    if (!plan->steps || !plan->views || !plan->wanted)
+    plan->state_views = rz_arena_array(&plan->arena, program->n_states + 1, sizeof(*plan->state_views));
+    if (!plan->steps || !plan->views || !plan->wanted || !plan->state_views)
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
     select_begin(ctx, program, limits->kv_type, &plan->select);
+    find_bounds(plan);
     if (!status)
         status = rz_select_kv_layouts(&plan->select, err);
     for (uint32_t i = 0; i < n && !status; i++)
@@ -243,12 +268,15 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
 
 static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
-    out->wants = 1u << RZ_WANT_NONE | 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS;
+    out->wants = 1u << RZ_WANT_NONE;
+    out->wants |= plan->program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
+    out->wants |= plan->program->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;
     out->weight_bytes = 0;
     for (uint32_t i = 0; i < plan->program->n_weights; i++)
         out->weight_bytes += rz_weight_at(plan->program, i)->bytes;
     out->prepared_bytes = plan->blob_bytes;
     out->kv_bytes = plan->kv_bytes;
+    out->state_bytes = rz_plan_state_bytes(plan);
     out->scratch_bytes = plan->scratch_bytes + plan->value_bytes;
     return RZ_OK;
 }

@@ -6,6 +6,8 @@
 #ifndef RZ_EXEC_H
 #define RZ_EXEC_H
 
+#include "cache.h"
+
 #include <rz/device.h>
 #include <rz/kernels.h>
 #include <stdbool.h>
@@ -32,6 +34,7 @@ struct rz_cpu_table {
     const struct rz_kernels *kernels;
     const char *name;
     bool named;
+    const char *build; /* changes with each build of the plugin; NULL: its layouts are not cached */
 };
 
 /* What to do when the last table runs a node although others are there: the values of [rz] fallback. */
@@ -44,6 +47,7 @@ struct rz_cpu_setup {
     uint32_t n_tables;
     int32_t fallback; /* RZ_FALLBACK_* */
     struct rz_pool *pool;
+    struct rz_cache_setup cache; /* of prepared weights */
     /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void (*warn)(void *ctx, const char *text);

@@ -29,6 +29,7 @@ struct rz_blob {
     int32_t weight;
     uint32_t layout;
     const struct rz_layout *maker;
+    uint32_t table;         /* of the maker */
     uint64_t offset, bytes; /* in plan.blobs */
 };
 
@@ -47,13 +48,20 @@ struct rz_plan {
     uint32_t n_prepared;
 
     /* memory, each mapped once */
-    uint8_t *values, *scratch, *kv, *blobs;
+    uint8_t *values, *scratch, *kv, *blobs, *state;
     uint64_t value_bytes, scratch_bytes, kv_bytes, blob_bytes;
+    uint64_t slot_bytes; /* of the recurrent state of one sequence, in all layers */
     float *rope_memory;
     uint64_t rope_bytes;
 
+    /* what batches are checked against */
+    uint64_t n_tokens;        /* rows of the embedding                                 */
+    uint32_t n_rope_variants; /* tables that each rope of the program has              */
+    bool both;                /* every attention honours RZ_MASK_ALL                   */
+
     struct rz_kv_view kv_views[8];
     struct rz_rope_view rope_views[8];
+    struct rz_state_view *state_views; /* [n_states] */
 
     /* the step that runs */
     struct rz_step step;
@@ -70,8 +78,13 @@ void rz_unmap_memory(void *p, uint64_t bytes);
 
 /* prep.c: makes the blobs that the chosen rows ask for and points the kernel nodes at them. */
 int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err);
-/* buffers.c: memory of values, scratch, KV and rope tables. */
+/* buffers.c: memory of values, scratch, KV, recurrent state and rope tables. */
 int32_t rz_plan_buffers(struct rz_plan *plan, struct rz_err *err);
+static inline uint64_t rz_plan_state_bytes(const struct rz_plan *plan)
+{
+    return plan->slot_bytes * plan->limits.n_slots;
+}
+
 /* walk.c */
 int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                         struct rz_err *err);

@@ -1,19 +1,22 @@
 /* prep.c - weights in the layouts that kernel rows ask for: one blob for each (weight, layout).
  *
- * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows; when every
- * reader of a weight uses a blob, the pages of its file are given back.
+ * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows, or come from the
+ * cache; then the pages of their files are given back.
  */
 #include "plan.h"
 
 #include "checked.h"
 #include "err.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BLOB_ALIGN 4096u
 #define GROUPS_A_TASK 16u
+#define KEY_BYTES_MAX (64u << 20)
 
-static const struct rz_layout *find_layout(const struct rz_plan *plan, uint32_t id, int32_t type)
+static const struct rz_layout *find_layout(const struct rz_plan *plan, uint32_t id, int32_t type,
+                                           uint32_t *table)
 {
     const struct rz_cpu_setup *setup = &plan->cpu->setup;
     for (uint32_t t = 0; t < setup->n_tables; t++) {
@@ -21,8 +24,10 @@ static const struct rz_layout *find_layout(const struct rz_plan *plan, uint32_t 
         for (uint32_t i = 0; i < k->n_layouts; i++) {
             const struct rz_layout *l =
                 (const void *)((const char *)k->layouts + (uint64_t)i * k->layout_stride);
-            if (l->id == id && l->type == type)
+            if (l->id == id && l->type == type) {
+                *table = t;
                 return l;
+            }
         }
     }
     return NULL;
@@ -50,7 +55,8 @@ static int32_t want_blob(struct rz_plan *plan, int32_t weight, uint32_t layout, 
     if (b)
         return RZ_OK;
     const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)weight);
-    const struct rz_layout *maker = find_layout(plan, layout, w->type);
+    uint32_t table;
+    const struct rz_layout *maker = find_layout(plan, layout, w->type, &table);
     if (!maker)
         return rz_fail(err, RZ_EINTERNAL, "plan", "%.*s: no table makes layout %u of type %d",
                        (int)w->name.len, w->name.data, layout, w->type);
@@ -61,6 +67,7 @@ static int32_t want_blob(struct rz_plan *plan, int32_t weight, uint32_t layout, 
     plan->prepared[plan->n_prepared++] = (struct rz_blob){.weight = weight,
                                                           .layout = layout,
                                                           .maker = maker,
+                                                          .table = table,
                                                           .offset = plan->blob_bytes,
                                                           .bytes = maker->bytes(&file)};
     plan->blob_bytes += rz_round_up(plan->prepared[plan->n_prepared - 1].bytes, BLOB_ALIGN);
@@ -124,21 +131,6 @@ static void prepare_part(void *arg, uint32_t i)
     }
 }
 
-/* A weight's file bytes are read as they are if some step has a view of it without a blob. */
-static bool read_from_file(struct rz_plan *plan, int32_t weight)
-{
-    for (uint32_t s = 0; s < plan->n_steps; s++) {
-        struct rz_plan_step *step = &plan->steps[s];
-        const struct rz_node *n = rz_node_at(plan->program, step->node);
-        for (uint32_t w = 0; w < n->n_weights; w++)
-            for (uint32_t c = 0; c < step->choice.n && plan->program->refs[n->first_weight + w] == weight;
-                 c++)
-                if (!step->kernel[c].weights[w].layout)
-                    return true;
-    }
-    return false;
-}
-
 static void point_at_blobs(struct rz_plan *plan)
 {
     for (uint32_t s = 0; s < plan->n_steps; s++) {
@@ -157,6 +149,59 @@ static void point_at_blobs(struct rz_plan *plan)
     }
 }
 
+static void make_blobs(struct rz_plan *plan)
+{
+    uint64_t tasks = 0;
+    for (uint32_t b = 0; b < plan->n_prepared; b++)
+        tasks += (groups_of(plan, &plan->prepared[b]) + GROUPS_A_TASK - 1) / GROUPS_A_TASK;
+    const struct rz_host_threads *threads = rz_pool_table(plan->cpu->setup.pool);
+    threads->parallel_for(threads->ctx, (uint32_t)tasks, prepare_part, plan);
+}
+
+/* All that the bytes of the blobs depend on. False: some plugin does not say which build it is. */
+static bool cache_key(const struct rz_plan *plan, struct rz_buf *key)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    rz_buf_printf(key, "%s\n", setup->cache.source);
+    for (uint32_t i = 0; i < plan->n_prepared; i++) {
+        const struct rz_blob *b = &plan->prepared[i];
+        const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)b->weight);
+        if (!setup->tables[b->table].build)
+            return false;
+        rz_buf_printf(key, "%.*s type %d layout %u at %llu by %s\n", (int)w->name.len, w->name.data, w->type,
+                      b->layout, (unsigned long long)b->offset, setup->tables[b->table].build);
+    }
+    return rz_buf_ok(key);
+}
+
+/* A cache that cannot be used is a warning, never an obstacle. */
+static void make_or_load(struct rz_plan *plan)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    const struct rz_host_threads *threads = rz_pool_table(setup->pool);
+    struct rz_err err = RZ_ERR_INIT;
+    struct rz_buf key;
+    rz_buf_init(&key, KEY_BYTES_MAX);
+    bool cached = setup->cache.dir && cache_key(plan, &key);
+    struct rz_cache_io io = {.data = plan->blobs,
+                             .n = plan->blob_bytes,
+                             .key = key.data,
+                             .parallel_for = threads->parallel_for,
+                             .parallel_ctx = threads->ctx};
+    int32_t status = cached ? rz_cache_load(&setup->cache, &io, &err) : RZ_ENOTFOUND;
+    if (status != RZ_OK) {
+        make_blobs(plan);
+        if (cached && !rz_cache_store(&setup->cache, &io, &err))
+            err.code = 0;
+    }
+    if (err.code && setup->warn) {
+        char text[sizeof(err.where) + sizeof(err.message) + 32];
+        snprintf(text, sizeof(text), "repack cache: %s: %s", err.where, err.message);
+        setup->warn(setup->ctx, text);
+    }
+    rz_buf_free(&key);
+}
+
 int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
 {
     const struct rz_cpu_setup *setup = &plan->cpu->setup;
@@ -171,16 +216,11 @@ int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
     if (!plan->blobs)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of prepared weights",
                        (unsigned long long)plan->blob_bytes);
-    uint64_t tasks = 0;
-    for (uint32_t b = 0; b < plan->n_prepared; b++)
-        tasks += (groups_of(plan, &plan->prepared[b]) + GROUPS_A_TASK - 1) / GROUPS_A_TASK;
-    const struct rz_host_threads *threads = rz_pool_table(setup->pool);
-    threads->parallel_for(threads->ctx, (uint32_t)tasks, prepare_part, plan);
+    make_or_load(plan);
     point_at_blobs(plan);
     for (uint32_t b = 0; b < plan->n_prepared && setup->forget; b++) {
         const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)plan->prepared[b].weight);
-        if (!read_from_file(plan, plan->prepared[b].weight))
-            setup->forget(setup->ctx, w->data, w->bytes);
+        setup->forget(setup->ctx, w->data, w->bytes); /* who reads a row of it still finds it in the file */
     }
     return RZ_OK;
 }

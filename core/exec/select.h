@@ -56,6 +56,11 @@ static inline const struct rz_kv_group *rz_kv_group_at(const struct rz_program *
     return (const void *)((const char *)p->kv_groups + (uint64_t)i * p->kv_group_stride);
 }
 
+static inline const struct rz_state *rz_state_at(const struct rz_program *p, uint32_t i)
+{
+    return (const void *)((const char *)p->states + (uint64_t)i * p->state_stride);
+}
+
 static inline const struct rz_rope *rz_rope_at(const struct rz_program *p, uint32_t i)
 {
     return (const void *)((const char *)p->ropes + (uint64_t)i * p->rope_stride);

@@ -12,30 +12,49 @@
 static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
 {
     const struct rz_batch_row *r = &b->rows[i];
-    const struct rz_value *logits =
-        plan->program->logits >= 0 ? rz_value_at(plan->program, (uint32_t)plan->program->logits) : NULL;
     if (r->seq >= b->n_seqs)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: sequence %u of %u", i, r->seq, b->n_seqs);
     const struct rz_batch_seq *s = &b->seqs[r->seq];
-    if (r->token < 0 || (logits && (uint64_t)r->token >= logits->width))
+    if (r->token < 0 || (uint64_t)r->token >= plan->n_tokens)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: token %d is not in the vocabulary of %llu", i,
-                       r->token, logits ? (unsigned long long)logits->width : 0);
+                       r->token, (unsigned long long)plan->n_tokens);
     if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= s->length || s->length > plan->limits.max_context)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: position %d in a sequence of %u (limit %u)", i,
                        r->pos[0], s->length, plan->limits.max_context);
-    if (r->want > RZ_WANT_LOGITS)
-        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: the CPU does not give result kind %u", i,
+    if (r->want > RZ_WANT_TOP_K || (r->want >= RZ_WANT_LOGITS && plan->program->logits < 0) ||
+        (r->want == RZ_WANT_TOP_K && !r->k))
+        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: this plan does not give result kind %u", i,
                        r->want);
     return RZ_OK;
 }
 
-static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch_seq *s, uint32_t i,
-                         struct rz_err *err)
+static bool slot_fits(const struct rz_plan *plan, int32_t slot)
 {
+    return slot >= 0 && (uint32_t)slot < plan->limits.n_slots;
+}
+
+static uint32_t rows_of(const struct rz_batch *b, uint32_t seq)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        n += b->rows[i].seq == seq;
+    return n;
+}
+
+static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
+{
+    const struct rz_batch_seq *s = &b->seqs[i];
     uint32_t pages = (s->length + plan->limits.page_tokens - 1) / plan->limits.page_tokens;
-    if (s->mask != RZ_MASK_CAUSAL || s->adapter >= 0 || s->rope_variant)
+    bool all = s->mask == RZ_MASK_ALL && plan->both;
+    if ((s->mask != RZ_MASK_CAUSAL && !all) || s->adapter >= 0 || s->rope_variant >= plan->n_rope_variants)
         return rz_fail(err, RZ_EUNSUPPORTED, "batch", "sequence %u: mask %u, adapter %d, rope variant %u", i,
                        s->mask, s->adapter, s->rope_variant);
+    if (all && rows_of(b, i) != s->length)
+        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: %u of %u rows that see each other", i,
+                       rows_of(b, i), s->length);
+    if (plan->program->n_states && !slot_fits(plan, s->state_slot))
+        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: state slot %d of %u", i, s->state_slot,
+                       plan->limits.n_slots);
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
         for (uint32_t p = 0; p < pages; p++)
             if (s->pages[g][p] < 0 || (uint32_t)s->pages[g][p] >= plan->limits.n_pages)
@@ -51,7 +70,7 @@ static int32_t check_batch(const struct rz_plan *plan, const struct rz_batch *b,
         return rz_fail(err, RZ_EINVAL, "batch", "%u rows of %u sequences, at most %u of %u", b->n_rows,
                        b->n_seqs, plan->limits.max_rows, plan->limits.max_seqs);
     for (uint32_t i = 0; i < b->n_seqs && !status; i++)
-        status = check_seq(plan, &b->seqs[i], i, err);
+        status = check_seq(plan, b, i, err);
     for (uint32_t i = 0; i < b->n_rows && !status; i++)
         status = check_row(plan, b, i, err);
     return status;
@@ -72,6 +91,25 @@ static int32_t copy_pages(const struct rz_plan *plan, const struct rz_batch *b, 
     return RZ_OK;
 }
 
+static int32_t move_states(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < b->n_state_copies; i++) {
+        const struct rz_state_copy *c = &b->state_copies[i];
+        if (!slot_fits(plan, c->from) || !slot_fits(plan, c->to))
+            return rz_fail(err, RZ_EINVAL, "batch", "state copy %u: slot %d to %d of %u", i, c->from, c->to,
+                           plan->limits.n_slots);
+        memmove(plan->state + (uint32_t)c->to * plan->slot_bytes,
+                plan->state + (uint32_t)c->from * plan->slot_bytes, plan->slot_bytes);
+    }
+    for (uint32_t i = 0; i < b->n_clears; i++) {
+        if (!slot_fits(plan, b->clears[i]))
+            return rz_fail(err, RZ_EINVAL, "batch", "clear %u: slot %d of %u", i, b->clears[i],
+                           plan->limits.n_slots);
+        memset(plan->state + (uint32_t)b->clears[i] * plan->slot_bytes, 0, plan->slot_bytes);
+    }
+    return RZ_OK;
+}
+
 static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
 {
     uint32_t n_wanted = 0;
@@ -79,7 +117,7 @@ static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
     for (uint32_t i = 0; i < b->n_rows; i++) {
         if (b->rows[i].want != RZ_WANT_NONE)
             plan->wanted[n_wanted++] = i;
-        plan->wants_logits |= b->rows[i].want == RZ_WANT_LOGITS;
+        plan->wants_logits |= b->rows[i].want >= RZ_WANT_LOGITS;
     }
     plan->step = (struct rz_step){.size = sizeof(plan->step),
                                   .n_rows = b->n_rows,
@@ -90,7 +128,8 @@ static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
                                   .wanted = plan->wanted,
                                   .embeddings = b->embeddings,
                                   .kv = plan->kv_views,
-                                  .ropes = plan->rope_views};
+                                  .ropes = plan->rope_views,
+                                  .states = plan->state_views};
     for (uint32_t v = 0; v < plan->program->n_values; v++)
         plan->views[v].rows = rz_value_at(plan->program, v)->rows == RZ_ROWS_WANTED ? n_wanted : b->n_rows;
     atomic_store(&plan->status, RZ_OK);
@@ -187,6 +226,8 @@ int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, stru
     int32_t status = check_batch(plan, batch, err);
     if (!status)
         status = copy_pages(plan, batch, err);
+    if (!status)
+        status = move_states(plan, batch, err);
     if (status)
         return status;
     begin_step(plan, batch);

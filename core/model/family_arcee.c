@@ -4,8 +4,7 @@
 
 void rz_family_arcee(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .optional_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .optional_bias = true};
     struct rz_ffn_options ffn = {.no_gate = true, .act = RZ_ACT_RELU2, .optional_bias = true};
 
     int32_t x = rz_build_embed(b);

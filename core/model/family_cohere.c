@@ -7,8 +7,7 @@ static void build(struct rz_builder *b, uint32_t every)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     int32_t rope = rz_build_rope(b);
-    struct rz_attn_options attn = {
-        .rope = rope, .kv_group = rz_build_kv_group(b), .optional_bias = true, .norm = RZ_NORM_LAYER};
+    struct rz_attn_options attn = {.rope = rope, .optional_bias = true, .norm = RZ_NORM_LAYER};
     struct rz_ffn_options ffn = {0};
     if (rz_build_has(b, "blk.0.attn_q_norm.weight"))
         attn.qk_norm = RZ_QK_LAYER;

@@ -6,11 +6,8 @@ void rz_family_exaone4(struct rz_builder *b)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     int32_t rope = rz_build_rope(b);
-    struct rz_attn_options attn = {.kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .norm = RZ_NORM_NONE,
-                                   .post = "post_attention_norm",
-                                   .qk_norm = RZ_QK_HEAD};
+    struct rz_attn_options attn = {
+        .neox = true, .norm = RZ_NORM_NONE, .post = "post_attention_norm", .qk_norm = RZ_QK_HEAD};
     struct rz_ffn_options ffn = {.norm = RZ_NORM_NONE, .post = "post_ffw_norm"};
 
     int32_t x = rz_build_embed(b);

@@ -7,7 +7,6 @@ void rz_family_falcon(struct rz_builder *b)
 {
     bool two = rz_build_has(b, "blk.0.attn_norm_2.weight");
     struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
                                    .neox = true,
                                    .optional_bias = true,
                                    .norm = RZ_NORM_LAYER,

@@ -17,14 +17,15 @@ static void build(struct rz_builder *b, const struct gemma *g)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     int32_t rope = rz_build_rope(b), local = rope;
-    struct rz_attn_options attn = {.kv_group = rz_build_kv_group(b),
-                                   .neox = true,
+    struct rz_attn_options attn = {.neox = true,
                                    .qk_norm = g->qk_norm,
                                    .post = g->post ? "post_attention_norm" : NULL,
                                    .softcap = h->attn_softcap};
     struct rz_ffn_options ffn = {.act = RZ_ACT_GELU_TANH, .post = g->post ? "post_ffw_norm" : NULL};
     if (g->largest && h->n_layer == g->largest)
         attn.scale = 1 / sqrt((double)h->n_embd / h->n_head);
+    if (h->set & RZ_H_ATTN_SCALE)
+        attn.scale = h->attn_scale;
     if (g->qk_norm)
         local = rz_build_rope_plain(b, h->rope_base_swa > 0 ? h->rope_base_swa : 10000);
 

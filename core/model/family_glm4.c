@@ -4,10 +4,8 @@
 
 void rz_family_glm4(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .optional_bias = true,
-                                   .post = "post_attention_norm"};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .optional_bias = true, .post = "post_attention_norm"};
     struct rz_ffn_options ffn = {.post = "post_ffw_norm"};
 
     int32_t x = rz_build_embed(b);

@@ -5,8 +5,7 @@
 
 void rz_family_gpt2(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = -1, .kv_group = rz_build_kv_group(b), .optional_bias = true, .norm = RZ_NORM_LAYER};
+    struct rz_attn_options attn = {.rope = -1, .optional_bias = true, .norm = RZ_NORM_LAYER};
     struct rz_ffn_options ffn = {
         .norm = RZ_NORM_LAYER, .no_gate = true, .act = RZ_ACT_GELU_TANH, .optional_bias = true};
 

@@ -6,11 +6,8 @@
 void rz_family_gptneox(struct rz_builder *b)
 {
     bool parallel = rz_build_hparams(b)->set & RZ_H_PARALLEL;
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .optional_bias = true,
-                                   .norm = RZ_NORM_LAYER};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .neox = true, .optional_bias = true, .norm = RZ_NORM_LAYER};
     struct rz_ffn_options ffn = {.norm = RZ_NORM_LAYER,
                                  .pre = parallel ? "ffn_norm" : NULL,
                                  .no_gate = true,

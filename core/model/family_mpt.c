@@ -6,7 +6,6 @@ void rz_family_mpt(struct rz_builder *b)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     struct rz_attn_options attn = {.rope = -1,
-                                   .kv_group = rz_build_kv_group(b),
                                    .optional_bias = true,
                                    .norm = RZ_NORM_LAYER,
                                    .clamp = h->clamp_kqv,

@@ -4,11 +4,8 @@
 
 void rz_family_nemotron(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .optional_bias = true,
-                                   .norm = RZ_NORM_LAYER};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .neox = true, .optional_bias = true, .norm = RZ_NORM_LAYER};
     struct rz_ffn_options ffn = {
         .norm = RZ_NORM_LAYER, .no_gate = true, .act = RZ_ACT_RELU2, .optional_bias = true};
 

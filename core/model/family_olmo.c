@@ -4,10 +4,8 @@
 
 void rz_family_olmo(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .norm = RZ_NORM_PLAIN,
-                                   .clamp = rz_build_hparams(b)->clamp_kqv};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .norm = RZ_NORM_PLAIN, .clamp = rz_build_hparams(b)->clamp_kqv};
     struct rz_ffn_options ffn = {.norm = RZ_NORM_PLAIN};
 
     int32_t x = rz_build_embed(b);

@@ -6,11 +6,8 @@ void rz_family_olmo2(struct rz_builder *b)
 {
     const struct rz_hparams *h = rz_build_hparams(b);
     int32_t rope = rz_build_rope(b), local = rope;
-    struct rz_attn_options attn = {.kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .norm = RZ_NORM_NONE,
-                                   .post = "post_attention_norm",
-                                   .qk_norm = RZ_QK_ROW};
+    struct rz_attn_options attn = {
+        .neox = true, .norm = RZ_NORM_NONE, .post = "post_attention_norm", .qk_norm = RZ_QK_ROW};
     struct rz_ffn_options ffn = {.norm = RZ_NORM_NONE, .post = "post_ffw_norm"};
     if (h->window)
         local = rz_build_rope_plain(b, h->rope_base_swa > 0 ? h->rope_base_swa : h->rope_base);

@@ -5,8 +5,7 @@
 
 void rz_family_phi2(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .optional_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .optional_bias = true};
     struct rz_ffn_options ffn = {.no_gate = true, .act = RZ_ACT_GELU_TANH, .optional_bias = true};
     attn.norm = RZ_NORM_LAYER;
 

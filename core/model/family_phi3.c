@@ -4,10 +4,8 @@
 
 void rz_family_phi3(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .window = rz_build_hparams(b)->window};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .neox = true, .window = rz_build_hparams(b)->window};
     struct rz_ffn_options ffn = {0};
     rz_build_refuse(b, "rope_factors_long.weight", "long rope");
 

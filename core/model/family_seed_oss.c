@@ -4,8 +4,7 @@
 
 void rz_family_seed_oss(struct rz_builder *b)
 {
-    struct rz_attn_options attn = {
-        .rope = rz_build_rope(b), .kv_group = rz_build_kv_group(b), .neox = true, .optional_bias = true};
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .optional_bias = true};
     struct rz_ffn_options ffn = {.pre = "post_attention_norm"};
 
     int32_t x = rz_build_embed(b);

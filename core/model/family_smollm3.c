@@ -5,7 +5,7 @@
 void rz_family_smollm3(struct rz_builder *b)
 {
     int32_t rope = rz_build_rope(b);
-    struct rz_attn_options attn = {.kv_group = rz_build_kv_group(b), .optional_bias = true};
+    struct rz_attn_options attn = {.optional_bias = true};
     struct rz_ffn_options ffn = {.optional_bias = true};
 
     int32_t x = rz_build_embed(b);

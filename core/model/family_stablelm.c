@@ -5,11 +5,8 @@
 void rz_family_stablelm(struct rz_builder *b)
 {
     bool parallel = rz_build_hparams(b)->set & RZ_H_PARALLEL;
-    struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
-                                   .neox = true,
-                                   .optional_bias = true,
-                                   .norm = RZ_NORM_LAYER};
+    struct rz_attn_options attn = {
+        .rope = rz_build_rope(b), .neox = true, .optional_bias = true, .norm = RZ_NORM_LAYER};
     struct rz_ffn_options ffn = {.norm = RZ_NORM_LAYER};
     if (rz_build_has(b, "blk.0.attn_q_norm.weight"))
         attn.qk_norm = RZ_QK_LAYER;

@@ -5,7 +5,6 @@
 void rz_family_starcoder2(struct rz_builder *b)
 {
     struct rz_attn_options attn = {.rope = rz_build_rope(b),
-                                   .kv_group = rz_build_kv_group(b),
                                    .neox = true,
                                    .optional_bias = true,
                                    .norm = RZ_NORM_LAYER,

@@ -7,13 +7,15 @@
 
 #include <math.h>
 
+#define SWIGLU_LIMIT 7.0 /* of gpt-oss: no file says it */
+
 void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on)
 {
     if (on)
         rz_build_attr(b, node, id, 1, 1);
 }
 
-static void set_double(struct rz_builder *b, uint32_t node, uint32_t id, double f)
+void rz_build_double(struct rz_builder *b, uint32_t node, uint32_t id, double f)
 {
     if (f != 0)
         rz_build_attr(b, node, id, 0, f);
@@ -37,6 +39,8 @@ double rz_build_eps(const struct rz_builder *b, uint32_t norm)
 int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_norm *n)
 {
     bool rms = n->kind == RZ_NORM_RMS;
+    if (n->kind == RZ_NORM_NONE)
+        return x;
     if (y < 0)
         y = rz_build_like(b, "normed", x);
     uint32_t node = rz_build_begin(b, rms ? RZ_OP_RMSNORM : RZ_OP_LAYERNORM, layer,
@@ -46,7 +50,7 @@ int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, 
                                                          .out = {y},
                                                          .n_weights = rms ? 1 : 2,
                                                          .weights = {n->w, n->bias}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, rz_build_eps(b, n->kind));
+    rz_build_attr(b, node, RZ_A_EPS, 0, n->eps != 0 ? n->eps : rz_build_eps(b, n->kind));
     if (n->parts)
         rz_build_attr(b, node, RZ_A_PARTS, n->parts, 0);
     rz_build_end(b, node);
@@ -57,19 +61,26 @@ static int32_t norm_weight(struct rz_builder *b, int32_t layer, bool required, c
                            const char *what)
 {
     uint64_t n = b->graph->h.n_embd;
+    /* llama.cpp's converter forgets the suffix of one norm of Falcon-H1. */
+    if (required && rz_build_has(b, "blk.%d.%s", layer, name))
+        return rz_build_weight(b, true, n, 1, "blk.%d.%s", layer, name);
     return layer < 0 ? rz_build_weight(b, required, n, 1, "%s.%s", name, what)
                      : rz_build_weight(b, required, n, 1, "blk.%d.%s.%s", layer, name, what);
 }
 
-int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t kind, const char *name)
+struct rz_norm rz_bind_norm(struct rz_builder *b, int32_t layer, uint32_t kind, const char *name)
 {
     struct rz_norm n = {.kind = kind, .w = -1, .bias = -1};
-    if (kind == RZ_NORM_NONE)
-        return x;
-    if (kind != RZ_NORM_PLAIN)
+    if (kind != RZ_NORM_PLAIN && kind != RZ_NORM_NONE)
         n.w = norm_weight(b, layer, true, name, "weight");
     if (kind == RZ_NORM_LAYER)
         n.bias = norm_weight(b, layer, false, name, "bias");
+    return n;
+}
+
+int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t kind, const char *name)
+{
+    struct rz_norm n = rz_bind_norm(b, layer, kind, name);
     return rz_prim_norm(b, layer, x, -1, &n);
 }
 
@@ -91,7 +102,7 @@ int32_t rz_prim_matmul(struct rz_builder *b, int32_t layer, int32_t x, int32_t y
 void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const struct rz_attn_options *o)
 {
     rz_build_attr(b, node, RZ_A_N_HEAD, n_head, 0);
-    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
+    rz_build_attr(b, node, RZ_A_HEAD_DIM, o->head_dim, 0);
     rz_build_attr(b, node, RZ_A_ROPE, o->rope, 0);
     rz_build_flag(b, node, RZ_A_ROPE_NEOX, o->neox);
 }
@@ -107,12 +118,12 @@ int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_
     return y;
 }
 
-void rz_attrs_kv(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+void rz_attrs_kv(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o)
 {
-    rz_build_attr(b, node, RZ_A_N_KV_HEAD, b->graph->h.n_kv_head, 0);
-    rz_build_attr(b, node, RZ_A_HEAD_DIM, b->graph->h.head_dim, 0);
+    rz_build_attr(b, node, RZ_A_N_KV_HEAD, o->n_kv_head, 0);
+    rz_build_attr(b, node, RZ_A_HEAD_DIM, o->head_dim, 0);
     rz_build_attr(b, node, RZ_A_KV_GROUP, o->kv_group, 0);
-    rz_build_attr(b, node, RZ_A_KV_LAYER, layer, 0);
+    rz_build_attr(b, node, RZ_A_KV_LAYER, o->kv_layer, 0);
 }
 
 void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v,
@@ -120,39 +131,51 @@ void rz_prim_kv_store(struct rz_builder *b, uint32_t layer, int32_t k, int32_t v
 {
     uint32_t node =
         rz_build_begin(b, RZ_OP_KV_STORE, (int32_t)layer, &(struct rz_operands){.n_in = 2, .in = {k, v}});
-    rz_attrs_kv(b, node, layer, o);
+    rz_attrs_kv(b, node, o);
     rz_build_end(b, node);
 }
 
-void rz_attrs_attention(struct rz_builder *b, uint32_t node, uint32_t layer, const struct rz_attn_options *o)
+void rz_attrs_attention(struct rz_builder *b, uint32_t node, const struct rz_attn_options *o)
 {
-    rz_attrs_kv(b, node, layer, o);
-    rz_build_attr(b, node, RZ_A_N_HEAD, b->graph->h.n_head, 0);
-    rz_build_attr(b, node, RZ_A_SCALE, 0, o->scale != 0 ? o->scale : 1 / sqrt(b->graph->h.head_dim));
+    rz_attrs_kv(b, node, o);
+    rz_build_attr(b, node, RZ_A_N_HEAD, o->n_head, 0);
+    rz_build_attr(b, node, RZ_A_SCALE, 0, o->scale != 0 ? o->scale : 1 / sqrt(o->head_dim));
     if (o->window)
         rz_build_attr(b, node, RZ_A_WINDOW, o->window, 0);
-    set_double(b, node, RZ_A_SOFTCAP, o->softcap);
-    set_double(b, node, RZ_A_ALIBI, o->alibi);
+    rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
+    rz_build_double(b, node, RZ_A_ALIBI, o->alibi);
+    if (o->chunk)
+        rz_build_attr(b, node, RZ_A_CHUNK, o->chunk, 0);
+    rz_build_flag(b, node, RZ_A_SINKS, o->sinks);
+    rz_build_flag(b, node, RZ_A_BOTH, o->both);
 }
 
-int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y,
+int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y, int32_t sinks,
                           const struct rz_attn_options *o)
 {
-    uint32_t node = rz_build_begin(b, RZ_OP_ATTENTION, (int32_t)layer,
-                                   &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
-    rz_attrs_attention(b, node, layer, o);
+    uint32_t node = rz_build_begin(
+        b, RZ_OP_ATTENTION, (int32_t)layer,
+        &(struct rz_operands){
+            .n_in = 1, .in = {q}, .n_out = 1, .out = {y}, .n_weights = o->sinks, .weights = {sinks}});
+    rz_attrs_attention(b, node, o);
     rz_build_end(b, node);
     return y;
 }
 
 /* --- elementwise --- */
 
+int32_t rz_prim_two(struct rz_builder *b, uint16_t op, int32_t layer, int32_t x, int32_t other, int32_t y)
+{
+    uint32_t node = rz_build_begin(
+        b, op, layer,
+        &(struct rz_operands){.n_in = other < 0 ? 1 : 2, .in = {x, other}, .n_out = 1, .out = {y}});
+    rz_build_end(b, node);
+    return y;
+}
+
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum)
 {
-    uint32_t node = rz_build_begin(b, RZ_OP_ADD, layer,
-                                   &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {sum}});
-    rz_build_end(b, node);
-    return sum;
+    return rz_prim_two(b, RZ_OP_ADD, layer, x, y, sum);
 }
 
 int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y)
@@ -162,8 +185,9 @@ int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y)
 
 void rz_attrs_act(struct rz_builder *b, uint32_t node, uint32_t act)
 {
-    static const uint32_t ids[] = {RZ_A_SILU, RZ_A_GELU, RZ_A_GELU_TANH, RZ_A_RELU2};
-    rz_build_flag(b, node, ids[act], true);
+    static const uint32_t ids[] = {RZ_A_SILU, RZ_A_GELU, RZ_A_GELU_TANH,
+                                   RZ_A_RELU2, [RZ_ACT_SWIGLU] = RZ_A_SWIGLU};
+    rz_build_attr(b, node, ids[act], 1, act == RZ_ACT_SWIGLU ? SWIGLU_LIMIT : 1);
 }
 
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act)
@@ -178,14 +202,16 @@ int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t u
 
 int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o)
 {
-    if ((o->factor == 0 || o->factor == 1) && o->softcap == 0 && o->clamp == 0)
+    if ((o->factor == 0 || o->factor == 1) && o->softcap == 0 && o->clamp == 0 && !o->temperature_step)
         return x;
     int32_t y = rz_build_like(b, "mapped", x);
     uint32_t node = rz_build_begin(b, RZ_OP_MAP, layer,
                                    &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
-    set_double(b, node, RZ_A_FACTOR, o->factor);
-    set_double(b, node, RZ_A_SOFTCAP, o->softcap);
-    set_double(b, node, RZ_A_CLAMP, o->clamp);
+    rz_build_double(b, node, RZ_A_FACTOR, o->factor);
+    rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
+    rz_build_double(b, node, RZ_A_CLAMP, o->clamp);
+    if (o->temperature_step)
+        rz_build_attr(b, node, RZ_A_TEMPERATURE, o->temperature_step, o->temperature_scale);
     rz_build_end(b, node);
     return y;
 }
@@ -202,6 +228,22 @@ int32_t rz_build_embed(struct rz_builder *b)
                        &(struct rz_operands){.n_out = 1, .out = {x}, .n_weights = 1, .weights = {table}});
     rz_build_end(b, node);
     return x;
+}
+
+int32_t rz_build_token_type(struct rz_builder *b, int32_t x)
+{
+    uint64_t kinds = rz_build_has(b, "token_types.weight");
+    if (!kinds)
+        return x;
+    int32_t table = rz_build_weight(b, true, b->graph->h.n_embd, kinds, "token_types.weight");
+    int32_t y = rz_build_like(b, "typed", x);
+    uint32_t node =
+        rz_build_begin(b, RZ_OP_ADD_ROW, -1,
+                       &(struct rz_operands){
+                           .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 1, .weights = {table}});
+    rz_build_attr(b, node, RZ_A_ROW, 0, 0);
+    rz_build_end(b, node);
+    return y;
 }
 
 int32_t rz_build_positions(struct rz_builder *b, int32_t x)

@@ -1,8 +1,8 @@
 /* batch.h - all that varies from step to step.
  *
  * A step processes rows (tokens) of several sequences. Row order inside a sequence is ascending in
- * position, and a row sees the rows of its own sequence up to itself. Results must not depend on which
- * rows share a step.
+ * position, and a row sees the rows of its own sequence up to itself unless the mask says more. Results
+ * must not depend on which rows share a step.
  */
 #ifndef RZ_BATCH_H
 #define RZ_BATCH_H
@@ -16,10 +16,10 @@ extern "C" {
 #define RZ_WANT_NONE 0
 #define RZ_WANT_HIDDEN 1 /* the final hidden state, float32 [n_embd]                         */
 #define RZ_WANT_LOGITS 2 /* all logits, float32 [n_vocab]                                    */
-#define RZ_WANT_TOP_K 3  /* the k best as {id, logit} candidates; a device may not offer it  */
-#define RZ_WANT_MIN_P 4  /* all within p of the best, likewise                               */
+#define RZ_WANT_TOP_K 3  /* logits, of which any that is not among the k best may be -inf    */
 
 #define RZ_MASK_CAUSAL 0
+#define RZ_MASK_ALL 1 /* a row sees all rows of its sequence, which are all in this step */
 
 struct rz_batch_row {
     int32_t token;  /* id; negative: row -1 - token of the batch's embedding input           */
@@ -37,7 +37,9 @@ struct rz_batch_seq {
     uint32_t rope_variant; /* which table of a length-dependent rope                         */
     int32_t adapter;       /* -1: none                                                       */
     uint32_t zero;
-    const int32_t *const *pages; /* [n_kv_groups] block tables: page of position p is [p / page_tokens] */
+    /* [n_kv_groups] block tables: page of position p is [p / page_tokens]. In a group with a window the
+     * entries that lie wholly before the window of all rows of this step name pages of others. */
+    const int32_t *const *pages;
 };
 RZ_ABI_SIZE(struct rz_batch_seq, 32, pages);
 
@@ -48,6 +50,12 @@ struct rz_page_copy {
 };
 RZ_ABI_SIZE(struct rz_page_copy, 16, n_tokens);
 
+/* The whole state of a sequence, in all layers. */
+struct rz_state_copy {
+    int32_t from, to; /* slots */
+};
+RZ_ABI_SIZE(struct rz_state_copy, 8, to);
+
 struct rz_batch {
     uint32_t size;
     uint32_t n_rows, n_seqs, n_copies;
@@ -55,8 +63,11 @@ struct rz_batch {
     const struct rz_batch_seq *seqs;
     const struct rz_page_copy *copies; /* done before the step, in order */
     const float *embeddings;           /* [*, n_embd] or NULL            */
+    uint32_t n_state_copies, n_clears;
+    const struct rz_state_copy *state_copies; /* done before the step, in order               */
+    const int32_t *clears;                    /* slots that are zeroed then, after the copies */
 };
-RZ_ABI_SIZE(struct rz_batch, 48, embeddings);
+RZ_ABI_SIZE(struct rz_batch, 72, clears);
 
 /* Results in the order of the rows that want something. The memory is the device's and stays until the
  * next execute of the same plan. */

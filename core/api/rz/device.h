@@ -1,8 +1,8 @@
 /* device.h - rz.device/1: whoever executes programs: the CPU of the host, a GPU, a remote machine.
  *
  * A device is offered the nodes of a program once, top-down; it claims what it can run, compiles the
- * claimed run to a plan, and then executes steps. It owns its copies of weights, its KV storage and
- * whatever it captured. KV policy (which page belongs to whom) is the engine's.
+ * claimed run to a plan, and then executes steps. It owns its copies of weights, its KV and state
+ * storage and whatever it captured. Policy (which page and which slot belongs to whom) is the engine's.
  */
 #ifndef RZ_DEVICE_H
 #define RZ_DEVICE_H
@@ -26,8 +26,10 @@ struct rz_plan_limits {
     uint32_t page_tokens;
     uint32_t n_pages; /* of each KV group */
     int32_t kv_type;  /* RZ_TYPE_F16, F32 */
+    uint32_t n_slots; /* of recurrent state; 0 only for programs without */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_plan_limits, 32, kv_type);
+RZ_ABI_SIZE(struct rz_plan_limits, 40, zero);
 
 struct rz_claim {
     uint32_t size;
@@ -41,9 +43,9 @@ RZ_ABI_SIZE(struct rz_claim, 32, why);
 struct rz_plan_info {
     uint32_t size;
     uint32_t wants; /* mask of 1 << RZ_WANT_* */
-    uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes;
+    uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes, state_bytes;
 };
-RZ_ABI_SIZE(struct rz_plan_info, 40, scratch_bytes);
+RZ_ABI_SIZE(struct rz_plan_info, 48, state_bytes);
 
 struct rz_plan;
 
@@ -59,7 +61,8 @@ struct rz_device {
     int32_t (*compile)(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                        const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err);
     int32_t (*info)(struct rz_plan *plan, struct rz_plan_info *out);
-    /* Runs one step to its end. On error the KV of the batch's rows is undefined. One call at a time. */
+    /* Runs one step to its end. On error the KV of the batch's rows, and the states that it
+     * names, are undefined. One call at a time. */
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);

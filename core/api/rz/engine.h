@@ -41,6 +41,13 @@ RZ_ABI_SIZE(struct rz_bias, 8, add);
 
 #define RZ_REQUEST_IGNORE_EOS 1u
 #define RZ_REQUEST_SPECIAL_TEXT 2u /* control tokens appear in the text */
+#define RZ_REQUEST_EMBED 4u        /* one vector of the whole prompt in place of text: rz_engine.embedding */
+
+/* How the hidden states of a text become one vector: the numbers of GGUF's pooling_type. */
+#define RZ_POOL_MODEL 0 /* as the model says; else the mean for encoders and the last for the others */
+#define RZ_POOL_MEAN 1
+#define RZ_POOL_CLS 2 /* the first position */
+#define RZ_POOL_LAST 3
 
 #define RZ_FINISH_NONE 0
 #define RZ_FINISH_STOP 1   /* an end token or a stop string */
@@ -68,8 +75,11 @@ struct rz_request {
     void (*wake)(void *arg);
     void *wake_arg;
     struct rz_sampling sampling;
+    uint32_t pooling; /* RZ_POOL_*, of RZ_REQUEST_EMBED */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_request, 128, sampling);
+RZ_ABI_SIZE(struct rz_request, 136, zero);
+RZ_ABI_OFFSET(struct rz_request, pooling, 128);
 
 struct rz_logprob {
     int32_t token;
@@ -124,8 +134,11 @@ struct rz_engine {
      * thread. */
     int32_t (*step)(void *ctx, struct rz_err *err);
     int32_t (*stats)(void *ctx, struct rz_engine_stats *out);
+    /* The vector of a request with RZ_REQUEST_EMBED, after its RZ_EVENT_DONE: writes its first n floats and
+     * returns how many it has; RZ_ENOTFOUND: there is none (yet). Any thread. */
+    int32_t (*embedding)(void *ctx, uint64_t ticket, float *out, uint32_t n);
 };
-RZ_ABI_SIZE(struct rz_engine, 64, stats);
+RZ_ABI_SIZE(struct rz_engine, 72, embedding);
 
 /* --- rz.host.model/1 --- */
 
@@ -163,8 +176,12 @@ struct rz_eval {
      * model must have been opened with observe = 1. */
     void (*input)(void *arg, const struct rz_str *weight, const float *x, uint64_t stride, uint64_t rows,
                   uint64_t cols);
+    uint32_t
+        fork; /* not 0: from this position on a copy of the sequence is evaluated beside the original, which
+                    * goes on with other tokens */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_eval, 64, input);
+RZ_ABI_SIZE(struct rz_eval, 72, zero);
 
 /* Timed without sampling: n_prompt tokens as one prompt, or n_gen tokens one by one, after depth
  * tokens are already in the KV, for n_seqs sequences together. */

@@ -49,7 +49,8 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
 #define RZ_KV_LAYOUT_T8 1
 
 /* Where the KV of a group lies: page p, layer l, head h begin at
- * base + p * page_bytes + l * layer_bytes + h * head_bytes, with K first and V v_offset bytes later. */
+ * base + p * page_bytes + l * layer_bytes + h * head_bytes, with K first and V v_offset bytes later.
+ * v_offset 0: there is no V, values are the first v_dim elements of the keys (RZ_A_LATENT). */
 struct rz_kv_view {
     uint32_t size;
     int32_t type;    /* RZ_TYPE_F16 or RZ_TYPE_F32 */
@@ -59,6 +60,13 @@ struct rz_kv_view {
     uint64_t page_bytes, layer_bytes, head_bytes, v_offset;
 };
 RZ_ABI_SIZE(struct rz_kv_view, 72, v_offset);
+
+/* Where a state block lies: what slot s remembers begins at base + s * stride, 64-byte aligned. */
+struct rz_state_view {
+    float *base;
+    uint64_t stride, floats;
+};
+RZ_ABI_SIZE(struct rz_state_view, 24, floats);
 
 /* cos and sin of one rope: [position][dim / 2], magnitude included. */
 struct rz_rope_view {
@@ -95,10 +103,11 @@ struct rz_step {
     const struct rz_batch_seq *seqs;
     const uint32_t *wanted; /* [n_wanted] row numbers, ascending */
     const float *embeddings;
-    const struct rz_kv_view *kv;      /* [n_kv_groups] */
-    const struct rz_rope_view *ropes; /* [n_ropes]     */
+    const struct rz_kv_view *kv;        /* [n_kv_groups] */
+    const struct rz_rope_view *ropes;   /* [n_ropes]     */
+    const struct rz_state_view *states; /* [n_states]  */
 };
-RZ_ABI_SIZE(struct rz_step, 64, ropes);
+RZ_ABI_SIZE(struct rz_step, 72, states);
 
 /* The host's thread team inside one node. All functions: any member, with its own tid. */
 struct rz_team {

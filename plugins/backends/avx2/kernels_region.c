@@ -8,6 +8,7 @@
 #include "avx2.h"
 #include "vec.h"
 
+#include <math.h>
 #include <string.h>
 
 #define FEW_ROWS 4    /* up to here every thread prepares all rows for itself               */
@@ -22,12 +23,13 @@ struct acts {
     uint64_t f_stride, q_stride, cols;
 };
 
-/* One matrix product: out[row][o] = w[o] . x[row] + bias[o] + add[row][o]. */
+/* One matrix product: out[row][o] = (w[o] . x[row] + bias[o]) * factor + add[row][o]. */
 struct product {
     const struct rz_weight_view *w;
     const float *bias, *add;
     float *out;
     uint64_t out_stride, add_stride;
+    float factor;
 };
 
 static uint64_t round_up(uint64_t n)
@@ -46,26 +48,25 @@ static uint64_t acts_bytes(uint64_t cols, uint32_t max_rows, uint32_t n_threads)
     return acts_row_bytes(cols) * (max_rows > few ? max_rows : few);
 }
 
-static void prepare_row(const float *x, const float *norm, double eps, float *f, struct act_block *q,
-                        uint64_t cols, bool quantise)
+static void prepare_row(const float *x, const struct norm *norm, float *f, struct act_block *q, uint64_t cols,
+                        bool quantise)
 {
     if (norm)
-        act_rmsnorm(x, norm, eps, f, cols);
+        act_norm(norm, x, f, cols);
     if (quantise)
         act_quantise(norm ? f : x, q, cols);
 }
 
 /* Makes the activations of all rows visible to this thread. weights: the matrices that will meet them. */
-static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const float *norm,
+static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
                     const struct product *products, int n_products, struct acts *out)
 {
     bool quantise = false, few = c->n_rows <= FEW_ROWS;
     for (int i = 0; i < n_products; i++) {
-        quantise |= x8_type(products[i].w->type)->quantised;
+        quantise |= x_type(products[i].w->type)->quantised;
     }
     uint64_t cols = x->width, f_bytes = round_up(cols * sizeof(float)), row_bytes = acts_row_bytes(cols);
     uint8_t *base = c->scratch + (few ? (uint64_t)c->tid * FEW_ROWS * row_bytes : 0);
-    double eps = c->node->attr[RZ_A_EPS].f;
     *out = (struct acts){.f = norm ? (const float *)base : x->data,
                          .q = (const struct act_block *)(base + f_bytes),
                          .f_stride = norm ? row_bytes / sizeof(float) : x->stride,
@@ -75,13 +76,13 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
         return;
     if (few) {
         for (uint32_t r = 0; r < c->n_rows; r++)
-            prepare_row(x->data + r * x->stride, norm, eps, (float *)(base + r * row_bytes),
+            prepare_row(x->data + r * x->stride, norm, (float *)(base + r * row_bytes),
                         (struct act_block *)(base + r * row_bytes + f_bytes), cols, quantise);
         return;
     }
     c->team->share(c->team, c->tid, c->n_rows);
     for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
-        prepare_row(x->data + (uint64_t)r * x->stride, norm, eps, (float *)(base + (uint64_t)r * row_bytes),
+        prepare_row(x->data + (uint64_t)r * x->stride, norm, (float *)(base + (uint64_t)r * row_bytes),
                     (struct act_block *)(base + (uint64_t)r * row_bytes + f_bytes), cols, quantise);
     c->team->barrier(c->team, c->tid);
 }
@@ -100,9 +101,8 @@ static void group_times(const struct rz_weight_view *w, uint64_t group, const st
                         int n, float out[TILE_ROWS][GROUP])
 {
     union tile_x x[TILE_ROWS];
-    tile_inputs(a, x8_type(w->type)->quantised, row, n, x);
-    tile_run(w->type, (const uint8_t *)w->data + group * x8_group_bytes(w->type, w->cols), w->cols, x, n,
-             out);
+    tile_inputs(a, x_type(w->type)->quantised, row, n, x);
+    tile_run(w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols, x, n, out);
 }
 
 static uint64_t groups_in(const struct rz_weight_view *w)
@@ -124,7 +124,7 @@ static void product_tile(const struct product *p, uint64_t group, const struct a
             if (p->bias)
                 v += p->bias[o + r];
             if (add)
-                v += add[r];
+                v = v * p->factor + add[r];
             out[r] = v;
         }
     }
@@ -161,35 +161,116 @@ static void run_products(const struct rz_kernel_call *c, const struct product *p
     }
 }
 
-static const float *vector(const struct rz_kernel_call *c, uint32_t w)
+/* The norm that the region begins with, in *n; NULL: none. */
+static const struct norm *region_norm(const struct rz_kernel_node *node, uint32_t bias, struct norm *n)
 {
-    return w < c->node->n_weights && c->node->weights[w].type != RZ_TYPE_NONE ? c->node->weights[w].data
-                                                                              : NULL;
+    if (node_has(node, RZ_A_NO_NORM))
+        return NULL;
+    *n = (struct norm){.w = node_vector(node, 0),
+                       .b = node_vector(node, bias),
+                       .cols = node->in_width[0],
+                       .parts = 1,
+                       .eps = node->attr[RZ_A_EPS].f,
+                       .layer = node_has(node, RZ_A_LAYER_NORM)};
+    return n;
 }
 
 static struct product product_of(const struct rz_kernel_call *c, uint32_t w, uint32_t bias, float *out,
                                  uint64_t stride)
 {
-    return (struct product){
-        .w = &c->node->weights[w], .bias = vector(c, bias), .out = out, .out_stride = stride};
+    return (struct product){.w = &c->node->weights[w],
+                            .bias = node_vector(c->node, bias),
+                            .out = out,
+                            .out_stride = stride,
+                            .factor = 1};
 }
 
 /* --- norm_qkv --- */
 
+/* Pairs (i, i + half). */
+static void rotate_halves(float *x, uint64_t half, const float *cs, const float *sn)
+{
+    uint64_t i = 0;
+    for (; i + 8 <= half; i += 8) {
+        __m256 u = _mm256_loadu_ps(x + i), v = _mm256_loadu_ps(x + half + i);
+        __m256 c = _mm256_loadu_ps(cs + i), s = _mm256_loadu_ps(sn + i);
+        _mm256_storeu_ps(x + i, _mm256_fmsub_ps(u, c, _mm256_mul_ps(v, s)));
+        _mm256_storeu_ps(x + half + i, _mm256_fmadd_ps(v, c, _mm256_mul_ps(u, s)));
+    }
+    for (; i < half; i++) {
+        float u = x[i], v = x[half + i];
+        x[i] = fmaf(u, cs[i], -(v * sn[i]));
+        x[half + i] = fmaf(v, cs[i], u * sn[i]);
+    }
+}
+
+/* Pairs (2i, 2i + 1). */
+static void rotate_neighbours(float *x, uint64_t half, const float *cs, const float *sn)
+{
+    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    uint64_t i = 0;
+    for (; i + 4 <= half; i += 4) {
+        __m256 v = _mm256_loadu_ps(x + 2 * i), swapped = _mm256_permute_ps(v, 0xb1);
+        __m256 c = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(cs + i)), twice);
+        __m256 s = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(sn + i)), twice);
+        _mm256_storeu_ps(x + 2 * i, _mm256_fmaddsub_ps(v, c, _mm256_mul_ps(swapped, s)));
+    }
+    for (; i < half; i++) {
+        float u = x[2 * i], v = x[2 * i + 1];
+        x[2 * i] = fmaf(u, cs[i], -(v * sn[i]));
+        x[2 * i + 1] = fmaf(v, cs[i], u * sn[i]);
+    }
+}
+
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head)
 {
     const struct rz_attr *a = c->node->attr;
-    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i];
-    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2, pos = (uint64_t)c->step->rows[row].pos[0];
+    const struct rz_batch_row *r = &c->step->rows[row];
+    uint32_t variant = node_has(c->node, RZ_A_ROPE_VARIANTS) ? c->step->seqs[r->seq].rope_variant : 0;
+    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i + variant];
+    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2, pos = (uint64_t)r->pos[0];
     const float *cs = t->cos + pos * half, *sn = t->sin + pos * half;
-    bool neox = c->node->attr_mask & RZ_ATTR(RZ_A_ROPE_NEOX);
-    for (uint64_t h = 0; h < n_head; h++, x += dim)
-        for (uint64_t i = 0; i < half; i++) {
-            uint64_t p = neox ? i : 2 * i, q = neox ? i + half : 2 * i + 1;
-            float u = x[p], v = x[q];
-            x[p] = u * cs[i] - v * sn[i];
-            x[q] = u * sn[i] + v * cs[i];
-        }
+    bool halves = node_has(c->node, RZ_A_ROPE_NEOX);
+    for (uint64_t h = 0; h < n_head; h++, x += dim) {
+        if (halves)
+            rotate_halves(x, half, cs, sn);
+        else
+            rotate_neighbours(x, half, cs, sn);
+    }
+}
+
+/* The norm of q (weight 8) or k (9), in *n; NULL: none. */
+static const struct norm *head_norm(const struct rz_kernel_node *node, uint32_t w, uint64_t n_head,
+                                    struct norm *n)
+{
+    int64_t kind = node->attr[RZ_A_QK_NORM].i;
+    uint64_t dim = (uint64_t)node->attr[RZ_A_HEAD_DIM].i;
+    if (!node_has(node, RZ_A_QK_NORM))
+        return NULL;
+    *n = (struct norm){.w = node_vector(node, w),
+                       .cols = kind == RZ_QK_NORM_HEAD ? dim : n_head * dim,
+                       .parts = kind == RZ_QK_NORM_ROW ? 1 : n_head,
+                       .eps = node->attr[RZ_A_EPS].f,
+                       .layer = kind == RZ_QK_NORM_LAYER};
+    return n;
+}
+
+/* What happens to the n heads of q or k of one row behind the product: clamp, norm, rope, in place. */
+static void shape_heads(const struct rz_kernel_call *c, uint32_t row, float *x, uint32_t w, uint64_t n)
+{
+    const struct rz_kernel_node *node = c->node;
+    uint64_t width = n * (uint64_t)node->attr[RZ_A_HEAD_DIM].i;
+    struct norm room;
+    const struct norm *norm = head_norm(node, w, n, &room);
+    bool late = node_has(node, RZ_A_QK_NORM_LATE);
+    if (node_has(node, RZ_A_CLAMP))
+        act_map(&(struct act_map){1, 0, (float)node->attr[RZ_A_CLAMP].f}, x, x, width);
+    if (norm && !late)
+        act_norm(norm, x, x, width);
+    if (!node_has(node, RZ_A_NO_ROPE))
+        rope_row(c, row, x, n);
+    if (norm && late)
+        act_norm(norm, x, x, width);
 }
 
 static uint64_t kv_width(const struct rz_kernel_node *n)
@@ -203,10 +284,21 @@ uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uin
            2 * max_rows * round_up(kv_width(n) * sizeof(float));
 }
 
+static void finish_qkv(const struct rz_kernel_call *c, uint32_t row, float *k, float *v)
+{
+    const struct rz_attr *a = c->node->attr;
+    shape_heads(c, row, c->out[0].data + row * c->out[0].stride, 8, (uint64_t)a[RZ_A_N_HEAD].i);
+    shape_heads(c, row, k, 9, (uint64_t)a[RZ_A_N_KV_HEAD].i);
+    if (node_has(c->node, RZ_A_CLAMP))
+        act_map(&(struct act_map){1, 0, (float)a[RZ_A_CLAMP].f}, v, v, kv_width(c->node));
+    attention_store_row(c, row, k, v);
+}
+
 int32_t norm_qkv_run(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     struct acts a;
+    struct norm norm;
     uint64_t stride = round_up(kv_width(c->node) * sizeof(float)) / sizeof(float);
     float *k = (float *)(c->scratch + acts_bytes(c->in[0].width, c->node->max_rows, c->n_threads));
     float *v = k + c->node->max_rows * stride;
@@ -215,17 +307,12 @@ int32_t norm_qkv_run(const struct rz_kernel_call *c, struct rz_err *err)
         product_of(c, 2, 5, k, stride),
         product_of(c, 3, 6, v, stride),
     };
-    prepare(c, &c->in[0], vector(c, 0), products, 3, &a);
+    prepare(c, &c->in[0], region_norm(c->node, 7, &norm), products, 3, &a);
     run_products(c, products, 3, &a);
     c->team->barrier(c->team, c->tid);
     c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;) {
-        uint64_t row = (uint64_t)r;
-        rope_row(c, (uint32_t)r, c->out[0].data + row * c->out[0].stride,
-                 (uint64_t)c->node->attr[RZ_A_N_HEAD].i);
-        rope_row(c, (uint32_t)r, k + row * stride, (uint64_t)c->node->attr[RZ_A_N_KV_HEAD].i);
-        attention_store_row(c, (uint32_t)r, k + row * stride, v + row * stride);
-    }
+    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+        finish_qkv(c, (uint32_t)r, k + (uint64_t)r * stride, v + (uint64_t)r * stride);
     return RZ_OK;
 }
 
@@ -246,15 +333,38 @@ int32_t matmul_run(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+/* The products are normed in rows, and only then the other operand is added. */
+static void post_norm(const struct rz_kernel_call *c)
+{
+    const struct norm norm = {
+        .w = node_vector(c->node, 2), .cols = c->out[0].width, .parts = 1, .eps = c->node->attr[RZ_A_EPS].f};
+    c->team->barrier(c->team, c->tid);
+    c->team->share(c->team, c->tid, c->n_rows);
+    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;) {
+        float *out = c->out[0].data + (uint64_t)r * c->out[0].stride;
+        act_norm(&norm, out, out, c->out[0].width);
+        if (node_has(c->node, RZ_A_FACTOR))
+            act_map(&(struct act_map){(float)c->node->attr[RZ_A_FACTOR].f, 0, 0}, out, out, c->out[0].width);
+        act_add(out, c->in[1].data + (uint64_t)r * c->in[1].stride, out, c->out[0].width);
+    }
+}
+
 int32_t proj_add_run(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     struct acts a;
     struct product p = product_of(c, 0, 1, c->out[0].data, c->out[0].stride);
-    p.add = c->in[1].data;
-    p.add_stride = c->in[1].stride;
+    bool post = node_has(c->node, RZ_A_POST_NORM);
+    if (!post) {
+        p.add = c->in[1].data;
+        p.add_stride = c->in[1].stride;
+        if (node_has(c->node, RZ_A_FACTOR))
+            p.factor = (float)c->node->attr[RZ_A_FACTOR].f;
+    }
     prepare(c, &c->in[0], NULL, &p, 1, &a);
     run_products(c, &p, 1, &a);
+    if (post)
+        post_norm(c);
     return RZ_OK;
 }
 
@@ -267,25 +377,34 @@ static void add_bias(float y[TILE_ROWS][GROUP], const float *bias, uint64_t vali
             y[t][r] += bias[r];
 }
 
-static void glu_tile(const struct rz_kernel_call *c, const struct product *p, uint64_t group,
+/* p: up and, unless there is none, gate. */
+static void glu_tile(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
                      const struct acts *a, uint32_t row, int n)
 {
-    float gate[TILE_ROWS][GROUP], up[TILE_ROWS][GROUP];
+    float y[2][TILE_ROWS][GROUP];
     uint64_t o = group * GROUP, valid = p[0].w->rows - o < GROUP ? p[0].w->rows - o : GROUP;
-    group_times(p[0].w, group, a, row, n, gate);
-    group_times(p[1].w, group, a, row, n, up);
-    add_bias(gate, p[0].bias ? p[0].bias + o : NULL, valid, n);
-    add_bias(up, p[1].bias ? p[1].bias + o : NULL, valid, n);
-    for (int t = 0; t < n; t++)
-        act_silu_mul(gate[t], up[t], c->out[0].data + (row + (uint32_t)t) * c->out[0].stride + o, valid);
+    uint32_t act = node_act(c->node);
+    for (int i = 0; i < n_products; i++) {
+        group_times(p[i].w, group, a, row, n, y[i]);
+        add_bias(y[i], p[i].bias ? p[i].bias + o : NULL, valid, n);
+    }
+    for (int t = 0; t < n; t++) {
+        float *out = c->out[0].data + (row + (uint32_t)t) * c->out[0].stride + o;
+        if (n_products == 2)
+            act_apply(act, y[1][t], y[0][t], out, valid);
+        else
+            act_apply(act, y[0][t], NULL, out, valid);
+    }
 }
 
 int32_t norm_glu_run(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     struct acts a;
-    const struct product p[2] = {product_of(c, 1, 3, NULL, 0), product_of(c, 2, 4, NULL, 0)};
-    prepare(c, &c->in[0], vector(c, 0), p, 2, &a);
+    struct norm norm;
+    const struct product p[2] = {product_of(c, 2, 4, NULL, 0), product_of(c, 1, 3, NULL, 0)};
+    int n_products = node_has(c->node, RZ_A_NO_GATE) ? 1 : 2;
+    prepare(c, &c->in[0], region_norm(c->node, 5, &norm), p, n_products, &a);
     uint64_t total = groups_in(p[0].w);
     uint32_t tiles = tile_count(c, total);
     c->team->share(c->team, c->tid, tiles);
@@ -295,7 +414,8 @@ int32_t norm_glu_run(const struct rz_kernel_call *c, struct rz_err *err)
             uint32_t stop = c->n_rows - block < BLOCK_ROWS ? c->n_rows : block + BLOCK_ROWS;
             for (uint64_t g = first; g < end; g++)
                 for (uint32_t row = block; row < stop; row += TILE_ROWS)
-                    glu_tile(c, p, g, &a, row, stop - row < TILE_ROWS ? (int)(stop - row) : TILE_ROWS);
+                    glu_tile(c, p, n_products, g, &a, row,
+                             stop - row < TILE_ROWS ? (int)(stop - row) : TILE_ROWS);
         }
     }
     return RZ_OK;

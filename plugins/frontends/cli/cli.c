@@ -75,6 +75,18 @@ static const char template_usage[] =
     "  --json                {\"prompt\":\"...\"}; with -m also its ids, how answers are\n"
     "                        read, and the stretches that the conversation gave\n";
 
+static const char embed_usage[] =
+    "usage: rz embed -m MODEL [-p TEXT ... | -f FILE | < TEXTS] [options]\n"
+    "Prints one vector a text; -f and standard input give one text a line.\n\n"
+    "  --pooling mean|cls|last   of the hidden states (default: as the model says)\n"
+    "  --normalize           makes the length of each vector 1\n"
+    "  --truncate            cuts a text that is longer than the context\n"
+    "  -c CTX                context in tokens (default: min(trained, 4096))\n"
+    "  --format json|text|binary   a JSON array a line (default), numbers a line, or\n"
+    "                        raw little-endian float32\n"
+    "  --tokens FILE.i32     one text as raw little-endian int32 ids\n"
+    "  --json                {\"index\":0,\"tokens\":7,\"embedding\":[...]} a line\n";
+
 static const char eval_usage[] =
     "usage: rz eval -m MODEL --tokens FILE.i32 --logits OUT.f32 [options]\n"
     "Evaluates raw little-endian int32 ids; writes float32 logits [T, vocab].\n\n"
@@ -82,6 +94,7 @@ static const char eval_usage[] =
     "  --hidden              the final hidden state [T, n_embd] in place of logits\n"
     "  --chunk N             rows of one step (default: as many as fit)\n"
     "  --beside N            runs N other sequences in the same steps\n"
+    "  --fork N              goes on from position N in a copy of the sequence\n"
     "  -c CTX                context (default: the number of ids)\n";
 
 static const char perplexity_usage[] =
@@ -122,6 +135,7 @@ static const struct rz_command commands[] = {
     COMMAND("detokenize", "-m MODEL", "text of token ids", detokenize_usage, rz_cli_detokenize),
     COMMAND("template", "-m MODEL -f MESSAGES.json", "the prompt of a conversation", template_usage,
             rz_cli_template),
+    COMMAND("embed", "-m MODEL [-p TEXT | -f FILE]", "a vector for each text", embed_usage, rz_cli_embed),
     COMMAND("eval", "-m MODEL --tokens FILE --logits OUT", "logits of given tokens", eval_usage, rz_cli_eval),
     COMMAND("perplexity", "-m MODEL -f FILE", "perplexity of a text", perplexity_usage, rz_cli_perplexity),
     COMMAND("bench", "-m MODEL", "prompt and decode speed", bench_usage, rz_cli_bench),

@@ -7,7 +7,7 @@
 
 #include "../common/command.h"
 
-/* run.c chat.c info.c tokens.c template.c eval.c perplexity.c bench.c plan.c */
+/* run.c chat.c info.c tokens.c template.c embed.c eval.c perplexity.c bench.c plan.c */
 
 int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_chat(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
@@ -18,6 +18,7 @@ int32_t rz_cli_detokenize(void *self, uint32_t flags, int32_t argc, const char *
                           struct rz_err *err);
 int32_t rz_cli_template(void *self, uint32_t flags, int32_t argc, const char *const *argv,
                         struct rz_err *err);
+int32_t rz_cli_embed(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_eval(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv,
                           struct rz_err *err);

@@ -8,7 +8,7 @@
 #include "cli.h"
 
 struct eval_values {
-    struct rz_cli_value model, tokens, logits, rows, chunk, beside, hidden, context;
+    struct rz_cli_value model, tokens, logits, rows, chunk, beside, fork, hidden, context;
 };
 
 #define AT(field) offsetof(struct eval_values, field)
@@ -21,6 +21,7 @@ static const struct rz_cli_option options[] = {
     {.name = "rows", .type = OPT_TEXT, .at = AT(rows)},
     {.name = "chunk", .type = OPT_INT, .min = 1, .max = INT_MAX_D, .at = AT(chunk)},
     {.name = "beside", .type = OPT_INT, .min = 0, .max = 1023, .at = AT(beside)},
+    {.name = "fork", .type = OPT_INT, .min = 1, .max = INT_MAX_D, .at = AT(fork)},
     {.name = "hidden", .type = OPT_FLAG, .at = AT(hidden)},
     {.name = "context", .letter = 'c', .type = OPT_INT, .min = 1, .max = INT_MAX_D, .at = AT(context)},
     {.name = NULL},
@@ -63,6 +64,7 @@ static int32_t evaluate(const struct rz_cli_model *m, const struct eval_values *
     struct rz_eval e = {.size = sizeof(e), .tokens = ids, .n_tokens = n_ids, .row = take_row, .arg = rows};
     e.chunk = v->chunk.given ? (uint32_t)v->chunk.i : 0;
     e.beside = v->beside.given ? (uint32_t)v->beside.i : 0;
+    e.fork = v->fork.given ? (uint32_t)v->fork.i : 0;
     e.hidden = v->hidden.given;
     e.last = v->rows.given && !strcmp(v->rows.text, "last");
     rows->err = err;
@@ -92,7 +94,7 @@ static int32_t work(const struct rz_cli *cli, const struct eval_values *v, bool 
         return code;
     if (v->context.given)
         mo.context = (uint32_t)v->context.i;
-    mo.max_seqs = 1 + (v->beside.given ? (uint32_t)v->beside.i : 0);
+    mo.max_seqs = 1 + (v->beside.given ? (uint32_t)v->beside.i : 0) + v->fork.given;
     code = rz_cli_open(cli, v->model.text, &mo, &m, err);
     if (!code)
         code = rz_cli_read_ids(&m, v->tokens.text, &ids, &n_ids, err);
