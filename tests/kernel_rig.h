@@ -8,7 +8,7 @@
 #include <rz/kernels.h>
 #include <stdbool.h>
 
-#define KERNEL_WEIGHTS 4
+#define KERNEL_WEIGHTS 10
 
 /* The table of a plugin that is linked in, or NULL where this CPU cannot run it. */
 const struct rz_kernels *kernel_table(const struct rz_plugin *plugin);
