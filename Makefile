@@ -43,6 +43,7 @@ API := -Icore/api -Icore/base
 CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
+ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 
 # One short line a step; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -51,7 +52,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(if $(2),$(2),$@)';)
 # --- what there is ---
 PLUGIN_DIRS := $(filter-out %/common/,$(wildcard plugins/*/*/))
 ifneq ($(ARCH),x86_64)
-PLUGIN_DIRS := $(filter-out plugins/backends/avx2/,$(PLUGIN_DIRS))
+PLUGIN_DIRS := $(filter-out plugins/backends/avx2/ plugins/backends/avx512/,$(PLUGIN_DIRS))
 endif
 PLUGINS := $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
 BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))

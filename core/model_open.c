@@ -399,23 +399,25 @@ static int32_t check_files(void *ctx, struct rz_err *err)
 static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
     const struct rz_host_threads *threads = rz_pool_table(m->pool);
-    struct rz_engine_setup setup = {.device = rz_cpu_device(model->cpu),
-                                    .plan = model->plan,
-                                    .tokenizer = model->tokenizer,
-                                    .tok = model->tok,
-                                    .n_vocab = model->graph->h.n_vocab,
-                                    .n_embd = model->graph->h.n_embd,
-                                    .n_kv_groups = model->graph->program.n_kv_groups,
-                                    .mask = model->graph->mask,
-                                    .pooling = model->graph->h.pooling,
-                                    .rope_switch = model->graph->rope_switch,
-                                    .limits = model->limits,
-                                    .max_batch_tokens = model->limits.max_rows,
-                                    .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
-                                    .parallel_for = threads->parallel_for,
-                                    .parallel_ctx = threads->ctx,
-                                    .check = check_files,
-                                    .check_ctx = &model->set};
+    struct rz_engine_setup setup = {
+        .device = rz_cpu_device(model->cpu),
+        .plan = model->plan,
+        .tokenizer = model->tokenizer,
+        .tok = model->tok,
+        .n_vocab = model->graph->h.n_vocab,
+        .n_embd = model->graph->h.n_embd,
+        .n_kv_groups = model->graph->program.n_kv_groups,
+        .mask = model->graph->mask,
+        .pooling = model->graph->h.pooling,
+        .rope_switch = model->graph->rope_switch,
+        .limits = model->limits,
+        .max_batch_tokens = model->limits.max_rows,
+        .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+        .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
+        .parallel_for = threads->parallel_for,
+        .parallel_ctx = threads->ctx,
+        .check = check_files,
+        .check_ctx = &model->set};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
         setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);

@@ -34,6 +34,7 @@ static const struct rz_option engine_options[] = {
     OPT_RANGE("page_tokens", INT, "64", 8, 1024, "positions in one KV page, a multiple of 8"),
     OPT_RANGE("max_queue", INT, "256", 1, 65536, "requests waiting or running"),
     OPT_RANGE("kv_pages", INT, "0", 0, 16777216, "KV pages in all; 0: as many as the context needs"),
+    OPT_CHOICE("head", "screened", "screened|full", "LM head of greedy and top-k requests: the same tokens"),
     OPT("repack_cache", STRING, "off", "folder that keeps repacked weights for the next start; off: none"),
     OPT_RANGE("repack_cache_size", SIZE, "16G", 0, 0x1p63, "bytes of all its files; the oldest go first"),
     OPT("repack_verify", BOOL, "0", "hash its files when they are written and when they are read"),

@@ -202,6 +202,20 @@ static uint64_t read_back(struct fake *f, const struct rz_batch *b, uint32_t ind
     return hash;
 }
 
+/* As little as RZ_WANT_TOP_K allows: nothing but the k best. */
+static void keep_best(float *x, uint32_t k)
+{
+    float all[FAKE_VOCAB];
+    memcpy(all, x, sizeof(all));
+    for (uint32_t v = 0; v < FAKE_VOCAB; v++) {
+        uint32_t better = 0;
+        for (uint32_t u = 0; u < FAKE_VOCAB; u++)
+            better += all[u] > all[v];
+        if (better >= k)
+            x[v] = -INFINITY;
+    }
+}
+
 static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_result *out, struct rz_err *err)
 {
     uint32_t n = 0;
@@ -221,9 +235,12 @@ static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_resu
         if (b->rows[i].want == RZ_WANT_NONE)
             continue;
         uint64_t hash = read_back(f, b, i);
-        if (b->rows[i].want == RZ_WANT_LOGITS)
+        if (b->rows[i].want >= RZ_WANT_LOGITS)
             logits_of(f, hash, f->logits + (uint64_t)n * FAKE_VOCAB);
-        else
+        if (b->rows[i].want == RZ_WANT_TOP_K)
+            keep_best(f->logits + (uint64_t)n * FAKE_VOCAB, b->rows[i].k);
+        f->n_top_k += b->rows[i].want == RZ_WANT_TOP_K;
+        if (b->rows[i].want == RZ_WANT_HIDDEN)
             hidden_of(hash, f->hidden + (uint64_t)n * FAKE_EMBD);
         n++;
     }
@@ -251,8 +268,9 @@ static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, stru
 static int32_t fake_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
     (void)plan;
-    *out = (struct rz_plan_info){
-        .size = out->size, .wants = 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS, .weight_bytes = 4242};
+    *out = (struct rz_plan_info){.size = out->size,
+                                 .wants = 1u << RZ_WANT_HIDDEN | 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K,
+                                 .weight_bytes = 4242};
     return RZ_OK;
 }
 

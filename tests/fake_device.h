@@ -36,7 +36,7 @@ struct fake {
     struct fake_state *states; /* [n_slots] */
     uint64_t *hashes;          /* [max_rows] of the state behind each row of the step */
     float *logits, *hidden;
-    uint64_t n_executes, n_rows;
+    uint64_t n_executes, n_rows, n_top_k;
     atomic_bool inside;                     /* an execute is running */
     uint32_t breaches;                      /* of the contract                     */
     char breach[256];                       /* the first                           */

@@ -1,20 +1,24 @@
 /* kernel_rig.c - one kernel row by itself. Mirrors what a plan does for a node, on the host's own team. */
 #include "kernel_rig.h"
 
+#include "cpu.h"
 #include "exec.h"
 #include "numeric.h"
 #include "rz_test.h"
 
 #include <stdlib.h>
 
-const struct rz_kernels *kernel_table(const struct rz_plugin *plugin)
+const struct rz_kernels *kernel_table(const struct rz_plugin *plugin, int64_t choice)
 {
-#if defined(__x86_64__)
-    if (plugin->header.isa[0] & RZ_ISA_AVX2 &&
-        (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")))
+    struct rz_option_value value = {.i = choice};
+    struct rz_config config = {
+        .size = sizeof config, .n_values = plugin->n_options ? 1 : 0, .values = &value};
+    struct rz_err err = {.size = sizeof err};
+    void *self = NULL;
+    if (plugin->header.isa[0] & ~rz_cpu_isa())
         return NULL;
-#endif
-    return plugin->query(NULL, RZ_KERNELS_1, 0);
+    rz_check_ok(plugin->init(NULL, &config, &self, &err), &err);
+    return plugin->query(self, RZ_KERNELS_1, 0);
 }
 
 void kernel_begin(struct kernel_case *n, const struct rz_kernels *table, uint16_t op)

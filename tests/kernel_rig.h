@@ -10,8 +10,9 @@
 
 #define KERNEL_WEIGHTS 10
 
-/* The table of a plugin that is linked in, or NULL where this CPU cannot run it. */
-const struct rz_kernels *kernel_table(const struct rz_plugin *plugin);
+/* The table of a plugin that is linked in, with this choice for its first option if it has options, or NULL
+ * where this CPU cannot run it. */
+const struct rz_kernels *kernel_table(const struct rz_plugin *plugin, int64_t choice);
 
 /* A node, its row in a table, and its weights in the layouts that the row wants. */
 struct kernel_case {

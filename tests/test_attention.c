@@ -309,7 +309,7 @@ static void attention(const struct rz_plugin *plugin)
         {6, 2, 16, 40, 0, 0, true},
     };
     static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
-    const struct rz_kernels *k = kernel_table(plugin);
+    const struct rz_kernels *k = kernel_table(plugin, 0);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)

@@ -14,12 +14,13 @@ import unittest
 import rzlib
 
 F32_KV = ("-o", "engine.kv_type=f32")
+INT16 = ("-o", "plugin.avx512.activations=int16")
 ARCHES = ["llama", "llama-mqa", "llama-rope-linear", "llama-rope-llama3", "llama-rope-yarn", "mistral-full", "qwen2",
           "qwen2-tied"]
 
 
 def backends():
-    return ["scalar"] + (["avx2"] if rzlib.has_plugin("avx2") else [])
+    return ["scalar"] + [b for b in ("avx2", "avx512") if rzlib.has_plugin(b)]
 
 
 class Default(unittest.TestCase):
@@ -97,17 +98,34 @@ class Default(unittest.TestCase):
     def test_scalar_continues(self):
         self.continues(1e-3, "--plugin", "scalar", *F32_KV)
 
+    def need(self, backend):
+        if backend not in backends():
+            self.skipTest("no kernel table %s on this machine" % backend)
+        return "--plugin", backend
+
     def test_avx2(self):
-        if "avx2" not in backends():
-            self.skipTest("no kernel table avx2 on this machine")
-        kl, agree = self.compare("--plugin", "avx2")
+        kl, agree = self.compare(*self.need("avx2"))
         self.assertLessEqual(kl, 4e-3)
         self.assertGreaterEqual(agree, 60)
 
     def test_avx2_continues(self):
-        if "avx2" not in backends():
-            self.skipTest("no kernel table avx2 on this machine")
-        self.continues(0.25, "--plugin", "avx2")
+        self.continues(0.25, *self.need("avx2"))
+
+    def test_avx512(self):
+        kl, agree = self.compare(*self.need("avx512"))
+        self.assertLessEqual(kl, 4e-3)
+        self.assertGreaterEqual(agree, 60)
+
+    def test_avx512_continues(self):
+        self.continues(0.25, *self.need("avx512"))
+
+    def test_avx512_int16(self):
+        kl, agree = self.compare(*self.need("avx512"), *INT16)
+        self.assertLessEqual(kl, 1e-5)
+        self.assertEqual(agree, 64)
+
+    def test_avx512_int16_continues(self):
+        self.continues(1e-2, *self.need("avx512"), *INT16)
 
 
 class Families(unittest.TestCase):

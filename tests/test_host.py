@@ -582,7 +582,7 @@ class Program(Host):
 
     def test_verbs(self):
         self.assertIn("rz: error: runn: no such command (did you mean run?)", self.rz("runn", status=2).err)
-        for verb in ("pull", "ps", "rm", "embed", "compare"):
+        for verb in ("pull", "ps", "rm", "compare"):
             self.assertEqual(self.rz(verb, status=2).err, "rz: error: %s: not available in this build\n" % verb)
         told = json.loads(self.rz("pull", "x", "--json", status=2).out)
         self.assertEqual(told["error"], {"code": "config", "where": "pull", "message": "not available in this build"})

@@ -15,17 +15,19 @@
 
 extern const struct rz_plugin rz_builtin_scalar;
 #if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2;
+extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
 #define FAST rz_builtin_avx2
+#define WIDEST rz_builtin_avx512
 #else
 #define FAST rz_builtin_scalar
+#define WIDEST rz_builtin_scalar
 #endif
 
 #define ROWS_MAX 64
 
 static const struct rz_kernels *table(const struct rz_plugin *plugin)
 {
-    const struct rz_kernels *k = kernel_table(plugin);
+    const struct rz_kernels *k = kernel_table(plugin, 0);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     return k;
@@ -46,7 +48,8 @@ struct product {
     int32_t type;
     uint32_t cols, rows, n;
     bool bias;
-    double step; /* of the activations, in units of the largest of their block of 32; 0: exact */
+    double step;    /* of the activations, in units of the largest of their block; 0: exact */
+    uint32_t block; /* elements of a row that share a scale */
 };
 
 struct product_data {
@@ -85,9 +88,9 @@ static double product_truth(const struct product *p, const struct product_data *
     const float *x = d->x + (size_t)row * p->cols, *w = d->decoded + (size_t)o * p->cols;
     double sum = p->bias ? d->bias[o] : 0, sizes = fabs(sum), largest = 0, variance = 0;
     for (uint32_t i = 0; i < p->cols; i++) {
-        if (i % 32 == 0) {
+        if (i % p->block == 0) {
             largest = 0;
-            for (uint32_t j = i; j < i + 32 && j < p->cols; j++)
+            for (uint32_t j = i; j < i + p->block && j < p->cols; j++)
                 largest = fmax(largest, fabsf(x[j]));
         }
         sum += (double)w[i] * (double)x[i];
@@ -148,14 +151,14 @@ static double product_check(const struct product *p, struct rng *r)
     return worst;
 }
 
-static void products(const struct rz_plugin *plugin, int32_t type, double step)
+static void products(const struct rz_kernels *table, int32_t type, double step, uint32_t block)
 {
     /* cols, rows of the weight, rows of activations: 1 to 9, and more than a tile has */
     static const uint32_t sizes[][3] = {{256, 8, 1},  {256, 1, 2},   {512, 9, 3},  {256, 33, 4},
                                         {768, 40, 5}, {512, 8, 6},   {256, 17, 7}, {1536, 16, 8},
                                         {256, 24, 9}, {256, 64, 17}, {512, 7, 64}};
     struct rng r = {(uint64_t)type + 1};
-    struct product p = {.table = table(plugin), .type = type, .step = step};
+    struct product p = {.table = table, .type = type, .step = step, .block = block};
     double worst = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         p.cols = sizes[i][0];
@@ -172,15 +175,22 @@ static void products(const struct rz_plugin *plugin, int32_t type, double step)
 }
 
 #define INT8_STEP (1.0 / 127)
+#define ROW 4096 /* one block a row */
 
 #define PRODUCTS(TYPE, STEP) \
     RZ_TEST(matmul, scalar_##TYPE) \
     { \
-        products(&rz_builtin_scalar, RZ_TYPE_##TYPE, 0); \
+        products(table(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0, 32); \
     } \
     RZ_TEST(matmul, fast_##TYPE) \
     { \
-        products(&FAST, RZ_TYPE_##TYPE, STEP); \
+        products(table(&FAST), RZ_TYPE_##TYPE, STEP, 32); \
+    } \
+    RZ_TEST(matmul, widest_##TYPE) \
+    { \
+        products(table(&WIDEST), RZ_TYPE_##TYPE, STEP, 32); \
+        if (table(&WIDEST) != kernel_table(&WIDEST, 1)) \
+            products(kernel_table(&WIDEST, 1), RZ_TYPE_##TYPE, (STEP) / 257, ROW); \
     }
 PRODUCTS(F32, 0)
 PRODUCTS(F16, 0)
@@ -252,16 +262,30 @@ static void get_rows(const struct rz_plugin *plugin, int32_t type)
     free(out);
 }
 
-RZ_TEST(get_rows, every_type_decodes)
+static void get_rows_of_all(const struct rz_plugin *plugin)
 {
     int seen = 0;
     for (int32_t t = 0; t < 64; t++)
         if (rz_type_info(t)->block) {
-            get_rows(&rz_builtin_scalar, t);
-            get_rows(&FAST, t);
+            get_rows(plugin, t);
             seen++;
         }
     rz_check_eq(seen, 33);
+}
+
+RZ_TEST(get_rows, scalar_decodes_every_type)
+{
+    get_rows_of_all(&rz_builtin_scalar);
+}
+
+RZ_TEST(get_rows, fast_decodes_every_type)
+{
+    get_rows_of_all(&FAST);
+}
+
+RZ_TEST(get_rows, widest_decodes_every_type)
+{
+    get_rows_of_all(&WIDEST);
 }
 
 /* --- one row at a time: norm, rope, activation, sum, choice --- */
@@ -332,15 +356,24 @@ static void gate(const struct rz_plugin *plugin, uint64_t width)
     free(y);
 }
 
-RZ_TEST(simple, norm_and_gate_of_odd_widths)
+static void odd_widths(const struct rz_plugin *plugin)
 {
     static const uint64_t widths[] = {16, 48, 64, 80, 576, 1536};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-        norm(&rz_builtin_scalar, widths[i]);
-        norm(&FAST, widths[i]);
-        gate(&rz_builtin_scalar, widths[i]);
-        gate(&FAST, widths[i]);
+        norm(plugin, widths[i]);
+        gate(plugin, widths[i]);
     }
+}
+
+RZ_TEST(simple, norm_and_gate_of_odd_widths)
+{
+    odd_widths(&rz_builtin_scalar);
+    odd_widths(&FAST);
+}
+
+RZ_TEST(simple, widest_norm_and_gate_of_odd_widths)
+{
+    odd_widths(&WIDEST);
 }
 
 static void rotation(const struct rz_plugin *plugin, uint32_t dim, uint32_t n_head, bool neox)
@@ -387,14 +420,25 @@ static void rotation(const struct rz_plugin *plugin, uint32_t dim, uint32_t n_he
     free(sine);
 }
 
-RZ_TEST(simple, rope_both_ways)
+static void rotations(const struct rz_plugin *plugin)
 {
     for (int neox = 0; neox < 2; neox++) {
-        rotation(&rz_builtin_scalar, 16, 3, neox);
-        rotation(&FAST, 16, 3, neox);
-        rotation(&FAST, 64, 9, neox);
-        rotation(&FAST, 128, 2, neox);
+        rotation(plugin, 16, 3, neox);
+        rotation(plugin, 24, 2, neox);
+        rotation(plugin, 64, 9, neox);
+        rotation(plugin, 128, 2, neox);
     }
+}
+
+RZ_TEST(simple, rope_both_ways)
+{
+    rotations(&rz_builtin_scalar);
+    rotations(&FAST);
+}
+
+RZ_TEST(simple, widest_rope_both_ways)
+{
+    rotations(&WIDEST);
 }
 
 RZ_TEST(simple, select_takes_the_wanted_rows)

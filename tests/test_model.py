@@ -134,10 +134,13 @@ class Avx2(Models):
                 self.assertGreaterEqual(top1, 0.9)
 
 
+class Avx512(Avx2):
+    backend = "avx512"
+
 
 def load_tests(loader, standard, pattern):
     suite = unittest.TestSuite()
-    for case in (Scalar, Avx2):
+    for case in (Scalar, Avx2, Avx512):
         suite.addTests(loader.loadTestsFromTestCase(case))
     return suite
 

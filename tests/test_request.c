@@ -204,3 +204,39 @@ RZ_TEST(engine, slow_readers_take_turns_of_half_a_ring)
     rz_check(rig_stats(&rig).preempted > 2 && rig_stats(&rig).preempted < 20);
     rig_close(&rig);
 }
+
+/* The device is asked for the k best where that is enough, and the tokens are the same. */
+RZ_TEST(engine, the_k_best_are_enough_where_nothing_else_is_looked_at)
+{
+    static struct rig_output all[6], best[6];
+    static int32_t prompt[6];
+    static const struct rz_bias bias = {.token = 5, .add = 1};
+    rig_prompt(9, prompt, 6);
+    for (uint32_t top_k = 0; top_k < 2; top_k++) {
+        struct rig rig;
+        rig_setup(&rig);
+        rig.setup.top_k = top_k;
+        rig_open(&rig);
+        for (uint32_t i = 0; i < 6; i++) {
+            struct rz_request q = rig_request(prompt, 6);
+            struct rig_output *out = top_k ? &best[i] : &all[i];
+            uint64_t before = rig.fake.n_top_k;
+            q.max_new = 20;
+            q.flags = RZ_REQUEST_IGNORE_EOS;
+            q.sampling.temperature = i ? 1.5f : 0;
+            q.sampling.top_k = i ? 3 : 0;
+            q.sampling.seed = 77;
+            q.sampling.repeat_penalty = i == 2 ? 1.1f : 1;
+            q.n_logprobs = i == 3;
+            q.biases = &bias;
+            q.n_biases = i == 4;
+            q.sampling.top_k = i == 5 ? 0 : q.sampling.top_k;
+            rig_run(&rig, &q, out);
+            rz_check_eq(out->n, 20);
+            rz_check_eq(rig.fake.n_top_k - before, top_k && i < 2 ? 20 : 0);
+        }
+        rig_close(&rig);
+    }
+    for (uint32_t i = 0; i < 6; i++)
+        rz_check_memeq(all[i].tokens, best[i].tokens, 20 * sizeof(int32_t));
+}

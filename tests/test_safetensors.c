@@ -8,6 +8,7 @@
 #include "numeric.h"
 #include "transform.h"
 
+#include <math.h>
 #include <rz/format.h>
 #include <rz/plugin.h>
 #include <stdio.h>
@@ -307,8 +308,7 @@ RZ_TEST(safetensors, refuses_impossible_calls)
 
 /* --- transforms --- */
 
-static struct rz_tensor vector(int32_t type, uint64_t cols, uint64_t rows, uint64_t bytes, uint32_t transform,
-                               uint32_t heads)
+static struct rz_tensor matrix(int32_t type, uint64_t cols, uint64_t rows, uint64_t bytes, uint32_t transform)
 {
     return (struct rz_tensor){.size = sizeof(struct rz_tensor),
                               .type = type,
@@ -316,8 +316,25 @@ static struct rz_tensor vector(int32_t type, uint64_t cols, uint64_t rows, uint6
                               .dims = {cols, rows, 1, 1},
                               .bytes = bytes,
                               .name = {"t", 1},
-                              .transform = transform,
-                              .heads = heads};
+                              .transform = transform};
+}
+
+static const void *find(void *ctx, const struct rz_tensor *t)
+{
+    return rz_tensor_data(t, ctx, 2);
+}
+
+/* Checks the tensor and writes its weight to dst. */
+static void apply(const struct rz_tensor *t, const void *src, size_t n, void *dst, uint64_t want_bytes)
+{
+    struct rz_source sources[2] = {{.size = sizeof(sources[0]), .data = src, .bytes = n},
+                                   {.size = sizeof(sources[0]), .shard = 1, .data = src, .bytes = n}};
+    struct rz_err err = {.size = sizeof(err)};
+    int32_t type;
+    uint64_t bytes;
+    rz_check_ok(rz_transform_check(t, &type, &bytes, &err), &err);
+    rz_check_eq(bytes, want_bytes);
+    rz_check_ok(rz_transform_apply(t, find, sources, dst, &err), &err);
 }
 
 RZ_TEST(transform, orders_rows)
@@ -325,66 +342,104 @@ RZ_TEST(transform, orders_rows)
     /* two heads of four rows: 0 1 2 3 become 0 2 1 3 */
     static const uint16_t src[16] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7};
     static const uint16_t want[16] = {0, 0, 2, 2, 1, 1, 3, 3, 4, 4, 6, 6, 5, 5, 7, 7};
+    static const struct rz_piece piece = {
+        .size = sizeof(piece), .bytes = 32, .n = {2, 2, 2, 2}, .step = {1, 4, 2, 8}, .scale = 1};
     uint16_t dst[16];
-    int32_t type;
-    uint64_t bytes;
-    struct rz_err err = {.size = sizeof(err)};
-    struct rz_tensor t = vector(RZ_TYPE_BF16, 2, 8, 32, RZ_TRANSFORM_ROPE_ROWS, 2);
-    rz_check_ok(rz_transform_check(&t, &type, &bytes, &err), &err);
-    rz_check(type == RZ_TYPE_BF16 && bytes == 32);
-    rz_transform_apply(&t, src, dst);
+    struct rz_tensor t = matrix(RZ_TYPE_BF16, 2, 8, 32, 0);
+    t.n_pieces = 1;
+    t.pieces = &piece;
+    rz_check(!rz_tensor_is_plain(&t));
+    apply(&t, src, sizeof(src), dst, 32);
     rz_check_memeq(dst, want, sizeof(want));
 }
 
-RZ_TEST(transform, orders_a_vector_and_widens_it)
+RZ_TEST(transform, joins_pieces_and_changes_values)
 {
     uint8_t src[1 + 12]; /* one byte off */
-    float dst[6], want[6] = {1, 4, 2, 5, 3, 6};
-    int32_t type;
-    uint64_t bytes;
-    struct rz_err err = {.size = sizeof(err)};
+    float dst[6], want[6] = {3, 5, 7, 2, 4, 6};
     for (int i = 0; i < 6; i++) {
         uint16_t half = rz_f32_to_f16((float)(i + 1));
         memcpy(src + 1 + 2 * i, &half, 2);
     }
-    struct rz_tensor t = vector(RZ_TYPE_F16, 6, 1, 12, RZ_TRANSFORM_ROPE_ROWS | RZ_TRANSFORM_TO_F32, 1);
-    rz_check_ok(rz_transform_check(&t, &type, &bytes, &err), &err);
-    rz_check(type == RZ_TYPE_F32 && bytes == 24);
-    rz_transform_apply(&t, src + 1, dst);
+    /* the odd ones and one more, of one file; the even ones, of the other */
+    struct rz_piece pieces[2] = {{.size = sizeof(pieces[0]),
+                                  .shard = 1,
+                                  .offset = 3,
+                                  .bytes = 10,
+                                  .n = {3, 1, 1, 1},
+                                  .step = {2},
+                                  .scale = 1,
+                                  .add = 1},
+                                 {.size = sizeof(pieces[0]),
+                                  .offset = 1,
+                                  .bytes = 10,
+                                  .n = {3, 1, 1, 1},
+                                  .step = {2},
+                                  .scale = 1,
+                                  .add = 1}};
+    struct rz_tensor t = matrix(RZ_TYPE_F16, 6, 1, 12, RZ_TRANSFORM_TO_F32);
+    t.n_pieces = 2;
+    t.pieces = pieces;
+    apply(&t, src, sizeof(src), dst, 24);
     rz_check_memeq(dst, want, sizeof(want));
+    pieces[1].scale = 2;
+    pieces[1].add = 0;
+    t.transform |= RZ_TRANSFORM_NEG_EXP;
+    apply(&t, src, sizeof(src), dst, 24);
+    rz_check(dst[0] == (float)-exp(3) && dst[5] == (float)-exp(10));
 }
 
 RZ_TEST(transform, widens_long_vectors)
 {
     static uint16_t src[5000];
     static float dst[5000];
-    struct rz_tensor t = vector(RZ_TYPE_BF16, 5000, 1, 10000, RZ_TRANSFORM_TO_F32, 0);
+    static const struct rz_piece backwards = {
+        .size = sizeof(backwards), .bytes = 10000, .n = {1000, 5, 1, 1}, .step = {5, 1}, .scale = 1};
+    struct rz_tensor t = matrix(RZ_TYPE_BF16, 5000, 1, 10000, RZ_TRANSFORM_TO_F32);
     for (int i = 0; i < 5000; i++)
         src[i] = (uint16_t)(0x3f80 + i % 100);
-    rz_transform_apply(&t, src, dst);
+    apply(&t, src, sizeof(src), dst, 20000);
     for (int i = 0; i < 5000; i++)
         rz_check(dst[i] == rz_bf16_to_f32(src[i]));
+    t.n_pieces = 1;
+    t.pieces = &backwards;
+    apply(&t, src, sizeof(src), dst, 20000);
+    for (int i = 0; i < 5000; i++)
+        rz_check(dst[i] == rz_bf16_to_f32(src[i % 1000 * 5 + i / 1000]));
 }
 
 RZ_TEST(transform, refuses)
 {
+    static const struct rz_piece
+        far = {.size = sizeof(far), .bytes = 12, .n = {4, 1, 1, 1}, .step = {1}, .scale = 1},
+        huge = {.size = sizeof(far), .bytes = 12, .n = {4, 1, 1, 1}, .step = {UINT64_MAX / 2}, .scale = 1},
+        empty = {.size = sizeof(far), .bytes = 16, .n = {4, 0, 1, 1}, .step = {1}, .scale = 1},
+        less = {.size = sizeof(far), .bytes = 16, .n = {3, 1, 1, 1}, .step = {1}, .scale = 1},
+        scaled = {.size = sizeof(far), .bytes = 16, .n = {4, 1, 1, 1}, .step = {1}, .scale = 2},
+        early = {.size = 80, .bytes = 16, .n = {4, 1, 1, 1}, .step = {1}, .scale = 1};
+#define FOUR .type = RZ_TYPE_F32, .dims = {4, 1, 1, 1}, .bytes = 16, .n_pieces = 1
     static const struct {
         struct rz_tensor t;
         const char *message;
     } bad[] = {
-        {{.type = RZ_TYPE_F32, .dims = {4, 3, 1, 1}, .bytes = 48, .transform = 1, .heads = 2},
-         "3 rows are no 2"},
-        {{.type = RZ_TYPE_F32, .dims = {4, 6, 1, 1}, .bytes = 96, .transform = 1, .heads = 2},
-         "6 rows are no 2"},
-        {{.type = RZ_TYPE_F32, .dims = {4, 4, 1, 1}, .bytes = 64, .transform = 1, .heads = 0},
-         "are no 0 heads"},
+        {{FOUR, .pieces = &far}, "piece 0 reaches beyond its 12 bytes"},
+        {{FOUR, .pieces = &huge}, "piece 0 reaches beyond"},
+        {{FOUR, .pieces = &empty}, "piece 0 reaches beyond"},
+        {{FOUR, .pieces = &less}, "its pieces have 3 elements, not 4"},
+        {{FOUR, .pieces = &scaled}, "piece 0 changes values that stay F32"},
+        {{FOUR, .pieces = &early}, "its pieces are of an unknown form"},
+        {{.type = RZ_TYPE_Q8_0, .dims = {32, 1, 1, 1}, .bytes = 34, .n_pieces = 1, .pieces = &far},
+         "Q8_0 cannot be taken one by one"},
         {{.type = RZ_TYPE_F32, .dims = {4, 1, 1, 1}, .bytes = 16, .transform = 8}, "transform 8 is unknown"},
+        {{.type = RZ_TYPE_F32, .dims = {4, 1, 1, 1}, .bytes = 16, .transform = RZ_TRANSFORM_NEG_EXP},
+         "transform 4 is unknown"},
         {{.type = RZ_TYPE_F8_E4M3, .dims = {4, 1, 1, 1}, .bytes = 4, .transform = 2},
          "F8_E4M3 cannot become F32"},
         {{.type = RZ_TYPE_F32, .dims = {4, 1, 1, 1}, .bytes = 12}, "no valid size"},
         {{.type = RZ_TYPE_F32, .dims = {0, 1, 1, 1}, .bytes = 0}, "no valid size"},
         {{.type = RZ_TYPE_F32, .dims = {1ull << 33, 1ull << 33, 1, 1}}, "its dimensions overflow"},
     };
+#undef FOUR
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct rz_tensor t = bad[i].t;
         struct rz_err err = {.size = sizeof(err)};
@@ -398,16 +453,34 @@ RZ_TEST(transform, refuses)
     }
 }
 
+RZ_TEST(transform, refuses_a_piece_outside_of_its_file)
+{
+    static const uint8_t bytes[16] = {0};
+    struct rz_source sources[2] = {{.size = sizeof(sources[0]), .data = bytes, .bytes = 16},
+                                   {.size = sizeof(sources[0]), .shard = 1, .data = bytes, .bytes = 8}};
+    struct rz_piece piece = {
+        .size = sizeof(piece), .shard = 1, .bytes = 16, .n = {4, 1, 1, 1}, .step = {1}, .scale = 1};
+    struct rz_tensor t = matrix(RZ_TYPE_F32, 4, 1, 16, 0);
+    struct rz_err err = {.size = sizeof(err)};
+    float dst[4];
+    t.n_pieces = 1;
+    t.pieces = &piece;
+    rz_check_eq(rz_transform_apply(&t, find, sources, dst, &err), RZ_EFORMAT);
+    rz_check_has(err.message, "16 bytes at offset 0 are not inside the file");
+    piece.shard = 0;
+    rz_check_ok(rz_transform_apply(&t, find, sources, dst, &err), &err);
+}
+
 RZ_TEST(transform, takes_records_of_before)
 {
     static const uint8_t bytes[8] = {0};
     struct rz_source source = {.size = sizeof(source), .data = bytes, .bytes = 8};
-    struct rz_tensor t = vector(RZ_TYPE_U8, 4, 1, 4, RZ_TRANSFORM_TO_F32, 0);
+    struct rz_tensor t = matrix(RZ_TYPE_U8, 4, 1, 4, RZ_TRANSFORM_TO_F32);
     t.offset = 4;
     t.data = "elsewhere";
     rz_check(rz_tensor_data(&t, &source, 1) == t.data);
     t.size = 80; /* the record ends before transform */
-    rz_check_eq(rz_tensor_transform(&t), 0);
+    rz_check(rz_tensor_is_plain(&t));
     rz_check(rz_tensor_data(&t, &source, 1) == bytes + 4);
     t.offset = 5;
     rz_check(rz_tensor_data(&t, &source, 1) == NULL);

@@ -62,6 +62,7 @@ static void bench_close(struct bench *b)
 static void add(struct bench *b, uint32_t i, uint32_t n_tokens)
 {
     b->seqs[i].n_tokens = n_tokens;
+    b->seqs[i].want = RZ_WANT_LOGITS;
     rz_check(rz_sched_add(&b->sched, &b->seqs[i]));
 }
 

@@ -1,17 +1,41 @@
-/* transform.c - row orders and element types between what a file stores and what a program reads. */
+/* transform.c - orders of elements and element types between what a file stores and what a program reads.
+ *
+ * A weight is one piece after another, each a strided box of stored elements; a tensor without pieces is one
+ * box that is all of it. Invariant: what rz_transform_check accepts reads and writes nothing outside of the
+ * bytes that it was told.
+ */
 #include "transform.h"
 
 #include "checked.h"
 #include "err.h"
 #include "numeric.h"
 
+#include <math.h>
 #include <string.h>
 
-#define CHUNK 256 /* elements that are decoded at once */
+#define CHUNK 256u /* elements that are gathered at once     */
+#define ELEMENT 8u /* bytes of the largest of one alone       */
+#define KNOWN (RZ_TRANSFORM_TO_F32 | RZ_TRANSFORM_NEG_EXP)
+#define PIECE_MIN sizeof(struct rz_piece)
 
-uint32_t rz_tensor_transform(const struct rz_tensor *t)
+static uint32_t transform_of(const struct rz_tensor *t)
 {
     return RZ_HAS(t, transform) ? t->transform : 0;
+}
+
+static uint32_t pieces_of(const struct rz_tensor *t)
+{
+    return RZ_HAS(t, pieces) ? t->n_pieces : 0;
+}
+
+static const struct rz_piece *piece_at(const struct rz_tensor *t, uint32_t i)
+{
+    return (const void *)((const char *)t->pieces + (size_t)i * t->pieces[0].size);
+}
+
+bool rz_tensor_is_plain(const struct rz_tensor *t)
+{
+    return !transform_of(t) && !pieces_of(t);
 }
 
 const void *rz_tensor_data(const struct rz_tensor *t, const struct rz_source *sources, uint32_t n)
@@ -22,17 +46,6 @@ const void *rz_tensor_data(const struct rz_tensor *t, const struct rz_source *so
         t->bytes > sources[t->shard].bytes - t->offset)
         return NULL;
     return sources[t->shard].data + t->offset;
-}
-
-/* Rows and the elements of one; the rows of a vector are its elements. */
-static void rows_of(const struct rz_tensor *t, uint64_t *rows, uint64_t *cols)
-{
-    *rows = t->dims[1] * t->dims[2] * t->dims[3];
-    *cols = t->dims[0];
-    if (*rows == 1) {
-        *rows = t->dims[0];
-        *cols = 1;
-    }
 }
 
 static int32_t check_shape(const struct rz_tensor *t, const char *name, uint64_t *elements,
@@ -52,25 +65,62 @@ static int32_t check_shape(const struct rz_tensor *t, const char *name, uint64_t
     return RZ_OK;
 }
 
+/* Its last element, and how many it has; false: a number that no file needs. */
+static bool measure(const struct rz_piece *p, uint64_t *last, uint64_t *elements)
+{
+    *last = 0;
+    *elements = 1;
+    for (int d = 0; d < 4; d++) {
+        uint64_t far;
+        if (!p->n[d] || !rz_mul_u64(p->n[d] - 1, p->step[d], &far) || !rz_add_u64(*last, far, last) ||
+            !rz_mul_u64(*elements, p->n[d], elements))
+            return false;
+    }
+    return true;
+}
+
+static int32_t check_pieces(const struct rz_tensor *t, const char *name, uint64_t elements,
+                            struct rz_err *err)
+{
+    const struct rz_type_info *info = rz_type_info(t->type);
+    uint64_t all = 0;
+    if (info->block != 1 || info->bytes > ELEMENT)
+        return rz_fail(err, RZ_EUNSUPPORTED, name, "elements of type %s cannot be taken one by one",
+                       info->name);
+    if (t->pieces[0].size < PIECE_MIN)
+        return rz_fail(err, RZ_EUNSUPPORTED, name, "its pieces are of an unknown form");
+    for (uint32_t i = 0; i < t->n_pieces; i++) {
+        const struct rz_piece *p = piece_at(t, i);
+        uint64_t last, n, end;
+        bool good = measure(p, &last, &n) && rz_add_u64(last, 1, &end) && rz_mul_u64(end, info->bytes, &end);
+        if (!good || end > p->bytes || !rz_add_u64(all, n, &all))
+            return rz_fail(err, RZ_EFORMAT, name, "piece %u reaches beyond its %llu bytes", i,
+                           (unsigned long long)p->bytes);
+        if (!(transform_of(t) & RZ_TRANSFORM_TO_F32) && (p->scale != 1 || p->add != 0))
+            return rz_fail(err, RZ_EUNSUPPORTED, name, "piece %u changes values that stay %s", i, info->name);
+    }
+    if (all != elements)
+        return rz_fail(err, RZ_EFORMAT, name, "its pieces have %llu elements, not %llu",
+                       (unsigned long long)all, (unsigned long long)elements);
+    return RZ_OK;
+}
+
 int32_t rz_transform_check(const struct rz_tensor *t, int32_t *type, uint64_t *bytes, struct rz_err *err)
 {
     char name[96];
-    uint32_t transform = rz_tensor_transform(t);
-    uint64_t elements, rows, cols;
+    uint32_t transform = transform_of(t);
+    uint64_t elements;
     rz_show(name, sizeof(name), t->name.data, t->name.len);
     int32_t status = check_shape(t, name, &elements, err);
+    if (!status && pieces_of(t))
+        status = check_pieces(t, name, elements, err);
     if (status)
         return status;
     *type = t->type;
     *bytes = t->bytes;
-    if (transform & ~(RZ_TRANSFORM_ROPE_ROWS | RZ_TRANSFORM_TO_F32))
+    if (transform & ~KNOWN || (transform && !(transform & RZ_TRANSFORM_TO_F32)))
         return rz_fail(err, RZ_EUNSUPPORTED, name, "its transform %u is unknown to this rz", transform);
-    rows_of(t, &rows, &cols);
-    if (transform & RZ_TRANSFORM_ROPE_ROWS &&
-        (!t->heads || rows % t->heads || rows / t->heads % 2 || cols % rz_type_info(t->type)->block))
-        return rz_fail(err, RZ_EFORMAT, name, "%llu rows are no %u heads with pairs of rows",
-                       (unsigned long long)rows, t->heads);
-    if (!(transform & RZ_TRANSFORM_TO_F32))
+    if (!transform)
         return RZ_OK;
     if (!rz_type_info(t->type)->decode)
         return rz_fail(err, RZ_EUNSUPPORTED, name, "elements of type %s cannot become F32",
@@ -81,45 +131,98 @@ int32_t rz_transform_check(const struct rz_tensor *t, int32_t *type, uint64_t *b
                : rz_fail(err, RZ_EFORMAT, name, "its size does not fit into 64 bits");
 }
 
-/* n elements to F32 by way of a buffer, since src may be unaligned. */
-static void decode(const struct rz_type_info *info, const uint8_t *src, float *dst, uint64_t n)
+/* One run of elements on its way into the weight. */
+struct run {
+    const struct rz_type_info *info;
+    uint32_t transform;
+    double scale, add;
+    uint8_t *dst; /* advances */
+};
+
+static void finish_floats(const struct run *r, float *x, uint64_t n)
 {
-    _Alignas(16) uint8_t buffer[CHUNK * 8];
-    uint64_t blocks = n / info->block, most = sizeof(buffer) / info->bytes;
-    while (blocks) {
-        uint64_t now = blocks < most ? blocks : most;
+    for (uint64_t i = 0; i < n && (r->scale != 1 || r->add != 0); i++)
+        x[i] = (float)(r->scale * (double)x[i] + r->add);
+    for (uint64_t i = 0; i < n && r->transform & RZ_TRANSFORM_NEG_EXP; i++)
+        x[i] = (float)-exp((double)x[i]);
+}
+
+/* n blocks at src, which may be unaligned. */
+static void put(struct run *r, const uint8_t *src, uint64_t n)
+{
+    _Alignas(16) uint8_t buffer[CHUNK * ELEMENT];
+    const struct rz_type_info *info = r->info;
+    uint64_t most = sizeof(buffer) / info->bytes;
+    if (!(r->transform & RZ_TRANSFORM_TO_F32)) {
+        memcpy(r->dst, src, n * info->bytes);
+        r->dst += n * info->bytes;
+        return;
+    }
+    while (n) {
+        uint64_t now = n < most ? n : most;
+        float *x = (float *)(void *)r->dst;
         memcpy(buffer, src, now * info->bytes);
-        info->decode(buffer, dst, now * info->block);
+        info->decode(buffer, x, now * info->block);
+        finish_floats(r, x, now * info->block);
+        r->dst += now * info->block * sizeof(float);
         src += now * info->bytes;
-        dst += now * info->block;
-        blocks -= now;
+        n -= now;
     }
 }
 
-void rz_transform_apply(const struct rz_tensor *t, const void *src, void *dst)
+/* n elements, step elements apart. */
+static void put_strided(struct run *r, const uint8_t *src, uint64_t n, uint64_t step)
 {
-    const struct rz_type_info *info = rz_type_info(t->type);
-    uint32_t transform = rz_tensor_transform(t);
-    uint64_t rows, cols;
-    rows_of(t, &rows, &cols);
-    bool permute = transform & RZ_TRANSFORM_ROPE_ROWS, to_f32 = transform & RZ_TRANSFORM_TO_F32;
-    if (!permute && !to_f32) {
-        memcpy(dst, src, t->bytes);
+    uint8_t buffer[CHUNK * ELEMENT];
+    uint64_t each = r->info->bytes;
+    if (step == 1) {
+        put(r, src, n);
         return;
     }
-    if (!permute) {
-        decode(info, src, dst, t->bytes / info->bytes * info->block);
-        return;
+    for (uint64_t done = 0; done < n;) {
+        uint64_t now = n - done < CHUNK ? n - done : CHUNK;
+        for (uint64_t i = 0; i < now; i++)
+            memcpy(buffer + i * each, src + (done + i) * step * each, each);
+        put(r, buffer, now);
+        done += now;
     }
-    uint64_t row_bytes = t->bytes / rows, out_bytes = to_f32 ? cols * sizeof(float) : row_bytes;
-    uint64_t d = rows / t->heads;
-    for (uint64_t r = 0; r < rows; r++) {
-        uint64_t within = r % d, from = r - within + within % 2 * (d / 2) + within / 2;
-        uint8_t *out = (uint8_t *)dst + r * out_bytes;
-        const uint8_t *in = (const uint8_t *)src + from * row_bytes;
-        if (to_f32)
-            decode(info, in, (float *)(void *)out, cols);
+}
+
+static void put_piece(struct run *r, const struct rz_piece *p, const uint8_t *src)
+{
+    uint64_t each = r->info->bytes;
+    r->scale = p->scale;
+    r->add = p->add;
+    for (uint64_t d = 0; d < p->n[3]; d++)
+        for (uint64_t c = 0; c < p->n[2]; c++)
+            for (uint64_t b = 0; b < p->n[1]; b++)
+                put_strided(r, src + (d * p->step[3] + c * p->step[2] + b * p->step[1]) * each, p->n[0],
+                            p->step[0]);
+}
+
+int32_t rz_transform_apply(const struct rz_tensor *t, rz_transform_find *find, void *ctx, void *dst,
+                           struct rz_err *err)
+{
+    struct run r = {.info = rz_type_info(t->type), .transform = transform_of(t), .scale = 1, .dst = dst};
+    uint32_t n = pieces_of(t);
+    char name[96];
+    for (uint32_t i = 0; i < (n ? n : 1); i++) {
+        struct rz_tensor part = {.size = sizeof(part),
+                                 .type = t->type,
+                                 .shard = n ? piece_at(t, i)->shard : t->shard,
+                                 .offset = n ? piece_at(t, i)->offset : t->offset,
+                                 .bytes = n ? piece_at(t, i)->bytes : t->bytes,
+                                 .name = t->name,
+                                 .data = !n && RZ_HAS(t, data) ? t->data : NULL};
+        const uint8_t *src = find(ctx, &part);
+        if (!src)
+            return rz_fail(err, RZ_EFORMAT, rz_show(name, sizeof(name), t->name.data, t->name.len),
+                           "%llu bytes at offset %llu are not inside the file",
+                           (unsigned long long)part.bytes, (unsigned long long)part.offset);
+        if (n)
+            put_piece(&r, piece_at(t, i), src);
         else
-            memcpy(out, in, row_bytes);
+            put(&r, src, t->bytes / r.info->bytes);
     }
+    return RZ_OK;
 }

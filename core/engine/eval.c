@@ -83,6 +83,7 @@ static int32_t lane_add(struct lanes *l, uint32_t i, uint32_t from, uint32_t n, 
                                 .n = n,
                                 .want_from = want_from,
                                 .want = want,
+                                .k = 1,
                                 .rope_variant =
                                     setup->rope_switch && setup->limits.max_context > setup->rope_switch};
     rz_kv_trim(&l->loop->kv, &l->seqs[i], from);
@@ -284,7 +285,7 @@ static int32_t speed_decode(struct lanes *l, uint32_t from, uint32_t to, struct 
     for (uint32_t at = from; at < to; at++) {
         rz_step_clear(&l->loop->sched.step);
         for (uint32_t i = 0; i < l->n; i++)
-            lane_add(l, i, at, 1, at, RZ_WANT_LOGITS);
+            lane_add(l, i, at, 1, at, l->loop->setup.top_k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS);
         int32_t rc = lanes_step(l, RZ_WANT_LOGITS, err);
         if (rc < 0)
             return rc;

@@ -90,7 +90,7 @@ static bool begin_embed(const struct rz_engine_setup *setup, const struct rz_req
     r->pooling = q->pooling ? q->pooling : setup->pooling;
     if (!r->pooling)
         r->pooling = setup->mask == RZ_MASK_ALL ? RZ_POOL_MEAN : RZ_POOL_LAST;
-    r->seq.hidden = true;
+    r->seq.want = RZ_WANT_HIDDEN;
     r->seq.hidden_all = r->pooling != RZ_POOL_LAST;
     r->seq.whole = setup->mask == RZ_MASK_ALL;
     r->n_embd = setup->n_embd;
@@ -128,6 +128,9 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
         goto fail;
     }
+    r->seq.want = rz_sample_want(&r->sampling, r->n_biases, r->n_logprobs, &r->seq.k);
+    if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
+        r->seq.want = RZ_WANT_LOGITS;
     if (q->flags & RZ_REQUEST_EMBED && !begin_embed(setup, q, r)) {
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a vector of %u", setup->n_embd);
         goto fail;

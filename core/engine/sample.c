@@ -171,12 +171,23 @@ static void penalise(const struct rz_sampling *s, const struct rz_sample_job *jo
     }
 }
 
+static bool penalises(const struct rz_sampling *s)
+{
+    return s->penalty_last_n != 0 &&
+           (s->repeat_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0);
+}
+
+uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k)
+{
+    *k = s->temperature == 0 ? 1 : (uint32_t)s->top_k;
+    return *k && !n_biases && !n_logprobs && !penalises(s) ? RZ_WANT_TOP_K : RZ_WANT_LOGITS;
+}
+
 /* The logits after bias and penalties: the device's own when there are none. */
 static const float *adjusted(struct rz_sample_scratch *scratch, const struct rz_sample_job *job)
 {
     const struct rz_sampling *s = job->sampling;
-    bool penalties = s->penalty_last_n != 0 &&
-                     (s->repeat_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0);
+    bool penalties = penalises(s);
     if (!penalties && !job->n_biases)
         return job->logits;
     float *x = scratch->logits;

@@ -8,6 +8,7 @@
 #ifndef RZ_ENGINE_SAMPLE_H
 #define RZ_ENGINE_SAMPLE_H
 
+#include <rz/batch.h>
 #include <rz/engine.h>
 #include <stdbool.h>
 
@@ -45,6 +46,8 @@ void rz_sample_scratch_deinit(struct rz_sample_scratch *s);
 
 /* RZ_EINVAL names the field that is out of range. */
 int32_t rz_sampling_check(const struct rz_sampling *s, struct rz_err *err);
+/* What the chain needs of the device: all logits, or the k best (RZ_WANT_*). */
+uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k);
 /* RZ_EDEVICE: a logit is NaN or +inf; RZ_EINVAL: every token is banned. */
 int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_job *job,
                       struct rz_sample *out, struct rz_err *err);

@@ -205,7 +205,8 @@ static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
                                 .from = seq->n_done,
                                 .n = n,
                                 .want_from = seq->hidden_all ? 0 : seq->n_tokens - 1,
-                                .want = seq->hidden ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS,
+                                .want = seq->want,
+                                .k = seq->k,
                                 .rope_variant = seq->rope_variant};
     seq->n_rows = n;
     seq->result = rz_step_add(&s->step, &seq->kv, &rows);

@@ -28,10 +28,9 @@ struct rz_seq {
     uint64_t order;        /* of arrival: smaller is older                                */
     uint32_t state;        /* RZ_SEQ_*                                                    */
     bool paused;           /* set by the caller: gets no rows                             */
-    /* of a text whose hidden states are wanted; else the last row wants logits */
-    bool hidden;     /* the last row wants its hidden state                         */
-    bool hidden_all; /* all rows do                                                 */
-    bool whole;      /* its rows must be in one step                                */
+    uint32_t want, k;      /* RZ_WANT_* of the last row, and how many best                */
+    bool hidden_all;       /* all rows want their hidden state                            */
+    bool whole;            /* its rows must be in one step                                */
     uint32_t rope_variant;
     /* of the step that was built last */
     uint32_t n_rows;

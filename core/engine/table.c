@@ -273,6 +273,9 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
     if (!loop)
         return rz_fail(err, RZ_ENOMEM, "engine", "no memory");
     loop->setup = *setup;
+    struct rz_plan_info plan = {.size = sizeof(plan)};
+    if (setup->device->info(setup->plan, &plan) < 0 || !(plan.wants & 1u << RZ_WANT_TOP_K))
+        loop->setup.top_k = false;
     init_locks(loop);
     loop->info.size = sizeof(loop->info);
     if (setup->tokenizer && (rc = setup->tokenizer->info(setup->tok, &loop->info)) < 0) {

@@ -270,7 +270,7 @@ static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
     out->wants = 1u << RZ_WANT_NONE;
     out->wants |= plan->program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
-    out->wants |= plan->program->logits >= 0 ? 1u << RZ_WANT_LOGITS : 0;
+    out->wants |= plan->program->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;
     out->weight_bytes = 0;
     for (uint32_t i = 0; i < plan->program->n_weights; i++)
         out->weight_bytes += rz_weight_at(plan->program, i)->bytes;

@@ -21,7 +21,8 @@ static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, u
     if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= s->length || s->length > plan->limits.max_context)
         return rz_fail(err, RZ_EINVAL, "batch", "row %u: position %d in a sequence of %u (limit %u)", i,
                        r->pos[0], s->length, plan->limits.max_context);
-    if (r->want > RZ_WANT_LOGITS || (r->want == RZ_WANT_LOGITS && plan->program->logits < 0))
+    if (r->want > RZ_WANT_TOP_K || (r->want >= RZ_WANT_LOGITS && plan->program->logits < 0) ||
+        (r->want == RZ_WANT_TOP_K && !r->k))
         return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: this plan does not give result kind %u", i,
                        r->want);
     return RZ_OK;
@@ -116,7 +117,7 @@ static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
     for (uint32_t i = 0; i < b->n_rows; i++) {
         if (b->rows[i].want != RZ_WANT_NONE)
             plan->wanted[n_wanted++] = i;
-        plan->wants_logits |= b->rows[i].want == RZ_WANT_LOGITS;
+        plan->wants_logits |= b->rows[i].want >= RZ_WANT_LOGITS;
     }
     plan->step = (struct rz_step){.size = sizeof(plan->step),
                                   .n_rows = b->n_rows,

@@ -118,7 +118,7 @@ static int32_t check_tensor(struct rz_builder *b, const struct rz_tensor *t, int
     rz_show(name, sizeof(name), t->name.data, t->name.len);
     if (status)
         return status;
-    if (!rz_tensor_data(t, b->sources, b->n_sources))
+    if (rz_tensor_is_plain(t) && !rz_tensor_data(t, b->sources, b->n_sources))
         return rz_fail(b->err, RZ_EFORMAT, name, "%llu bytes at offset %llu are not inside the file",
                        (unsigned long long)t->bytes, (unsigned long long)t->offset);
     if (!rz_type_info(*type)->decode)
@@ -127,13 +127,21 @@ static int32_t check_tensor(struct rz_builder *b, const struct rz_tensor *t, int
     return RZ_OK;
 }
 
+static const void *find_stored(void *ctx, const struct rz_tensor *t)
+{
+    const struct rz_builder *b = ctx;
+    return rz_tensor_data(t, b->sources, b->n_sources);
+}
+
 /* The weight's bytes: the file's own, or a copy where they have to be changed or are not aligned. */
 static const void *weight_bytes(struct rz_builder *b, const struct rz_tensor *t, int32_t type, uint64_t bytes)
 {
-    const void *stored = rz_tensor_data(t, b->sources, b->n_sources);
     uintptr_t need = type == RZ_TYPE_F32 ? sizeof(float) : sizeof(uint16_t);
-    if (!rz_tensor_transform(t) && (uintptr_t)stored % need == 0)
-        return stored;
+    if (rz_tensor_is_plain(t)) {
+        const void *stored = rz_tensor_data(t, b->sources, b->n_sources);
+        if ((uintptr_t)stored % need == 0)
+            return stored;
+    }
     uint8_t *copy = rz_arena_alloc(&b->graph->arena, (size_t)bytes + COPY_ALIGN);
     if (!copy) {
         char name[96];
@@ -142,8 +150,8 @@ static const void *weight_bytes(struct rz_builder *b, const struct rz_tensor *t,
         return NULL;
     }
     copy += COPY_ALIGN - (uintptr_t)copy % COPY_ALIGN;
-    rz_transform_apply(t, stored, copy);
-    return copy;
+    b->status = rz_transform_apply(t, find_stored, b, copy, b->err);
+    return b->status ? NULL : copy;
 }
 
 /* A part of a tensor is a weight of its own; only whole ones are shared. */

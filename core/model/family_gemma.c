@@ -24,6 +24,8 @@ static void build(struct rz_builder *b, const struct gemma *g)
     struct rz_ffn_options ffn = {.act = RZ_ACT_GELU_TANH, .post = g->post ? "post_ffw_norm" : NULL};
     if (g->largest && h->n_layer == g->largest)
         attn.scale = 1 / sqrt((double)h->n_embd / h->n_head);
+    if (h->set & RZ_H_ATTN_SCALE)
+        attn.scale = h->attn_scale;
     if (g->qk_norm)
         local = rz_build_rope_plain(b, h->rope_base_swa > 0 ? h->rope_base_swa : 10000);
 

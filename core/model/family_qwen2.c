@@ -4,11 +4,13 @@
 
 void rz_family_qwen2(struct rz_builder *b)
 {
+    const struct rz_hparams *h = rz_build_hparams(b);
     struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .qkv_bias = true};
     struct rz_ffn_options ffn = {0};
 
     int32_t x = rz_build_embed(b);
-    for (uint32_t layer = 0; layer < rz_build_hparams(b)->n_layer; layer++) {
+    for (uint32_t layer = 0; layer < h->n_layer; layer++) {
+        attn.window = rz_hparams_window(h, layer, true);
         x = rz_build_attn(b, layer, x, &attn);
         x = rz_build_ffn(b, layer, x, &ffn);
     }

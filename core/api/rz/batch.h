@@ -16,8 +16,7 @@ extern "C" {
 #define RZ_WANT_NONE 0
 #define RZ_WANT_HIDDEN 1 /* the final hidden state, float32 [n_embd]                         */
 #define RZ_WANT_LOGITS 2 /* all logits, float32 [n_vocab]                                    */
-#define RZ_WANT_TOP_K 3  /* the k best as {id, logit} candidates; a device may not offer it  */
-#define RZ_WANT_MIN_P 4  /* all within p of the best, likewise                               */
+#define RZ_WANT_TOP_K 3  /* logits, of which any that is not among the k best may be -inf    */
 
 #define RZ_MASK_CAUSAL 0
 #define RZ_MASK_ALL 1 /* a row sees all rows of its sequence, which are all in this step */

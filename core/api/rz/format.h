@@ -55,16 +55,28 @@ RZ_ABI_SIZE(struct rz_meta, 48, data);
 
 #define RZ_DIMS_MAX 4
 
-/* What makes a weight of a tensor whose file spells it otherwise; applied in this order.
- * ROPE_ROWS: of each of `heads` groups of d rows, row j * d/2 + i becomes row 2i + j (j = 0, 1): rotary
- * pairs of halves become pairs of neighbours. The rows of a tensor with one dimension are its elements.
- * TO_F32: the elements become F32. */
-#define RZ_TRANSFORM_ROPE_ROWS 1u
+/* What is done to the elements of a weight once they are F32; the bits go in this order.
+ * TO_F32: nothing more than becoming F32. NEG_EXP: x becomes -exp(x); needs TO_F32. */
 #define RZ_TRANSFORM_TO_F32 2u
+#define RZ_TRANSFORM_NEG_EXP 4u
 
-/* One tensor. dims[0] is the contiguous one (the row length); unused dims are 1. type, offset and bytes
- * say what is stored; transform says what to do with it. A format that was built before transform
- * existed gives records of size 80: look at it through RZ_HAS. */
+/* A box of elements of the stored data: element (a, b, c, d), a being the fastest, is the one at
+ * a step[0] + b step[1] + c step[2] + d step[3], counted in elements from `offset`. It becomes
+ * scale x + add; where these are not 1 and 0 the tensor must say TO_F32. */
+struct rz_piece {
+    uint32_t size;   /* of the struct: the distance between two of them */
+    uint32_t shard;  /* index of its file */
+    uint64_t offset; /* of element (0, 0, 0, 0) in that file, in bytes */
+    uint64_t bytes;  /* from offset on: none of the elements lies beyond */
+    uint64_t n[4], step[4];
+    double scale, add;
+};
+RZ_ABI_SIZE(struct rz_piece, 104, add);
+
+/* One tensor. dims[0] is the contiguous one (the row length); unused dims are 1. type and dims say what the
+ * weight is before `transform`; its bytes are those at offset, or its elements are those of the pieces, one
+ * piece after the other (offset and bytes are then only told to people). A format that was built before
+ * transform existed gives records of size 80: look at it through RZ_HAS. */
 struct rz_tensor {
     uint32_t size;
     int32_t type; /* RZ_TYPE_* */
@@ -74,11 +86,12 @@ struct rz_tensor {
     uint64_t offset; /* of the first byte in its file */
     uint64_t bytes;
     struct rz_str name;
-    uint32_t transform; /* RZ_TRANSFORM_* bits; 0: the stored bytes are the weight          */
-    uint32_t heads;     /* for ROPE_ROWS                                                    */
+    uint32_t transform; /* RZ_TRANSFORM_* bits                                              */
+    uint32_t n_pieces;  /* 0: the bytes as they are stored                                  */
     const void *data;   /* the bytes, in the plugin's memory until close; NULL: in the file */
+    const struct rz_piece *pieces;
 };
-RZ_ABI_SIZE(struct rz_tensor, 96, data);
+RZ_ABI_SIZE(struct rz_tensor, 104, pieces);
 RZ_ABI_OFFSET(struct rz_tensor, name, 64);
 RZ_ABI_OFFSET(struct rz_tensor, transform, 80);
 

@@ -40,7 +40,7 @@ static int32_t accept_weights(const struct rz_kernel_node *n)
     for (uint32_t w = 0; w < n->n_weights; w++) {
         if (n->weights[w].type == RZ_TYPE_NONE)
             continue;
-        if (is_matrix(n, w) ? !x8_type(n->weights[w].type)->block : n->weights[w].type != RZ_TYPE_F32)
+        if (is_matrix(n, w) ? !x_type(n->weights[w].type)->block : n->weights[w].type != RZ_TYPE_F32)
             return 0;
     }
     return 1;
@@ -69,7 +69,7 @@ static const float *in_row(const struct rz_kernel_call *c, uint32_t i)
 static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    x8_decode_row(&c->node->weights[0], (uint64_t)c->step->rows[c->tile].token, out_row(c));
+    x_decode_row(&c->node->weights[0], (uint64_t)c->step->rows[c->tile].token, out_row(c));
     return RZ_OK;
 }
 
@@ -226,7 +226,7 @@ static const struct rz_kernel_row rows[] = {
 };
 
 #define X8(TYPE) {.size = sizeof(struct rz_layout), .id = LAYOUT_X8, .type = TYPE, .row_group = GROUP, \
-                  .name = "x8", .bytes = x8_bytes, .prep = x8_prep}
+                  .name = "x8", .bytes = x_bytes, .prep = x_prep}
 static const struct rz_layout layouts[] = {
     X8(RZ_TYPE_F32), X8(RZ_TYPE_F16), X8(RZ_TYPE_BF16), X8(RZ_TYPE_Q4_0), X8(RZ_TYPE_Q4_1),
     X8(RZ_TYPE_Q5_0), X8(RZ_TYPE_Q5_1), X8(RZ_TYPE_Q8_0), X8(RZ_TYPE_Q4_K), X8(RZ_TYPE_Q5_K),

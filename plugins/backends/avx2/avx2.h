@@ -1,10 +1,7 @@
-/* avx2.h - what the files of the avx2 kernel table share: the interleaved weight layouts, quantised
- * activations, and the tile kernels.
+/* avx2.h - what the files of the avx2 kernel table share: the weight layout, quantised activations,
+ * and the tile kernels.
  *
- * Layout X8 (id 1, one form a type): eight rows of a weight side by side. A group of eight rows is a
- * run of blocks along k; in each block, byte [r][j] of a 32-byte vector belongs to row r, so that the
- * lanes of an accumulator are rows and no horizontal sum is ever needed. One broadcast of four
- * activation bytes meets eight rows. Rows past the last are zero blocks.
+ * Layout X8 (id 1): eight rows of a weight side by side, in the forms of interleave.h.
  *
  * Invariant: every output is a chain of additions over blocks in ascending order, the same chain in
  * every tile shape. So results do not depend on how many rows a step has.
@@ -12,98 +9,10 @@
 #ifndef RZ_AVX2_H
 #define RZ_AVX2_H
 
-#include <rz/kernels.h>
-#include <rz/quant.h>
-#include <stdbool.h>
+#define GROUP 8 /* rows side by side */
+#include "../common/interleave.h"
 
 #define LAYOUT_X8 1u
-#define GROUP 8 /* rows side by side */
-
-/* Vector q of a block holds elements 4q .. 4q + 3 of each row: byte [r][j] is element 4q + j of row r.
- * Nibbles: the low ones are vector q, the high ones vector q + 4. */
-struct x8_q4_0 {
-    uint16_t d[GROUP];
-    uint8_t qs[4][GROUP][4];
-};
-struct x8_q4_1 {
-    uint16_t d[GROUP], m[GROUP];
-    uint8_t qs[4][GROUP][4];
-};
-/* Bit q of qh[r][j] is the fifth bit of element 4q + j. */
-struct x8_q5_0 {
-    uint16_t d[GROUP];
-    uint8_t qh[GROUP][4];
-    uint8_t qs[4][GROUP][4];
-};
-struct x8_q5_1 {
-    uint16_t d[GROUP], m[GROUP];
-    uint8_t qh[GROUP][4];
-    uint8_t qs[4][GROUP][4];
-};
-struct x8_q8_0 {
-    uint16_t d[GROUP];
-    int8_t qs[8][GROUP][4];
-};
-/* sc[g], mn[g]: 6-bit scale and minimum of 32-group g */
-struct x8_q4_k {
-    uint16_t d[GROUP], dmin[GROUP];
-    uint8_t sc[8][GROUP], mn[8][GROUP];
-    uint8_t qs[8][4][GROUP][4];
-};
-struct x8_q5_k {
-    uint16_t d[GROUP], dmin[GROUP];
-    uint8_t sc[8][GROUP], mn[8][GROUP];
-    uint8_t qh[8][GROUP][4];
-    uint8_t qs[8][4][GROUP][4];
-};
-/* sc[g][r]: scales of the two 16-groups of 32-group g. Bits 2(q % 4) of qh[g][q / 4][r][j] are the upper
- * two bits of element 4q + j. */
-struct x8_q6_k {
-    uint16_t d[GROUP];
-    int8_t sc[8][GROUP][2];
-    uint8_t qs[8][4][GROUP][4];
-    uint8_t qh[8][2][GROUP][4];
-};
-/* sc[g][r]: scale (low nibble) and minimum of the two 16-groups of 32-group g. Bits 2(q % 4) of
- * qs[g][q / 4][r][j] are element 4q + j. */
-struct x8_q2_k {
-    uint16_t d[GROUP], dmin[GROUP];
-    uint8_t sc[8][GROUP][2];
-    uint8_t qs[8][2][GROUP][4];
-};
-/* 32 elements of any type whose 16-groups are integers of -127..127 times a scale: exact. d: by 16-group. */
-struct x8_i8 {
-    float d[2][GROUP];
-    int8_t qs[8][GROUP][4];
-};
-_Static_assert(sizeof(struct x8_q2_k) == GROUP * sizeof(struct rz_block_q2_k), "x8");
-_Static_assert(sizeof(struct x8_i8) == 320, "x8");
-_Static_assert(sizeof(struct x8_q4_0) == GROUP * sizeof(struct rz_block_q4_0), "x8");
-_Static_assert(sizeof(struct x8_q4_1) == GROUP * sizeof(struct rz_block_q4_1), "x8");
-_Static_assert(sizeof(struct x8_q5_0) == GROUP * sizeof(struct rz_block_q5_0), "x8");
-_Static_assert(sizeof(struct x8_q5_1) == GROUP * sizeof(struct rz_block_q5_1), "x8");
-_Static_assert(sizeof(struct x8_q8_0) == GROUP * sizeof(struct rz_block_q8_0), "x8");
-_Static_assert(sizeof(struct x8_q6_k) == GROUP * sizeof(struct rz_block_q6_k), "x8");
-_Static_assert(sizeof(struct x8_q4_k) == 1184 && sizeof(struct x8_q5_k) == 1440, "x8");
-
-/* What a type's layout looks like; block = 0: the table does not have the type. */
-struct x8_type {
-    uint32_t block, bytes; /* elements of one row, and bytes of all eight, in one block */
-    bool quantised;        /* multiplied with quantised activations                    */
-    /* Moves one block of one row into lane r of a group's block, and back. */
-    void (*pack)(void *group, int r, const void *block);
-    void (*unpack)(const void *group, int r, void *block);
-    /* Instead of unpack, where the layout holds decoded values: lane r as float32. */
-    void (*read)(const void *group, int r, float *out);
-};
-/* layout_small.c: Q2_K, and the types whose layout is not a permutation of their own bits. */
-const struct x8_type *x8_small_type(int32_t type);
-const struct x8_type *x8_type(int32_t type);
-uint64_t x8_group_bytes(int32_t type, uint64_t cols);
-uint64_t x8_bytes(const struct rz_weight_view *file);
-void x8_prep(const struct rz_weight_view *file, void *dst, uint64_t first, uint64_t n);
-/* Decodes one row of a blob to float32. */
-void x8_decode_row(const struct rz_weight_view *w, uint64_t row, float *out);
 
 /* 32 activations: x = d * q, rounded to nearest; s = d * sum(q); h: the sums of both halves. */
 struct act_block {

@@ -64,7 +64,7 @@ INLINE __m256i dot_5(const __m256i *w, const struct act_block *x)
 INLINE void tile_q4_0(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q4_0 *b = group;
+    const struct x_q4_0 *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
@@ -83,7 +83,7 @@ INLINE void tile_q4_0(const void *group, uint64_t cols, const union tile_x *x, c
 INLINE void tile_q4_1(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q4_1 *b = group;
+    const struct x_q4_1 *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
@@ -102,7 +102,7 @@ INLINE void tile_q4_1(const void *group, uint64_t cols, const union tile_x *x, c
 INLINE void tile_q5_0(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q5_0 *b = group;
+    const struct x_q5_0 *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
@@ -121,7 +121,7 @@ INLINE void tile_q5_0(const void *group, uint64_t cols, const union tile_x *x, c
 INLINE void tile_q5_1(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q5_1 *b = group;
+    const struct x_q5_1 *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
@@ -141,7 +141,7 @@ INLINE void tile_q5_1(const void *group, uint64_t cols, const union tile_x *x, c
 INLINE void tile_q8_0(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q8_0 *b = group;
+    const struct x_q8_0 *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
@@ -170,11 +170,11 @@ INLINE void tile_q8_0(const void *group, uint64_t cols, const union tile_x *x, c
 INLINE void tile_q4_k(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q4_k *b = group;
+    const struct x_q4_k *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
-        const struct x8_q4_k *s = &b[k / 8];
+        const struct x_q4_k *s = &b[k / 8];
         int g = (int)(k % 8);
         __m256i w[8];
         __m256 d = _mm256_mul_ps(halves(s->d), small_bytes(s->sc[g]));
@@ -192,11 +192,11 @@ INLINE void tile_q4_k(const void *group, uint64_t cols, const union tile_x *x, c
 INLINE void tile_q5_k(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q5_k *b = group;
+    const struct x_q5_k *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
-        const struct x8_q5_k *s = &b[k / 8];
+        const struct x_q5_k *s = &b[k / 8];
         int g = (int)(k % 8);
         __m256i w[8];
         __m256 d = _mm256_mul_ps(halves(s->d), small_bytes(s->sc[g]));
@@ -245,14 +245,14 @@ INLINE __m256i dot_6(const __m256i *w, const struct act_block *x, __m256i first,
 INLINE void tile_q6_k(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q6_k *b = group;
+    const struct x_q6_k *b = group;
     const __m256i take0 = _mm256_set1_epi32(0x01000100), take1 = _mm256_set1_epi32(0x03020302);
     const __m256i base =
         _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
-        const struct x8_q6_k *s = &b[k / 8];
+        const struct x_q6_k *s = &b[k / 8];
         int g = (int)(k % 8);
         __m256i w[8];
         load_4(s->qs[g], w);

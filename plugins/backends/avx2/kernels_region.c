@@ -63,7 +63,7 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
 {
     bool quantise = false, few = c->n_rows <= FEW_ROWS;
     for (int i = 0; i < n_products; i++) {
-        quantise |= x8_type(products[i].w->type)->quantised;
+        quantise |= x_type(products[i].w->type)->quantised;
     }
     uint64_t cols = x->width, f_bytes = round_up(cols * sizeof(float)), row_bytes = acts_row_bytes(cols);
     uint8_t *base = c->scratch + (few ? (uint64_t)c->tid * FEW_ROWS * row_bytes : 0);
@@ -101,9 +101,8 @@ static void group_times(const struct rz_weight_view *w, uint64_t group, const st
                         int n, float out[TILE_ROWS][GROUP])
 {
     union tile_x x[TILE_ROWS];
-    tile_inputs(a, x8_type(w->type)->quantised, row, n, x);
-    tile_run(w->type, (const uint8_t *)w->data + group * x8_group_bytes(w->type, w->cols), w->cols, x, n,
-             out);
+    tile_inputs(a, x_type(w->type)->quantised, row, n, x);
+    tile_run(w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols, x, n, out);
 }
 
 static uint64_t groups_in(const struct rz_weight_view *w)

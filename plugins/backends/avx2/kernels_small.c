@@ -9,7 +9,7 @@
 INLINE void tile_i8(const void *group, uint64_t cols, const union tile_x *x, const int n,
                     float out[TILE_ROWS][GROUP])
 {
-    const struct x8_i8 *b = group;
+    const struct x_i8 *b = group;
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++)
@@ -65,14 +65,14 @@ INLINE __m256i dot_2(const __m256i *w, const struct act_block *x, int first)
 INLINE void tile_q2_k(const void *group, uint64_t cols, const union tile_x *x, const int n,
                       float out[TILE_ROWS][GROUP])
 {
-    const struct x8_q2_k *b = group;
+    const struct x_q2_k *b = group;
     const __m256i first = _mm256_setr_epi32(0x01000100, 0x05040504, 0x09080908, 0x0d0c0d0c, 0x01000100,
                                             0x05040504, 0x09080908, 0x0d0c0d0c);
     const __m256i second = _mm256_add_epi8(first, _mm256_set1_epi8(2)), low = _mm256_set1_epi16(15);
     __m256 acc[TILE_ROWS];
     clear_all(acc, n);
     for (uint64_t k = 0; k < cols / 32; k++) {
-        const struct x8_q2_k *s = &b[k / 8];
+        const struct x_q2_k *s = &b[k / 8];
         int g = (int)(k % 8);
         __m256i w[8];
         load_2(s->qs[g], w);

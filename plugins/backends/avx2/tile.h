@@ -63,7 +63,7 @@ INLINE void clear_all(__m256 *acc, int n)
         TILE_N(CALL_##name, n) \
     }
 
-/* kernels_small.c: the tiles of q2_k, and of all types in the form x8_i8 */
+/* kernels_small.c: the tiles of q2_k, and of all types in the form x_i8 */
 void tile_q2_k_n(const void *group, uint64_t cols, const union tile_x *x, int n, float out[TILE_ROWS][GROUP]);
 void tile_i8_n(const void *group, uint64_t cols, const union tile_x *x, int n, float out[TILE_ROWS][GROUP]);
 

@@ -1,78 +1,480 @@
-/* families.c - the tensors of each family: their names in a folder, in the program, and how they differ.
+/* families.c - one row for each model type: its architecture, its groups of tensors, and what it makes of
+ * the keys of config.json that only some families have.
  *
- * A family is one row and one table of specs. A folder must hold exactly the tensors that its config.json
- * asks for: what is missing and what is left over is an error that names it.
+ * Defaults are those of transformers. What a family's program does not apply is refused here by its key.
  */
 #include "folder.h"
 
-#include "err.h"
-#include "numeric.h"
-
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* spec flags */
-#define LAYER 1u      /* one per layer: %u in both names    */
-#define ROPE_Q 2u     /* rows of rotary heads: query heads  */
-#define ROPE_K 4u     /* the same: key heads                */
-#define UNTIED 8u     /* only if the embedding is not tied  */
-#define ATTN_BIAS 16u /* only with attention_bias           */
-#define MLP_BIAS 32u  /* only with mlp_bias                 */
-
-struct rz_hf_spec {
-    const char *stored, *name;
-    uint32_t flags;
-};
-
-#define STORED_LAYER "model.layers.%u."
-#define LAYER_OF(stored, name, flags) \
+#define PUT(key, name, value) \
     { \
-        STORED_LAYER stored, "blk.%u." name, LAYER | (flags) \
+        key, RZ_HF_KEY_PUT, name, value, 0, 0 \
+    }
+#define SWITCH(key, value, on, off) \
+    { \
+        key, RZ_HF_KEY_SWITCH, NULL, value, on, off \
+    }
+#define MUST(key, value) \
+    { \
+        key, RZ_HF_KEY_MUST, NULL, value, 0, 0 \
+    }
+#define ABSENT(key) \
+    { \
+        key, RZ_HF_KEY_NULL, NULL, 0, 0, 0 \
+    }
+#define TAKEN(key) \
+    { \
+        key, RZ_HF_KEY_TAKEN, NULL, 0, 0, 0 \
+    }
+#define END \
+    { \
+        NULL, 0, NULL, 0, 0, 0 \
     }
 
-#define ENDS \
-    {"model.embed_tokens.weight", "token_embd.weight", 0}, {"model.norm.weight", "output_norm.weight", 0}, \
-    { \
-        "lm_head.weight", "output.weight", UNTIED \
-    }
-#define MATRICES(rope_q, rope_k) \
-    LAYER_OF("input_layernorm.weight", "attn_norm.weight", 0), \
-        LAYER_OF("self_attn.q_proj.weight", "attn_q.weight", rope_q), \
-        LAYER_OF("self_attn.k_proj.weight", "attn_k.weight", rope_k), \
-        LAYER_OF("self_attn.v_proj.weight", "attn_v.weight", 0), \
-        LAYER_OF("self_attn.o_proj.weight", "attn_output.weight", 0), \
-        LAYER_OF("post_attention_layernorm.weight", "ffn_norm.weight", 0), \
-        LAYER_OF("mlp.gate_proj.weight", "ffn_gate.weight", 0), \
-        LAYER_OF("mlp.up_proj.weight", "ffn_up.weight", 0), \
-        LAYER_OF("mlp.down_proj.weight", "ffn_down.weight", 0)
+#define ALL_BIASES (RZ_HF_BIAS | RZ_HF_OUT_BIAS | RZ_HF_MLP_BIAS)
 
-/* Rotary pairs are halves in every folder; the program of llama has neighbours. */
-static const struct rz_hf_spec llama[] = {
-    ENDS,
-    MATRICES(ROPE_Q, ROPE_K),
-    LAYER_OF("self_attn.q_proj.bias", "attn_q.bias", ATTN_BIAS | ROPE_Q),
-    LAYER_OF("self_attn.k_proj.bias", "attn_k.bias", ATTN_BIAS | ROPE_K),
-    LAYER_OF("self_attn.v_proj.bias", "attn_v.bias", ATTN_BIAS),
-    LAYER_OF("self_attn.o_proj.bias", "attn_output.bias", ATTN_BIAS),
-    LAYER_OF("mlp.gate_proj.bias", "ffn_gate.bias", MLP_BIAS),
-    LAYER_OF("mlp.up_proj.bias", "ffn_up.bias", MLP_BIAS),
-    LAYER_OF("mlp.down_proj.bias", "ffn_down.bias", MLP_BIAS),
+/* --- keys --- */
+
+static const struct rz_hf_key llama[] = {
+    SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
+    SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS, 0),
+    END,
 };
 
-static const struct rz_hf_spec qwen2[] = {
-    ENDS,
-    MATRICES(0, 0),
-    LAYER_OF("self_attn.q_proj.bias", "attn_q.bias", 0),
-    LAYER_OF("self_attn.k_proj.bias", "attn_k.bias", 0),
-    LAYER_OF("self_attn.v_proj.bias", "attn_v.bias", 0),
+static const struct rz_hf_key attention_bias[] = {
+    SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
+    END,
 };
 
-#define SPECS(table) (table), sizeof(table) / sizeof((table)[0])
+static const struct rz_hf_key qkv_bias[] = {
+    SWITCH("attention_bias", 0, RZ_HF_BIAS, 0),
+    END,
+};
+
+static const struct rz_hf_key use_bias[] = {
+    SWITCH("use_bias", 0, ALL_BIASES, 0),
+    END,
+};
+
+static const struct rz_hf_key granite[] = {
+    SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
+    SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS, 0),
+    PUT("attention_multiplier", "attention.scale", 1),
+    PUT("embedding_multiplier", "embedding_scale", 1),
+    PUT("residual_multiplier", "residual_scale", 1),
+    PUT("logits_scaling", "logit_scale", 1),
+    END,
+};
+
+static const struct rz_hf_key seed_oss[] = {
+    SWITCH("attention_bias", 1, RZ_HF_BIAS, 0),
+    SWITCH("attention_out_bias", 0, RZ_HF_OUT_BIAS, 0),
+    END,
+};
+
+static const struct rz_hf_key smollm3[] = {
+    SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
+    SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS, 0),
+    TAKEN("no_rope_layers"),
+    END,
+};
+
+static const struct rz_hf_key stablelm[] = {
+    SWITCH("use_qkv_bias", 0, RZ_HF_BIAS, 0),
+    SWITCH("use_parallel_residual", 0, 0, RZ_HF_TWO_NORMS),
+    SWITCH("qk_layernorm", 0, RZ_HF_QK_NORM, 0),
+    END,
+};
+
+static const struct rz_hf_key starcoder2[] = {
+    SWITCH("use_bias", 1, ALL_BIASES, 0),
+    END,
+};
+
+static const struct rz_hf_key olmo[] = {
+    PUT("clip_qkv", "attention.clamp_kqv", 0),
+    END,
+};
+
+static const struct rz_hf_key cohere[] = {
+    SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
+    SWITCH("use_qk_norm", 0, RZ_HF_QK_NORM, 0),
+    PUT("logit_scale", "logit_scale", 0.0625),
+    END,
+};
+
+static const struct rz_hf_key gemma2[] = {
+    PUT("attn_logit_softcapping", "attn_logit_softcapping", 50),
+    PUT("final_logit_softcapping", "final_logit_softcapping", 30),
+    TAKEN("query_pre_attn_scalar"),
+    END,
+};
+
+static const struct rz_hf_key gemma3[] = {
+    PUT("final_logit_softcapping", "final_logit_softcapping", 0),
+    TAKEN("query_pre_attn_scalar"),
+    END,
+};
+
+static const struct rz_hf_key gpt2[] = {
+    MUST("scale_attn_weights", 1),
+    MUST("scale_attn_by_inverse_layer_idx", 0),
+    END,
+};
+
+static const struct rz_hf_key neox[] = {
+    SWITCH("attention_bias", 1, RZ_HF_BIAS, 0),
+    TAKEN("use_parallel_residual"),
+    END,
+};
+
+static const struct rz_hf_key bloom[] = {
+    MUST("apply_residual_connection_post_layernorm", 0),
+    END,
+};
+
+static const struct rz_hf_key falcon[] = {
+    SWITCH("bias", 0, RZ_HF_BIAS, 0),
+    MUST("alibi", 0),
+    MUST("parallel_attn", 1),
+    END,
+};
+
+/* The reference gives alibi_bias_max no part and always takes 8. */
+static const struct rz_hf_key mpt[] = {
+    MUST("attn_config.alibi", 1),
+    MUST("attn_config.alibi_bias_max", 8),
+    MUST("attn_config.qk_ln", 0),
+    MUST("attn_config.prefix_lm", 0),
+    ABSENT("attn_config.softmax_scale"),
+    PUT("attn_config.clip_qkv", "attention.clamp_kqv", 0),
+    ABSENT("logit_scale"),
+    MUST("no_bias", 1),
+    END,
+};
+
+/* --- numbers that follow from several keys --- */
+
+static void put_truth(struct rz_hf_model *m, const char *name, bool value)
+{
+    char key[96];
+    snprintf(key, sizeof(key), "%s.%s", m->c.family->arch, name);
+    rz_hf_put_bool(m, key, value);
+}
+
+static void adjust_qwen2(struct rz_hf_model *m)
+{
+    m->c.has |= RZ_HF_BIAS;
+}
+
+static void adjust_norms(struct rz_hf_model *m)
+{
+    m->c.has |= RZ_HF_QK_NORM;
+}
+
+/* The program has scores over sqrt(head_dim), in the largest model over sqrt of its width a head. */
+static void adjust_gemma(struct rz_hf_model *m)
+{
+    const struct rz_hf_config *c = &m->c;
+    uint32_t largest = !strcmp(c->family->arch, "gemma2") ? 46 : 62;
+    double own = c->n_layer == largest ? (double)c->n_embd / c->n_head : c->head_dim;
+    double scalar = rz_hf_number(m, m->config, "config.json", "query_pre_attn_scalar", false, 256, 1e-3, 1e9);
+    if (scalar != own)
+        rz_hf_put_factor(m, "attention.scale", 1 / sqrt(scalar));
+    m->c.has |= RZ_HF_QK_NORM;
+}
+
+/* The program leaves out the rope of every fourth layer. */
+static void adjust_smollm3(struct rz_hf_model *m)
+{
+    const json_t *layers = rz_hf_get(m, "no_rope_layers");
+    for (size_t i = 0; i < json_array_size(layers); i++)
+        if (!json_is_integer(json_array_get(layers, i)) ||
+            (json_integer_value(json_array_get(layers, i)) != 0) != (i % 4 != 3)) {
+            rz_hf_refuse(m, "no_rope_layers");
+            return;
+        }
+    if (rz_hf_absent(layers) &&
+        rz_hf_number(m, m->config, "config.json", "no_rope_layer_interval", false, 4, 0, 1e9) != 4)
+        rz_hf_refuse(m, "no_rope_layer_interval");
+}
+
+static void adjust_stablelm(struct rz_hf_model *m)
+{
+    put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", false));
+}
+
+static void adjust_neox(struct rz_hf_model *m)
+{
+    put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", true));
+}
+
+static void adjust_bigcode(struct rz_hf_model *m)
+{
+    m->c.n_kv_head = rz_hf_truth(m, "multi_query", true) ? 1 : m->c.n_head;
+}
+
+/* num_kv_heads counts in the newer form only. */
+static void adjust_falcon(struct rz_hf_model *m)
+{
+    bool newer = rz_hf_truth(m, "new_decoder_architecture", false);
+    m->c.n_kv_head = newer ? rz_hf_count(m, "num_kv_heads", false, m->c.n_head)
+                     : rz_hf_truth(m, "multi_query", true) ? 1
+                                                           : m->c.n_head;
+    if (newer && rz_hf_number(m, m->config, "config.json", "num_ln_in_parallel_attn", false, 2, 1, 2) == 2)
+        m->c.has |= RZ_HF_TWO_NORMS;
+}
+
+static void adjust_mpt(struct rz_hf_model *m)
+{
+    double ratio = rz_hf_number(m, m->config, "config.json", "expansion_ratio", false, 4, 1, 1024);
+    const char *type = json_string_value(rz_hf_get(m, "attn_config.attn_type"));
+    m->c.n_ff = (uint32_t)(ratio * m->c.n_embd);
+    rz_hf_put_factor(m, "attention.max_alibi_bias", 8);
+    if (type && strcmp(type, "multihead_attention") != 0)
+        rz_hf_refuse(m, "attn_config.attn_type");
+}
+
+/* --- rows --- */
 
 static const struct rz_hf_family families[] = {
-    {"llama", "llama", SPECS(llama), .attn_bias_key = true},
-    {"mistral", "llama", SPECS(llama), .window = true},
-    {"qwen2", "qwen2", SPECS(qwen2), .window = false},
+    {"arcee",
+     "arcee",
+     {rz_hf_ends, rz_hf_qkv_rope, rz_hf_up_down, rz_hf_norms},
+     llama,
+     .act = RZ_HF_RELU2,
+     .eps = 1e-5},
+    {"bloom",
+     "bloom",
+     {rz_hf_bloom},
+     bloom,
+     .act = RZ_HF_GELU_TANH,
+     .rope = RZ_HF_ROPE_NONE,
+     .tied = true,
+     .wide = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"cohere",
+     "command-r",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm, rz_hf_glu, rz_hf_norm_cohere},
+     cohere,
+     .tied = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"cohere2",
+     "cohere2",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_glu, rz_hf_norm_cohere},
+     cohere,
+     .window = RZ_HF_WINDOW_KEY,
+     .every = 4,
+     .tied = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"ernie4_5",
+     "ernie4_5",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_glu, rz_hf_norms},
+     use_bias,
+     .tied = true,
+     .eps = 1e-5,
+     .theta = 500000},
+    {"exaone4",
+     "exaone4",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm, rz_hf_glu, rz_hf_norms_after},
+     NULL,
+     adjust_norms,
+     .window = RZ_HF_WINDOW_KEY,
+     .every = 4,
+     .eps = 1e-5},
+    {"falcon",
+     "falcon",
+     {rz_hf_falcon},
+     falcon,
+     adjust_falcon,
+     .act = RZ_HF_GELU,
+     .tied = true,
+     .wide = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"gemma",
+     "gemma",
+     {rz_hf_ends_plus, rz_hf_qkv, rz_hf_glu, rz_hf_norms_plus},
+     NULL,
+     .act = RZ_HF_GELU_TANH,
+     .no_prefix = true,
+     .tied = true,
+     .eps = 1e-6},
+    {"gemma2",
+     "gemma2",
+     {rz_hf_ends_plus, rz_hf_qkv, rz_hf_glu, rz_hf_norms_gemma2},
+     gemma2,
+     adjust_gemma,
+     .act = RZ_HF_GELU_TANH,
+     .window = RZ_HF_WINDOW_KEY,
+     .every = 2,
+     .no_prefix = true,
+     .tied = true,
+     .eps = 1e-6},
+    {"gemma3_text",
+     "gemma3",
+     {rz_hf_ends_plus, rz_hf_qkv, rz_hf_qk_norm_gemma, rz_hf_glu, rz_hf_norms_gemma2},
+     gemma3,
+     adjust_gemma,
+     .act = RZ_HF_GELU_TANH,
+     .window = RZ_HF_WINDOW_KEY,
+     .every = 6,
+     .no_prefix = true,
+     .tied = true,
+     .local_rope = true,
+     .eps = 1e-6,
+     .theta = 1e6},
+    {"glm4",
+     "glm4",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_glu_fused, rz_hf_norms_glm4},
+     qkv_bias,
+     .rope = RZ_HF_ROPE_PART,
+     .eps = 1.5625e-7,
+     .part = 0.5},
+    {"gpt2",
+     "gpt2",
+     {rz_hf_gpt2},
+     gpt2,
+     .act = RZ_HF_GELU_TANH,
+     .rope = RZ_HF_ROPE_NONE,
+     .tied = true,
+     .wide = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"gpt_bigcode",
+     "starcoder",
+     {rz_hf_bigcode},
+     gpt2,
+     adjust_bigcode,
+     .act = RZ_HF_GELU_TANH,
+     .rope = RZ_HF_ROPE_NONE,
+     .tied = true,
+     .wide = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"gpt_neox",
+     "gptneox",
+     {rz_hf_neox},
+     neox,
+     adjust_neox,
+     .act = RZ_HF_GELU,
+     .rope = RZ_HF_ROPE_PART,
+     .layer_norm = true,
+     .eps = 1e-5,
+     .part = 0.25},
+    {"granite", "granite", {rz_hf_ends, rz_hf_qkv_rope, rz_hf_glu, rz_hf_norms}, granite, .eps = 1e-6},
+    {"hunyuan_v1_dense",
+     "hunyuan-dense",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm_hunyuan, rz_hf_glu, rz_hf_norms},
+     attention_bias,
+     .eps = 1e-5},
+    {"llama", "llama", {rz_hf_ends, rz_hf_qkv_rope, rz_hf_glu, rz_hf_norms}, llama, .eps = 1e-6},
+    {"mistral",
+     "llama",
+     {rz_hf_ends, rz_hf_qkv_rope, rz_hf_glu, rz_hf_norms},
+     NULL,
+     .window = RZ_HF_WINDOW_KEY,
+     .eps = 1e-6},
+    {"mpt",
+     "mpt",
+     {rz_hf_mpt},
+     mpt,
+     adjust_mpt,
+     .act = RZ_HF_GELU,
+     .rope = RZ_HF_ROPE_NONE,
+     .tied = true,
+     .wide = true,
+     .layer_norm = true,
+     .eps = 1e-5},
+    {"nemotron",
+     "nemotron",
+     {rz_hf_ends_plus, rz_hf_qkv, rz_hf_up_down, rz_hf_norms_plus, rz_hf_norm_biases},
+     llama,
+     .act = RZ_HF_RELU2,
+     .rope = RZ_HF_ROPE_PART,
+     .layer_norm = true,
+     .eps = 1e-5,
+     .part = 0.5},
+    {"olmo", "olmo", {rz_hf_olmo, rz_hf_qkv_rope, rz_hf_glu}, olmo, .layer_norm = true, .eps = 1e-5},
+    {"olmo2",
+     "olmo2",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm, rz_hf_glu, rz_hf_norms_after},
+     NULL,
+     adjust_norms,
+     .eps = 1e-5},
+    {"olmo3",
+     "olmo2",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm, rz_hf_glu, rz_hf_norms_after},
+     NULL,
+     adjust_norms,
+     .window = RZ_HF_WINDOW_KEY,
+     .every = 4,
+     .local_rope = true,
+     .eps = 1e-5},
+    {"phi",
+     "phi2",
+     {rz_hf_phi},
+     NULL,
+     .act = RZ_HF_GELU_TANH,
+     .rope = RZ_HF_ROPE_PART,
+     .layer_norm = true,
+     .eps = 1e-5,
+     .part = 0.5},
+    {"phi3",
+     "phi3",
+     {rz_hf_ends, rz_hf_phi3, rz_hf_glu_fused, rz_hf_norms},
+     NULL,
+     .rope = RZ_HF_ROPE_PART,
+     .window = RZ_HF_WINDOW_KEY,
+     .eps = 1e-5},
+    {"qwen2",
+     "qwen2",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_glu, rz_hf_norms},
+     NULL,
+     adjust_qwen2,
+     .window = RZ_HF_WINDOW_SWITCH,
+     .eps = 1e-6},
+    {"qwen3",
+     "qwen3",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm, rz_hf_glu, rz_hf_norms},
+     NULL,
+     adjust_norms,
+     .window = RZ_HF_WINDOW_SWITCH,
+     .eps = 1e-6},
+    {"seed_oss", "seed_oss", {rz_hf_ends, rz_hf_qkv, rz_hf_glu, rz_hf_norms_seed}, seed_oss, .eps = 1e-6},
+    {"smollm3",
+     "smollm3",
+     {rz_hf_ends, rz_hf_qkv_rope, rz_hf_glu, rz_hf_norms},
+     smollm3,
+     adjust_smollm3,
+     .window = RZ_HF_WINDOW_SWITCH,
+     .tied = true,
+     .eps = 1e-6,
+     .theta = 2e6},
+    {"stablelm",
+     "stablelm",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_glu, rz_hf_stablelm},
+     stablelm,
+     adjust_stablelm,
+     .rope = RZ_HF_ROPE_PART,
+     .layer_norm = true,
+     .eps = 1e-5,
+     .part = 0.25},
+    {"starcoder2",
+     "starcoder2",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_starcoder2, rz_hf_norms, rz_hf_norm_biases},
+     starcoder2,
+     .act = RZ_HF_GELU_TANH,
+     .window = RZ_HF_WINDOW_KEY,
+     .tied = true,
+     .layer_norm = true,
+     .eps = 1e-5},
 };
 
 #define N_FAMILIES (sizeof(families) / sizeof(families[0]))
@@ -92,125 +494,4 @@ const char *rz_hf_family_list(char *buf, size_t cap)
     for (size_t i = 0; i < N_FAMILIES && used < cap; i++)
         used += (size_t)snprintf(buf + used, cap - used, "%s%s", i ? ", " : "", families[i].model_type);
     return buf;
-}
-
-/* --- making tensors --- */
-
-static void spell(char *buf, size_t cap, const char *format, uint32_t layer)
-{
-    const char *at = strstr(format, "%u");
-    if (at)
-        snprintf(buf, cap, "%.*s%u%s", (int)(at - format), format, layer, at + 2);
-    else
-        snprintf(buf, cap, "%s", format);
-}
-
-static bool wanted(const struct rz_hf_model *m, uint32_t flags)
-{
-    const struct rz_hf_config *c = &m->c;
-    return !((flags & UNTIED && c->tied) || (flags & ATTN_BIAS && !c->attn_bias) ||
-             (flags & MLP_BIAS && !c->mlp_bias));
-}
-
-static void add(struct rz_hf_model *m, struct rz_tensor t)
-{
-    if (rz_hf_room(m, (void **)&m->tensors, m->n_tensors, &m->cap_tensors, sizeof(*m->tensors)))
-        m->tensors[m->n_tensors++] = t;
-}
-
-static void map_one(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32_t layer, uint8_t *used)
-{
-    char stored[128], name[128], where[160];
-    uint32_t i;
-    spell(stored, sizeof(stored), spec->stored, layer);
-    spell(name, sizeof(name), spec->name, layer);
-    if (!rz_map_get(&m->names, stored, strlen(stored), &i)) {
-        snprintf(where, sizeof(where), "tensor %s", stored);
-        rz_hf_fail(m, RZ_EFORMAT, where, "is missing (config.json has a %s model of %u layers%s)",
-                   m->c.family->model_type, m->c.n_layer,
-                   spec->flags & UNTIED                   ? ", not tied"
-                   : spec->flags & (ATTN_BIAS | MLP_BIAS) ? " with biases"
-                                                          : "");
-        return;
-    }
-    struct rz_tensor t = m->stored[i];
-    if (t.type != RZ_TYPE_F32 && t.type != RZ_TYPE_BF16 && t.type != RZ_TYPE_F16 && t.type != RZ_TYPE_F64) {
-        snprintf(where, sizeof(where), "tensor %s", stored);
-        rz_hf_fail(m, RZ_EUNSUPPORTED, where,
-                   "its elements are %s: a folder's weights must be BF16, F16, F32 or F64",
-                   rz_type_info(t.type)->name);
-        return;
-    }
-    used[i] = 1;
-    t.name = rz_hf_copy(m, name, strlen(name));
-    if (spec->flags & (ROPE_Q | ROPE_K)) {
-        t.transform |= RZ_TRANSFORM_ROPE_ROWS;
-        t.heads = spec->flags & ROPE_Q ? m->c.n_head : m->c.n_kv_head;
-    }
-    if (t.n_dims == 1 && t.type != RZ_TYPE_F32)
-        t.transform |= RZ_TRANSFORM_TO_F32;
-    add(m, t);
-}
-
-static void add_divisors(struct rz_hf_model *m)
-{
-    uint32_t half = m->c.head_dim / 2;
-    if (!m->c.rope_divisors)
-        return;
-    struct rz_tensor t = {.size = sizeof(t),
-                          .type = RZ_TYPE_F32,
-                          .n_dims = 1,
-                          .dims = {half, 1, 1, 1},
-                          .bytes = (uint64_t)half * sizeof(float),
-                          .name = rz_hf_copy(m, "rope_freqs.weight", 17),
-                          .data = m->c.rope_divisors};
-    add(m, t);
-}
-
-/* Tensors that carry nothing: tables that older programs stored, a head that is the embedding again. */
-static bool ignorable(const struct rz_hf_model *m, const char *name)
-{
-    static const char tail[] = ".rotary_emb.inv_freq";
-    size_t n = strlen(name), len = sizeof(tail) - 1;
-    return (n > len && !strcmp(name + n - len, tail)) || (m->c.tied && !strcmp(name, "lm_head.weight"));
-}
-
-static void check_rest(struct rz_hf_model *m, const uint8_t *used)
-{
-    char where[160], shown[120];
-    for (uint64_t i = 0; i < m->n_stored && !m->status; i++) {
-        const char *name = m->stored[i].name.data;
-        if (used[i] || ignorable(m, name))
-            continue;
-        snprintf(where, sizeof(where), "tensor %s", rz_show(shown, sizeof(shown), name, strlen(name)));
-        rz_hf_fail(m, RZ_EUNSUPPORTED, where, "is none that a %s model with this config.json has",
-                   m->c.family->model_type);
-    }
-}
-
-/* The vocabulary's size sizes tables later on, so a file must stand behind it. */
-static void check_embedding(struct rz_hf_model *m)
-{
-    for (uint64_t i = 0; i < m->n_tensors && !m->status; i++) {
-        const struct rz_tensor *t = &m->tensors[i];
-        if (!strcmp(t->name.data, "token_embd.weight") && t->dims[1] != m->c.n_vocab)
-            rz_hf_fail(m, RZ_EFORMAT, "config.json: vocab_size", "is %u, the embedding has %llu rows",
-                       m->c.n_vocab, (unsigned long long)t->dims[1]);
-    }
-}
-
-void rz_hf_map_tensors(struct rz_hf_model *m)
-{
-    const struct rz_hf_family *f = m->c.family;
-    uint8_t *used = rz_hf_array(m, m->n_stored, 1);
-    add_divisors(m);
-    for (uint32_t s = 0; s < f->n_specs && !m->status; s++) {
-        const struct rz_hf_spec *spec = &f->specs[s];
-        uint32_t n = spec->flags & LAYER ? m->c.n_layer : 1;
-        for (uint32_t layer = 0; wanted(m, spec->flags) && layer < n && !m->status; layer++)
-            map_one(m, spec, layer, used);
-    }
-    if (!m->status)
-        check_rest(m, used);
-    check_embedding(m);
 }

@@ -21,7 +21,7 @@
 
 struct rope {
     struct rz_hf_model *m;
-    const char *arch, *where;
+    const char *where;
     const json_t *o; /* the parameters; NULL: there are none */
 };
 
@@ -42,17 +42,10 @@ static double original_context(struct rope *r)
     return number(r, "original_max_position_embeddings", false, trained, 1, CONTEXT_MAX);
 }
 
-static void put_f32(struct rope *r, const char *name, double value)
-{
-    char key[96];
-    snprintf(key, sizeof(key), "%s.rope.%s", r->arch, name);
-    rz_hf_put_f32(r->m, key, value);
-}
-
 static void put_type(struct rope *r, const char *type)
 {
     char key[96];
-    snprintf(key, sizeof(key), "%s.rope.scaling.type", r->arch);
+    snprintf(key, sizeof(key), "%s.rope.scaling.type", r->m->c.family->arch);
     rz_hf_put_str(r->m, key, type, strlen(type));
 }
 
@@ -64,7 +57,7 @@ static void read_none(struct rope *r)
 static void read_linear(struct rope *r)
 {
     put_type(r, "linear");
-    put_f32(r, "scaling.factor", factor(r));
+    rz_hf_put_factor(r->m, "rope.scaling.factor", factor(r));
 }
 
 static double yarn_magnitude(double scale, double mscale)
@@ -74,7 +67,6 @@ static double yarn_magnitude(double scale, double mscale)
 
 static void read_yarn(struct rope *r)
 {
-    char key[96];
     double by = factor(r), own = 1 + 0.1 * log(by); /* what the host multiplies by itself */
     double mscale = number(r, "mscale", false, 0, 0, FACTOR_MAX);
     double mscale_all = number(r, "mscale_all_dim", false, 0, 0, FACTOR_MAX);
@@ -89,13 +81,13 @@ static void read_yarn(struct rope *r)
     if (r->m->status)
         return;
     put_type(r, "yarn");
-    put_f32(r, "scaling.factor", by);
-    snprintf(key, sizeof(key), "%s.rope.scaling.original_context_length", r->arch);
-    rz_hf_put_u32(r->m, key, (uint32_t)original_context(r));
+    rz_hf_put_factor(r->m, "rope.scaling.factor", by);
+    rz_hf_put_number(r->m, "rope.scaling.original_context_length", (uint32_t)original_context(r));
     if (attention != own)
-        put_f32(r, "scaling.attn_factor", attention / own);
-    put_f32(r, "scaling.yarn_beta_fast", number(r, "beta_fast", false, 32, 1e-3, FACTOR_MAX));
-    put_f32(r, "scaling.yarn_beta_slow", number(r, "beta_slow", false, 1, 1e-3, FACTOR_MAX));
+        rz_hf_put_factor(r->m, "rope.scaling.attn_factor", attention / own);
+    rz_hf_put_factor(r->m, "rope.scaling.yarn_beta_fast",
+                     number(r, "beta_fast", false, 32, 1e-3, FACTOR_MAX));
+    rz_hf_put_factor(r->m, "rope.scaling.yarn_beta_slow", number(r, "beta_slow", false, 1, 1e-3, FACTOR_MAX));
 }
 
 /* Slow pairs are divided by the factor, fast ones stay, between them the share goes linearly. */
@@ -108,14 +100,27 @@ static void read_llama3(struct rope *r)
     if (!r->m->status && high <= low)
         rz_hf_fail(r->m, RZ_EFORMAT, r->where, "high_freq_factor %g must be above low_freq_factor %g", high,
                    low);
-    float *divisors = rz_hf_array(r->m, c->head_dim / 2, sizeof(*divisors));
-    for (uint32_t i = 0; divisors && i < c->head_dim / 2; i++) {
-        double wavelength = 2 * M_PI * pow(c->rope_base, 2.0 * i / c->head_dim);
+    float *divisors = rz_hf_array(r->m, c->rope_dim / 2, sizeof(*divisors));
+    for (uint32_t i = 0; divisors && i < c->rope_dim / 2; i++) {
+        double wavelength = 2 * M_PI * pow(c->rope_base, 2.0 * i / c->rope_dim);
         double share = (context / wavelength - low) / (high - low); /* of the frequency as it is */
         share = fmin(1, fmax(0, share));
         divisors[i] = (float)(1 / ((1 - share) / by + share));
     }
     c->rope_divisors = divisors;
+}
+
+/* The frequencies grow with the text, but only beyond the context that the model was trained for; Hunyuan's
+ * alpha changes the base once and for all. */
+static void read_dynamic(struct rope *r)
+{
+    struct rz_hf_config *c = &r->m->c;
+    double alpha = number(r, "alpha", false, 0, 0, FACTOR_MAX);
+    if (alpha > 0 && strcmp(c->family->model_type, "hunyuan_v1_dense") != 0)
+        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "alpha is %g, which this rz does not have in %s models",
+                   alpha, c->family->model_type);
+    else if (alpha > 0)
+        c->rope_base *= pow(alpha, c->head_dim / (c->head_dim - 2.0));
 }
 
 static const struct kind {
@@ -125,6 +130,8 @@ static const struct kind {
 } kinds[] = {
     {"default", read_none, " "},
     {"linear", read_linear, " factor "},
+    {"dynamic", read_dynamic,
+     " factor alpha original_max_position_embeddings beta_fast beta_slow mscale mscale_all_dim "},
     {"yarn", read_yarn,
      " factor original_max_position_embeddings beta_fast beta_slow attention_factor mscale mscale_all_dim "
      "truncate "},
@@ -134,7 +141,8 @@ static const struct kind {
 static bool known_key(const struct kind *kind, const char *key)
 {
     char padded[64];
-    if (!strcmp(key, "rope_type") || !strcmp(key, "type") || !strcmp(key, "rope_theta"))
+    if (!strcmp(key, "rope_type") || !strcmp(key, "type") || !strcmp(key, "rope_theta") ||
+        !strcmp(key, "partial_rotary_factor"))
         return true;
     int n = snprintf(padded, sizeof(padded), " %s ", key);
     return n > 0 && (size_t)n < sizeof(padded) && strstr(kind->keys, padded);
@@ -164,30 +172,90 @@ static const struct kind *find_kind(struct rope *r)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (!strcmp(type ? type : "default", kinds[i].name))
             return &kinds[i];
-    rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "rope type \"%s\": this rz has default, linear, llama3, yarn",
+    rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where,
+               "rope type \"%s\": this rz has default, linear, dynamic, yarn, llama3",
                rz_show(shown, sizeof(shown), type, strlen(type)));
     return NULL;
 }
 
-void rz_hf_read_rope(struct rz_hf_model *m, const char *arch)
+/* How many elements of a head are rotated. */
+static void read_part(struct rope *r)
+{
+    struct rz_hf_config *c = &r->m->c;
+    const struct rz_hf_family *f = c->family;
+    double part = f->part > 0 ? f->part : 1;
+    c->rope_dim = c->head_dim;
+    part = rz_hf_number(r->m, r->m->config, "config.json", "rotary_pct", false, part, 0, 1);
+    part = rz_hf_number(r->m, r->m->config, "config.json", "partial_rotary_factor", false, part, 0, 1);
+    part = number(r, "partial_rotary_factor", false, part, 0, 1);
+    if (f->rope == RZ_HF_ROPE_PART)
+        c->rope_dim = (uint32_t)(c->head_dim * part);
+    else if (part != 1)
+        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where,
+                   "partial_rotary_factor is %g, which this rz does not have "
+                   "in %s models",
+                   part, f->model_type);
+    if (!r->m->status && (c->rope_dim < 2 || c->rope_dim % 2))
+        rz_hf_fail(r->m, RZ_EFORMAT, "config.json: partial_rotary_factor",
+                   "rotates %u of the %u elements of a head: must be even, from 2 on", c->rope_dim,
+                   c->head_dim);
+}
+
+/* The rope of the layers with a window, which is never scaled. */
+static void read_local(struct rope *full, const json_t *both)
+{
+    struct rope r = *full;
+    struct rz_hf_model *m = r.m;
+    double base = rz_hf_number(m, m->config, "config.json", "rope_local_base_freq", false, 0, 1e-3, 1e12);
+    r.o = json_object_get(both, "sliding_attention");
+    r.where = "config.json: rope_parameters.sliding_attention";
+    const char *type = json_string_value(json_object_get(r.o, "rope_type"));
+    base = number(&r, "rope_theta", false, base, 1e-3, 1e12);
+    if (type && strcmp(type, "default") != 0)
+        rz_hf_fail(m, RZ_EUNSUPPORTED, r.where, "has a rope_type other than default");
+    if (!m->status && base > 0)
+        rz_hf_put_factor(m, "rope.freq_base_swa", base);
+}
+
+/* The parameters, wherever they are; those of full layers where each kind has its own. */
+static struct rope find_parameters(struct rz_hf_model *m, const json_t **both)
 {
     const json_t *parameters = json_object_get(m->config, "rope_parameters");
     const json_t *scaling = json_object_get(m->config, "rope_scaling");
     bool newer = json_is_object(parameters);
     struct rope r = {.m = m,
-                     .arch = arch,
                      .where = newer ? "config.json: rope_parameters" : "config.json: rope_scaling",
                      .o = newer ? parameters : scaling};
     if (newer && json_is_object(scaling) && !json_equal(parameters, scaling))
         rz_hf_fail(m, RZ_EFORMAT, "config.json", "has both rope_parameters and rope_scaling");
     if (r.o && !json_is_null(r.o) && !json_is_object(r.o))
         rz_hf_fail(m, RZ_EFORMAT, r.where, "must be an object or null");
-    double base = rz_hf_number(m, m->config, "config.json", "rope_theta", false, 10000, 1e-3, 1e12);
+    *both = NULL;
+    if (m->c.family->local_rope && json_is_object(json_object_get(parameters, "full_attention"))) {
+        *both = parameters;
+        r.o = json_object_get(parameters, "full_attention");
+        r.where = "config.json: rope_parameters.full_attention";
+    }
+    return r;
+}
+
+void rz_hf_read_rope(struct rz_hf_model *m)
+{
+    const json_t *both;
+    const double usual = m->c.family->theta > 0 ? m->c.family->theta : 10000;
+    struct rope r = find_parameters(m, &both);
+    double base = rz_hf_number(m, m->config, "config.json", "rotary_emb_base", false, usual, 1e-3, 1e12);
+    base = rz_hf_number(m, m->config, "config.json", "rope_theta", false, base, 1e-3, 1e12);
     m->c.rope_base = number(&r, "rope_theta", false, base, 1e-3, 1e12);
+    if (!m->status)
+        read_part(&r);
     const struct kind *kind = m->status ? NULL : find_kind(&r);
     if (!kind)
         return;
     check_keys(&r, kind);
-    put_f32(&r, "freq_base", m->c.rope_base);
     kind->read(&r);
+    rz_hf_put_number(m, "rope.dimension_count", m->c.rope_dim);
+    rz_hf_put_factor(m, "rope.freq_base", m->c.rope_base);
+    if (m->c.family->local_rope)
+        read_local(&r, both);
 }

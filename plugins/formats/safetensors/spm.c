@@ -157,7 +157,7 @@ static void read_normalizer(struct wire *w, const struct field *normalizer)
     }
     if (table)
         rz_hf_fail(w->m, RZ_EUNSUPPORTED, FILE_NAME, "has a normaliser's table, which this rz does not have");
-    if (!prefix)
+    if (!prefix || w->m->c.family->no_prefix)
         rz_hf_put_bool(w->m, "tokenizer.ggml.add_space_prefix", false);
 }
 

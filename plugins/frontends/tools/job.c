@@ -37,7 +37,7 @@ static int32_t read_tensor(const struct rz_tensor *t, struct rz_tensor *out, str
                               .dims = {t->dims[0], t->dims[1], t->dims[2], t->dims[3]},
                               .bytes = t->bytes,
                               .name = t->name};
-    return rz_tensor_transform(t) ? rz_transform_check(t, &out->type, &out->bytes, err) : RZ_OK;
+    return rz_tensor_is_plain(t) ? RZ_OK : rz_transform_check(t, &out->type, &out->bytes, err);
 }
 
 int32_t rz_tools_job_open(struct rz_tools_job *job, const struct rz_cli *cli, struct rz_err *err)
@@ -76,24 +76,33 @@ void rz_tools_job_close(struct rz_tools_job *job)
     job->types = NULL;
 }
 
+static const void *find_stored(void *ctx, const struct rz_tensor *t)
+{
+    const struct rz_tools_job *job = ctx;
+    return job->model.api->tensor_data(job->model.model, t);
+}
+
 /* The bytes of tensor i after its transform; *own: memory to free. */
-static const void *bytes_of(const struct rz_tools_job *job, uint64_t i, void **own, struct rz_err *err)
+static const void *bytes_of(struct rz_tools_job *job, uint64_t i, void **own, struct rz_err *err)
 {
     const struct rz_tensor *t = tensor_at(job->tables, i);
-    const void *data = job->model.api->tensor_data(job->model.model, t);
     char name[96];
     *own = NULL;
-    if (!data)
-        rz_fail(err, RZ_EFORMAT, rz_show(name, sizeof(name), t->name.data, t->name.len),
-                "its data are not inside of the file");
-    if (!data || !rz_tensor_transform(t))
+    if (rz_tensor_is_plain(t)) {
+        const void *data = find_stored(job, t);
+        if (!data)
+            rz_fail(err, RZ_EFORMAT, rz_show(name, sizeof(name), t->name.data, t->name.len),
+                    "its data are not inside of the file");
         return data;
+    }
     *own = malloc(job->from[i].bytes);
     if (!*own)
         rz_fail(err, RZ_ENOMEM, rz_show(name, sizeof(name), t->name.data, t->name.len),
                 "no memory for its %llu bytes", (unsigned long long)job->from[i].bytes);
-    else
-        rz_transform_apply(t, data, *own);
+    else if (rz_transform_apply(t, find_stored, job, *own, err)) {
+        free(*own);
+        *own = NULL;
+    }
     return *own;
 }
 
@@ -108,7 +117,7 @@ static void say_tensor(const struct rz_tools_job *job, uint64_t i, bool weighted
                 rz_cli_bytes(y, b->bytes), weighted ? " (weighted)" : "");
 }
 
-static int32_t write_tensor(const struct rz_tools_job *job, struct rz_tools_recode *r, uint64_t i,
+static int32_t write_tensor(struct rz_tools_job *job, struct rz_tools_recode *r, uint64_t i,
                             struct rz_err *err)
 {
     float *importance = NULL;

@@ -1,21 +1,23 @@
-/* layout_small.c - X8 blobs of Q2_K, of the types that become int8 with a scale a 16-group, and of those
- * that become float32. No ISA here.
+/* interleave_i8.h - interleaved blobs of Q2_K, of the types that become int8 with a scale a 16-group, and
+ * of those that become float32. Included like interleave_pack.h. No ISA here.
  *
  * In each of the int8 types an element is a small integer (after moving the eighths of the IQ1 shifts into
- * the scale) times a float that its group shares. So the form x8_i8 holds exactly what the type's decoder
+ * the scale) times a float that its group shares. So the form x_i8 holds exactly what the type's decoder
  * gives; it takes 10 bits an element.
  */
-#include "avx2.h"
+#ifndef RZ_INTERLEAVE_I8_H
+#define RZ_INTERLEAVE_I8_H
 
+#include "interleave.h"
 #include "numeric.h"
 
 #include <math.h>
 
 /* --- q2_k: a permutation of its own bits --- */
 
-static void pack_q2_k(void *group, int r, const void *block)
+static inline void pack_q2_k(void *group, int r, const void *block)
 {
-    struct x8_q2_k *x = group;
+    struct x_q2_k *x = group;
     const struct rz_block_q2_k *b = block;
     x->d[r] = b->d;
     x->dmin[r] = b->dmin;
@@ -30,9 +32,9 @@ static void pack_q2_k(void *group, int r, const void *block)
     }
 }
 
-static void unpack_q2_k(const void *group, int r, void *block)
+static inline void unpack_q2_k(const void *group, int r, void *block)
 {
-    const struct x8_q2_k *x = group;
+    const struct x_q2_k *x = group;
     struct rz_block_q2_k *b = block;
     b->d = x->d[r];
     b->dmin = x->dmin[r];
@@ -49,7 +51,7 @@ static void unpack_q2_k(const void *group, int r, void *block)
 /* --- int8 --- */
 
 /* Row r of n 32-blocks: the integers are found again from the decoded values y and the scales. */
-static void put_i8(struct x8_i8 *x, int r, int n, const float *y, const float *scales)
+static inline void put_i8(struct x_i8 *x, int r, int n, const float *y, const float *scales)
 {
     for (int i = 0; i < 32 * n; i++) {
         float scale = scales[i / 16], q = scale != 0 ? y[i] / scale : 0;
@@ -59,22 +61,22 @@ static void put_i8(struct x8_i8 *x, int r, int n, const float *y, const float *s
     }
 }
 
-static void read_i8(const struct x8_i8 *x, int r, int n, float *out)
+static inline void read_i8(const struct x_i8 *x, int r, int n, float *out)
 {
     for (int i = 0; i < 32 * n; i++)
         out[i] = x[i / 32].d[i / 16 % 2][r] * (float)x[i / 32].qs[i % 32 / 4][r][i % 4];
 }
 
 /* The scales of all 16-groups of one block; `block` and `s` are theirs. */
-#define SCALES(name, n) static void scales_##name(const struct rz_block_##name *b, float s[(n) / 16])
+#define SCALES(name, n) static inline void scales_##name(const struct rz_block_##name *b, float s[(n) / 16])
 
-static void same_scale(float *s, int n, float scale)
+static inline void same_scale(float *s, int n, float scale)
 {
     for (int g = 0; g < n; g++)
         s[g] = scale;
 }
 
-static int nibble(const uint8_t *bytes, int i)
+static inline int nibble(const uint8_t *bytes, int i)
 {
     return bytes[i / 2] >> 4 * (i % 2) & 15;
 }
@@ -176,14 +178,14 @@ SCALES(q2_0, 64)
 }
 
 #define I8(NAME, name, n) \
-    static void pack_##name(void *group, int r, const void *block) \
+    static inline void pack_##name(void *group, int r, const void *block) \
     { \
         float y[n], scales[(n) / 16]; \
         rz_type_info(RZ_TYPE_##NAME)->decode(block, y, n); \
         scales_##name(block, scales); \
         put_i8(group, r, (n) / 32, y, scales); \
     } \
-    static void read_##name(const void *group, int r, float *out) \
+    static inline void read_##name(const void *group, int r, float *out) \
     { \
         read_i8(group, r, (n) / 32, out); \
     }
@@ -206,13 +208,13 @@ I8(Q2_0, q2_0, 64)
 
 /* --- float32, [k][8] --- */
 
-static void read_f32(const void *group, int r, float *out)
+static inline void read_f32(const void *group, int r, float *out)
 {
     *out = ((const float *)group)[r];
 }
 
 #define AS_F32(NAME) \
-    static void pack_##NAME(void *group, int r, const void *block) \
+    static inline void pack_##NAME(void *group, int r, const void *block) \
     { \
         rz_type_info(RZ_TYPE_##NAME)->decode(block, (float *)group + r, 1); \
     }
@@ -222,39 +224,16 @@ AS_F32(I16)
 AS_F32(I32)
 AS_F32(I64)
 
+/* Rows of a table of types; ROWS_SMALL are those that no plugin has a form of its own for. */
 #define ROW_I8(NAME, name, n) \
-    [RZ_TYPE_##NAME] = {n, (n) / 32 * sizeof(struct x8_i8), true, pack_##name, NULL, read_##name}
+    [RZ_TYPE_##NAME] = {n, (n) / 32 * sizeof(struct x_i8), true, pack_##name, NULL, read_##name}
 #define ROW_F32(NAME) [RZ_TYPE_##NAME] = {1, 4 * GROUP, false, pack_##NAME, NULL, read_f32}
+#define ROWS_SMALL \
+    [RZ_TYPE_Q2_K] = {RZ_QKK, sizeof(struct x_q2_k), true, pack_q2_k, unpack_q2_k, NULL}, \
+    ROW_I8(IQ1_S, iq1_s, 256), ROW_I8(IQ1_M, iq1_m, 256), ROW_I8(IQ2_XXS, iq2_xxs, 256), \
+    ROW_I8(IQ2_XS, iq2_xs, 256), ROW_I8(IQ2_S, iq2_s, 256), ROW_I8(IQ3_XXS, iq3_xxs, 256), \
+    ROW_I8(IQ3_S, iq3_s, 256), ROW_I8(TQ1_0, tq1_0, 256), ROW_I8(TQ2_0, tq2_0, 256), \
+    ROW_I8(NVFP4, nvfp4, 64), ROW_I8(Q1_0, q1_0, 128), ROW_I8(Q2_0, q2_0, 64), ROW_F32(F64), ROW_F32(I8), \
+    ROW_F32(I16), ROW_F32(I32), ROW_F32(I64)
 
-/* clang-format off */
-static const struct x8_type types[] = {
-    [RZ_TYPE_Q2_K] = {RZ_QKK, sizeof(struct x8_q2_k), true, pack_q2_k, unpack_q2_k, NULL},
-    ROW_I8(Q3_K, q3_k, 256),
-    ROW_I8(IQ1_S, iq1_s, 256),
-    ROW_I8(IQ1_M, iq1_m, 256),
-    ROW_I8(IQ2_XXS, iq2_xxs, 256),
-    ROW_I8(IQ2_XS, iq2_xs, 256),
-    ROW_I8(IQ2_S, iq2_s, 256),
-    ROW_I8(IQ3_XXS, iq3_xxs, 256),
-    ROW_I8(IQ3_S, iq3_s, 256),
-    ROW_I8(IQ4_NL, iq4_nl, 32),
-    ROW_I8(IQ4_XS, iq4_xs, 256),
-    ROW_I8(TQ1_0, tq1_0, 256),
-    ROW_I8(TQ2_0, tq2_0, 256),
-    ROW_I8(MXFP4, mxfp4, 32),
-    ROW_I8(NVFP4, nvfp4, 64),
-    ROW_I8(Q1_0, q1_0, 128),
-    ROW_I8(Q2_0, q2_0, 64),
-    ROW_F32(F64),
-    ROW_F32(I8),
-    ROW_F32(I16),
-    ROW_F32(I32),
-    ROW_F32(I64),
-};
-/* clang-format on */
-
-const struct x8_type *x8_small_type(int32_t type)
-{
-    static const struct x8_type none = {0};
-    return type < 0 || (size_t)type >= sizeof(types) / sizeof(types[0]) ? &none : &types[type];
-}
+#endif

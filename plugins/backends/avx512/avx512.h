@@ -1,0 +1,99 @@
+/* avx512.h - what the files of the avx512 kernel table share: the weight layout, activations as tiles want
+ * them, the tile kernels, and the regions.
+ *
+ * Layout X16 (id 2): sixteen rows of a weight side by side, in the forms of interleave.h.
+ *
+ * Activations of n rows (1, 2, 4 or 8: one tile) lie side by side too, so that a tile reads them with one
+ * pointer. For quantised weights a block of 32 elements is ACT_WORDS(n, wide) words: word i * n + t has
+ * elements 4i .. 4i + 3 of row t as bytes, then come the words of enum act_aux, n of each. For float weights
+ * word k * n + t is element k of row t.
+ *
+ * Two numerics: int8 has a scale a block; int16 ("wide") one a row, in two planes of bytes, the high ones
+ * and the low ones: x = 256 high + low, both signed.
+ *
+ * Invariant: every output is a chain of additions over blocks in ascending order, the same chain in
+ * every tile shape. So results do not depend on how many rows a step has.
+ */
+#ifndef RZ_AVX512_H
+#define RZ_AVX512_H
+
+#define GROUP 16 /* rows side by side */
+#include "../common/interleave.h"
+
+#define LAYOUT_X16 2u
+#define TILE_ROWS 8
+
+/* Words of a block that follow its bytes, [n] each. Sums are over the quantised integers q. */
+enum act_aux {
+    ACT_C,  /* -128 * sum: what a tile starts from when its weights are stored 128 too large */
+    ACT_C0, /* the same of each half */
+    ACT_C1,
+    ACT_D,  /* float: scale of the block (int8) or of the row (wide)           */
+    ACT_S,  /* float: sum of the block, scaled for int8 and not scaled if wide */
+    ACT_S0, /* the same of each half */
+    ACT_S1,
+    ACT_AUX
+};
+#define ACT_BYTES_WORDS(wide) ((wide) ? 16 : 8)
+#define ACT_WORDS(n, wide) ((n) * (ACT_BYTES_WORDS(wide) + ACT_AUX))
+
+/* kernels_act.c. Puts one row into slot t of a tile of n rows. */
+void act_put_int8(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
+void act_put_wide(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
+void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint32_t t);
+void act_rmsnorm(const float *x, const float *w, double eps, float *out, uint64_t n);
+/* h[i] = silu(gate[i]) * up[i] */
+void act_silu_mul(const float *gate, const float *up, float *h, uint64_t n);
+void act_add(const float *a, const float *b, float *sum, uint64_t n);
+
+/* out[t][r] = product of group row r with activation row t of a tile. */
+typedef void tile_fn(const void *group, uint64_t cols, const void *tile, float out[][GROUP]);
+/* [wide][rows]: rows 0..3 are tiles of 1, 2, 4 and 8. */
+struct tiles {
+    tile_fn *fn[2][4];
+};
+/* The tiles of a type. kernels_plain.c, kernels_k.c, kernels_float.c: those of their forms. */
+const struct tiles *tiles_of(int32_t type);
+extern const struct tiles tiles_q4_0, tiles_q4_1, tiles_q5_0, tiles_q5_1, tiles_q8_0, tiles_iq4_nl,
+    tiles_mxfp4;
+extern const struct tiles tiles_q2_k, tiles_q3_k, tiles_q4_k, tiles_q5_k, tiles_q6_k, tiles_iq4_xs, tiles_i8;
+extern const struct tiles tiles_f32, tiles_f16, tiles_bf16;
+
+/* Forms that only this table has. Nibbles as in x_q4_0, third bits as the fifth ones of x_q5_0. */
+struct x_iq4_xs {
+    uint16_t d[GROUP];
+    int8_t sc[8][GROUP];
+    uint8_t qs[8][4][GROUP][4];
+};
+struct x_mxfp4 {
+    uint16_t d[GROUP]; /* bfloat16: exact, as it is a power of two */
+    uint8_t qs[4][GROUP][4];
+};
+struct x_q3_k {
+    uint16_t d[GROUP];
+    int8_t sc[8][GROUP][2];
+    uint8_t qs[8][2][GROUP][4];
+    uint8_t qh[8][GROUP][4];
+};
+_Static_assert(sizeof(struct x_iq4_xs) == 160 + 2048 && sizeof(struct x_mxfp4) == 288, "padding");
+_Static_assert(sizeof(struct x_q3_k) == 288 + 1024 + 512, "padding");
+
+/* kernels_rope.c */
+/* Rotates the heads of one row in place. */
+void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
+/* Stores one row's keys and values, [n_heads * dim] each, at its position. */
+void kv_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, const float *v);
+
+/* kernels_region.c */
+uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t norm_qkv_int8(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t norm_qkv_wide(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t norm_glu_int8(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t norm_glu_wide(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t proj_add_int8(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t proj_add_wide(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t matmul_int8(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t matmul_wide(const struct rz_kernel_call *c, struct rz_err *err);
+
+#endif

@@ -1,0 +1,342 @@
+/* tensors.c - the tensors of the model out of those that the folder stores.
+ *
+ * A folder must hold exactly the tensors that its config.json asks for: what is missing and what is left
+ * over is an error that names it. Nothing is copied here: a tensor whose elements stand in another order
+ * gets pieces, which say where they are.
+ */
+#include "folder.h"
+
+#include "err.h"
+#include "numeric.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES 128
+#define PARTS_MAX 65536u /* stored tensors that become one */
+
+/* The tensor being made. */
+struct making {
+    struct rz_hf_model *m;
+    const struct rz_hf_spec *spec;
+    uint32_t layer;
+    uint8_t *used; /* one a stored tensor */
+    struct rz_tensor t;
+};
+
+/* Writes the first %u as a, the second as b. */
+static void spell(char *buf, size_t cap, const char *format, uint32_t a, uint32_t b)
+{
+    const char *at = strstr(format, "%u"), *next = at ? strstr(at + 2, "%u") : NULL;
+    if (!at)
+        snprintf(buf, cap, "%s", format);
+    else if (!next)
+        snprintf(buf, cap, "%.*s%u%s", (int)(at - format), format, a, at + 2);
+    else
+        snprintf(buf, cap, "%.*s%u%.*s%u%s", (int)(at - format), format, a, (int)(next - at - 2), at + 2, b,
+                 next + 2);
+}
+
+static int32_t fail_tensor(struct making *g, int32_t code, const char *name, const char *what)
+{
+    char where[NAME_MAX_BYTES + 16];
+    snprintf(where, sizeof(where), "tensor %s", name);
+    return rz_hf_fail(g->m, code, where, "%s", what);
+}
+
+static bool find_name(const struct rz_hf_model *m, const char *name, uint32_t *i)
+{
+    const char *rest = strchr(name, '.');
+    if (rz_map_get(&m->names, name, strlen(name), i))
+        return true;
+    /* a checkpoint of the model without its head lacks the first part of the names */
+    return rest && rz_map_get(&m->names, rest + 1, strlen(rest + 1), i);
+}
+
+static void say_missing(struct making *g, const char *name)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    char what[160];
+    snprintf(what, sizeof(what), "is missing (config.json has a %s model of %u layers%s)",
+             c->family->model_type, c->n_layer,
+             g->spec->need & RZ_HF_UNTIED                                     ? ", not tied"
+             : g->spec->need & (RZ_HF_BIAS | RZ_HF_OUT_BIAS | RZ_HF_MLP_BIAS) ? " with biases"
+                                                                              : "");
+    fail_tensor(g, RZ_EFORMAT, name, what);
+}
+
+/* The stored tensor of the spec, number b of those that it has; NULL: there is none, and the error is set. */
+static const struct rz_tensor *take(struct making *g, uint32_t b)
+{
+    char name[NAME_MAX_BYTES], what[120];
+    uint32_t i;
+    spell(name, sizeof(name), g->spec->stored, g->layer, b);
+    if (!find_name(g->m, name, &i)) {
+        say_missing(g, name);
+        return NULL;
+    }
+    const struct rz_tensor *t = &g->m->stored[i];
+    if (t->type != RZ_TYPE_F32 && t->type != RZ_TYPE_BF16 && t->type != RZ_TYPE_F16 &&
+        t->type != RZ_TYPE_F64) {
+        snprintf(what, sizeof(what), "its elements are %s: a folder's weights must be BF16, F16, F32 or F64",
+                 rz_type_info(t->type)->name);
+        fail_tensor(g, RZ_EUNSUPPORTED, name, what);
+        return NULL;
+    }
+    g->used[i] = 1;
+    return t;
+}
+
+/* --- pieces --- */
+
+/* n pieces of the tensor being made, all of the whole of `from` and not yet shaped; NULL: no memory. */
+static struct rz_piece *pieces(struct making *g, const struct rz_tensor *from, uint32_t n)
+{
+    struct rz_piece *p = rz_hf_array(g->m, n, sizeof(*p));
+    for (uint32_t i = 0; i < n && p; i++)
+        p[i] = (struct rz_piece){.size = sizeof(*p),
+                                 .shard = from->shard,
+                                 .offset = from->offset,
+                                 .bytes = from->bytes,
+                                 .n = {1, 1, 1, 1},
+                                 .scale = 1};
+    g->t.pieces = p;
+    g->t.n_pieces = p ? n : 0;
+    return p;
+}
+
+static void axis(struct rz_piece *p, int d, uint64_t n, uint64_t step)
+{
+    p->n[d] = n;
+    p->step[d] = step;
+}
+
+/* Begins `elements` later in the stored tensor. */
+static void advance(struct rz_piece *p, const struct rz_tensor *from, uint64_t elements)
+{
+    uint64_t bytes = elements * rz_type_info(from->type)->bytes;
+    p->offset += bytes < p->bytes ? bytes : p->bytes; /* what lies beyond is refused with the piece */
+    p->bytes -= bytes < p->bytes ? bytes : p->bytes;
+}
+
+/* Rows and the elements of one; the rows of a vector are its elements. */
+static void rows_of(const struct rz_tensor *t, uint64_t *rows, uint64_t *cols)
+{
+    *cols = t->n_dims > 1 ? t->dims[0] : 1;
+    *rows = t->n_dims > 1 ? t->dims[1] : t->dims[0];
+}
+
+static void expect_rows(struct making *g, uint64_t rows, uint64_t heads, uint64_t each)
+{
+    char name[NAME_MAX_BYTES], what[120];
+    if (rows && heads && rows == heads * each)
+        return;
+    spell(name, sizeof(name), g->spec->stored, g->layer, 0);
+    snprintf(what, sizeof(what), "has %llu rows, not %llu heads of %llu", (unsigned long long)rows,
+             (unsigned long long)heads, (unsigned long long)each);
+    fail_tensor(g, RZ_EFORMAT, name, what);
+}
+
+/* Of each head row j d/2 + i becomes row 2i + j (j = 0, 1). */
+static void make_rope(struct making *g, uint32_t heads)
+{
+    uint64_t rows, cols, d = g->m->c.head_dim;
+    rows_of(&g->t, &rows, &cols);
+    expect_rows(g, rows, heads, d);
+    struct rz_piece *p = pieces(g, &g->t, 1);
+    if (!p)
+        return;
+    axis(p, 0, cols, 1);
+    axis(p, 1, 2, d / 2 * cols);
+    axis(p, 2, d / 2, cols);
+    axis(p, 3, heads, d * cols);
+}
+
+/* Each group has the rows of its query heads, of its key head, of its value head. */
+static void make_qkv(struct making *g)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t rows, cols, d = c->head_dim, each = c->n_head / c->n_kv_head, group = (each + 2) * d;
+    rows_of(&g->t, &rows, &cols);
+    expect_rows(g, rows, c->n_kv_head, group);
+    struct rz_piece *p = g->m->status || c->n_kv_head == 1 ? NULL : pieces(g, &g->t, 3);
+    for (uint32_t i = 0; i < 3 && p; i++) {
+        axis(&p[i], 0, cols, 1);
+        axis(&p[i], 1, i ? d : each * d, cols);
+        axis(&p[i], 2, c->n_kv_head, group * cols);
+        advance(&p[i], &g->t, i ? (each + i - 1) * d * cols : 0);
+    }
+}
+
+static void make_transpose(struct making *g)
+{
+    struct rz_piece *p = pieces(g, &g->t, 1);
+    uint64_t cols = g->t.dims[0], rows = g->t.dims[1];
+    if (!p)
+        return;
+    axis(p, 0, rows, cols);
+    axis(p, 1, cols, 1);
+    g->t.dims[0] = rows;
+    g->t.dims[1] = cols;
+}
+
+static void make_plus_one(struct making *g)
+{
+    struct rz_piece *p = pieces(g, &g->t, 1);
+    if (!p)
+        return;
+    axis(p, 0, g->t.dims[0], 1);
+    p->add = 1;
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+/* n tensors of one shape, one after the other: a dimension more. */
+static void make_stack(struct making *g, uint32_t n)
+{
+    const struct rz_tensor first = g->t;
+    struct rz_piece *p = n <= PARTS_MAX ? pieces(g, &first, n) : NULL;
+    uint64_t rows, cols;
+    char name[NAME_MAX_BYTES];
+    rows_of(&first, &rows, &cols);
+    for (uint32_t i = 0; i < n && p && !g->m->status; i++) {
+        const struct rz_tensor *t = take(g, i);
+        if (!t)
+            return;
+        if (t->type != first.type || t->n_dims != first.n_dims ||
+            memcmp(t->dims, first.dims, sizeof(t->dims)) != 0) {
+            spell(name, sizeof(name), g->spec->stored, g->layer, i);
+            fail_tensor(g, RZ_EFORMAT, name, "has another type or shape than the first of its kind");
+            return;
+        }
+        p[i].shard = t->shard;
+        p[i].offset = t->offset;
+        axis(&p[i], 0, rows * cols, 1);
+    }
+    g->t.dims[first.n_dims] = n;
+    g->t.n_dims = first.n_dims + 1;
+    g->t.bytes = first.bytes * n;
+}
+
+static void shape(struct making *g)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    switch (g->spec->form) {
+    case RZ_HF_PLUS_ONE:
+        make_plus_one(g);
+        break;
+    case RZ_HF_ROPE_Q:
+        make_rope(g, c->n_head);
+        break;
+    case RZ_HF_ROPE_K:
+        make_rope(g, c->n_kv_head);
+        break;
+    case RZ_HF_QKV:
+        make_qkv(g);
+        break;
+    case RZ_HF_TRANSPOSE:
+        make_transpose(g);
+        break;
+    case RZ_HF_STACK_Q:
+        make_stack(g, c->n_head);
+        break;
+    case RZ_HF_STACK_K:
+        make_stack(g, c->n_kv_head);
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- the table --- */
+
+static void add(struct rz_hf_model *m, struct rz_tensor t)
+{
+    if (rz_hf_room(m, (void **)&m->tensors, m->n_tensors, &m->cap_tensors, sizeof(*m->tensors)))
+        m->tensors[m->n_tensors++] = t;
+}
+
+static void make(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32_t layer, uint8_t *used)
+{
+    struct making g = {.m = m, .spec = spec, .layer = layer, .used = used};
+    char name[NAME_MAX_BYTES];
+    const struct rz_tensor *first = take(&g, 0);
+    if (!first)
+        return;
+    g.t = *first;
+    spell(name, sizeof(name), spec->name, layer, 0);
+    g.t.name = rz_hf_copy(m, name, strlen(name));
+    shape(&g);
+    if (g.t.n_dims == 1 && g.t.type != RZ_TYPE_F32)
+        g.t.transform |= RZ_TRANSFORM_TO_F32;
+    add(m, g.t);
+}
+
+static void add_divisors(struct rz_hf_model *m)
+{
+    uint32_t half = m->c.rope_dim / 2;
+    if (!m->c.rope_divisors)
+        return;
+    add(m, (struct rz_tensor){.size = sizeof(struct rz_tensor),
+                              .type = RZ_TYPE_F32,
+                              .n_dims = 1,
+                              .dims = {half, 1, 1, 1},
+                              .bytes = (uint64_t)half * sizeof(float),
+                              .name = rz_hf_copy(m, "rope_freqs.weight", 17),
+                              .data = m->c.rope_divisors});
+}
+
+/* Tensors that carry nothing: tables that older programs stored, a head that is the embedding again. */
+static bool ignorable(const struct rz_hf_model *m, const char *name)
+{
+    static const char *const tails[] = {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias",
+                                        ".attention.bias", ".attention.masked_bias"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        size_t len = strlen(tails[i]);
+        if (n > len && !strcmp(name + n - len, tails[i]))
+            return true;
+    }
+    return !(m->c.has & RZ_HF_UNTIED) &&
+           (!strcmp(name, "lm_head.weight") || !strcmp(name, "embed_out.weight"));
+}
+
+static void check_rest(struct rz_hf_model *m, const uint8_t *used)
+{
+    char where[160], shown[120];
+    for (uint64_t i = 0; i < m->n_stored && !m->status; i++) {
+        const char *name = m->stored[i].name.data;
+        if (used[i] || ignorable(m, name))
+            continue;
+        snprintf(where, sizeof(where), "tensor %s", rz_show(shown, sizeof(shown), name, strlen(name)));
+        rz_hf_fail(m, RZ_EUNSUPPORTED, where, "is none that a %s model with this config.json has",
+                   m->c.family->model_type);
+    }
+}
+
+/* The vocabulary's size sizes tables later on, so a file must stand behind it. */
+static void check_embedding(struct rz_hf_model *m)
+{
+    for (uint64_t i = 0; i < m->n_tensors && !m->status; i++) {
+        const struct rz_tensor *t = &m->tensors[i];
+        if (!strcmp(t->name.data, "token_embd.weight") && t->dims[1] != m->c.n_vocab)
+            rz_hf_fail(m, RZ_EFORMAT, "config.json: vocab_size", "is %u, the embedding has %llu rows",
+                       m->c.n_vocab, (unsigned long long)t->dims[1]);
+    }
+}
+
+void rz_hf_map_tensors(struct rz_hf_model *m)
+{
+    const struct rz_hf_family *f = m->c.family;
+    uint8_t *used = rz_hf_array(m, m->n_stored, 1);
+    add_divisors(m);
+    for (uint32_t k = 0; k < RZ_HF_GROUPS && f->names[k]; k++)
+        for (const struct rz_hf_spec *spec = f->names[k]; spec->stored && !m->status; spec++) {
+            uint32_t n = strstr(spec->name, "%u") ? m->c.n_layer : 1;
+            bool wanted = (m->c.has & spec->need) == spec->need && !(m->c.has & spec->without);
+            for (uint32_t layer = 0; wanted && layer < n && !m->status; layer++)
+                make(m, spec, layer, used);
+        }
+    if (!m->status)
+        check_rest(m, used);
+    check_embedding(m);
+}
