@@ -156,6 +156,15 @@ $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
 .SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
 
+# --- bench/kernels: the speed of the matrix kernels alone (bench/kernels.c tells how it is called) ---
+$(B)/bench/%.o: bench/%.c $(B)/flags
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -Ibench -c $< -o $@
+BENCH_OBJS := $(B)/bench/kernels.o $(B)/bench/peak.o $(B)/tests/fixture_quant.o $(B)/tests/fixture_gguf.o
+$(B)/bench/kernels: $(BENCH_OBJS) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_core) $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+
 # Small models of our own making and what an independent program says of them: the same for each config.
 FIXTURES := build/fixtures
 TOOL_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -Icore/api -Itests
@@ -218,6 +227,10 @@ run: deps
 	$(AGAIN) run-story
 bench: deps
 	$(AGAIN) run-bench
+# Wrong details on purpose, in models and in the source: each must be seen.
+.PHONY: mutations
+mutations: all
+	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz

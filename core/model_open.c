@@ -289,7 +289,8 @@ static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
     uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
         const struct rz_kv_group *k = kv_group_at(p, g);
-        bytes += element * k->n_layers * k->n_heads * ((uint64_t)k->k_dim + k->v_dim);
+        bytes += element * k->n_layers * k->n_heads *
+                 ((uint64_t)k->k_dim + (k->kind == RZ_KV_LATENT ? 0 : k->v_dim));
     }
     return bytes;
 }

@@ -182,12 +182,21 @@ static bool equals(const json_t *value, double number)
 static void read_key(struct rz_hf_model *m, const struct rz_hf_key *k)
 {
     const json_t *value = rz_hf_get(m, k->key);
-    if (k->kind == RZ_HF_KEY_PUT && value && json_is_null(value))
+    if ((k->kind == RZ_HF_KEY_PUT || k->kind == RZ_HF_KEY_COUNT) && value && json_is_null(value))
         return;
     if (k->kind == RZ_HF_KEY_PUT) {
         double x = rz_hf_number(m, m->config, FILE_NAME, k->key, false, k->value, 0, FACTOR_MAX);
         if (x != 0)
             rz_hf_put_factor(m, k->name, x);
+    } else if (k->kind == RZ_HF_KEY_COUNT) {
+        uint32_t n = value && json_is_integer(value) && !json_integer_value(value)
+                         ? 0
+                         : rz_hf_count(m, k->key, false, (uint32_t)k->value);
+        if (n)
+            rz_hf_put_number(m, k->name, n);
+    } else if (k->kind == RZ_HF_KEY_TRUTH) {
+        if (!rz_hf_absent(value))
+            rz_hf_put_truth(m, k->name, rz_hf_truth(m, k->key, false));
     } else if (k->kind == RZ_HF_KEY_SWITCH) {
         m->c.has |= rz_hf_truth(m, k->key, k->value != 0) ? k->on : k->off;
     } else if ((k->kind == RZ_HF_KEY_MUST && !rz_hf_absent(value) && !equals(value, k->value)) ||
@@ -209,10 +218,11 @@ static void check_activation(struct rz_hf_model *m)
     static const struct {
         const char *name, *others; /* what rz calls it; spellings, between spaces */
     } acts[] = {
-        [RZ_HF_SILU] = {"silu", " silu swish "},
+        [RZ_HF_SILU] = {"silu", " silu swish swiglu "},
         [RZ_HF_GELU] = {"gelu", " gelu gelu_python "},
         [RZ_HF_GELU_TANH] = {"gelu_pytorch_tanh", " gelu_pytorch_tanh gelu_new gelu_fast gelu_python_tanh "},
         [RZ_HF_RELU2] = {"relu2", " relu2 "},
+        [RZ_HF_XIELU] = {"xielu", " xielu "},
     };
     const char *key = spelled(m, keys), *act = json_string_value(json_object_get(m->config, key));
     char shown[60], padded[64], at[100];
@@ -297,6 +307,13 @@ void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value)
     rz_hf_put_f32(m, key, value);
 }
 
+void rz_hf_put_truth(struct rz_hf_model *m, const char *name, bool value)
+{
+    char key[96];
+    snprintf(key, sizeof(key), "%s.%s", m->c.family->arch, name);
+    rz_hf_put_bool(m, key, value);
+}
+
 /* The folder's own name is the model's. */
 static void put_name(struct rz_hf_model *m)
 {
@@ -367,6 +384,7 @@ void rz_hf_read_config(struct rz_hf_model *m)
     put_numbers(m);
     read_keys(m);
     rz_hf_read_windows(m);
+    rz_hf_read_pooling(m);
     if (m->c.family->rope != RZ_HF_ROPE_NONE)
         rz_hf_read_rope(m);
 }

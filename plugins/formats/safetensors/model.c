@@ -30,10 +30,19 @@ const char *rz_hf_name(const struct rz_source *s)
     return slash ? slash + 1 : s->path ? s->path : "";
 }
 
+/* A name with a folder is compared with the end of the path. */
+static bool is_named(const struct rz_source *s, const char *name)
+{
+    size_t path = s->path ? strlen(s->path) : 0, len = strlen(name);
+    if (!strchr(name, '/'))
+        return !strcmp(rz_hf_name(s), name);
+    return path > len && s->path[path - len - 1] == '/' && !strcmp(s->path + path - len, name);
+}
+
 const struct rz_source *rz_hf_file(const struct rz_hf_model *m, const char *name)
 {
     for (uint32_t i = 0; i < m->n_sources; i++)
-        if (!strcmp(rz_hf_name(rz_hf_source(m, i)), name))
+        if (is_named(rz_hf_source(m, i), name))
             return rz_hf_source(m, i);
     return NULL;
 }
