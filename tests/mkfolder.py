@@ -279,6 +279,21 @@ def make(path, folder, shards=1, tokenizer="json", dtype=None, pad=0):
     return g
 
 
+def around(folder, n):
+    """The weights and config.json of a model of one layer and width 2, for a vocabulary of n tokens."""
+    os.makedirs(folder, exist_ok=True)
+    names = [("input_layernorm", [2]), ("self_attn.q_proj", [2, 2]), ("self_attn.k_proj", [2, 2]),
+             ("self_attn.v_proj", [2, 2]), ("self_attn.o_proj", [2, 2]), ("post_attention_layernorm", [2]),
+             ("mlp.gate_proj", [2, 2]), ("mlp.up_proj", [2, 2]), ("mlp.down_proj", [2, 2])]
+    tensors = [("model.layers.0.%s.weight" % name, "BF16", shape, bytes(4 if len(shape) == 1 else 8))
+               for name, shape in names]
+    tensors += [("model.norm.weight", "BF16", [2], bytes(4)), ("model.embed_tokens.weight", "BF16", [n, 2], bytes(4 * n))]
+    write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+    dump(folder, "config.json", {
+        "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 2, "intermediate_size": 2,
+        "num_attention_heads": 1, "max_position_embeddings": 64, "vocab_size": n, "tie_word_embeddings": True})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")

@@ -105,20 +105,8 @@ class Vocabularies(Case):
     """Vocabularies of public models: the folder's ids are those of the GGUF file."""
 
     def folder(self, g):
-        """A model of one layer and width 2 around a vocabulary."""
         n, f = len(g.meta["tokenizer.ggml.tokens"]), self.path("vocabulary")
-        os.makedirs(f)
-        names = [("input_layernorm", [2]), ("self_attn.q_proj", [2, 2]), ("self_attn.k_proj", [2, 2]),
-                 ("self_attn.v_proj", [2, 2]), ("self_attn.o_proj", [2, 2]), ("post_attention_layernorm", [2]),
-                 ("mlp.gate_proj", [2, 2]), ("mlp.up_proj", [2, 2]), ("mlp.down_proj", [2, 2])]
-        tensors = [("model.layers.0.%s.weight" % name, "BF16", shape, bytes(4 * len(shape) if len(shape) == 1 else 8))
-                   for name, shape in names]
-        tensors += [("model.norm.weight", "BF16", [2], bytes(4)), ("model.embed_tokens.weight", "BF16", [n, 2], bytes(4 * n))]
-        mkfolder.write_safetensors(os.path.join(f, "model.safetensors"),
-                                   [(a, b, c, d[:2 * c[0] * (c[1] if len(c) > 1 else 1)]) for a, b, c, d in tensors])
-        mkfolder.dump(f, "config.json", {
-            "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 2, "intermediate_size": 2,
-            "num_attention_heads": 1, "max_position_embeddings": 64, "vocab_size": n, "tie_word_embeddings": True})
+        mkfolder.around(f, n)
         mkfolder.write_tokenizer(f, g, "json")
         return f
 

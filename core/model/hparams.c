@@ -307,10 +307,12 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
                   {"feed_forward_length of 0 in some layers", RZ_H_SOME_FFN}};
     const char *name = NULL;
     for (size_t i = 0; i < sizeof(particulars) / sizeof(particulars[0]); i++)
-        if (h->set & ~uses & particulars[i].bit)
+        if (h->set & ~uses & particulars[i].bit &&
+            *(const double *)(const void *)((const char *)h + particulars[i].at) != particulars[i].neutral)
             name = particulars[i].name;
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-        if (h->set & ~uses & counts[i].bit)
+        if (h->set & ~uses & counts[i].bit &&
+            *(const uint32_t *)(const void *)((const char *)h + counts[i].at))
             name = counts[i].name;
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (h->set & ~uses & others[i].bit)

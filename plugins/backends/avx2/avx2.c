@@ -6,8 +6,11 @@
  */
 #include "avx2.h"
 
+#include "../common/route.h"
+
 #include "err.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Is weight w of this node a matrix that the tiles read? */
@@ -116,8 +119,10 @@ static int32_t norm(const struct rz_kernel_call *c, struct rz_err *err)
 static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
+    const struct rz_attr *a = c->node->attr;
+    uint64_t offset = node_has(c->node, RZ_A_ROPE_OFFSET) ? (uint64_t)a[RZ_A_ROPE_OFFSET].i : 0;
     memcpy(out_row(c), in_row(c, 0), c->in[0].width * sizeof(float));
-    rope_row(c, c->tile, out_row(c), (uint64_t)c->node->attr[RZ_A_N_HEAD].i);
+    rope_row(c, c->tile, out_row(c) + offset, (uint64_t)a[RZ_A_N_HEAD].i);
     return RZ_OK;
 }
 
@@ -146,8 +151,12 @@ static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const struct rz_attr *a = c->node->attr;
+    double grown = 1;
+    if (node_has(c->node, RZ_A_TEMPERATURE))
+        grown += a[RZ_A_TEMPERATURE].f *
+                 log1p(floor((c->step->rows[c->tile].pos[0] + 1.0) / (double)a[RZ_A_TEMPERATURE].i));
     const struct act_map how = {
-        .factor = node_has(c->node, RZ_A_FACTOR) ? (float)a[RZ_A_FACTOR].f : 1,
+        .factor = (float)(node_has(c->node, RZ_A_FACTOR) ? a[RZ_A_FACTOR].f * grown : grown),
         .softcap = node_has(c->node, RZ_A_SOFTCAP) ? (float)a[RZ_A_SOFTCAP].f : 0,
         .clamp = node_has(c->node, RZ_A_CLAMP) ? (float)a[RZ_A_CLAMP].f : 0,
     };
@@ -205,8 +214,11 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 #define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
 #define KV .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_T8
 
+#define LATENT .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_ROWS
+
 #define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
-#define ATTENTION RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH)
+#define ATTENTION \
+    RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH) | RZ_ATTR(RZ_A_CHUNK) | RZ_ATTR(RZ_A_SINKS)
 
 /* clang-format off */
 static const struct rz_kernel_row rows[] = {
@@ -237,6 +249,14 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_HEADS, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul_heads x8",
                   .attrs = RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, .layout = layout,
                   .scratch = experts_scratch, .run = experts_product_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_ROUTE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROUTE,
+                  .accept = route_accept, .tiles = tiles_by_row, .run = route),
+    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, LATENT,
+                  .attrs = RZ_ATTRS_KV | RZ_ATTR(RZ_A_LATENT), .accept = latent_accept,
+                  .tiles = tiles_by_row, .run = latent_store),
+    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE, LATENT,
+                  .name = "attention latent", .attrs = RZ_ATTRS_ATTENTION | RZ_ATTR(RZ_A_LATENT),
+                  .accept = latent_accept, .tiles = latent_tiles, .run = latent_attention),
     RZ_KERNEL_ROW(.op = RZ_OP_SUM_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = sum_id),
     RZ_KERNEL_ROW(.op = RZ_OP_SCALE_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
@@ -259,8 +279,8 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_LAYERNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
                   .tiles = tiles_by_row, .run = norm),
-    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = ROPE,
-                  .tiles = tiles_by_row, .run = rope),
+    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = ROPE | RZ_ATTR(RZ_A_ROPE_OFFSET), .tiles = tiles_by_row, .run = rope),
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV,
                   .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store),
     RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
@@ -269,7 +289,8 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
                   .tiles = tiles_by_row, .run = act),
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP),
+                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) |
+                           RZ_ATTR(RZ_A_TEMPERATURE),
                   .tiles = tiles_by_row, .run = map),
     RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,
                   .attrs = RZ_ATTR(RZ_A_STATE) | RZ_ATTR_SILU | RZ_ATTR_BIAS, .accept = recurrent_accept,

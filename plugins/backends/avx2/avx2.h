@@ -64,6 +64,12 @@ int32_t attention_accept(const struct rz_kernel_node *n);
 /* kernels_kv.c: stores one row's keys and values, [n_heads * dim] each, at its position. */
 void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, const float *v);
 
+/* kernels_latent.c: attention over a latent KV (RZ_A_LATENT). */
+int32_t latent_accept(const struct rz_kernel_node *n);
+uint32_t latent_tiles(const struct rz_kernel_call *c);
+int32_t latent_store(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t latent_attention(const struct rz_kernel_call *c, struct rz_err *err);
+
 /* kernels_region.c */
 uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
 int32_t norm_qkv_run(const struct rz_kernel_call *c, struct rz_err *err);

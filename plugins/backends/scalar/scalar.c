@@ -6,6 +6,8 @@
  */
 #include "scalar.h"
 
+#include "../common/route.h"
+
 #include "err.h"
 #include "numeric.h"
 

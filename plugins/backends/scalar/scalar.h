@@ -23,9 +23,7 @@ int32_t matmul_id(const struct rz_kernel_call *c, struct rz_err *err);
 uint32_t matmul_heads_tiles(const struct rz_kernel_call *c);
 int32_t matmul_heads(const struct rz_kernel_call *c, struct rz_err *err);
 
-/* routing.c */
-int32_t route_accept(const struct rz_kernel_node *n);
-int32_t route(const struct rz_kernel_call *c, struct rz_err *err);
+/* weighing.c */
 int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t gate(const struct rz_kernel_call *c, struct rz_err *err);

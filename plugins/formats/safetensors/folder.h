@@ -282,6 +282,7 @@ struct rz_hf_vocab {
     struct rz_str *text; /* data = NULL: no token has this id */
     int32_t *type;       /* RZ_TOKEN_*                        */
     float *score;        /* NULL: the kind has none           */
+    int32_t *flags;      /* how added tokens are looked for   */
     struct rz_map ids;
     bool spm;                 /* SentencePiece-like, else byte-level          */
     int32_t add_bos, add_eos; /* from a post-processor; -1: it says nothing */
@@ -300,6 +301,10 @@ void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where
                  const char *text, size_t len, int32_t type, bool replace);
 /* The kind of a token that was added to a vocabulary: some look special without saying so. */
 int32_t rz_hf_added_kind(const char *text, bool special);
+#define RZ_HF_NORMALIZED 8
+#define RZ_HF_IN_MODEL 16
+/* Keeps what an added token (an object of the file) says about how it is looked for; id < v->n. */
+void rz_hf_added_flags(struct rz_hf_vocab *v, int64_t id, const json_t *token);
 /* The name of the rule that cuts words (tokenizer.ggml.pre) for a pre_tokenizer; what none is known for
  * comes back as its description. */
 const char *rz_hf_pre(struct rz_hf_model *m, const json_t *pre_tokenizer, bool ignore_merges);

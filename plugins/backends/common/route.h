@@ -1,22 +1,24 @@
-/* routing.c - mixtures of experts beside their products: which experts a row chooses, with which weights, and
- * the weighted sum of what they make, in the order of choice.
+/* route.h - RZ_OP_ROUTE for every kernel table: which experts a row chooses, with which weights. No ISA here.
  *
- * Everything in double precision; a choice depends on its row alone, and equal scores fall to the lower
+ * In double precision, a tile a row; a choice depends on its row alone, and equal scores fall to the lower
  * number.
  */
-#include "scalar.h"
+#ifndef RZ_ROUTE_H
+#define RZ_ROUTE_H
 
 #include <math.h>
+#include <rz/kernels.h>
+#include <stdbool.h>
 
 #define EXPERTS_MAX 4096
 
-int32_t route_accept(const struct rz_kernel_node *n)
+static inline int32_t route_accept(const struct rz_kernel_node *n)
 {
     bool bias = n->n_weights && n->weights[0].type != RZ_TYPE_NONE;
     return n->in_width[0] <= EXPERTS_MAX && (!bias || n->weights[0].type == RZ_TYPE_F32);
 }
 
-static double softmax_sum(const double *x, uint64_t n, double top)
+static inline double softmax_sum(const double *x, uint64_t n, double top)
 {
     double sum = 0;
     for (uint64_t i = 0; i < n; i++)
@@ -24,7 +26,7 @@ static double softmax_sum(const double *x, uint64_t n, double top)
     return sum;
 }
 
-static uint64_t best_of(const double *x, uint64_t n)
+static inline uint64_t best_of(const double *x, uint64_t n)
 {
     uint64_t best = 0;
     for (uint64_t i = 1; i < n; i++)
@@ -34,7 +36,7 @@ static uint64_t best_of(const double *x, uint64_t n)
 }
 
 /* The sum of the n_best largest of n. */
-static double rank_of(const double *x, uint64_t n, uint64_t n_best)
+static inline double rank_of(const double *x, uint64_t n, uint64_t n_best)
 {
     double first = -INFINITY, second = -INFINITY;
     for (uint64_t i = 0; i < n; i++) {
@@ -49,7 +51,7 @@ static double rank_of(const double *x, uint64_t n, uint64_t n_best)
 }
 
 /* Strikes out the scores of the groups that are not chosen from. */
-static void keep_groups(const struct rz_attr *a, double *score, uint64_t n)
+static inline void keep_groups(const struct rz_attr *a, double *score, uint64_t n)
 {
     uint64_t groups = (uint64_t)a[RZ_A_EXPERT_GROUPS].i, size = n / groups,
              out = groups - (uint64_t)a[RZ_A_EXPERT_GROUPS].f;
@@ -68,7 +70,7 @@ static void keep_groups(const struct rz_attr *a, double *score, uint64_t n)
 }
 
 /* One choice of the sparse mixer; the chosen one is struck out. */
-static uint64_t mix(const float *logits, double *left, uint64_t n, double near, double *weight)
+static inline uint64_t mix(const float *logits, double *left, uint64_t n, double near, double *weight)
 {
     uint64_t best = best_of(left, n);
     double top = left[best], sum = 0;
@@ -81,8 +83,8 @@ static uint64_t mix(const float *logits, double *left, uint64_t n, double near, 
 }
 
 /* Scores of the experts, and the weights of those that are chosen. */
-static void score_all(const struct rz_kernel_call *c, const float *logits, uint64_t n, double *score,
-                      double *weight)
+static inline void score_all(const struct rz_kernel_call *c, const float *logits, uint64_t n, double *score,
+                             double *weight)
 {
     int64_t rule = c->node->attr[RZ_A_ROUTE].i;
     double top, sum;
@@ -101,11 +103,11 @@ static void score_all(const struct rz_kernel_call *c, const float *logits, uint6
     }
 }
 
-static void choose(const struct rz_kernel_call *c, const float *logits, uint64_t n, double *chosen)
+static inline void choose(const struct rz_kernel_call *c, const float *logits, uint64_t n, double *chosen)
 {
     const struct rz_attr *a = c->node->attr;
     double score[EXPERTS_MAX], weight[EXPERTS_MAX];
-    float *ids = out_row(c, 0, c->tile);
+    float *ids = c->out[0].data + c->tile * c->out[0].stride;
     score_all(c, logits, n, score, weight);
     if (c->node->attr_mask & RZ_ATTR(RZ_A_EXPERT_GROUPS))
         keep_groups(a, score, n);
@@ -122,14 +124,14 @@ static void choose(const struct rz_kernel_call *c, const float *logits, uint64_t
     }
 }
 
-int32_t route(const struct rz_kernel_call *c, struct rz_err *err)
+static inline int32_t route(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const struct rz_attr *a = c->node->attr;
     uint64_t used = c->out[0].width, mask = c->node->attr_mask;
     double chosen[EXPERTS_MAX], sum = 0, factor = mask & RZ_ATTR(RZ_A_FACTOR) ? a[RZ_A_FACTOR].f : 1;
-    float *weights = out_row(c, 1, c->tile);
-    choose(c, in_row(c, 0, c->tile), c->in[0].width, chosen);
+    float *weights = c->out[1].data + c->tile * c->out[1].stride;
+    choose(c, c->in[0].data + c->tile * c->in[0].stride, c->in[0].width, chosen);
     if (a[RZ_A_ROUTE].i == RZ_ROUTE_SOFTMAX_CHOSEN) {
         double top = chosen[best_of(chosen, used)], all = softmax_sum(chosen, used, top);
         for (uint64_t k = 0; k < used; k++)
@@ -144,42 +146,4 @@ int32_t route(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-/* --- what is made of the choice --- */
-
-/* Without weights the parts are added as they are. */
-int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    uint64_t n = c->out[0].width, used = c->in[0].width / n;
-    const float *parts = in_row(c, 0, c->tile), *weights = c->node->n_in > 1 ? in_row(c, 1, c->tile) : NULL;
-    float *y = out_row(c, 0, c->tile);
-    for (uint64_t i = 0; i < n; i++) {
-        double sum = 0;
-        for (uint64_t k = 0; k < used; k++)
-            sum += (double)parts[k * n + i] * (weights ? (double)weights[k] : 1);
-        y[i] = (float)sum;
-    }
-    return RZ_OK;
-}
-
-int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    uint64_t n = c->in[0].width, used = c->in[1].width;
-    const float *x = in_row(c, 0, c->tile), *weights = in_row(c, 1, c->tile);
-    float *y = out_row(c, 0, c->tile);
-    for (uint64_t k = 0; k < used; k++)
-        for (uint64_t i = 0; i < n; i++)
-            y[k * n + i] = (float)((double)x[i] * (double)weights[k]);
-    return RZ_OK;
-}
-
-int32_t gate(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const float *g = in_row(c, 0, c->tile), *x = in_row(c, 1, c->tile);
-    float *y = out_row(c, 0, c->tile);
-    for (uint64_t i = 0; i < c->out[0].width; i++)
-        y[i] = (float)((double)x[i] / (1 + exp(-(double)g[c->in[0].width == 1 ? 0 : i])));
-    return RZ_OK;
-}
+#endif
