@@ -65,8 +65,9 @@ static const struct rz_option limits_options[] = {
     OPT_RANGE("max_array", SIZE, "16M", 1, 0x1p63, "elements of one metadata array"),
 };
 
-/* What overrides.c puts in the place of a file's own. */
+/* What a file lacks or says otherwise; all but the template become metadata (overrides.c). */
 #define MODEL_SETTINGS \
+    OPT("chat_template", STRING, NULL, "text of a chat template in place of the model's own (use @file:)"), \
     OPT_RANGE("sliding_window", INT, NULL, 0, 134217728, "positions that layers with a window see; 0: all"), \
     OPT_RANGE("attention_chunk", INT, NULL, 0, 134217728, "positions of one chunk of chunked attention"), \
     OPT_CHOICE("pooling", NULL, "mean|cls|last", "how a text's states become its embedding"), \
