@@ -3,7 +3,7 @@
  * What these files say beyond tokens and merges must be what the program's tokenizers do; anything else is
  * refused by name.
  */
-#include "folder.h"
+#include "stream.h"
 
 #include "err.h"
 
@@ -40,29 +40,30 @@ static void unsupported(struct rz_hf_model *m, const char *where, const char *wh
 
 /* --- tokens --- */
 
-static bool is_byte_token(const char *s)
+static bool is_byte_token(struct rz_str s)
 {
-    return strlen(s) == 6 && !memcmp(s, "<0x", 3) && s[5] == '>' &&
-           strspn(s + 3, "0123456789abcdefABCDEF") == 2;
+    return s.len == 6 && !memcmp(s.data, "<0x", 3) && s.data[5] == '>' &&
+           strspn((char[]){s.data[3], s.data[4], 0}, "0123456789abcdefABCDEF") == 2;
 }
 
-static void read_vocab(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where, json_t *vocab)
+/* file: whose object `where` is. */
+static void read_vocab(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *file, const char *where,
+                       struct rz_str vocab)
 {
-    const char *text;
-    json_t *id;
-    if (!json_object_size(vocab)) {
+    struct rz_str text;
+    int64_t id;
+    if (!vocab.data) {
         rz_hf_fail(m, RZ_EFORMAT, where, "must be an object with the id of each token");
         return;
     }
-    json_object_foreach(vocab, text, id)
-    {
-        if (m->status)
-            return;
-        if (!json_is_integer(id))
-            rz_hf_fail(m, RZ_EFORMAT, where, "each value must be the id of a token");
-        rz_hf_token(m, v, where, json_integer_value(id), text, strlen(text),
-                    v->spm && is_byte_token(text) ? RZ_TOKEN_BYTE : RZ_TOKEN_NORMAL, false);
-    }
+    struct rz_hf_stream r = rz_hf_stream_begin(m, vocab);
+    while (!m->status && rz_hf_stream_token(&r, &text, &id))
+        rz_hf_token(m, v, where, id, text, v->spm && is_byte_token(text) ? RZ_TOKEN_BYTE : RZ_TOKEN_NORMAL,
+                    false);
+    if (r.bad)
+        rz_hf_stream_fail(m, file, where, "each value must be the id of a token");
+    else if (!r.begun)
+        rz_hf_fail(m, RZ_EFORMAT, where, "must be an object with the id of each token");
 }
 
 static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *added, const char *unknown)
@@ -82,7 +83,8 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_
         int32_t kind = rz_hf_added_kind(text, json_is_true(json_object_get(token, "special")));
         if (v->spm && !strcmp(text, unknown))
             kind = RZ_TOKEN_UNKNOWN;
-        rz_hf_token(m, v, FILE_NAME ": added_tokens", json_integer_value(id), text, strlen(text), kind, true);
+        rz_hf_token(m, v, FILE_NAME ": added_tokens", json_integer_value(id),
+                    rz_hf_copy(m, text, strlen(text)), kind, true);
         if (m->status)
             return;
         rz_hf_added_flags(v, json_integer_value(id), token);
@@ -91,37 +93,57 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_
 
 /* --- merges --- */
 
-/* "LEFT RIGHT" of a merge that is a text or a pair of texts; data = NULL: it is neither. */
-static struct rz_str merge_text(struct rz_hf_model *m, const json_t *merge)
+/* "LEFT RIGHT" of a pair of texts; data = NULL: a space is in them. */
+static struct rz_str join(struct rz_hf_model *m, struct rz_str left, struct rz_str right)
 {
-    const char *left = json_string_value(json_array_get(merge, 0));
-    const char *right = json_string_value(json_array_get(merge, 1));
-    if (json_is_string(merge))
-        return rz_hf_copy(m, json_string_value(merge), json_string_length(merge));
-    if (!left || !right || json_array_size(merge) != 2 || strchr(left, ' ') || strchr(right, ' '))
+    char *text = rz_hf_array(m, left.len + right.len + 1, 1);
+    if (!text || memchr(left.data, ' ', left.len) || memchr(right.data, ' ', right.len))
         return (struct rz_str){NULL, 0};
-    size_t a = strlen(left), b = strlen(right);
-    char *text = rz_hf_array(m, a + b + 2, 1);
-    if (!text)
-        return (struct rz_str){NULL, 0};
-    memcpy(text, left, a);
-    text[a] = ' ';
-    memcpy(text + a + 1, right, b);
-    return (struct rz_str){text, a + b + 1};
+    memcpy(text, left.data, left.len);
+    text[left.len] = ' ';
+    memcpy(text + left.len + 1, right.data, right.len);
+    return (struct rz_str){text, left.len + right.len + 1};
 }
 
-static struct rz_str *read_merges(struct rz_hf_model *m, const json_t *merges, uint64_t *n)
+/* The merges one after the other to a table that is the caller's to free. */
+static uint64_t read_merge_list(struct rz_hf_model *m, struct rz_str merges, struct rz_str **table)
 {
-    *n = json_array_size(merges);
-    if (!json_is_array(merges))
-        rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model.merges", "must be an array");
-    struct rz_str *table = rz_hf_array(m, *n, sizeof(*table));
-    for (uint64_t i = 0; i < *n && !m->status; i++) {
-        table[i] = merge_text(m, json_array_get(merges, i));
-        if (!table[i].data)
-            rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model.merges",
-                       "entry %llu is no pair of tokens without spaces", (unsigned long long)i);
+    struct rz_hf_stream r = rz_hf_stream_begin(m, merges);
+    struct rz_str left, right;
+    uint64_t n = 0, cap = 0;
+    char what[80];
+    while (!m->status && rz_hf_stream_merge(&r, &left, &right)) {
+        if (n == cap) {
+            cap = cap ? 2 * cap : 1024;
+            struct rz_str *grown = realloc(*table, cap * sizeof(**table));
+            if (!grown) {
+                rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %llu merges", (unsigned long long)cap);
+                break;
+            }
+            *table = grown;
+        }
+        if (right.data)
+            left = join(m, left, right);
+        r.bad |= !left.data;
+        if (!r.bad)
+            (*table)[n++] = left;
     }
+    snprintf(what, sizeof(what), "entry %llu is no pair of tokens without spaces", (unsigned long long)n);
+    if (r.bad && !m->status)
+        rz_hf_stream_fail(m, FILE_NAME, FILE_NAME ": model.merges", what);
+    return n;
+}
+
+static struct rz_str *read_merges(struct rz_hf_model *m, struct rz_str merges, uint64_t *n)
+{
+    struct rz_str *list = NULL;
+    if (!merges.data)
+        rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model.merges", "must be an array");
+    *n = m->status ? 0 : read_merge_list(m, merges, &list);
+    struct rz_str *table = rz_hf_array(m, *n, sizeof(*table));
+    if (table && *n)
+        memcpy(table, list, *n * sizeof(*table));
+    free(list);
     return table;
 }
 
@@ -250,21 +272,23 @@ static const char *read_spm_steps(struct rz_hf_model *m, const json_t *root, boo
     return spaces;
 }
 
-static const char *special_id(const json_t *item)
+/* The text of a special token, which outlives the file's values; NULL: it is none. */
+static const char *special_id(struct rz_hf_model *m, const json_t *item)
 {
-    return json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
+    const char *text = json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
+    return text ? rz_hf_copy(m, text, strlen(text)).data : NULL;
 }
 
-static void read_template(struct rz_hf_vocab *v, const json_t *single)
+static void read_template(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *single)
 {
     size_t n = json_array_size(single), text = n;
     for (size_t i = 0; i < n && text == n; i++)
         if (json_object_get(json_array_get(single, i), "Sequence"))
             text = i;
     if (text > 0)
-        v->first = special_id(json_array_get(single, 0));
+        v->first = special_id(m, json_array_get(single, 0));
     if (text + 1 < n)
-        v->last = special_id(json_array_get(single, n - 1));
+        v->last = special_id(m, json_array_get(single, n - 1));
 }
 
 static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *processor)
@@ -284,7 +308,7 @@ static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t
                        "puts more than one token at an end of a text");
             return;
         }
-        read_template(v, json_object_get(step, "single"));
+        read_template(m, v, json_object_get(step, "single"));
     }
     if (v->first)
         v->add_bos = 1;
@@ -339,8 +363,10 @@ static void finish_spm(struct rz_hf_model *m, const json_t *root)
         rz_hf_put_str(m, "tokenizer.rz.spaces", spaces, strlen(spaces));
 }
 
-void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *root)
+void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v)
 {
+    struct rz_hf_long values;
+    json_t *root = rz_hf_json_short(m, FILE_NAME, &values);
     const json_t *model = json_object_get(root, "model");
     uint64_t n = 0;
     bool bytes = has_bytes_step(root);
@@ -349,20 +375,19 @@ void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, jso
     if (!bytes && !json_is_true(json_object_get(model, "byte_fallback")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": pre_tokenizer",
                    "has no ByteLevel and the model no byte_fallback: this rz has neither without");
-    read_vocab(m, v, FILE_NAME ": model.vocab", json_object_get(model, "vocab"));
+    read_vocab(m, v, FILE_NAME, FILE_NAME ": model.vocab", values.vocab);
     read_added(m, v, json_object_get(root, "added_tokens"), text_of(model, "unk_token"));
-    struct rz_str *merges = read_merges(m, json_object_get(model, "merges"), &n);
+    struct rz_str *merges = read_merges(m, values.merges, &n);
     read_ends(m, v, json_object_get(root, "post_processor"));
-    if (m->status)
-        return;
-    if (bytes) {
+    if (!m->status && bytes) {
         bool whole = json_is_true(json_object_get(model, "ignore_merges"));
         check_bytes_normalizer(m, json_object_get(root, "normalizer"));
         finish_bytes(m, rz_hf_pre(m, json_object_get(root, "pre_tokenizer"), whole), merges, n);
-    } else {
+    } else if (!m->status) {
         read_scores(m, v, merges, n);
         finish_spm(m, root);
     }
+    json_decref(root);
 }
 
 /* One merge a line, after an optional line that begins with #version. */
@@ -386,7 +411,7 @@ static struct rz_str *read_merges_text(struct rz_hf_model *m, const struct rz_so
     return table;
 }
 
-void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *vocab)
+void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v)
 {
     const struct rz_source *merges = rz_hf_file(m, "merges.txt");
     const char *class = text_of(m->tokenizer_config, "tokenizer_class");
@@ -395,7 +420,7 @@ void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t 
         rz_hf_fail(m, RZ_EFORMAT, "merges.txt", "is not in the folder, and vocab.json needs it");
         return;
     }
-    read_vocab(m, v, "vocab.json", vocab);
+    read_vocab(m, v, "vocab.json", "vocab.json", rz_hf_json_object(m, "vocab.json"));
     struct rz_str *table = read_merges_text(m, merges, &n);
     if (m->status)
         return;
