@@ -212,8 +212,8 @@ void rz_hf_read_tokenizer(struct rz_hf_model *m);
 void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v);
 void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v);
 void rz_hf_read_spm(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_source *s);
-/* Puts a token at its id; the text must outlive the model. Of two texts for one id the later wins where replace
- * is true. */
+/* Puts a token at its id; the text must outlive the model. Of two texts for one id the later wins where
+ * replace is true. */
 void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where, int64_t id,
                  struct rz_str text, int32_t type, bool replace);
 bool rz_hf_find_token(const struct rz_hf_vocab *v, const char *text, uint32_t *id);

@@ -1,4 +1,5 @@
-/* stream.c - a scanner that finds both values by counting brackets, and a strict reader of texts and numbers. */
+/* stream.c - a scanner that finds both values by counting brackets, and a strict reader of texts and
+ * numbers. */
 #include "stream.h"
 
 #include "buf.h"

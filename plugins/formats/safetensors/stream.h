@@ -1,5 +1,5 @@
-/* stream.h - the two long values of tokenizer.json, read where they lie: a vocabulary, an object with a number
- * for each text, and merges, a list of texts or of pairs of texts.
+/* stream.h - the two long values of tokenizer.json, read where they lie: a vocabulary, an object with a
+ * number for each text, and merges, a list of texts or of pairs of texts.
  *
  * A file of 150,000 tokens is mostly these, and a tree of values takes longer to build than all the rest of
  * opening a model. Texts without escapes are borrowed from the mapped file. Nothing is judged here: of what
