@@ -20,7 +20,7 @@ import rzlib
 F32_KV = ("-o", "engine.kv_type=f32")
 ARCHES = """
 apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3
-deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3
+deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3 gemma4
 glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gptj gpt_oss gpt_oss-yarn-exact granite granitemoe hunyuan_v1_dense
 llama llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 minimax_m2 mistral
 mistral-full mixtral mpt mpt-6h nemotron olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope phi3-longrope-short phi3-swa phimoe qwen2 qwen2-tied qwen2_moe qwen3
