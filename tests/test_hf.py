@@ -24,7 +24,7 @@ deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 e
 falcon_mamba gemma gemma2 gemma3 glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gptj gpt_oss gpt_oss-yarn-exact
 granite granitemoe granitemoehybrid hunyuan_v1_dense jamba lfm2 lfm2_moe llama llama-mha-tied llama-mqa
 llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 mamba mamba2 minimax_m2 mistral mistral-full mixtral mpt
-mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope phi3-longrope-short phi3-swa qwen2 qwen2-tied
+mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi phimoe phi3 phi3-longrope phi3-longrope-short phi3-swa qwen2 qwen2-tied
 qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3 stablelm stablelm-parallel starcoder2
 """.split()
 # The GGUF form lacks something that the folder has (a window, a chunk, the exact range of yarn), or its weights

@@ -510,11 +510,8 @@ const struct rz_hf_family *rz_hf_family_find(const char *model_type)
     return NULL;
 }
 
-const char *rz_hf_family_list(char *buf, size_t cap)
+const char *rz_hf_family_name(void *ctx, uint32_t i)
 {
-    size_t used = 0;
-    buf[0] = 0;
-    for (size_t i = 0; family_at(i) && used < cap; i++)
-        used += (size_t)snprintf(buf + used, cap - used, "%s%s", i ? ", " : "", family_at(i)->model_type);
-    return buf;
+    (void)ctx;
+    return family_at(i) ? family_at(i)->model_type : NULL;
 }

@@ -200,15 +200,15 @@ struct rz_hf_family {
     const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
 
-/* encoders.c, mixtures.c, recurrent.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
- * 1_Pooling/config.json says. */
+/* encoders.c, mixtures.c, recurrent.c: their rows, ended by model_type NULL; whether a tensor is of a head that
+ * is left out; what 1_Pooling/config.json says. */
 extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[];
 bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
 void rz_hf_read_pooling(struct rz_hf_model *m);
 
 const struct rz_hf_family *rz_hf_family_find(const char *model_type);
-/* The known model types, for messages. */
-const char *rz_hf_family_list(char *buf, size_t cap);
+/* The known model types, i = 0.. until NULL; ctx is not used. */
+const char *rz_hf_family_name(void *ctx, uint32_t i);
 
 /* --- names.c: the tensors of each family --- */
 

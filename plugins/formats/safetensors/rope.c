@@ -158,8 +158,14 @@ static void read_longrope(struct rope *r)
     c->rope_short = read_factors(r, "short_factor");
     c->rope_long = read_factors(r, "long_factor");
     rz_hf_put_number(r->m, "rope.scaling.original_context_length", (uint32_t)original);
-    rz_hf_put_factor(r->m, "rope.scaling.attn_factor",
-                     number(r, "attention_factor", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
+    usual = number(r, "attention_factor", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX);
+    rz_hf_put_factor(r->m, "rope.scaling.attn_factor", usual);
+    if (json_object_get(r->o, "short_mscale") || json_object_get(r->o, "long_mscale")) {
+        rz_hf_put_factor(r->m, "rope.scaling.attn_factor_short",
+                         number(r, "short_mscale", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
+        rz_hf_put_factor(r->m, "rope.scaling.attn_factor_long",
+                         number(r, "long_mscale", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
+    }
 }
 
 static const struct kind {
@@ -175,7 +181,8 @@ static const struct kind {
      " factor original_max_position_embeddings beta_fast beta_slow attention_factor mscale mscale_all_dim "
      "truncate "},
     {"longrope", read_longrope,
-     " factor original_max_position_embeddings attention_factor short_factor long_factor "},
+     " factor original_max_position_embeddings attention_factor short_factor long_factor short_mscale "
+     "long_mscale "},
     {"llama3", read_llama3, " factor original_max_position_embeddings low_freq_factor high_freq_factor "},
 };
 
