@@ -46,12 +46,13 @@ class Gguf:
             dims = [self.take("Q") for _ in range(self.take("I"))]
             infos.append((name, dims, self.take("I"), self.take("Q")))
         base = (self.at + 31) // 32 * 32
-        self.tensors = {}
+        self.tensors, self.offsets = {}, {}
         for name, dims, kind, offset in infos:
             n = DTYPES[kind][1]
             for d in dims:
                 n *= d
             self.tensors[name] = (kind, dims, self.data[base + offset:base + offset + n])
+            self.offsets[name] = base + offset
 
     def take(self, code):
         value = struct.unpack_from("<" + code, self.data, self.at)[0]

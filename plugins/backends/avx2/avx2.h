@@ -42,6 +42,7 @@ void act_norm(const struct norm *norm, const float *x, float *out, uint64_t n);
 /* h[i] = act(gate[i]) * up[i], with up NULL act(gate[i]); act: the attribute's id, such as RZ_A_SILU. */
 void act_apply(uint32_t act, const float *gate, const float *up, float *h, uint64_t n);
 void act_map(const struct act_map *m, const float *x, float *out, uint64_t n);
+void act_product(const float *a, const float *b, float *product, uint64_t n);
 void act_add(const float *a, const float *b, float *sum, uint64_t n);
 
 /* The activations of one row, for a tile. */
@@ -63,6 +64,12 @@ int32_t attention_accept(const struct rz_kernel_node *n);
 /* kernels_kv.c: stores one row's keys and values, [n_heads * dim] each, at its position. */
 void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, const float *v);
 
+/* kernels_latent.c: attention over a latent KV (RZ_A_LATENT). */
+int32_t latent_accept(const struct rz_kernel_node *n);
+uint32_t latent_tiles(const struct rz_kernel_call *c);
+int32_t latent_store(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t latent_attention(const struct rz_kernel_call *c, struct rz_err *err);
+
 /* kernels_region.c */
 uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
 int32_t norm_qkv_run(const struct rz_kernel_call *c, struct rz_err *err);
@@ -70,8 +77,25 @@ uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint
 int32_t norm_glu_run(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t proj_add_run(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t matmul_run(const struct rz_kernel_call *c, struct rz_err *err);
+/* kernels_experts.c: RZ_OP_MATMUL_ID and RZ_OP_MATMUL_HEADS, and RZ_OP_GLU_ID. */
+uint64_t experts_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t experts_product_run(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t experts_glu_run(const struct rz_kernel_call *c, struct rz_err *err);
+/* The activation that the node's attributes say, of n pairs. */
+void act_pair(const struct rz_kernel_node *node, const float *gate, const float *up, float *h, uint64_t n);
+void act_sum_parts(const float *parts, const float *weights, uint64_t used, float *y, uint64_t n);
+void act_gate(const float *gate, uint64_t n_gate, const float *x, float *y, uint64_t n);
 /* Rotates the heads of one row in place. */
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
+
+/* kernels_recurrent.c */
+int32_t recurrent_accept(const struct rz_kernel_node *n);
+uint32_t conv_tiles(const struct rz_kernel_call *c);
+int32_t conv_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t scan_tiles(const struct rz_kernel_call *c);
+int32_t scan_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t delta_tiles(const struct rz_kernel_call *c);
+int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err);
 
 /* --- what attributes of a node say --- */
 

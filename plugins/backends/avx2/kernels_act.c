@@ -200,6 +200,15 @@ void act_map(const struct act_map *m, const float *x, float *out, uint64_t n)
         store_some(out + i, map_eight(m, load_some(x + i, n - i)), n - i);
 }
 
+void act_product(const float *a, const float *b, float *product, uint64_t n)
+{
+    uint64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(product + i, _mm256_mul_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
+    for (; i < n; i++)
+        product[i] = a[i] * b[i];
+}
+
 void act_add(const float *a, const float *b, float *sum, uint64_t n)
 {
     uint64_t i = 0;

@@ -7,6 +7,9 @@
  */
 #include "avx512.h"
 
+#include "../common/planes_pack.h"
+#include "numeric.h"
+
 #include <string.h>
 
 /* Is weight w of this node a matrix that the tiles read? */
@@ -19,7 +22,6 @@ static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
         return w == 1 || w == 2;
     case RZ_OP_PROJ_ADD:
     case RZ_OP_MATMUL:
-    case RZ_OP_GET_ROWS:
         return w == 0;
     default:
         return false;
@@ -35,12 +37,33 @@ static uint32_t layout(const struct rz_kernel_node *n, uint32_t w)
 static int32_t accept_weights(const struct rz_kernel_node *n)
 {
     for (uint32_t w = 0; w < n->n_weights; w++) {
+        if (n->weights[w].type == RZ_TYPE_NONE && n->op == RZ_OP_RMSNORM)
+            return 0;
         if (n->weights[w].type == RZ_TYPE_NONE)
             continue;
         if (is_matrix(n, w) ? !x_type(n->weights[w].type)->block : n->weights[w].type != RZ_TYPE_F32)
             return 0;
     }
     return 1;
+}
+
+/* Rows are read as they lie in the file. */
+static int32_t accept_rows(const struct rz_kernel_node *n)
+{
+    return rz_type_info(n->weights[0].type)->block != 0;
+}
+
+/* Weights norm, w, bias: rows of Q8_0, which screening was made for. */
+static int32_t accept_head(const struct rz_kernel_node *n)
+{
+    return n->weights[0].type == RZ_TYPE_F32 && n->weights[1].type == RZ_TYPE_Q8_0 &&
+           n->weights[2].type == RZ_TYPE_NONE && n->weights[1].cols / RZ_QK <= SCREEN_BLOCKS_MAX;
+}
+
+static uint32_t head_layout(const struct rz_kernel_node *n, uint32_t w)
+{
+    (void)n;
+    return w == 1 ? LAYOUT_PLANES : 0;
 }
 
 static uint32_t tiles_by_row(const struct rz_kernel_call *c)
@@ -61,7 +84,10 @@ static const float *in_row(const struct rz_kernel_call *c, uint32_t i)
 static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    x_decode_row(&c->node->weights[0], (uint64_t)c->step->rows[c->tile].token, out_row(c));
+    const struct rz_weight_view *w = &c->node->weights[0];
+    const uint8_t *rows = w->data;
+    rz_type_info(w->type)->decode(rows + w->bytes / w->rows * (uint64_t)c->step->rows[c->tile].token,
+                                  out_row(c), w->cols);
     return RZ_OK;
 }
 
@@ -108,6 +134,9 @@ static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
 
 /* clang-format off */
 #define ROWS(numerics) { \
+    RZ_KERNEL_ROW(.op = RZ_OP_HEAD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "head planes " #numerics, \
+                  .attrs = RZ_ATTR_EPS, .accept = accept_head, .layout = head_layout, \
+                  .scratch = head_scratch, .run = head_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, \
                   .name = "norm_qkv x16 " #numerics, \
                   .attrs = RZ_ATTRS_ROPE | RZ_ATTRS_KV | RZ_ATTR_EPS | RZ_ATTR_BIAS, \
@@ -123,8 +152,8 @@ static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TEAM, .weight = RZ_TYPE_ANY, \
                   .name = "matmul x16 " #numerics, .attrs = RZ_ATTR_BIAS, .accept = accept_weights, \
                   .layout = layout, .scratch = product_scratch, .run = matmul_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "get_rows x16", \
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows), \
+    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = accept_rows, \
+                  .tiles = tiles_by_row, .run = get_rows), \
     RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR_EPS, \
                   .accept = accept_weights, .tiles = tiles_by_row, .run = rmsnorm), \
     RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROPE, \
@@ -141,6 +170,8 @@ static const struct rz_kernel_row rows_int8[] = ROWS(int8), rows_wide[] = ROWS(w
 #define X16(TYPE) {.size = sizeof(struct rz_layout), .id = LAYOUT_X16, .type = TYPE, .row_group = GROUP, \
                    .name = "x16", .bytes = x_bytes, .prep = x_prep}
 static const struct rz_layout layouts[] = {
+    {.size = sizeof(struct rz_layout), .id = LAYOUT_PLANES, .type = RZ_TYPE_Q8_0, .row_group = GROUP,
+     .name = "planes", .bytes = planes_bytes, .prep = planes_prep},
     X16(RZ_TYPE_F32), X16(RZ_TYPE_F16), X16(RZ_TYPE_BF16), X16(RZ_TYPE_Q4_0), X16(RZ_TYPE_Q4_1),
     X16(RZ_TYPE_Q5_0), X16(RZ_TYPE_Q5_1), X16(RZ_TYPE_Q8_0), X16(RZ_TYPE_Q4_K), X16(RZ_TYPE_Q5_K),
     X16(RZ_TYPE_Q6_K), X16(RZ_TYPE_Q2_K), X16(RZ_TYPE_Q3_K), X16(RZ_TYPE_IQ1_S), X16(RZ_TYPE_IQ1_M),

@@ -87,6 +87,9 @@ void kv_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, 
 /* kernels_region.c */
 uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
 uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t head_int8(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t head_wide(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t norm_qkv_int8(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t norm_qkv_wide(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t norm_glu_int8(const struct rz_kernel_call *c, struct rz_err *err);

@@ -5,7 +5,7 @@
  * for itself (cheaper than a barrier); many are shared out. Then groups of sixteen outputs are shared
  * out, all rows each. The rows of a step are cut into tiles of eight, and the rest into 4, 2 and 1.
  */
-#include "avx512.h"
+#include "head.h"
 #include "vec.h"
 
 #include <string.h>
@@ -27,7 +27,7 @@ struct acts {
 struct product {
     const struct rz_weight_view *w;
     const struct tiles *tiles;
-    bool quantised;
+    bool quantised, planes; /* planes: the layout is PLANES */
     uint64_t groups, group_bytes;
     const float *bias, *add;
     float *out;
@@ -132,7 +132,9 @@ static uint32_t group_times(const struct product *p, uint64_t group, const struc
     uint32_t index, n = tile_rows(row, n_rows, &index);
     const uint8_t *x =
         p->quantised ? a->quantised + row * a->quantised_bytes : a->floats + row * a->float_bytes;
-    p->tiles->fn[a->wide][index]((const uint8_t *)p->w->data + group * p->group_bytes, a->cols, x, y);
+    const struct x_planes planes = planes_at(p->w, p->planes ? group : 0);
+    const uint8_t *w = (const uint8_t *)p->w->data + group * p->group_bytes;
+    p->tiles->fn[a->wide][index](p->planes ? (const void *)&planes : w, a->cols, x, y);
     return n;
 }
 
@@ -333,6 +335,112 @@ static int32_t norm_glu(const struct rz_kernel_call *c, int wide)
     return RZ_OK;
 }
 
+/* --- head: norm, and the product with the largest matrix, screened where few best ones are wanted --- */
+
+/* What a thread of a screened product has for itself. */
+struct screening {
+    struct screen_shared *shared;
+    struct screen_best *best; /* [SCREEN_ROWS_MAX]                                   */
+    struct screen_x *x;       /* tile that begins at row r: from r * cols / 32 on    */
+    uint32_t k[SCREEN_ROWS_MAX];
+};
+
+static uint64_t screening_bytes(uint64_t cols)
+{
+    return round_up(SCREEN_ROWS_MAX * (sizeof(struct screen_best) + cols / 32 * sizeof(struct screen_x)));
+}
+
+uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
+{
+    uint64_t cols = n->in_width[0];
+    return acts_bytes(cols, max_rows, n_threads) + sizeof(struct screen_shared) +
+           n_threads * screening_bytes(cols);
+}
+
+static void begin_screening(const struct rz_kernel_call *c, const struct acts *a, struct screening *s)
+{
+    uint8_t *at = c->scratch + acts_bytes(a->cols, c->node->max_rows, c->n_threads);
+    s->shared = (struct screen_shared *)at;
+    s->best = (struct screen_best *)(at + sizeof(*s->shared) + c->tid * screening_bytes(a->cols));
+    s->x = (struct screen_x *)(s->best + SCREEN_ROWS_MAX);
+    if (c->tid == 0)
+        screen_begin(s->shared);
+    uint32_t index;
+    for (uint32_t row = 0, n; row < c->n_rows; row += n) {
+        n = tile_rows(row, c->n_rows, &index);
+        screen_prepare((const int32_t *)(a->quantised + row * a->quantised_bytes), a->cols, n, a->wide,
+                       s->x + row * (a->cols / 32));
+    }
+    for (uint32_t row = 0; row < c->n_rows; row++)
+        s->best[row].n = 0;
+    c->team->barrier(c->team, c->tid);
+}
+
+/* Returns the number of rows. */
+static uint32_t screened_tile(const struct product *p, uint64_t group, const struct acts *a,
+                              const struct screening *s, uint32_t row, uint32_t n_rows)
+{
+    float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX];
+    uint32_t lanes[SCREEN_ROWS_MAX], index, some = 0, n = tile_rows(row, n_rows, &index);
+    __mmask16 valid = group_lanes(p, group);
+    for (uint32_t t = 0; t < n; t++)
+        least[t] = screen_least(s->shared, (int)(row + t));
+    screen_group(planes_at(p->w, group).a, a->cols,
+                 (const int32_t *)(a->quantised + row * a->quantised_bytes), s->x + row * (a->cols / 32), n,
+                 a->wide, least, lanes);
+    for (uint32_t t = 0; t < n; t++)
+        some |= lanes[t] &= valid;
+    if (some)
+        group_times(p, group, a, row, n_rows, y);
+    for (uint32_t t = 0; t < n; t++) {
+        __m512 v = some ? _mm512_loadu_ps(y[t]) : _mm512_set1_ps(-INFINITY);
+        _mm512_mask_storeu_ps(p->out + (row + t) * p->out_stride + group * GROUP, valid, v);
+        for (uint32_t left = lanes[t]; left; left &= left - 1)
+            screen_take(s->shared, (int)(row + t), &s->best[row + t], s->k[row + t],
+                        y[t][__builtin_ctz(left)]);
+    }
+    return n;
+}
+
+static void run_screened(const struct rz_kernel_call *c, const struct product *p, const struct acts *a,
+                         struct screening *s)
+{
+    begin_screening(c, a, s);
+    uint32_t pieces = piece_count(c, p->groups);
+    c->team->share(c->team, c->tid, pieces);
+    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+        struct piece piece = piece_at(p->groups, pieces, t);
+        for (uint64_t g = piece.first; g < piece.end; g++)
+            for (uint32_t row = 0; row < c->n_rows;)
+                row += screened_tile(p, g, a, s, row, c->n_rows);
+    }
+}
+
+static int32_t head(const struct rz_kernel_call *c, int wide)
+{
+    struct acts a;
+    struct screening s;
+    const struct rz_view *hidden = &c->out[0];
+    struct product p = product_of(c, 1, 2, c->out[1].data, c->out[1].stride);
+    p.planes = true;
+    p.tiles = &tiles_planes;
+    bool few = c->n_rows <= FEW_ROWS;
+    c->team->share(c->team, c->tid, c->n_rows);
+    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+        act_rmsnorm(c->in[0].data + (uint64_t)r * c->in[0].stride, vector(c, 0), c->node->attr[RZ_A_EPS].f,
+                    hidden->data + (uint64_t)r * hidden->stride, hidden->width);
+    if (!few)
+        c->team->barrier(c->team, c->tid);
+    prepare(c, few ? &c->in[0] : hidden, few ? vector(c, 0) : NULL, &p, 1, wide, &a);
+    if (few)
+        c->team->barrier(c->team, c->tid);
+    if (screen_wanted(c, s.k))
+        run_screened(c, &p, &a, &s);
+    else
+        run_products(c, &p, 1, &a);
+    return RZ_OK;
+}
+
 #define BOTH(name, call8, call16) \
     int32_t name##_int8(const struct rz_kernel_call *c, struct rz_err *err) \
     { \
@@ -348,3 +456,4 @@ BOTH(norm_qkv, norm_qkv(c, 0), norm_qkv(c, 1))
 BOTH(norm_glu, norm_glu(c, 0), norm_glu(c, 1))
 BOTH(proj_add, matmul(c, &c->in[1], 0), matmul(c, &c->in[1], 1))
 BOTH(matmul, matmul(c, NULL, 0), matmul(c, NULL, 1))
+BOTH(head, head(c, 0), head(c, 1))

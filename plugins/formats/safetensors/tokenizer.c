@@ -272,11 +272,16 @@ static const char *read_spm_steps(struct rz_hf_model *m, const json_t *root, boo
     return spaces;
 }
 
-/* The text of a special token, which outlives the file's values; NULL: it is none. */
+/* A text that outlives the file's values; NULL: it is none. */
+static const char *kept(struct rz_hf_model *m, const json_t *text)
+{
+    return json_is_string(text) ? rz_hf_copy(m, json_string_value(text), json_string_length(text)).data
+                                : NULL;
+}
+
 static const char *special_id(struct rz_hf_model *m, const json_t *item)
 {
-    const char *text = json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
-    return text ? rz_hf_copy(m, text, strlen(text)).data : NULL;
+    return kept(m, json_object_get(json_object_get(item, "SpecialToken"), "id"));
 }
 
 static void read_template(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *single)
@@ -299,6 +304,11 @@ static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t
         const char *type = text_of(step, "type");
         if (!strcmp(type, "ByteLevel"))
             continue;
+        if (!strcmp(type, "RobertaProcessing") || !strcmp(type, "BertProcessing")) {
+            v->first = kept(m, json_array_get(json_object_get(step, "cls"), 0));
+            v->last = kept(m, json_array_get(json_object_get(step, "sep"), 0));
+            continue;
+        }
         if (strcmp(type, "TemplateProcessing") != 0) {
             unsupported(m, FILE_NAME ": post_processor", type);
             return;
@@ -322,6 +332,8 @@ static void check_model(struct rz_hf_model *m, const json_t *model)
 {
     const json_t *dropout = json_object_get(model, "dropout");
     const char *type = text_of(model, "type");
+    if (!strcmp(type, "WordPiece"))
+        return;
     if (strcmp(type, "BPE") != 0 && (*type || !json_is_array(json_object_get(model, "merges"))))
         unsupported(m, FILE_NAME ": model.type", type);
     if (json_is_number(dropout) && json_number_value(dropout) != 0)
@@ -369,17 +381,19 @@ void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v)
     json_t *root = rz_hf_json_short(m, FILE_NAME, &values);
     const json_t *model = json_object_get(root, "model");
     uint64_t n = 0;
-    bool bytes = has_bytes_step(root);
+    bool bytes = has_bytes_step(root), pieces = !strcmp(text_of(model, "type"), "WordPiece");
     check_model(m, model);
-    v->spm = !bytes;
-    if (!bytes && !json_is_true(json_object_get(model, "byte_fallback")))
+    v->spm = !bytes && !pieces;
+    if (!bytes && !pieces && !json_is_true(json_object_get(model, "byte_fallback")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": pre_tokenizer",
                    "has no ByteLevel and the model no byte_fallback: this rz has neither without");
     read_vocab(m, v, FILE_NAME, FILE_NAME ": model.vocab", values.vocab);
     read_added(m, v, json_object_get(root, "added_tokens"), text_of(model, "unk_token"));
-    struct rz_str *merges = read_merges(m, values.merges, &n);
+    struct rz_str *merges = pieces ? NULL : read_merges(m, values.merges, &n);
     read_ends(m, v, json_object_get(root, "post_processor"));
-    if (!m->status && bytes) {
+    if (!m->status && pieces) {
+        rz_hf_finish_wordpiece(m, v, root);
+    } else if (!m->status && bytes) {
         bool whole = json_is_true(json_object_get(model, "ignore_merges"));
         check_bytes_normalizer(m, json_object_get(root, "normalizer"));
         finish_bytes(m, rz_hf_pre(m, json_object_get(root, "pre_tokenizer"), whole), merges, n);
