@@ -1,7 +1,7 @@
 /* chat_tools.c - tools for chat templates that know none: told in the system message, called in tags.
  *
- * The conversation is rewritten so that any template can show it: descriptions and the way to call go into the
- * system message, earlier calls into the text of their message, results into messages of the user.
+ * The conversation is rewritten so that any template can show it: descriptions and the way to call go into
+ * the system message, earlier calls into the text of their message, results into messages of the user.
  */
 #include "chat.h"
 

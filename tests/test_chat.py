@@ -362,6 +362,23 @@ class Http(Case):
             self.assertIn(says, text)
             self.assertEqual(server.stop(), 0)
 
+    def test_answers_of_several_messages(self):
+        """<|end|> ends a message of gpt-oss, <|call|> the answer."""
+        script = ["<|channel|>", "analysis", "<|message|>", "hm", "<|end|>", "<|start|>", "assistant",
+                  "<|channel|>commentary to=functions.get <|constrain|>json<|message|>", "{\"city\": \"Paris\"}", "<|call|>", "no"]
+        model = scripted.write(self.path("harmony.gguf"), script, scripted.TEMPLATE + "{# <|channel|><|message|> #}",
+                               ["<|channel|>", "<|message|>", "<|start|>", "<|call|>", "<|return|>"])
+        server = Server(model)
+        status, text, _ = server.post({"messages": [user("Hi")], "tools": [TOOL]})
+        self.assertEqual(status, 200, text)
+        o = json.loads(text)
+        message = o["choices"][0]["message"]
+        self.assertEqual((message["content"], message["reasoning_content"], o["choices"][0]["finish_reason"]),
+                         (None, "hm", "tool_calls"))
+        self.assertEqual(message["tool_calls"][0]["function"], {"name": "get", "arguments": "{\"city\": \"Paris\"}"})
+        self.assertEqual(o["usage"]["completion_tokens"], 9)
+        self.assertEqual(server.stop(), 0)
+
     def test_tools_for_a_template_that_knows_none(self):
         templ = "{% for m in messages %}<|begin|>{{ m.role }}:{{ m.content }}<|end|>{% endfor %}" + scripted.GO
         model = scripted.write(self.path("simple.gguf"), CALL, templ)
