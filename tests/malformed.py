@@ -382,11 +382,11 @@ class Gguf:
         """Counts that are given for each layer."""
         key, n = self.llama.arch + ".attention.head_count_kv", self.llama.get(self.llama.arch + ".block_count")[3]
         for what, values, of, expect in (
-                ("too few", [2] * (n - 1), I32, "%d entries for %d layers" % (n - 1, n)),
+                ("one alone", [2], I32, "1 entries for %d layers" % n),
                 ("a negative one", [2] * (n - 1) + [-1], I32, "of layer %d is -1" % (n - 1)),
                 ("different ones", [2] * (n - 1) + [4], U32, "is 4 in layer"),
                 ("none in the last", [2] * (n - 1) + [0], I32, "of 0 in some layers"),
-                ("texts", ["2"] * n, STR, "head_count_kv"), ("floats", [2.0] * n, F32, "head_count_kv")):
+                ("texts", ["2"] * n, STR, "head_count_kv")):
             self.change("head_count_kv of layers: " + what, expect, lambda m: m.put(key, ARRAY, values, of))
         self.change("attention.recurrent_layers is no list", "recurrent_layers",
                     lambda m: m.put(self.llama.arch + ".attention.recurrent_layers", BOOL, 1))
