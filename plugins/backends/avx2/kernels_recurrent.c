@@ -137,7 +137,7 @@ static struct scan scan_operands(const struct rz_kernel_call *c, uint32_t row, u
         .p_dim = inner / heads, .n_dim = n, .a_cols = c->node->weights[0].cols, .b = b + at, .c = cs + at};
 }
 
-/* y of some channels of one head: their states decay, take x up, and are read. a: NULL where all decay alike. */
+/* y of some channels of one head: their states decay, take x up, and are read. a NULL: all decay alike. */
 INLINE void scan_channels(const struct scan *s, float *state, const float *a, __m256 d, __m256 decay,
                           const float *x, float *y, int channels)
 {
