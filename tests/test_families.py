@@ -25,6 +25,8 @@ falcon_h1 falcon_mamba granitemoehybrid jamba lfm2 lfm2_moe mamba mamba2 nemotro
 """.split()
 
 
+ENCODERS = ["bert", "modernbert", "nomic_bert", "roberta"]
+
 # gguf_logits.f32 is without the window that this file carries, so that the reference's logits hold.
 CARRIED = ("phi3-swa",)
 
@@ -81,11 +83,12 @@ class Families(unittest.TestCase):
         """Where the CPU has a SIMD table, no node of any case is left to the reference kernels."""
         if not rzlib.has_plugin("avx2"):
             self.skipTest("no kernel table avx2 on this machine")
-        for case in CASES:
-            with self.subTest(case=case):
-                plan = rzlib.rz("plan", rzlib.shared("arch", case, "model.gguf"), "--explain").out
-                self.assertIn("nothing falls back to scalar", plan)
-                self.assertEqual([line for line in plan.splitlines() if " scalar " in line], [])
+        for case in CASES + ENCODERS:
+            for plugin in ((), ("--plugin", "avx2")):
+                with self.subTest(case=case, plugin=plugin):
+                    plan = rzlib.rz("plan", rzlib.shared("arch", case, "model.gguf"), "--explain", *plugin).out
+                    self.assertIn("nothing falls back to scalar", plan)
+                    self.assertEqual([line for line in plan.splitlines() if " scalar " in line], [])
 
     def test_refused(self):
         for case, key in (("phimoe", "rope_factors_long.weight"), ("phi3-longrope", "rope_factors_long.weight")):
