@@ -53,6 +53,8 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
                       const struct rz_model_options *options, struct rz_model **out, struct rz_err *err);
 void rz_model_close(struct rz_model *model);
 /* The pool, made by the first who asks. */
+/* engine.kv_type, an RZ_TYPE_* */
+int32_t rz_models_kv_type(const struct rz_models *m);
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err);
 /* rz_host_model.render: template.c */
 int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
