@@ -110,7 +110,9 @@ static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
     info.n_params = count_parameters(model->tables, &info.weight_bytes);
     for (uint32_t i = 0; i < model->set.n; i++)
         info.file_bytes += model->set.sources[i].bytes;
-    info.kv_bytes_token = 2ull * h->n_layer * h->n_kv_head * rz_kv_row_bytes(info.kv_type, h->head_dim);
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        if (rz_layer_in(h->attends, i))
+            info.kv_bytes_token += 2ull * h->n_kv_head * rz_kv_row_bytes(info.kv_type, h->head_dim);
     memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
     out->size = size;
     return RZ_OK;

@@ -281,6 +281,7 @@ static void read_recurrence(struct reader *r, struct rz_hparams *h)
     want_u32(r, "shortconv.l_cache", 1, TAPS_MAX, 0, &h->ssm.short_taps);
     bool rope = true;
     want_bool(r, "ssm.dt_b_c_rms", &h->ssm.norms);
+    want_f64(r, "ssm.dt_b_c_rms_epsilon", 0, 1, 0, &h->ssm.norms_eps);
     want_bool(r, "rope.scaling.finetuned", &rope); /* Granite's way to say whether there is rope at all */
     h->no_rope = !rope;
 }

@@ -71,6 +71,7 @@ struct rz_hparams {
     struct {
         uint32_t taps, inner, state, rank, groups, short_taps; /* 0: the file does not say; groups: 1 */
         bool norms;                                            /* of dt, B and C, without weights     */
+        double norms_eps;                                      /* theirs; 0: the model's              */
     } ssm;
     bool no_rope; /* the file says so */
 };

@@ -109,7 +109,7 @@ static int32_t selected(struct rz_builder *b, int32_t l, int32_t x, const struct
 {
     bool norms = rz_build_has(b, "blk.%d.%s.weight", l, name);
     int32_t y = product(b, l, x, p, "ssm_x");
-    struct rz_norm n = {.kind = RZ_NORM_RMS, .w = -1, .bias = -1};
+    struct rz_norm n = {.kind = RZ_NORM_RMS, .w = -1, .bias = -1, .eps = b->graph->h.ssm.norms_eps};
     if (norms)
         n.w = rz_build_weight(b, true, p->n, 1, "blk.%d.%s.weight", l, name);
     return norms || b->graph->h.ssm.norms ? rz_prim_norm(b, l, y, -1, &n) : y;

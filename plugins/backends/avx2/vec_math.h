@@ -1,8 +1,8 @@
 /* vec_math.h - functions of eight floats that activations and soft-caps are made of; for kernel files only.
  *
  * Error bounds are against the exact result in units of its last place, beside vec_exp (vec.h), and are
- * held by tests/test_elementwise.c. Polynomials are minimax in the relative error, fitted for this file.
- * NaN in, NaN out.
+ * held by tests/test_elementwise.c and, for vec_softplus, tests/test_recurrent.c. Polynomials are minimax
+ * in the relative error, fitted for this file. NaN in, NaN out.
  */
 #ifndef RZ_AVX2_VEC_MATH_H
 #define RZ_AVX2_VEC_MATH_H

@@ -27,8 +27,26 @@ struct rz_hf_family;
 #define RZ_HF_SHARED 0x80u    /* experts that all rows share                  */
 #define RZ_HF_CHOICE 0x100u   /* a bias of the choice of experts              */
 #define RZ_HF_MOE 0x200u      /* of a layer: it has experts                   */
+#define RZ_HF_RECURS 0x400u   /* of a layer: it carries state                 */
+#define RZ_HF_ATTENDS 0x800u  /* of a layer: it has attention                 */
 #define RZ_HF_TYPES 0x1000u   /* a table of the kinds of texts                */
 #define RZ_HF_LATER 0x2000u   /* of a layer: it is not the first              */
+
+#define RZ_HF_FEEDS 0x4000u /* of a layer: it is a feed-forward half alone  */
+#define RZ_HF_CONV_BIAS 0x8000u
+#define RZ_HF_KV_LAYERS 0x10000u /* attention.head_count_kv is given, a layer at a time */
+#define RZ_HF_FF_LAYERS 0x20000u /* feed_forward_length likewise                        */
+
+/* Factors that are multiplied into weights. */
+#define RZ_HF_SCALE_EMBED 0
+#define RZ_HF_SCALE_HEAD 1
+#define RZ_HF_SCALE_IN 2
+#define RZ_HF_SCALE_K 3
+#define RZ_HF_SCALE_OUT 4
+#define RZ_HF_SCALE_GATE 5
+#define RZ_HF_SCALE_DOWN 6
+#define RZ_HF_SCALE_SSM_OUT 7
+#define RZ_HF_SCALES 8
 
 /* The numbers of config.json, in the order in which they are checked. */
 struct rz_hf_config {
@@ -42,7 +60,9 @@ struct rz_hf_config {
     uint32_t skip_rows;                  /* of the table of positions        */
     uint32_t n_expert, n_extra;          /* experts a layer; layers behind the last that are left out */
     uint32_t k_plain, v_dim;             /* of a head of latent attention: the key's part without rope */
-    uint32_t *layer_has;                 /* RZ_HF_* of single layers; NULL: none */
+    uint32_t inner, groups, state, heads, key_heads; /* of a recurrent layer */
+    double scales[RZ_HF_SCALES], in_scales[5];       /* RZ_HF_SCALE_*; of z, x, B, C, dt */
+    uint32_t *layer_has;                             /* RZ_HF_* of single layers; NULL: none */
 };
 
 struct rz_hf_model {
@@ -172,6 +192,7 @@ struct rz_hf_family {
     bool tied;                                    /* where tie_word_embeddings is absent */
     bool wide;               /* the feed-forward width may be absent: four times the model's */
     bool layer_norm;         /* norms subtract the mean */
+    bool headless;           /* no attention, no feed-forward halves */
     bool no_prefix;          /* its tokenizer.model puts no space before a text */
     bool local_rope;         /* layers with a window have a rope of their own */
     double eps, theta, part; /* where config.json has none; theta 0: 10000, part 0: 1 */
@@ -179,9 +200,9 @@ struct rz_hf_family {
     const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
 
-/* encoders.c, mixtures.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
+/* encoders.c, mixtures.c, recurrent.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
  * 1_Pooling/config.json says. */
-extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[];
+extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[];
 bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
 void rz_hf_read_pooling(struct rz_hf_model *m);
 
@@ -216,7 +237,23 @@ const char *rz_hf_family_list(char *buf, size_t cap);
 #define RZ_HF_ODD 20      /* and up                                                              */
 #define RZ_HF_FLAT 21     /* a vector, whatever its shape is                                     */
 #define RZ_HF_LATENT_K 22 /* rows of latent attention's keys, transposed head by head            */
-#define RZ_HF_LATENT_V 23 /* and those of its values                                             */
+#define RZ_HF_CONV 24     /* a filter a channel, [channels, 1, taps]                             */
+#define RZ_HF_DECAY 25    /* -exp of it                                                          */
+#define RZ_HF_COLUMN 26   /* a vector as rows of one element                                     */
+#define RZ_HF_DECAY_COLUMN 27
+#define RZ_HF_BY_GROUP 28    /* a vector as rows, one a group                                       */
+#define RZ_HF_ROWS_1 29      /* the first half of the rows                                          */
+#define RZ_HF_ROWS_2 30      /* and the second                                                      */
+#define RZ_HF_DELTA_QKV 31   /* rows of q, k, v and z by key head: q of all, k of all, v of all     */
+#define RZ_HF_DELTA_Z 32     /* and z of all                                                        */
+#define RZ_HF_STRIPED 33     /* rows of value heads: the first of each key head, then the second    */
+#define RZ_HF_STRIPED_QKV 34 /* the same of the last part of the rows                             */
+#define RZ_HF_STRIPED_CONV 35
+#define RZ_HF_STRIPED_DECAY 36
+#define RZ_HF_STRIPED_COLUMNS 37
+#define RZ_HF_SCALE_PARTS 38 /* the parts of rows times rz_hf_config.in_scales                    */
+#define RZ_HF_SCALE 40       /* + RZ_HF_SCALE_*: times that                                       */
+#define RZ_HF_LATENT_V 23    /* and those of its values                                             */
 
 struct rz_hf_spec {
     const char *stored, *name; /* with %u for the layer */
@@ -230,7 +267,8 @@ extern const struct rz_hf_spec rz_hf_ends[], rz_hf_ends_plus[], rz_hf_qkv[], rz_
     rz_hf_norm_biases[], rz_hf_norms_after[], rz_hf_norms_seed[], rz_hf_norms_glm4[], rz_hf_norms_gemma2[],
     rz_hf_norm_cohere[], rz_hf_qk_norm_hunyuan[], rz_hf_qk_norm_gemma[], rz_hf_stablelm[], rz_hf_starcoder2[],
     rz_hf_olmo[], rz_hf_phi[], rz_hf_phi3[], rz_hf_gpt2[], rz_hf_bigcode[], rz_hf_neox[], rz_hf_bloom[],
-    rz_hf_falcon[], rz_hf_mpt[], rz_hf_gptj[], rz_hf_norms_apertus[], rz_hf_xielu[];
+    rz_hf_falcon[], rz_hf_mpt[], rz_hf_gptj[], rz_hf_norms_apertus[], rz_hf_xielu[], rz_hf_experts[],
+    rz_hf_shared_expert[];
 
 /* --- tensors.c --- */
 

@@ -40,7 +40,7 @@ static const struct rz_hf_spec mixtral[] = {
 };
 
 /* Some layers have experts, the others the three matrices of a dense half. */
-static const struct rz_hf_spec experts[] = {
+const struct rz_hf_spec rz_hf_experts[] = {
     {L("mlp.gate_proj.weight", "ffn_gate.weight"), 0, 0, RZ_HF_MOE},
     {L("mlp.up_proj.weight", "ffn_up.weight"), 0, 0, RZ_HF_MOE},
     {L("mlp.down_proj.weight", "ffn_down.weight"), 0, 0, RZ_HF_MOE},
@@ -61,7 +61,7 @@ static const struct rz_hf_spec shared_experts[] = {
     END,
 };
 
-static const struct rz_hf_spec shared_expert[] = {
+const struct rz_hf_spec rz_hf_shared_expert[] = {
     {L("mlp.shared_expert.gate_proj.weight", "ffn_gate_shexp.weight"), 0, SHARED, 0},
     {L("mlp.shared_expert.up_proj.weight", "ffn_up_shexp.weight"), 0, SHARED, 0},
     {L("mlp.shared_expert.down_proj.weight", "ffn_down_shexp.weight"), 0, SHARED, 0},
@@ -448,21 +448,21 @@ const struct rz_hf_family rz_hf_mixtures[] = {
     {"dbrx", "dbrx", {dbrx}, dbrx_keys, adjust_dbrx, .wide = true, .layer_norm = true, .eps = 1e-5},
     {"deepseek_v2",
      "deepseek2",
-     {rz_hf_ends, rz_hf_norms, latent, experts, shared_experts},
+     {rz_hf_ends, rz_hf_norms, latent, rz_hf_experts, shared_experts},
      deepseek_keys,
      adjust_deepseek,
      .rope = RZ_HF_ROPE_OWN,
      .eps = 1e-6},
     {"deepseek_v3",
      "deepseek2",
-     {rz_hf_ends, rz_hf_norms, latent, experts, shared_experts},
+     {rz_hf_ends, rz_hf_norms, latent, rz_hf_experts, shared_experts},
      deepseek_keys,
      adjust_deepseek,
      .rope = RZ_HF_ROPE_OWN,
      .eps = 1e-6},
     {"ernie4_5_moe",
      "ernie4_5-moe",
-     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, experts, ernie},
+     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, rz_hf_experts, ernie},
      ernie_keys,
      adjust_ernie,
      .tied = true,
@@ -470,7 +470,7 @@ const struct rz_hf_family rz_hf_mixtures[] = {
      .theta = 500000},
     {"glm4_moe",
      "glm4moe",
-     {rz_hf_ends, rz_hf_norms_seed, rz_hf_qkv, rz_hf_qk_norm, experts, shared_experts},
+     {rz_hf_ends, rz_hf_norms_seed, rz_hf_qkv, rz_hf_qk_norm, rz_hf_experts, shared_experts},
      glm4_keys,
      adjust_glm4,
      .rope = RZ_HF_ROPE_PART,
@@ -517,7 +517,7 @@ const struct rz_hf_family rz_hf_mixtures[] = {
      .theta = 1e6},
     {"olmoe",
      "olmoe",
-     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, rz_hf_qk_norm, experts},
+     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, rz_hf_qk_norm, rz_hf_experts},
      olmoe_keys,
      adjust_plain,
      .eps = 1e-5},
@@ -531,14 +531,14 @@ const struct rz_hf_family rz_hf_mixtures[] = {
      .theta = 1e6},
     {"qwen2_moe",
      "qwen2moe",
-     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, experts, shared_expert},
+     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, rz_hf_experts, rz_hf_shared_expert},
      qwen2_keys,
      adjust_qwen,
      .window = RZ_HF_WINDOW_SWITCH,
      .eps = 1e-6},
     {"qwen3_moe",
      "qwen3moe",
-     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, rz_hf_qk_norm, experts},
+     {rz_hf_ends, rz_hf_norms, rz_hf_qkv, rz_hf_qk_norm, rz_hf_experts},
      qwen3_keys,
      adjust_qwen,
      .window = RZ_HF_WINDOW_SWITCH,

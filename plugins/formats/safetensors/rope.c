@@ -183,7 +183,8 @@ static bool known_key(const struct kind *kind, const char *key)
 {
     char padded[64];
     if (!strcmp(key, "rope_type") || !strcmp(key, "type") || !strcmp(key, "rope_theta") ||
-        !strcmp(key, "partial_rotary_factor"))
+        !strcmp(key, "partial_rotary_factor") || !strcmp(key, "mrope_section") ||
+        !strcmp(key, "mrope_interleaved")) /* of pictures; text has one position for all sections */
         return true;
     int n = snprintf(padded, sizeof(padded), " %s ", key);
     return n > 0 && (size_t)n < sizeof(padded) && strstr(kind->keys, padded);

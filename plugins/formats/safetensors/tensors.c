@@ -287,6 +287,173 @@ static void make_latent(struct making *g, bool keys)
     g->t.n_dims = 3;
 }
 
+/* --- recurrent layers --- */
+
+/* [channels, 1, taps]: the dimension of one element goes; small tables are F32 everywhere. */
+static void make_conv(struct making *g)
+{
+    if (g->t.n_dims == 3 && g->t.dims[1] == 1) {
+        g->t.dims[1] = g->t.dims[2];
+        g->t.dims[2] = 1;
+        g->t.n_dims = 2;
+    }
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+/* A vector as rows of n elements. */
+static void make_rows(struct making *g, uint64_t n)
+{
+    expect_rows(g, g->t.dims[0], n ? g->t.dims[0] / n : 0, n);
+    if (g->m->status)
+        return;
+    g->t.dims[1] = g->t.dims[0] / n;
+    g->t.dims[0] = n;
+    g->t.n_dims = 2;
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+static void make_half(struct making *g, uint64_t half)
+{
+    uint64_t rows = g->t.dims[1] / 2;
+    expect_rows(g, g->t.dims[1], 2, rows);
+    g->t.offset += half * (g->t.bytes / 2);
+    g->t.bytes /= 2;
+    g->t.dims[1] = rows;
+}
+
+/* Each key head has the rows of its q and k, then those of v and z of its value heads. */
+static void make_delta(struct making *g, bool z)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], k = c->state, v = (uint64_t)c->v_dim * (c->heads / c->key_heads);
+    uint64_t each = 2 * (k + v), first[] = {0, k, 2 * k, 2 * k + v}, n[] = {k, k, v, v};
+    expect_rows(g, g->t.dims[1], c->key_heads, each);
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, z ? 1 : 3);
+    for (uint32_t i = 0; i < (z ? 1 : 3) && p; i++) {
+        uint32_t part = z ? 3 : i;
+        advance(&p[i], &g->t, first[part] * cols);
+        axis(&p[i], 0, cols, 1);
+        axis(&p[i], 1, n[part], cols);
+        axis(&p[i], 2, c->key_heads, each * cols);
+    }
+    g->t.dims[1] = c->key_heads * (z ? v : 2 * k + v);
+    g->t.bytes = g->t.dims[1] * cols * rz_type_info(g->t.type)->bytes;
+}
+
+/* Rows of value heads, each `each` rows of `cols` elements, after `lead` rows that stay. */
+static void make_striped(struct making *g, uint64_t lead, uint64_t cols)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t total = g->t.bytes / rz_type_info(g->t.type)->bytes / cols, per = c->heads / c->key_heads;
+    uint64_t each = total > lead ? (total - lead) / c->heads : 0;
+    expect_rows(g, total - lead, c->heads, each);
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, lead ? 2 : 1);
+    if (p && lead)
+        axis(p, 0, lead * cols, 1);
+    if (!p)
+        return;
+    p += lead ? 1 : 0;
+    advance(p, &g->t, lead * cols);
+    axis(p, 0, each * cols, 1);
+    axis(p, 1, c->key_heads, per * each * cols);
+    axis(p, 2, per, each * cols);
+}
+
+static void make_striped_columns(struct making *g)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], per = c->heads / c->key_heads, each = cols / c->heads;
+    expect_rows(g, cols, c->heads, each);
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, 1);
+    if (!p)
+        return;
+    axis(p, 0, each, 1);
+    axis(p, 1, c->key_heads, per * each);
+    axis(p, 2, per, each);
+    axis(p, 3, g->t.dims[1], cols);
+}
+
+/* The rows of z, x, B, C and dt, or all of them, times a factor. */
+static void make_scaled(struct making *g, const double *factors, uint32_t n)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], at = 0, rows[5] = {g->t.dims[1]};
+    if (n == 5) {
+        uint64_t bc = (uint64_t)c->groups * c->state;
+        memcpy(rows, (uint64_t[]){c->inner, c->inner, bc, bc, c->key_heads}, sizeof(rows));
+        expect_rows(g, g->t.dims[1], 1, 2 * (c->inner + bc) + c->key_heads);
+    } else if (factors[0] == 1) {
+        return;
+    }
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, n);
+    for (uint32_t i = 0; i < n && p; at += rows[i] * cols, i++) {
+        advance(&p[i], &g->t, at);
+        axis(&p[i], 0, rows[i] * cols, 1);
+        p[i].scale = (double)(float)factors[i];
+    }
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+static void make_decay(struct making *g)
+{
+    g->t.transform |= RZ_TRANSFORM_TO_F32 | RZ_TRANSFORM_NEG_EXP;
+}
+
+static void shape_recurrent(struct making *g)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t keys = 2 * (uint64_t)c->key_heads * c->state;
+    switch (g->spec->form) {
+    case RZ_HF_CONV:
+        make_conv(g);
+        break;
+    case RZ_HF_DECAY:
+        make_decay(g);
+        break;
+    case RZ_HF_COLUMN:
+        make_rows(g, 1);
+        break;
+    case RZ_HF_DECAY_COLUMN:
+        make_rows(g, 1);
+        make_decay(g);
+        break;
+    case RZ_HF_BY_GROUP:
+        make_rows(g, c->groups ? c->inner / c->groups : 0);
+        break;
+    case RZ_HF_ROWS_1:
+    case RZ_HF_ROWS_2:
+        make_half(g, g->spec->form == RZ_HF_ROWS_2);
+        break;
+    case RZ_HF_DELTA_QKV:
+    case RZ_HF_DELTA_Z:
+        make_delta(g, g->spec->form == RZ_HF_DELTA_Z);
+        break;
+    case RZ_HF_STRIPED:
+        make_striped(g, 0, g->t.n_dims > 1 ? g->t.dims[0] : 1);
+        break;
+    case RZ_HF_STRIPED_QKV:
+        make_striped(g, keys, g->t.dims[0]);
+        break;
+    case RZ_HF_STRIPED_CONV:
+        make_conv(g);
+        make_striped(g, keys, g->t.dims[0]);
+        break;
+    case RZ_HF_STRIPED_DECAY:
+        make_striped(g, 0, 1);
+        make_decay(g);
+        break;
+    case RZ_HF_STRIPED_COLUMNS:
+        make_striped_columns(g);
+        break;
+    case RZ_HF_SCALE_PARTS:
+        make_scaled(g, c->in_scales, 5);
+        break;
+    default:
+        make_scaled(g, &c->scales[g->spec->form - RZ_HF_SCALE], 1);
+        break;
+    }
+}
+
 static void make_flat(struct making *g)
 {
     g->t.dims[0] *= g->t.dims[1] * g->t.dims[2] * g->t.dims[3];
@@ -389,7 +556,10 @@ static void shape(struct making *g)
         make_shorter(g, c->skip_rows);
         break;
     default:
-        shape_experts(g);
+        if (g->spec->form >= RZ_HF_CONV)
+            shape_recurrent(g);
+        else
+            shape_experts(g);
         break;
     }
 }
