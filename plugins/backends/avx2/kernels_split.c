@@ -42,6 +42,7 @@ static const uint8_t *page_of(const struct job *j, uint64_t pos)
 INLINE void scores_tile(const struct job *j, int first, const uint8_t *k, float (*s)[SPLIT], uint64_t at,
                         const int n, const int blocks, const int type)
 {
+    const float *queries = j->q + (uint64_t)first * j->dim;
     __m256 acc[4][2];
     UNROLL
     for (int i = 0; i < n; i++)
@@ -61,7 +62,7 @@ INLINE void scores_tile(const struct job *j, int first, const uint8_t *k, float 
                    k1 = blocks == 2 ? kv_eight(k + next, 8 * d, scale[1], type) : k0;
             UNROLL
             for (int i = 0; i < n; i++) {
-                __m256 q = _mm256_set1_ps(j->q[first + i][begin + d]);
+                __m256 q = _mm256_set1_ps(queries[(uint64_t)i * j->dim + begin + d]);
                 acc[i][0] = _mm256_fmadd_ps(k0, q, acc[i][0]);
                 if (blocks == 2)
                     acc[i][1] = _mm256_fmadd_ps(k1, q, acc[i][1]);
