@@ -55,6 +55,8 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
                       const struct rz_model_options *options, struct rz_model **out, struct rz_err *err);
 void rz_model_close(struct rz_model *model);
 /* The pool, made by the first who asks. */
+/* engine.kv_type, an RZ_TYPE_* */
+int32_t rz_models_kv_type(const struct rz_models *m);
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err);
 /* template.c: the prompt of a conversation (rz_host_model.render has the words about templ and json). marks,
  * unless NULL, gets a struct rz_span for each stretch of text that the conversation gave. */
