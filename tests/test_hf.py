@@ -341,7 +341,6 @@ class Own(Case):
              "words bytes after a space"),
             ("tiny-llama", lambda t: t.update(normalizer={"type": "NFKC"}), 'normalizer: is "NFKC"'),
             ("tiny-llama", lambda t: t.update(normalizer=None), "does not write spaces as U+2581"),
-            ("tiny-llama", lambda t: t["model"]["merges"].remove("h e"), '"h e" is no merge'),
             ("tiny-llama", lambda t: t["model"]["merges"].append("z zz"), "makes is no token"),
         ]
         for name in ("tiny-qwen2", "tiny-llama"):
