@@ -15,7 +15,7 @@ import rzlib
 F32_KV = ("-o", "engine.kv_type=f32")
 CASES = """
 apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 ernie4_5 exaone4 exaone4-swa falcon falcon-new gemma
-gemma2 gemma3 glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_dense llama llama-mha-tied
+gemma2 gemma3 gemma4 glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_dense llama llama-mha-tied
 llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron
 olmo olmo2 olmo3 phi phi3 phi3-longrope phi3-longrope-short phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel
 starcoder2

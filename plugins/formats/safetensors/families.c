@@ -491,7 +491,8 @@ static const struct rz_hf_family families[] = {
 
 static const struct rz_hf_family *family_at(size_t i)
 {
-    static const struct rz_hf_family *const others[] = {rz_hf_encoders, rz_hf_mixtures, rz_hf_recurrent};
+    static const struct rz_hf_family *const others[] = {rz_hf_encoders, rz_hf_mixtures, rz_hf_recurrent,
+                                                        rz_hf_gemma4};
     if (i < N_FAMILIES)
         return &families[i];
     i -= N_FAMILIES;

@@ -168,6 +168,20 @@ static void read_longrope(struct rope *r)
     }
 }
 
+/* All elements count for the frequencies, but only the first part is rotated: the others turn so slowly that
+ * nothing is left of it. */
+static void read_proportional(struct rope *r)
+{
+    struct rz_hf_config *c = &r->m->c;
+    uint32_t half = c->rope_dim / 2;
+    double part = number(r, "partial_rotary_factor", false, 1, 0, 1);
+    double by = number(r, "factor", false, 1, 1.0 / FACTOR_MAX, FACTOR_MAX);
+    float *divisors = rz_hf_array(r->m, half, sizeof(*divisors));
+    for (uint32_t i = 0; divisors && i < half; i++)
+        divisors[i] = i < (uint32_t)(part * c->rope_dim / 2) ? (float)by : 1e30f;
+    c->rope_divisors = divisors;
+}
+
 static const struct kind {
     const char *name;
     void (*read)(struct rope *r);
@@ -183,6 +197,7 @@ static const struct kind {
     {"longrope", read_longrope,
      " factor original_max_position_embeddings attention_factor short_factor long_factor short_mscale "
      "long_mscale "},
+    {"proportional", read_proportional, " factor "},
     {"llama3", read_llama3, " factor original_max_position_embeddings low_freq_factor high_freq_factor "},
 };
 
@@ -227,6 +242,12 @@ static const struct kind *find_kind(struct rope *r)
     return NULL;
 }
 
+static bool is_proportional(const struct rope *r)
+{
+    const char *type = json_string_value(json_object_get(r->o, "rope_type"));
+    return type && !strcmp(type, "proportional");
+}
+
 /* How many elements of a head are rotated. */
 static void read_part(struct rope *r)
 {
@@ -236,6 +257,8 @@ static void read_part(struct rope *r)
     if (f->rope == RZ_HF_ROPE_OWN)
         return;
     c->rope_dim = c->head_dim;
+    if (is_proportional(r))
+        return;
     part = rz_hf_number(r->m, r->m->config, "config.json", "rotary_pct", false, part, 0, 1);
     part = rz_hf_number(r->m, r->m->config, "config.json", "partial_rotary_factor", false, part, 0, 1);
     part = number(r, "partial_rotary_factor", false, part, 0, 1);
