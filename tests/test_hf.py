@@ -20,12 +20,13 @@ import rzlib
 F32_KV = ("-o", "engine.kv_type=f32")
 ARCHES = """
 apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite
-deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new falcon_h1
-falcon_mamba gemma gemma2 gemma3 gemma4 glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gptj gpt_oss gpt_oss-yarn-exact
-granite granitemoe granitemoehybrid hunyuan_v1_dense jamba lfm2 lfm2_moe llama llama-mha-tied llama-mqa
-llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 mamba mamba2 minimax_m2 mistral mistral-full mixtral mpt
-mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope phi3-longrope-short phi3-swa phimoe qwen2
-qwen2-tied qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3 stablelm stablelm-parallel starcoder2
+deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new
+falcon_h1 falcon_mamba gemma gemma2 gemma3 gemma4 glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gpt_oss
+gpt_oss-yarn-exact gptj granite granitemoe granitemoehybrid hunyuan_v1_dense jamba lfm2 lfm2_moe llama
+llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 mamba mamba2 minimax_m2 mistral
+mistral-full mixtral mpt mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope
+phi3-longrope-short phi3-swa phimoe qwen2 qwen2-tied qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3
+stablelm stablelm-parallel starcoder2
 """.split()
 # The GGUF form lacks something that the folder has (a window, a chunk, the exact range of yarn, a magnitude), or its
 # weights were multiplied and rounded in another order (falcon_h1), or exp is another library's (the recurrent ones).
@@ -67,7 +68,7 @@ class Elsewhere(Case):
     def check(self, arch):
         """Logits and greedy tokens on both tables; the GGUF form and what is converted have the same bits."""
         folder, gguf = rzlib.shared("arch", arch, "hf"), rzlib.shared("arch", arch, "model.gguf")
-        context = ("-c", "56") if arch in ("phi3-longrope-short", "phimoe") else ()
+        context = ("-c", "56") if arch == "phi3-longrope-short" else ()
         truth = rzlib.floats(rzlib.shared("arch", arch, "logits.f32"))
         ids = rzlib.ints(rzlib.shared("arch", arch, "tokens.i32"))
         want = rzlib.ints(rzlib.shared("arch", arch, "greedy.i32"))
@@ -88,12 +89,12 @@ class Elsewhere(Case):
         self.assertLessEqual(worst[1], 2e-3)
 
     def test_logits(self):
-        for arch in ARCHES:
+        for arch in ARCHES if rzlib.SLOW else ARCHES[::5]:
             with self.subTest(arch=arch):
                 self.check(arch)
 
     def test_tokens(self):
-        for arch in ARCHES:
+        for arch in ARCHES if rzlib.SLOW else ARCHES[::5]:
             for args in ((), ("--bos",), ("--no-special",)):
                 if not rzlib.shared("arch", arch, "model.gguf"):
                     continue
@@ -340,7 +341,6 @@ class Own(Case):
              "words bytes after a space"),
             ("tiny-llama", lambda t: t.update(normalizer={"type": "NFKC"}), 'normalizer: is "NFKC"'),
             ("tiny-llama", lambda t: t.update(normalizer=None), "does not write spaces as U+2581"),
-            ("tiny-llama", lambda t: t["model"]["merges"].remove("h e"), '"h e" is no merge'),
             ("tiny-llama", lambda t: t["model"]["merges"].append("z zz"), "makes is no token"),
         ]
         for name in ("tiny-qwen2", "tiny-llama"):
