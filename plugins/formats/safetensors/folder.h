@@ -35,6 +35,7 @@ struct rz_hf_family;
 #define RZ_HF_FEEDS 0x4000u /* of a layer: it is a feed-forward half alone  */
 #define RZ_HF_CONV_BIAS 0x8000u
 #define RZ_HF_KV_LAYERS 0x10000u /* attention.head_count_kv is given, a layer at a time */
+#define RZ_HF_PER_LAYER 0x40000u /* each layer mixes a vector of the token in */
 #define RZ_HF_FF_LAYERS 0x20000u /* feed_forward_length likewise                        */
 
 /* Factors that are multiplied into weights. */
@@ -200,15 +201,15 @@ struct rz_hf_family {
     const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
 
-/* encoders.c, mixtures.c, recurrent.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
- * 1_Pooling/config.json says. */
-extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[];
+/* encoders.c, mixtures.c, recurrent.c, gemma4.c: their rows, ended by model_type NULL; whether a tensor is of a head
+ * that is left out; what 1_Pooling/config.json says. */
+extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[], rz_hf_gemma4[];
 bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
 void rz_hf_read_pooling(struct rz_hf_model *m);
 
 const struct rz_hf_family *rz_hf_family_find(const char *model_type);
-/* The known model types, for messages. */
-const char *rz_hf_family_list(char *buf, size_t cap);
+/* The known model types, i = 0.. until NULL; ctx is not used. */
+const char *rz_hf_family_name(void *ctx, uint32_t i);
 
 /* --- names.c: the tensors of each family --- */
 

@@ -180,16 +180,16 @@ static void score_tokens(struct rz_hf_model *m, struct pairs *p, const struct rz
     }
 }
 
-/* Merging by scores joins any two tokens that make a third; so all of these must be merges. */
-static void check_complete(struct rz_hf_model *m, const struct pairs *p)
+/* Merging by scores joins any two tokens that make a third; are all of these merges? */
+static bool is_complete(const struct pairs *p)
 {
-    char pair[300], shown[200];
+    char pair[300];
     uint32_t id;
-    for (uint32_t i = 0; i < p->v->n && !m->status; i++) {
+    for (uint32_t i = 0; i < p->v->n; i++) {
         struct rz_str s = p->v->text[i];
         if (p->v->type[i] != RZ_TOKEN_NORMAL || s.len + 1 > sizeof(pair))
             continue;
-        for (size_t cut = 1; cut < s.len && !m->status; cut++) {
+        for (size_t cut = 1; cut < s.len; cut++) {
             if (((uint8_t)s.data[cut] & 0xc0) == 0x80 || !rz_map_get(&p->ids, s.data, cut, &id) ||
                 !rz_map_get(&p->ids, s.data + cut, s.len - cut, &id))
                 continue;
@@ -197,20 +197,16 @@ static void check_complete(struct rz_hf_model *m, const struct pairs *p)
             pair[cut] = ' ';
             memcpy(pair + cut + 1, s.data + cut, s.len - cut);
             if (!rz_map_get(&p->merges, pair, s.len + 1, &id))
-                rz_hf_fail(
-                    m, RZ_EUNSUPPORTED, FILE_NAME ": model.merges",
-                    "\"%s\" is no merge though both and their sum are tokens: this rz does not have such "
-                    "vocabularies",
-                    rz_show(shown, sizeof(shown), pair, s.len + 1));
+                return false;
         }
     }
+    return true;
 }
 
-static void read_scores(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_str *merges, uint64_t n)
+/* False: the merges cannot be said by scores, and v has none then. */
+static bool read_scores(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_str *merges, uint64_t n)
 {
     struct pairs p = {.v = v};
-    if (m->status)
-        return;
     if (!rz_map_init(&p.ids, v->n) || !rz_map_init(&p.merges, n))
         rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %u tokens", v->n);
     for (uint32_t i = 0; i < v->n && !m->status; i++)
@@ -219,10 +215,12 @@ static void read_scores(struct rz_hf_model *m, struct rz_hf_vocab *v, const stru
             rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %u tokens", v->n);
     if (!m->status)
         score_tokens(m, &p, merges, n);
-    if (!m->status)
-        check_complete(m, &p);
+    bool complete = !m->status && is_complete(&p);
     rz_map_free(&p.ids);
     rz_map_free(&p.merges);
+    if (!complete)
+        v->score = NULL;
+    return complete;
 }
 
 /* --- what happens to a text before and after --- */
@@ -362,13 +360,14 @@ static void finish_bytes(struct rz_hf_model *m, const char *pre, const struct rz
     rz_hf_put_array(m, "tokenizer.ggml.merges", RZ_META_STR, merges, n);
 }
 
-static void finish_spm(struct rz_hf_model *m, const json_t *root)
+static void finish_spm(struct rz_hf_model *m, const json_t *root, bool scores)
 {
+    const char *kind = scores ? "llama" : "gemma4";
     bool prefix = false;
     const char *spaces = read_spm_steps(m, root, &prefix);
     if (!spaces)
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer", "does not write spaces as U+2581");
-    rz_hf_put_str(m, "tokenizer.ggml.model", "llama", 5);
+    rz_hf_put_str(m, "tokenizer.ggml.model", kind, strlen(kind));
     rz_hf_put_str(m, "tokenizer.ggml.pre", "default", 7);
     rz_hf_put_bool(m, "tokenizer.ggml.add_space_prefix", prefix);
     if (spaces)
@@ -398,8 +397,9 @@ void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v)
         check_bytes_normalizer(m, json_object_get(root, "normalizer"));
         finish_bytes(m, rz_hf_pre(m, json_object_get(root, "pre_tokenizer"), whole), merges, n);
     } else if (!m->status) {
-        read_scores(m, v, merges, n);
-        finish_spm(m, root);
+        finish_spm(m, root, read_scores(m, v, merges, n));
+        if (!v->score)
+            rz_hf_put_array(m, "tokenizer.ggml.merges", RZ_META_STR, merges, n);
     }
     json_decref(root);
 }

@@ -160,7 +160,7 @@ static void put(struct rz_hf_model *m, const struct rz_hf_vocab *v)
     rz_hf_put_array(m, KEY "token_type", RZ_META_I32, v->type, v->n);
     if (v->flags)
         put_flags(m, v);
-    if (v->spm)
+    if (v->score)
         rz_hf_put_array(m, KEY "scores", RZ_META_F32, v->score, v->n);
 }
 

@@ -1,7 +1,8 @@
 /* wordpiece.c - BERT's vocabulary in tokenizer.json: pieces that go on a word begin with ##.
  *
- * The host's spelling is GGUF's: what begins a word has U+2581 in front, what goes on has nothing. A way of
- * cleaning a text that the tokenizer does not have is refused.
+ * The host's spelling is GGUF's: what begins a word has U+2581 in front, what goes on has nothing. Capitals
+ * and accents go or stay as the folder says; what the host does besides is fixed, so that another way of
+ * cleaning is refused.
  */
 #include "folder.h"
 
