@@ -291,11 +291,12 @@ static const struct rz_kv_group *kv_group_at(const struct rz_program *p, uint32_
 
 static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
 {
-    uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
+    uint64_t bytes = 0;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
         const struct rz_kv_group *k = kv_group_at(p, g);
-        bytes += element * k->n_layers * k->n_heads *
-                 ((uint64_t)k->k_dim + (k->kind == RZ_KV_LATENT ? 0 : k->v_dim));
+        uint64_t v_dim = k->kind == RZ_KV_LATENT ? 0 : k->v_dim;
+        bytes += (uint64_t)k->n_layers * k->n_heads *
+                 (rz_kv_row_bytes(kv_type, k->k_dim) + rz_kv_row_bytes(kv_type, v_dim));
     }
     return bytes;
 }
@@ -316,13 +317,12 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
                              const struct rz_model_options *o, struct rz_err *err)
 {
     struct rz_plan_limits *l = &model->limits;
-    const struct rz_option_value *kv = rz_settings_get(m->settings, "engine", "kv_type");
     *l = (struct rz_plan_limits){.size = sizeof(*l),
                                  .max_rows = (uint32_t)setting(m, "engine", "max_batch_tokens"),
                                  .max_seqs =
                                      o->max_seqs ? o->max_seqs : (uint32_t)setting(m, "engine", "max_seqs"),
                                  .page_tokens = (uint32_t)setting(m, "engine", "page_tokens"),
-                                 .kv_type = !strcmp(kv->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16};
+                                 .kv_type = rz_models_kv_type(m)};
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);

@@ -30,6 +30,9 @@ struct heads {
     uint32_t n_head, n_kv, dim, window; /* window 0: none */
     double softcap, alibi;              /* 0: none        */
     bool both;                          /* rows see what follows as well */
+    bool sinks;                         /* a score of each head without a value       */
+    uint32_t chunk;                     /* 0: none                                    */
+    uint32_t latent;                    /* values are so many elements of the keys; 0: they are stored */
 };
 
 struct attention {
@@ -47,7 +50,8 @@ static const struct asked {
              {0, 257}, {0, 258}, {1, 69},  {0, 590},        {0, 591}, {0, 592}, {0, 593}};
 #define QUERIES (sizeof asked / sizeof asked[0])
 
-/* Sequences, their pages, and what was stored: k and v are [SEQS][LENGTH][n_kv * dim]. */
+/* Sequences, their pages, and what was stored: k and v are [SEQS][LENGTH][n_kv * dim]; kept_k and kept_v are
+ * what the KV type keeps of them. */
 struct scene {
     struct rz_kv_view kv;
     uint8_t *memory;
@@ -55,14 +59,49 @@ struct scene {
     const int32_t *tables[SEQS];
     const int32_t *const *groups[SEQS];
     struct rz_batch_seq seqs[SEQS];
-    float *k, *v;
+    float *k, *v, *kept_k, *kept_v;
 };
+
+static uint32_t v_dim(const struct attention *a)
+{
+    return a->h.latent ? a->h.latent : a->h.dim;
+}
 
 static const uint32_t lengths[SEQS] = {LENGTH, 70};
 
+/* n <= RZ_KV_BLOCK elements of one head. */
+static void keep_block(int32_t type, const float *x, float *kept, uint32_t n)
+{
+    float largest = 0;
+    for (uint32_t i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(x[i]));
+    float scale = rz_f16_to_f32(rz_f32_to_f16(largest / 127));
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], 4);
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+        kept[i] = x[i];
+        if (type == RZ_TYPE_BF16)
+            memcpy(&kept[i], &bits, 4);
+        if (type == RZ_TYPE_F16)
+            kept[i] = rz_f16_to_f32(rz_f32_to_f16(x[i]));
+        if (type == RZ_TYPE_Q8_0)
+            kept[i] = scale * fmaxf(-127, fminf(127, rintf(x[i] / scale)));
+    }
+}
+
+static float *keep(const struct attention *a, const float *x, size_t n)
+{
+    float *kept = must_alloc(n * sizeof *kept);
+    for (size_t head = 0; head < n; head += a->h.dim)
+        for (uint32_t d = 0; d < a->h.dim; d += RZ_KV_BLOCK)
+            keep_block(a->kv_type, x + head + d, kept + head + d,
+                       a->h.dim - d < RZ_KV_BLOCK ? a->h.dim - d : RZ_KV_BLOCK);
+    return kept;
+}
+
 static void scene_open(const struct attention *a, struct scene *s, struct rng *r, uint32_t layout)
 {
-    uint64_t element = a->kv_type == RZ_TYPE_F32 ? 4 : 2;
     memset(s, 0, sizeof *s);
     s->kv = (struct rz_kv_view){.size = sizeof s->kv,
                                 .type = a->kv_type,
@@ -71,8 +110,13 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
                                 .n_heads = a->h.n_kv,
                                 .k_dim = a->h.dim,
                                 .v_dim = a->h.dim};
-    s->kv.v_offset = (element * PAGE * a->h.dim + 63) / 64 * 64;
+    s->kv.v_offset = (rz_kv_row_bytes(a->kv_type, a->h.dim) * PAGE + 63) / 64 * 64;
     s->kv.head_bytes = 2 * s->kv.v_offset;
+    if (a->h.latent) {
+        s->kv.v_dim = a->h.latent;
+        s->kv.head_bytes = s->kv.v_offset;
+        s->kv.v_offset = 0;
+    }
     s->kv.layer_bytes = s->kv.head_bytes * a->h.n_kv;
     s->kv.page_bytes = s->kv.layer_bytes * 2; /* the node is of the second layer */
     s->memory = aligned_alloc(64, s->kv.page_bytes * PAGES);
@@ -98,6 +142,8 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
         s->k[i] = (float)rng_normal(r);
         s->v[i] = (float)rng_normal(r);
     }
+    s->kept_k = keep(a, s->k, n);
+    s->kept_v = keep(a, s->v, n);
 }
 
 static void scene_close(struct scene *s)
@@ -105,6 +151,8 @@ static void scene_close(struct scene *s)
     free(s->memory);
     free(s->k);
     free(s->v);
+    free(s->kept_k);
+    free(s->kept_v);
 }
 
 static void attrs(const struct attention *a, struct kernel_case *n)
@@ -113,12 +161,18 @@ static void attrs(const struct attention *a, struct kernel_case *n)
     kernel_attr(n, RZ_A_HEAD_DIM, a->h.dim, 0);
     kernel_attr(n, RZ_A_KV_GROUP, 0, 0);
     kernel_attr(n, RZ_A_KV_LAYER, 1, 0);
+    if (a->h.latent)
+        kernel_attr(n, RZ_A_LATENT, a->h.latent, 0);
 }
 
 /* Stores everything, a few rows of mixed sequences at a time. */
 static void store(const struct attention *a, struct scene *s)
 {
     uint64_t width = (uint64_t)a->h.n_kv * a->h.dim, widths[2] = {width, width};
+    if (a->h.latent) {
+        widths[0] = a->h.latent;
+        widths[1] = width - a->h.latent;
+    }
     struct kernel_case n;
     struct rz_batch_row rows[2 * STORED];
     float *in[2] = {must_alloc(2 * STORED * width * 4), must_alloc(2 * STORED * width * 4)};
@@ -131,8 +185,9 @@ static void store(const struct attention *a, struct scene *s)
             for (uint32_t p = from; p < from + STORED && p < lengths[q]; p++, count++) {
                 size_t at = ((size_t)q * LENGTH + p) * width;
                 rows[count] = (struct rz_batch_row){.seq = q, .pos = {(int32_t)p}};
-                memcpy(in[0] + count * width, s->k + at, width * 4);
-                memcpy(in[1] + count * width, s->v + at, width * 4);
+                memcpy(in[0] + count * widths[0], s->k + at, widths[0] * 4);
+                memcpy(in[1] + count * widths[1], a->h.latent ? s->k + at + a->h.latent : s->v + at,
+                       widths[1] * 4);
             }
         struct rz_step step = {.size = sizeof step,
                                .n_rows = count,
@@ -147,13 +202,10 @@ static void store(const struct attention *a, struct scene *s)
     free(in[1]);
 }
 
-static double stored(const struct attention *a, float x)
-{
-    return a->kv_type == RZ_TYPE_F32 ? x : rz_f16_to_f32(rz_f32_to_f16(x));
-}
-
 static int32_t first_seen(const struct heads *h, int32_t pos)
 {
+    if (h->chunk)
+        return pos / (int32_t)h->chunk * (int32_t)h->chunk;
     return h->window && pos >= (int32_t)h->window ? pos + 1 - (int32_t)h->window : 0;
 }
 
@@ -179,12 +231,14 @@ static double score_of(const struct attention *a, const struct scene *s, const s
            at = (row->seq * LENGTH + (size_t)p) * width + head / (h->n_head / h->n_kv) * h->dim;
     double x = 0;
     for (uint32_t i = 0; i < h->dim; i++)
-        x += (double)q[i] * stored(a, s->k[at + i]);
+        x += (double)q[i] * (double)s->kept_k[at + i];
     x /= sqrt(h->dim);
     if (h->softcap > 0)
         x = h->softcap * tanh(x / h->softcap);
     return h->alibi > 0 ? x + slope(h, head) * (p - row->pos[0]) : x;
 }
+
+static float sinks[32];
 
 /* One head of one query in double precision. */
 static void truth(const struct attention *a, const struct scene *s, const struct rz_batch_row *row,
@@ -202,16 +256,18 @@ static void truth(const struct attention *a, const struct scene *s, const struct
     }
     for (int32_t p = first; p < end; p++)
         total += score[p] = exp(score[p] - best);
-    for (uint32_t i = 0; i < h->dim; i++) {
+    total += h->sinks ? exp((double)sinks[head] - best) : 0;
+    for (uint32_t i = 0; i < v_dim(a); i++) {
         out[i] = 0;
         for (int32_t p = first; p < end; p++)
-            out[i] += score[p] / total * stored(a, s->v[at + (size_t)p * width + i]);
+            out[i] +=
+                score[p] / total * (double)(h->latent ? s->kept_k : s->kept_v)[at + (size_t)p * width + i];
     }
 }
 
 static void attention_open(const struct attention *a, struct kernel_case *n)
 {
-    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim, out = (uint64_t)a->h.n_head * v_dim(a);
     kernel_begin(n, a->table, RZ_OP_ATTENTION);
     attrs(a, n);
     kernel_attr(n, RZ_A_N_HEAD, a->h.n_head, 0);
@@ -224,8 +280,14 @@ static void attention_open(const struct attention *a, struct kernel_case *n)
         kernel_attr(n, RZ_A_ALIBI, 0, a->h.alibi);
     if (a->h.both)
         kernel_attr(n, RZ_A_BOTH, 1, 1);
+    if (a->h.chunk)
+        kernel_attr(n, RZ_A_CHUNK, a->h.chunk, 0);
+    if (a->h.sinks) {
+        kernel_attr(n, RZ_A_SINKS, 1, 1);
+        kernel_weight(n, RZ_TYPE_F32, a->h.n_head, 1, sinks);
+    }
     n->node.max_context = LENGTH;
-    rz_check(kernel_open(n, &width, 1, &width, 1, QUERIES, a->kv_type));
+    rz_check(kernel_open(n, &width, 1, &out, 1, QUERIES, a->kv_type));
 }
 
 /* Some rows of a step by themselves must give what they gave together. Nothing lies in the pages that they do
@@ -233,7 +295,7 @@ static void attention_open(const struct attention *a, struct kernel_case *n)
 static void same_bits(const struct attention *a, const struct scene *s, const struct kernel_case *n,
                       const struct rz_batch_row *rows, uint32_t n_rows, float *q, const float *y)
 {
-    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    uint64_t width = (uint64_t)a->h.n_head * v_dim(a);
     int32_t pages[SEQS][LENGTH / PAGE + 1];
     const int32_t *tables[SEQS] = {pages[0], pages[1]};
     const int32_t *const *groups[SEQS] = {&tables[0], &tables[1]};
@@ -259,11 +321,13 @@ static void same_bits(const struct attention *a, const struct scene *s, const st
 
 static void attend(const struct attention *a, struct scene *s, struct rng *r)
 {
-    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim, out = (uint64_t)a->h.n_head * v_dim(a);
     struct rz_batch_row rows[QUERIES];
     struct kernel_case n;
     double *want = must_alloc(a->h.dim * sizeof *want);
-    float *q = must_alloc(QUERIES * width * 4), *y = must_alloc(QUERIES * width * 4);
+    float *q = must_alloc(QUERIES * width * 4), *y = must_alloc(QUERIES * out * 4);
+    for (uint32_t h = 0; h < 32; h++)
+        sinks[h] = (float)(2 * rng_normal(r));
     for (uint32_t i = 0; i < QUERIES; i++)
         rows[i] = (struct rz_batch_row){.seq = asked[i].seq, .pos = {asked[i].pos}};
     for (uint64_t i = 0; i < QUERIES * width; i++)
@@ -275,13 +339,13 @@ static void attend(const struct attention *a, struct scene *s, struct rng *r)
     for (uint32_t i = 0; i < QUERIES; i++)
         for (uint32_t h = 0; h < a->h.n_head; h++) {
             truth(a, s, &rows[i], q + i * width + h * a->h.dim, h, want);
-            for (uint32_t d = 0; d < a->h.dim; d++)
-                rz_check_near(y[i * width + h * a->h.dim + d], want[d], 1e-5);
+            for (uint32_t d = 0; d < v_dim(a); d++)
+                rz_check_near(y[i * out + h * v_dim(a) + d], want[d], 1e-5);
         }
     for (uint32_t i = 0; i < QUERIES; i++)
-        same_bits(a, s, &n, rows + i, 1, q + i * width, y + i * width);
+        same_bits(a, s, &n, rows + i, 1, q + i * width, y + i * out);
     for (uint32_t i = 0, count = 2; i + count <= QUERIES; i += count, count++)
-        same_bits(a, s, &n, rows + i, count, q + i * width, y + i * width);
+        same_bits(a, s, &n, rows + i, count, q + i * width, y + i * out);
     kernel_close(&n);
     free(want);
     free(q);
@@ -301,23 +365,29 @@ static uint32_t layout_of(const struct rz_kernels *k)
 static void attention(const struct rz_plugin *plugin)
 {
     static const struct heads heads[] = {
-        {4, 2, 16, 0, 0, 0, false},  {9, 3, 64, 0, 0, 0, false},    {6, 1, 8, 0, 0, 0, false},
-        {2, 2, 128, 0, 0, 0, false}, {7, 1, 32, 0, 0, 0, false},    {6, 1, 6, 0, 0, 8, false},
-        {4, 4, 12, 5, 0, 0, false},  {20, 1, 16, 100, 0, 0, false}, {4, 2, 80, 0, 5, 0, false},
-        {3, 1, 96, 64, 3, 8, false}, {2, 1, 256, 300, 2, 0, false}, {1, 1, 512, 1, 0, 0, false},
-        {3, 3, 20, 2, 0, 4, false},  {5, 5, 14, 0, 1, 0, false},    {4, 4, 24, 0, 0, 0, true},
-        {6, 2, 16, 40, 0, 0, true},
+        {4, 2, 16, 0, 0, 0, false, false, 0, 0},    {9, 3, 64, 0, 0, 0, false, false, 0, 0},
+        {6, 1, 8, 0, 0, 0, false, false, 0, 0},     {2, 2, 128, 0, 0, 0, false, false, 0, 0},
+        {7, 1, 32, 0, 0, 0, false, false, 0, 0},    {6, 1, 6, 0, 0, 8, false, false, 0, 0},
+        {4, 4, 12, 5, 0, 0, false, false, 0, 0},    {20, 1, 16, 100, 0, 0, false, false, 0, 0},
+        {4, 2, 80, 0, 5, 0, false, false, 0, 0},    {3, 1, 96, 64, 3, 8, false, false, 0, 0},
+        {2, 1, 256, 300, 2, 0, false, false, 0, 0}, {1, 1, 512, 1, 0, 0, false, false, 0, 0},
+        {3, 3, 20, 2, 0, 4, false, false, 0, 0},    {5, 5, 14, 0, 1, 0, false, false, 0, 0},
+        {4, 4, 24, 0, 0, 0, true, false, 0, 0},     {6, 2, 16, 40, 0, 0, true, false, 0, 0},
+        {8, 2, 64, 0, 0, 0, false, true, 0, 0},     {6, 3, 20, 70, 0, 0, false, true, 0, 0},
+        {4, 2, 32, 0, 0, 0, false, false, 100, 0},  {5, 1, 8, 0, 0, 0, false, false, 7, 0},
+        {2, 1, 12, 0, 0, 0, false, false, 0, 8},    {1, 1, 576, 0, 0, 0, false, false, 0, 512},
+        {19, 1, 29, 0, 0, 0, false, false, 0, 21},
     };
-    static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
+    static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
     const struct rz_kernels *k = kernel_table(plugin, 0);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
-        for (size_t t = 0; t < 2; t++) {
-            struct attention a = {k, types[t], heads[i]};
+        for (size_t t = i; t < i + 2; t++) { /* two of the types each, in turn */
+            struct attention a = {k, types[t % 4], heads[i]};
             struct scene s;
             struct rng r = {i};
-            scene_open(&a, &s, &r, layout_of(k));
+            scene_open(&a, &s, &r, heads[i].latent ? RZ_KV_LAYOUT_ROWS : layout_of(k));
             store(&a, &s);
             attend(&a, &s, &r);
             scene_close(&s);

@@ -19,15 +19,19 @@ import rzlib
 
 F32_KV = ("-o", "engine.kv_type=f32")
 ARCHES = """
-apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3
-deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3 gemma4
-glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gptj gpt_oss gpt_oss-yarn-exact granite granitemoe hunyuan_v1_dense
-llama llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 minimax_m2 mistral
-mistral-full mixtral mpt mpt-6h nemotron olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope phi3-longrope-short phi3-swa phimoe qwen2 qwen2-tied qwen2_moe qwen3
-qwen3_moe seed_oss smollm3 stablelm stablelm-parallel starcoder2
+apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite
+deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new
+falcon_h1 falcon_mamba gemma gemma2 gemma3 gemma4 glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gpt_oss
+gpt_oss-yarn-exact gptj granite granitemoe granitemoehybrid hunyuan_v1_dense jamba lfm2 lfm2_moe llama
+llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 mamba mamba2 minimax_m2 mistral
+mistral-full mixtral mpt mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope
+phi3-longrope-short phi3-swa phimoe qwen2 qwen2-tied qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3
+stablelm stablelm-parallel starcoder2
 """.split()
-# Their GGUF form lacks something that the folder has: a window, a chunk, the exact range of yarn, a magnitude.
-NOT_THE_SAME = ("gpt_oss-yarn-exact", "llama4", "mistral", "phimoe", "starcoder2")
+# The GGUF form lacks something that the folder has (a window, a chunk, the exact range of yarn, a magnitude), or
+# its weights were multiplied and rounded in another order (falcon_h1), or exp is another library's (the recurrent ones).
+NOT_THE_SAME = ("gpt_oss-yarn-exact", "llama4", "mistral", "phimoe", "starcoder2", "falcon_h1", "falcon_mamba",
+                "granitemoehybrid", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_5", "qwen3_next")
 TEXTS = ["", " ", "Hello world", " the and in", "it's 12345 o'clock\n\n  x", "the\tthe\u00e9 \u4f60\u597d \U0001f600",
          "<s>in</s><|im_end|> on", "  two  spaces ", "a\r\nb", "<|endoftext|>", "<0x41>\u2581"]
 # The folders of these vocabularies and the names of their pre-tokenizers, which the description must give.
@@ -64,7 +68,7 @@ class Elsewhere(Case):
     def check(self, arch):
         """Logits and greedy tokens on both tables; the GGUF form and what is converted have the same bits."""
         folder, gguf = rzlib.shared("arch", arch, "hf"), rzlib.shared("arch", arch, "model.gguf")
-        context = ("-c", "56") if arch in ("phi3-longrope-short", "phimoe") else ()
+        context = ("-c", "56") if arch == "phi3-longrope-short" else ()
         truth = rzlib.floats(rzlib.shared("arch", arch, "logits.f32"))
         ids = rzlib.ints(rzlib.shared("arch", arch, "tokens.i32"))
         want = rzlib.ints(rzlib.shared("arch", arch, "greedy.i32"))
@@ -97,11 +101,6 @@ class Elsewhere(Case):
                 with self.subTest(arch=arch, args=args):
                     self.assertEqual(self.tokens_of(rzlib.shared("arch", arch, "hf"), TEXTS, *args),
                                      self.tokens_of(rzlib.shared("arch", arch, "model.gguf"), TEXTS, *args))
-
-    def test_families_that_are_not_there(self):
-        for arch in ("mamba",):
-            done = rzlib.rz("info", "-m", rzlib.shared("arch", arch, "hf"), status=1)
-            self.assertRegex(done.err, 'config.json: model_type: ".*" is a family that this rz cannot open')
 
 
 class Vocabularies(Case):

@@ -236,9 +236,10 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 
 #define TEAM (RZ_ROW_TEAM | RZ_ROW_INVARIANT)
 #define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
-#define KV .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_T8
+#define KV_TYPES (1u << RZ_TYPE_F16 | 1u << RZ_TYPE_BF16 | 1u << RZ_TYPE_F32 | 1u << RZ_TYPE_Q8_0)
+#define KV .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_T8
 
-#define LATENT .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_ROWS
+#define LATENT .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS
 
 #define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
 #define ATTENTION \

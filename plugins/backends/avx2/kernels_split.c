@@ -6,18 +6,11 @@
  * up in ascending order, each in the lane of its number, whoever else is in the job.
  */
 #include "attention.h"
-#include "numeric.h"
+#include "kv.h"
 #include "vec_math.h"
 
 #include <math.h>
 #include <string.h>
-
-INLINE __m256 load8(const uint8_t *p, uint64_t index, const int f32)
-{
-    if (f32)
-        return _mm256_loadu_ps((const float *)p + index);
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)p + index)));
-}
 
 static const uint8_t *page_of(const struct job *j, uint64_t pos)
 {
@@ -47,21 +40,35 @@ static const uint8_t *page_of(const struct job *j, uint64_t pos)
 
 /* Scores of n queries for one or two blocks of eight positions. */
 INLINE void scores_tile(const struct job *j, int first, const uint8_t *k, float (*s)[SPLIT], uint64_t at,
-                        const int n, const int blocks, const int f32)
+                        const int n, const int blocks, const int type)
 {
+    const float *queries = j->q + (uint64_t)first * j->dim;
     __m256 acc[4][2];
     UNROLL
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-    for (uint64_t d = 0; d < j->dim; d++) {
-        __m256 k0 = load8(k, 8 * d, f32), k1 = blocks == 2 ? load8(k, 8 * (j->dim + d), f32) : k0;
-        UNROLL
-        for (int i = 0; i < n; i++) {
-            __m256 q = _mm256_set1_ps(j->q[first + i][d]);
-            acc[i][0] = _mm256_fmadd_ps(k0, q, acc[i][0]);
+    uint64_t block = type == RZ_TYPE_Q8_0 ? KV_BLOCK : j->dim, next = 8 * rz_kv_row_bytes(type, j->dim);
+    for (uint64_t begin = 0; begin < j->dim; begin += block) {
+        uint64_t count = j->dim - begin < block ? j->dim - begin : block;
+        __m256 scale[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+        if (type == RZ_TYPE_Q8_0) {
+            scale[0] = kv_eight(k, 0, scale[0], RZ_TYPE_F16);
             if (blocks == 2)
-                acc[i][1] = _mm256_fmadd_ps(k1, q, acc[i][1]);
+                scale[1] = kv_eight(k + next, 0, scale[1], RZ_TYPE_F16);
+            k += 16;
         }
+        for (uint64_t d = 0; d < count; d++) {
+            __m256 k0 = kv_eight(k, 8 * d, scale[0], type),
+                   k1 = blocks == 2 ? kv_eight(k + next, 8 * d, scale[1], type) : k0;
+            UNROLL
+            for (int i = 0; i < n; i++) {
+                __m256 q = _mm256_set1_ps(queries[(uint64_t)i * j->dim + begin + d]);
+                acc[i][0] = _mm256_fmadd_ps(k0, q, acc[i][0]);
+                if (blocks == 2)
+                    acc[i][1] = _mm256_fmadd_ps(k1, q, acc[i][1]);
+            }
+        }
+        k += 8 * count * kv_element(type);
     }
     UNROLL
     for (int i = 0; i < n; i++) {
@@ -72,26 +79,25 @@ INLINE void scores_tile(const struct job *j, int first, const uint8_t *k, float 
 }
 
 INLINE void scores_n(const struct job *j, int first, const uint8_t *k, float (*s)[SPLIT], uint64_t at, int n,
-                     const int blocks, const int f32){
-#define CALL_SCORES(N) scores_tile(j, first, k, s, at, N, blocks, f32)
+                     const int blocks, const int type){
+#define CALL_SCORES(N) scores_tile(j, first, k, s, at, N, blocks, type)
     QUERIES_N(CALL_SCORES, n)}
 
 /* Scores of all queries for the blocks of positions from..end - 1; those that a query does not see are
  * overwritten later. s[.][i] belongs to position begin + i. */
 INLINE void scores_all(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, float (*s)[SPLIT],
-                       const int f32)
+                       const int type)
 {
-    uint64_t element = f32 ? 4 : 2;
     for (uint64_t pos = from / 8 * 8; pos < end;) {
         uint64_t in_page = pos % j->kv->page_tokens;
-        const uint8_t *k = page_of(j, pos) + in_page / 8 * 8 * j->dim * element;
+        const uint8_t *k = page_of(j, pos) + in_page / 8 * 8 * rz_kv_row_bytes(type, j->dim);
         bool two = end - pos > 8 && j->kv->page_tokens - in_page > 8;
         for (int i = 0; i < j->n; i += 4) {
             int n = j->n - i < 4 ? j->n - i : 4;
             if (two)
-                scores_n(j, i, k, s, pos - begin, n, 2, f32);
+                scores_n(j, i, k, s, pos - begin, n, 2, type);
             else
-                scores_n(j, i, k, s, pos - begin, n, 1, f32);
+                scores_n(j, i, k, s, pos - begin, n, 1, type);
         }
         pos += two ? 16 : 8;
     }
@@ -154,8 +160,9 @@ static void softmax(const struct job *j, int i, uint64_t begin, struct seen seen
 
 /* y[i] += sum over positions from..to - 1 of weight * value, for n queries and 8 * vectors elements. */
 INLINE void values_tile(const struct job *j, int first, float (*w)[SPLIT], uint64_t begin, struct seen range,
-                        uint64_t d, struct partial *p, const int n, const int vectors, const int f32)
+                        uint64_t d, struct partial *p, const int n, const int vectors, const int type)
 {
+    const uint64_t row_bytes = rz_kv_row_bytes(type, j->dim);
     __m256 acc[4][2];
     UNROLL
     for (int i = 0; i < n; i++)
@@ -166,8 +173,8 @@ INLINE void values_tile(const struct job *j, int first, float (*w)[SPLIT], uint6
         uint64_t count = range.end - pos < left ? range.end - pos : left;
         const uint8_t *values = page_of(j, pos) + j->kv->v_offset;
         for (uint64_t k = 0; k < count; k++) {
-            uint64_t index = (slot + k) * j->dim + d;
-            __m256 v0 = load8(values, index, f32), v1 = vectors == 2 ? load8(values, index + 8, f32) : v0;
+            const uint8_t *row = values + (slot + k) * row_bytes;
+            __m256 v0 = kv_row_eight(row, d, type), v1 = vectors == 2 ? kv_row_eight(row, d + 8, type) : v0;
             UNROLL
             for (int i = 0; i < n; i++) {
                 __m256 weight = _mm256_set1_ps(w[first + i][pos + k - begin]);
@@ -185,9 +192,9 @@ INLINE void values_tile(const struct job *j, int first, float (*w)[SPLIT], uint6
 }
 
 INLINE void values_n(const struct job *j, int first, float (*w)[SPLIT], uint64_t begin, struct seen range,
-                     uint64_t d, struct partial *p, int n, const int vectors, const int f32)
+                     uint64_t d, struct partial *p, int n, const int vectors, const int type)
 {
-#define CALL_VALUES(N) values_tile(j, first, w, begin, range, d, p, N, vectors, f32)
+#define CALL_VALUES(N) values_tile(j, first, w, begin, range, d, p, N, vectors, type)
     QUERIES_N(CALL_VALUES, n)
 }
 
@@ -195,12 +202,11 @@ INLINE void values_n(const struct job *j, int first, float (*w)[SPLIT], uint64_t
 static void values_tail(const struct job *j, int i, float (*w)[SPLIT], uint64_t begin, struct seen range,
                         uint64_t d, struct partial *p)
 {
+    uint64_t row_bytes = rz_kv_row_bytes(j->kv->type, j->dim);
     float y = p[i].y[d];
     for (uint64_t pos = range.first; pos < range.end; pos++) {
-        uint64_t index = pos % j->kv->page_tokens * j->dim + d;
         const uint8_t *values = page_of(j, pos) + j->kv->v_offset;
-        float v = j->kv->type == RZ_TYPE_F32 ? ((const float *)values)[index]
-                                             : rz_f16_to_f32(((const uint16_t *)values)[index]);
+        float v = kv_row_one(values + pos % j->kv->page_tokens * row_bytes, d, j->kv->type);
         y = fmaf(w[i][pos - begin], v, y);
     }
     p[i].y[d] = y;
@@ -208,15 +214,15 @@ static void values_tail(const struct job *j, int i, float (*w)[SPLIT], uint64_t 
 
 /* Queries first..first + n - 1 over one range of positions, all elements of the head. */
 INLINE void values_range(const struct job *j, int first, int n, float (*w)[SPLIT], uint64_t begin,
-                         struct seen range, struct partial *p, const int f32)
+                         struct seen range, struct partial *p, const int type)
 {
     uint64_t d = 0;
     if (range.first >= range.end)
         return;
     for (; d + 16 <= j->dim; d += 16)
-        values_n(j, first, w, begin, range, d, p, n, 2, f32);
+        values_n(j, first, w, begin, range, d, p, n, 2, type);
     for (; d + 8 <= j->dim; d += 8)
-        values_n(j, first, w, begin, range, d, p, n, 1, f32);
+        values_n(j, first, w, begin, range, d, p, n, 1, type);
     for (; d < j->dim; d++)
         for (int i = 0; i < n; i++)
             values_tail(j, first + i, w, begin, range, d, p);
@@ -225,7 +231,7 @@ INLINE void values_range(const struct job *j, int first, int n, float (*w)[SPLIT
 /* Up to four queries. What all of them see is read once; the positions before and behind it follow one query
  * at a time, in the same order of additions. */
 INLINE void values_four(const struct job *j, int first, int n, float (*w)[SPLIT], uint64_t begin,
-                        const struct seen *seen, struct partial *p, const int f32)
+                        const struct seen *seen, struct partial *p, const int type)
 {
     struct seen all = seen[first];
     for (int i = first + 1; i < first + n; i++) {
@@ -234,21 +240,21 @@ INLINE void values_four(const struct job *j, int first, int n, float (*w)[SPLIT]
     }
     if (all.first >= all.end) {
         for (int i = first; i < first + n; i++)
-            values_range(j, i, 1, w, begin, seen[i], p, f32);
+            values_range(j, i, 1, w, begin, seen[i], p, type);
         return;
     }
     for (int i = first; i < first + n; i++)
-        values_range(j, i, 1, w, begin, (struct seen){seen[i].first, all.first}, p, f32);
-    values_range(j, first, n, w, begin, all, p, f32);
+        values_range(j, i, 1, w, begin, (struct seen){seen[i].first, all.first}, p, type);
+    values_range(j, first, n, w, begin, all, p, type);
     for (int i = first; i < first + n; i++)
-        values_range(j, i, 1, w, begin, (struct seen){all.end, seen[i].end}, p, f32);
+        values_range(j, i, 1, w, begin, (struct seen){all.end, seen[i].end}, p, type);
 }
 
 INLINE void split_run(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p,
-                      const int f32)
+                      const int type)
 {
     struct seen seen[QUERIES];
-    scores_all(j, begin, j->first[0] > begin ? j->first[0] : begin, end, w, f32);
+    scores_all(j, begin, j->first[0] > begin ? j->first[0] : begin, end, w, type);
     for (int i = 0; i < j->n; i++) {
         memset(p[i].y, 0, j->dim * sizeof(float));
         p[i].max = -INFINITY;
@@ -258,13 +264,11 @@ INLINE void split_run(const struct job *j, uint64_t begin, uint64_t end, float (
             softmax(j, i, begin, seen[i], w[i], &p[i]);
     }
     for (int i = 0; i < j->n; i += 4)
-        values_four(j, i, j->n - i < 4 ? j->n - i : 4, w, begin, seen, p, f32);
+        values_four(j, i, j->n - i < 4 ? j->n - i : 4, w, begin, seen, p, type);
 }
 
 void attention_split(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p)
 {
-    if (j->kv->type == RZ_TYPE_F32)
-        split_run(j, begin, end, w, p, 1);
-    else
-        split_run(j, begin, end, w, p, 0);
+#define CALL_SPLIT(TYPE) split_run(j, begin, end, w, p, TYPE)
+    KV_TYPE(CALL_SPLIT, j->kv->type)
 }
