@@ -1,7 +1,7 @@
 /* recurrent.c - the rows of the families with recurrent layers: Mamba and Mamba-2, short convolutions, delta
  * nets, alone or beside attention and experts.
  *
- * Which layers attend, recur or feed forward is said in many ways; here all become bits of layer_has, by
+ * Which layers attend, recur or feed forward is said in many ways; here it becomes bits of layer_has, by
  * which the tensors are chosen, and arrays of metadata.
  */
 #include "folder.h"
