@@ -240,7 +240,8 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                                       .tensor_data = host_tensor_data,
                                       .check = host_check,
                                       .threads = host_threads,
-                                      .render = rz_model_render};
+                                      .render = rz_model_render,
+                                      .describe = rz_model_describe};
     *out = m;
     return RZ_OK;
 }

@@ -380,6 +380,14 @@ static int32_t head_fits(const struct rz_kernel_node *n)
 
 /* --- elementwise --- */
 
+static double xielu(const struct rz_attr *a, double x)
+{
+    double linear = a[RZ_A_XIELU_BETA].f * x;
+    if (x > 0)
+        return a[RZ_A_XIELU_P].f * x * x + linear;
+    return (expm1(fmin(x, a[RZ_A_EPS].f)) - x) * a[RZ_A_XIELU_N].f + linear;
+}
+
 static double activation(const struct rz_kernel_node *n, double x)
 {
     if (n->attr_mask & RZ_ATTR(RZ_A_GELU))
@@ -388,6 +396,8 @@ static double activation(const struct rz_kernel_node *n, double x)
         return x / (1 + exp(-2 * 0.79788456080286536 * (x + 0.044715 * x * x * x)));
     if (n->attr_mask & RZ_ATTR(RZ_A_RELU2))
         return x > 0 ? x * x : 0;
+    if (n->attr_mask & RZ_ATTR(RZ_A_XIELU_P))
+        return xielu(n->attr, x);
     return x / (1 + exp(-x));
 }
 
@@ -453,6 +463,14 @@ static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t columns(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    memcpy(out_row(c, 0, c->tile), in_row(c, 0, c->tile) + c->node->attr[RZ_A_COLUMN].i,
+           c->out[0].width * sizeof(float));
+    return RZ_OK;
+}
+
 static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -506,7 +524,8 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU),
                   .tiles = tiles_by_row, .run = act_mul),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTRS_XIELU,
                   .tiles = tiles_by_row, .run = act),
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) |
@@ -517,6 +536,8 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR(RZ_A_ROW),
                   .accept = matrix_is_known, .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
+    RZ_KERNEL_ROW(.op = RZ_OP_COLUMNS, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR(RZ_A_COLUMN),
+                  .tiles = tiles_by_row, .run = columns),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
     RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,

@@ -1,7 +1,8 @@
 /* wordpiece.c - BERT's vocabulary in tokenizer.json: pieces that go on a word begin with ##.
  *
- * The host's spelling is GGUF's: what begins a word has U+2581 in front, what goes on has nothing. How a text
- * is cleaned is fixed there, so another way of cleaning is refused.
+ * The host's spelling is GGUF's: what begins a word has U+2581 in front, what goes on has nothing. Capitals
+ * and accents go or stay as the folder says; what the host does besides is fixed, so that another way of
+ * cleaning is refused.
  */
 #include "folder.h"
 
@@ -16,11 +17,12 @@ static void check_normalizer(struct rz_hf_model *m, const json_t *n)
 {
     const char *type = json_string_value(json_object_get(n, "type"));
     const json_t *strip = json_object_get(n, "strip_accents");
+    bool lower = json_is_true(json_object_get(n, "lowercase"));
+    rz_hf_put_bool(m, "tokenizer.ggml.normalizer.lowercase", lower);
+    if (json_is_boolean(strip))
+        rz_hf_put_bool(m, "tokenizer.ggml.normalizer.strip_accents", json_is_true(strip));
     if (!type || strcmp(type, "BertNormalizer") != 0)
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer", "is not BertNormalizer");
-    else if (!json_is_true(json_object_get(n, "lowercase")) || json_is_false(strip))
-        rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer",
-                   "keeps capitals or accents, which this rz does not");
     else if (json_is_false(json_object_get(n, "clean_text")) ||
              json_is_false(json_object_get(n, "handle_chinese_chars")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer",

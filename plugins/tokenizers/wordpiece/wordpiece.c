@@ -1,9 +1,9 @@
 /* wordpiece.c - rz.tokenizer/1 for BERT's vocabularies (`tokenizer.ggml.model` = bert).
  *
- * A text is cleaned (control characters go, accents go, small letters), cut at white space, around
- * punctuation and around each ideograph; a word is then spelled with the longest tokens from the left, or is
- * the unknown token. The file spells the token that begins a word with U+2581 in front. Read-only after
- * create; an encoding keeps one word at a time.
+ * A text is cleaned (control characters go; unless the vocabulary is cased accents go and letters are small),
+ * cut at white space, around punctuation and around each ideograph; a word is then spelled with the longest
+ * tokens from the left, or is the unknown token. The file spells the token that begins a word with U+2581 in
+ * front. Read-only after create; an encoding keeps one word at a time.
  */
 #include "../common/meta.h"
 #include "../common/tok.h"
@@ -21,10 +21,12 @@
 
 struct wordpiece {
     struct rz_vocab vocab;
+    bool lowercase, strip_accents;
 };
 
 /* One encoding: the word that is being read, with U+2581 before it. */
 struct job {
+    const struct wordpiece *t;
     const struct rz_vocab *vocab;
     struct rz_ids *out;
     uint32_t n_chars;
@@ -82,7 +84,8 @@ static void end_word(struct job *j)
 
 static void add_char(struct job *j, uint32_t cp)
 {
-    cp = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    if (j->t->lowercase)
+        cp = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
     bool alone = is_punctuation(cp) || is_ideograph(cp);
     if (alone)
         end_word(j);
@@ -114,7 +117,7 @@ static void read_char(struct job *j, uint32_t cp)
     }
     if (cp < 0x20 || cp == 0x7f || cp == 0xfffd || (c >= RZ_UC_CC && c < RZ_UC_CN))
         return;
-    if (cp < 0x80) {
+    if (cp < 0x80 || !j->t->strip_accents) {
         add_char(j, cp);
         return;
     }
@@ -143,7 +146,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
 {
     struct wordpiece *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
-    struct job j = {.vocab = &t->vocab, .out = &out, .len = RZ_SPACE_LEN};
+    struct job j = {.t = t, .vocab = &t->vocab, .out = &out, .len = RZ_SPACE_LEN};
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
     memcpy(j.word, RZ_SPACE, RZ_SPACE_LEN);
@@ -179,6 +182,12 @@ static int32_t load(struct wordpiece *t, const struct rz_format_model *meta, str
         status = rz_meta_get_id(meta, KEY "seperator_token_id", t->vocab.n, &info->eos, err);
     if (status >= 0)
         status = rz_meta_get_id(meta, KEY "separator_token_id", t->vocab.n, &info->eos, err);
+    t->lowercase = true;
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "normalizer.lowercase", &t->lowercase, err);
+    t->strip_accents = t->lowercase;
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "normalizer.strip_accents", &t->strip_accents, err);
     bool add_bos = true, add_eos = true;
     if (status >= 0)
         status = rz_meta_get_bool(meta, KEY "add_bos_token", &add_bos, err);
