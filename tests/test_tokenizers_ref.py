@@ -7,9 +7,13 @@ says so and passes where one is absent. RZ: the program; TEXTS: how many texts a
 import json
 import os
 import random
+import shutil
 import subprocess
+import tempfile
 import unicodedata
 import unittest
+
+import mkfolder
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -46,7 +50,7 @@ def reference(path, rules):
     return t
 
 
-def wordpiece(path):
+def wordpiece(path, lowercase=True, strip_accents=None):
     """BERT's, of a vocabulary whose file spells the beginning of a word with U+2581 and the rest without ##."""
     field = gguf.GGUFReader(path).fields["tokenizer.ggml.tokens"]
     vocab = {}
@@ -55,8 +59,8 @@ def wordpiece(path):
         special = text in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") or text.startswith("[unused")
         vocab[text if special else text[1:] if text[0] == "\u2581" else "##" + text] = i
     t = Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-    t.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None,
-                                              lowercase=True)
+    t.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=lowercase,
+                                              strip_accents=strip_accents)
     t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return t
 
@@ -151,6 +155,31 @@ class Random(unittest.TestCase):
 
     def test_wordpiece(self):
         self.check("bert-bge")
+
+    def check_folder(self, **options):
+        """A folder says what BERT's own code does: nothing has to be prepared."""
+        path = os.path.join(SHARED, "data", "vocab", "bert-bge.gguf")
+        if not os.path.exists(path):
+            self.skipTest("no reference data: %s" % path)
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        theirs = wordpiece(path, **options)
+        mkfolder.around(folder, theirs.get_vocab_size())
+        mkfolder.dump(folder, "tokenizer.json", json.loads(theirs.to_str()))
+        mkfolder.dump(folder, "tokenizer_config.json", {"add_bos_token": False, "add_eos_token": False})
+        rng = random.Random(str(options))
+        texts = [wordpiece_text(random_text(rng)) for _ in range(TEXTS)]
+        for text, ids in zip(texts, ours(folder, texts)):
+            self.assertEqual(ids, theirs.encode(text, add_special_tokens=False).ids, ascii(text))
+
+    def test_wordpiece_folder(self):
+        self.check_folder()
+
+    def test_wordpiece_folder_cased(self):
+        self.check_folder(lowercase=False)
+
+    def test_wordpiece_folder_accents(self):
+        self.check_folder(lowercase=True, strip_accents=False)
 
 
 if __name__ == "__main__":

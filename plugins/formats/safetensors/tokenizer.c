@@ -270,11 +270,11 @@ static const char *read_spm_steps(struct rz_hf_model *m, const json_t *root, boo
     return spaces;
 }
 
-/* The text of a special token, which outlives the file's values; NULL: it is none. */
+/* A text that outlives the file's values; NULL: it is none. */
 static const char *kept(struct rz_hf_model *m, const json_t *text)
 {
-    const char *s = json_string_value(text);
-    return s ? rz_hf_copy(m, s, strlen(s)).data : NULL;
+    return json_is_string(text) ? rz_hf_copy(m, json_string_value(text), json_string_length(text)).data
+                                : NULL;
 }
 
 static const char *special_id(struct rz_hf_model *m, const json_t *item)
