@@ -48,7 +48,7 @@ static int32_t fail_tensor(struct making *g, int32_t code, const char *name, con
 static bool find_name(const struct rz_hf_model *m, const char *name, uint32_t *i)
 {
     const char *rest = strchr(name, '.');
-    char longer[NAME_MAX_BYTES];
+    char longer[2 * NAME_MAX_BYTES];
     if (rz_map_get(&m->names, name, strlen(name), i))
         return true;
     if (m->c.family->base) {
