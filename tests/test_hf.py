@@ -364,6 +364,64 @@ class Own(Case):
                                                             rope_parameters={"rope_theta": 1e4, "rope_type": "default"}))
         self.assertEqual(rzlib.rz("tokenize", "-m", folder, "-p", "x").returncode, 0)
 
+    def test_spellings_of_json(self):
+        """tokenizer.json with escapes, blanks and its members in another order is the same tokenizer."""
+        texts = ["hello world", "h\u00e9llo \u4e2d\U0001f600 ", "\"quoted\" \\ /path\t\n", "<|im_start|>a"]
+        for name in ("tiny-qwen2", "tiny-llama"):
+            folder = self.path(name)
+            mkfolder.make(rzlib.fixture(name + ".gguf"), folder)
+            path, want = os.path.join(folder, "tokenizer.json"), self.tokens_of(folder, texts)
+            with open(path, encoding="utf-8") as f:
+                value = json.load(f)
+            model = value["model"]
+            pairs = {"version": "1.0", "model": {"merges": [m.split(" ") if isinstance(m, str) else m for m in model["merges"]],
+                                                 **{k: v for k, v in model.items() if k != "merges"}}, **value}
+            forms = [json.dumps(value), json.dumps(value, indent=3), json.dumps(value, separators=(",", ":")),
+                     "\n " + json.dumps(value).replace("/", "\\/") + " \n", json.dumps(pairs, ensure_ascii=False)]
+            for form in forms:
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(form)
+                self.assertEqual(self.tokens_of(folder, texts), want)
+
+    def test_broken_json(self):
+        """Whatever does not read is named by the line of the whole file, or by its key."""
+        folder = self.path("folder")
+        mkfolder.make(rzlib.fixture("tiny-qwen2.gguf"), folder)
+        path = os.path.join(folder, "tokenizer.json")
+        with open(path, encoding="utf-8") as f:
+            good = json.dumps(json.load(f), indent=0)
+        line = good[:good.index('"merges"')].count("\n") + 1
+        merges = good.index("[", good.index('"merges"')) + 1
+        vocab = good.index("{", good.index('"vocab"')) + 1
+        cases = [
+            (vocab, '"new": 1.5,', "model.vocab: each value must be the id"),
+            (vocab, '"new": 12345678901234567890,', "tokenizer.json: line"),
+            (vocab, '"x": 1 2,', "tokenizer.json: line"),
+            (vocab, '"x" 1,', "tokenizer.json: line"),
+            (vocab, ",", "tokenizer.json: line"),
+            (vocab, '"\\ud800": 1,', "tokenizer.json: line"),
+            (vocab, '"\\u0000": 1,', "tokenizer.json: line"),
+            (vocab, '"\\x": 1,', "tokenizer.json: line"),
+            (vocab, '"a\x01": 1,', "tokenizer.json: line"),
+            (vocab, '"x": 01,', "tokenizer.json: line"),
+            (merges, '["a"],', "model.merges: entry 0 is no pair"),
+            (merges, '["a", "b", "c"],', "model.merges: entry 0 is no pair"),
+            (merges, '["a", "b c"],', "model.merges: entry 0 is no pair"),
+            (merges, "7,", "model.merges: entry 0 is no pair"),
+            (merges, "\n\n}", "tokenizer.json: line %d" % (line + 2)),
+            (len(good) - 1, ",", "tokenizer.json: line %d" % (good.count("\n") + 1)),
+            (len(good), "x", "tokenizer.json: line"),
+        ]
+        for at, put, says in cases:
+            with self.subTest(put=put):
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(good[:at] + put + good[at:])
+                self.refused(folder, says)
+        for cut in range(1, len(good), len(good) // 50):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(good[:cut])
+            self.refused(folder, "tokenizer.json: line")
+
     def test_tokenizer(self):
         def model(**change):
             return lambda t: t["model"].update(change)

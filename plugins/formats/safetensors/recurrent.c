@@ -554,7 +554,7 @@ static void adjust_lfm2(struct rz_hf_model *m)
         rz_hf_put_number(m, "expert_gating_func", 2);
 }
 
-/* Which frequencies belong to time, height and width of a picture: text has no use for it, readers ask. */
+/* Which frequencies belong to time, height and width of a picture: no use for text, but part of the form. */
 static void put_sections(struct rz_hf_model *m)
 {
     const json_t *list = json_object_get(rz_hf_get(m, "rope_parameters"), "mrope_section");
