@@ -24,7 +24,7 @@ extern const struct rz_plugin rz_builtin_avx2;
 
 static const struct rz_kernels *table(const struct rz_plugin *plugin)
 {
-    const struct rz_kernels *k = kernel_table(plugin);
+    const struct rz_kernels *k = kernel_table(plugin, 0);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     return k;

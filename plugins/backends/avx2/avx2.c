@@ -80,7 +80,7 @@ static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
     if (pos >= w->rows)
         return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
                        (unsigned long long)pos, (unsigned long long)w->rows);
-    x8_decode_row(w, pos, out_row(c));
+    x_decode_row(w, pos, out_row(c));
     act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
     return RZ_OK;
 }
@@ -89,7 +89,7 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const struct rz_weight_view *w = &c->node->weights[0];
-    x8_decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
+    x_decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
     act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
     return RZ_OK;
 }
