@@ -2,8 +2,8 @@
 #ifndef RZ_AVX2_TILE_H
 #define RZ_AVX2_TILE_H
 
+#include "../common/vec.h"
 #include "avx2.h"
-#include "vec.h"
 
 #define ONES _mm256_set1_epi16(1)
 

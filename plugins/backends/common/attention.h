@@ -1,8 +1,8 @@
 /* attention.h - what the files of attention share: a job, and what comes out of one split of it. */
-#ifndef RZ_AVX2_ATTENTION_H
-#define RZ_AVX2_ATTENTION_H
+#ifndef RZ_X86_ATTENTION_H
+#define RZ_X86_ATTENTION_H
 
-#include "avx2.h"
+#include "x86.h"
 
 #define SPLIT RZ_ATTENTION_SPLIT
 #define QUERIES 16   /* (row, head) pairs worked on together */

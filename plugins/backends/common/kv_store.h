@@ -1,8 +1,11 @@
-/* kernels_kv.c - what is stored in KV pages: keys in blocks of eight positions (RZ_KV_LAYOUT_T8), values in
+/* kv_store.h - what is stored in KV pages: keys in blocks of eight positions (RZ_KV_LAYOUT_T8), values in
  * rows.
  */
-#include "avx2.h"
+#ifndef RZ_X86_KV_STORE_H
+#define RZ_X86_KV_STORE_H
+
 #include "vec.h"
+#include "x86.h"
 
 static void put(const struct rz_kv_view *v, uint8_t *at, uint64_t index, float x)
 {
@@ -29,3 +32,5 @@ void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const flo
         }
     }
 }
+
+#endif

@@ -1,0 +1,5 @@
+/* kernels_attention.c - attention: its jobs, and what is stored in KV pages. */
+#include "avx512.h"
+
+#include "../common/attention_jobs.h"
+#include "../common/kv_store.h"
