@@ -14,10 +14,12 @@
 
 extern const struct rz_plugin rz_builtin_scalar;
 #if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2;
+extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
 #define FAST rz_builtin_avx2
+#define WIDEST rz_builtin_avx512
 #else
 #define FAST rz_builtin_scalar
+#define WIDEST rz_builtin_scalar
 #endif
 
 #define PAGE 64
@@ -332,4 +334,9 @@ RZ_TEST(attention, scalar)
 RZ_TEST(attention, fast)
 {
     attention(&FAST);
+}
+
+RZ_TEST(attention, widest)
+{
+    attention(&WIDEST);
 }
