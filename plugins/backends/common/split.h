@@ -6,8 +6,8 @@
  * up in ascending order, each in the lane of its number, whoever else is in the job.
  *
  * The file that includes this says what a vector is: VEC of LANES floats, V(op) for its intrinsics, VEC_EXP,
- * VEC_MAX and VEC_SUM; load_keys and load_values; and how many queries (QUERIES_AT_ONCE) and vectors of values
- * (VECTORS_AT_ONCE) it has registers for.
+ * VEC_MAX and VEC_SUM; load_keys and load_values; and for how many queries (QUERIES_AT_ONCE) and vectors of
+ * values (VECTORS_AT_ONCE) it has registers.
  */
 #ifndef RZ_X86_SPLIT_H
 #define RZ_X86_SPLIT_H

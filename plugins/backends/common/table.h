@@ -1,7 +1,7 @@
-/* table.h - the table of an x86-64 plugin: which rows there are, and those that work on one row of activations
- * at a time. The .c file that includes this has LAYOUT (its id) and LAYOUT_NAME before it. No ISA here: what
- * needs the instruction set is in kernels_*.c, which the host calls only after the header's isa bits were
- * found on this machine.
+/* table.h - the table of an x86-64 plugin: which rows there are, and those that work on one row of
+ * activations at a time. The .c file that includes this has LAYOUT (its id) and LAYOUT_NAME before it. No
+ * ISA here: what needs the instruction set is in kernels_*.c, which the host calls only after the header's
+ * isa bits were found on this machine.
  */
 #ifndef RZ_X86_TABLE_H
 #define RZ_X86_TABLE_H
@@ -189,32 +189,39 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 
 /* clang-format off */
 #define ROWS(numerics, label) { \
-    RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, .name = "norm_qkv " LAYOUT_NAME label, \
+    RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, \
+                  .name = "norm_qkv " LAYOUT_NAME label, \
                   .attrs = ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS, \
                   .accept = accept_qkv, .layout = layout, .scratch = norm_qkv_scratch, \
                   .run = norm_qkv_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend t8", \
                   .attrs = ATTENTION, .accept = attention_accept, \
                   .scratch = attention_scratch, .run = attention_run), \
-    RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "proj_add " LAYOUT_NAME label, \
+    RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, \
+                  .name = "proj_add " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR_BIAS | RZ_ATTR_EPS | RZ_ATTR(RZ_A_POST_NORM) | RZ_ATTR(RZ_A_FACTOR), \
                   .accept = accept_weights, .layout = layout, .scratch = product_scratch, \
                   .run = proj_add_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_NORM_GLU, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "norm_glu " LAYOUT_NAME label, \
+    RZ_KERNEL_ROW(.op = RZ_OP_NORM_GLU, .flags = TEAM, .weight = RZ_TYPE_ANY, \
+                  .name = "norm_glu " LAYOUT_NAME label, \
                   .attrs = RZ_ATTRS_NORM | RZ_ATTRS_ACT | RZ_ATTR_BIAS | RZ_ATTR(RZ_A_NO_GATE), \
                   .accept = accept_weights, .layout = layout, .scratch = product_scratch, \
                   .run = norm_glu_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul " LAYOUT_NAME label, \
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TEAM, .weight = RZ_TYPE_ANY, \
+                  .name = "matmul " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout, \
                   .scratch = product_scratch, .run = matmul_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attention t8", \
-                  .attrs = ATTENTION, .accept = attention_accept, \
+    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, \
+                  .name = "attention t8", .attrs = ATTENTION, .accept = attention_accept, \
                   .scratch = attention_scratch, .run = attention_run), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "get_rows " LAYOUT_NAME, \
+    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, \
+                  .name = "get_rows " LAYOUT_NAME, \
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_pos " LAYOUT_NAME, \
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, \
+                  .name = "add_pos " LAYOUT_NAME, \
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_row " LAYOUT_NAME, \
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, \
+                  .name = "add_row " LAYOUT_NAME, \
                   .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout, \
                   .tiles = tiles_by_row, .run = add_row), \
     RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE, \
@@ -234,7 +241,8 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP), \
                   .tiles = tiles_by_row, .run = map), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
+                  .run = add), \
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
                   .run = select_rows), \
 }
