@@ -38,6 +38,7 @@ struct attention {
     const struct rz_kernels *table;
     int32_t kv_type;
     struct heads h;
+    double slack; /* how far off a result may be */
 };
 
 /* Queries: scattered ones, and rows that follow each other, across the border of a split and of a page. */
@@ -278,7 +279,7 @@ static void attend(const struct attention *a, struct scene *s, struct rng *r)
         for (uint32_t h = 0; h < a->h.n_head; h++) {
             truth(a, s, &rows[i], q + i * width + h * a->h.dim, h, want);
             for (uint32_t d = 0; d < a->h.dim; d++)
-                rz_check_near(y[i * width + h * a->h.dim + d], want[d], 1e-5);
+                rz_check_near(y[i * width + h * a->h.dim + d], want[d], a->slack);
         }
     for (uint32_t i = 0; i < QUERIES; i++)
         same_bits(a, s, &n, rows + i, 1, q + i * width, y + i * width);
@@ -300,7 +301,7 @@ static uint32_t layout_of(const struct rz_kernels *k)
     return RZ_KV_LAYOUT_ROWS;
 }
 
-static void attention(const struct rz_plugin *plugin)
+static void attention(const struct rz_plugin *plugin, int64_t choice, double slack)
 {
     static const struct heads heads[] = {
         {4, 2, 16, 0, 0, 0, false},  {9, 3, 64, 0, 0, 0, false},    {6, 1, 8, 0, 0, 0, false},
@@ -311,12 +312,12 @@ static void attention(const struct rz_plugin *plugin)
         {6, 2, 16, 40, 0, 0, true},
     };
     static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
-    const struct rz_kernels *k = kernel_table(plugin, 0);
+    const struct rz_kernels *k = kernel_table(plugin, choice);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         for (size_t t = 0; t < 2; t++) {
-            struct attention a = {k, types[t], heads[i]};
+            struct attention a = {k, types[t], heads[i], slack};
             struct scene s;
             struct rng r = {i};
             scene_open(&a, &s, &r, layout_of(k));
@@ -328,15 +329,22 @@ static void attention(const struct rz_plugin *plugin)
 
 RZ_TEST(attention, scalar)
 {
-    attention(&rz_builtin_scalar);
+    attention(&rz_builtin_scalar, 0, 1e-5);
 }
 
 RZ_TEST(attention, fast)
 {
-    attention(&FAST);
+    attention(&FAST, 0, 1e-5);
 }
 
-RZ_TEST(attention, widest)
+/* With bfloat16 in four factors a score is off by some 2^-9 of its size, and so is a value: results are of size
+ * one, the largest of some ten thousand. */
+RZ_TEST(attention, widest_coarse)
 {
-    attention(&WIDEST);
+    attention(&WIDEST, 0, 0.03);
+}
+
+RZ_TEST(attention, widest_fine)
+{
+    attention(&WIDEST, 1, 1e-5);
 }

@@ -7,7 +7,7 @@
 #define LAYOUT_NAME "x8"
 #include "../common/table.h"
 
-RUNS(int8, 0)
+RUNS(int8, 0, 0)
 
 static const struct rz_kernel_row rows[] = ROWS(int8, "");
 static const struct rz_kernels kernels = TABLE("avx2", rows);

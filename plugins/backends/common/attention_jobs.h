@@ -1,6 +1,6 @@
 /* attention_jobs.h - which queries meet which keys: jobs, their sharing out, and the merging of splits.
  *
- * The query heads of one KV head, and up to four rows that follow each other, read each key and value once.
+ * The query heads of one KV head, and rows that follow each other, read each key and value once.
  * Keys are taken in splits of 256 absolute positions, merged in order; splits that no query of a job sees
  * are left out. Few rows spread their splits over the team; many rows keep them in one tile: the same
  * arithmetic, so the same bits.
@@ -13,7 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-#define ROWS 4        /* rows of a sequence that share their reads     */
 #define SPREAD_ROWS 4 /* up to this many rows, splits are spread       */
 
 /* total = total (+) part, where both are relative to their own maximum. */
@@ -71,7 +70,7 @@ static float alibi_slope(const struct rz_kernel_node *n, uint64_t head)
 /* Fills a job with heads h0 .. h0+heads-1 of the query group of `head`, for n_rows rows that follow each
  * other in one sequence. Queries are ordered by row, then head. */
 static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row, uint32_t n_rows,
-                     uint64_t head, uint64_t h0, uint64_t heads)
+                     uint64_t head, uint64_t h0, uint64_t heads, bool coarse)
 {
     const struct rz_attr *a = c->node->attr;
     uint64_t group = (uint64_t)(a[RZ_A_N_HEAD].i / a[RZ_A_N_KV_HEAD].i);
@@ -83,6 +82,7 @@ static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row
     j->head = head;
     j->dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
     j->softcap = capped ? (float)a[RZ_A_SOFTCAP].f : 0;
+    j->coarse = coarse;
     j->n = 0;
     for (uint32_t r = row; r < row + n_rows; r++) {
         struct reach reach = reach_of(c, r);
@@ -114,7 +114,8 @@ static float *out_of(const struct rz_kernel_call *c, uint32_t row, uint64_t quer
 }
 
 /* Many rows: a tile is ROWS rows of one KV head, all splits one after the other. */
-static void run_rows(const struct rz_kernel_call *c, uint32_t row, uint32_t n_rows, uint64_t head)
+static void run_rows(const struct rz_kernel_call *c, uint32_t row, uint32_t n_rows, uint64_t head,
+                     bool coarse)
 {
     const struct rz_attr *a = c->node->attr;
     uint64_t group = (uint64_t)(a[RZ_A_N_HEAD].i / a[RZ_A_N_KV_HEAD].i);
@@ -126,7 +127,7 @@ static void run_rows(const struct rz_kernel_call *c, uint32_t row, uint32_t n_ro
         uint64_t heads = QUERIES / n < group ? QUERIES / n : group;
         for (uint64_t h0 = 0; h0 < group; h0 += heads) {
             uint64_t k = group - h0 < heads ? group - h0 : heads;
-            job_fill(&j, c, row + done, n, head, h0, k);
+            job_fill(&j, c, row + done, n, head, h0, k, coarse);
             for (int i = 0; i < j.n; i++) {
                 total[i].max = -INFINITY;
                 total[i].sum = 0;
@@ -167,7 +168,7 @@ static struct splits splits_of(const struct rz_kernel_call *c, uint32_t row)
 
 /* Split number `split` of those that the row sees. */
 static void run_split(const struct rz_kernel_call *c, uint32_t row, uint64_t head, uint32_t split,
-                      float *scratch, uint32_t max_splits)
+                      float *scratch, uint32_t max_splits, bool coarse)
 {
     const struct rz_attr *a = c->node->attr;
     uint64_t group = (uint64_t)(a[RZ_A_N_HEAD].i / a[RZ_A_N_KV_HEAD].i), dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
@@ -175,7 +176,7 @@ static void run_split(const struct rz_kernel_call *c, uint32_t row, uint64_t hea
     float w[QUERIES][SPLIT];
     struct partial part[QUERIES];
     for (uint64_t h0 = 0; h0 < group; h0 += QUERIES) {
-        job_fill(&j, c, row, 1, head, h0, group - h0 < QUERIES ? group - h0 : QUERIES);
+        job_fill(&j, c, row, 1, head, h0, group - h0 < QUERIES ? group - h0 : QUERIES, coarse);
         uint64_t begin = (uint64_t)(splits_of(c, row).first + split) * SPLIT, end = j.end[0];
         attention_split(&j, begin, end < begin + SPLIT ? end : begin + SPLIT, w, part);
         for (int i = 0; i < j.n; i++) {
@@ -204,7 +205,7 @@ static void merge_query(const struct rz_kernel_call *c, uint32_t row, uint64_t h
     finish(&total, out_of(c, row, head, dim), dim);
 }
 
-static void run_spread(const struct rz_kernel_call *c, uint64_t n_kv_head)
+static void run_spread(const struct rz_kernel_call *c, uint64_t n_kv_head, bool coarse)
 {
     uint32_t max_splits = 1;
     for (uint32_t r = 0; r < c->n_rows; r++)
@@ -215,26 +216,33 @@ static void run_spread(const struct rz_kernel_call *c, uint64_t n_kv_head)
         uint32_t row = (uint32_t)t / per_row, head = (uint32_t)t % per_row / max_splits,
                  split = (uint32_t)t % max_splits;
         if (split < splits_of(c, row).n)
-            run_split(c, row, head, split, (float *)c->scratch, max_splits);
+            run_split(c, row, head, split, (float *)c->scratch, max_splits, coarse);
     }
     c->team->barrier(c->team, c->tid);
     for (uint32_t t = c->tid; t < c->n_rows * n_head; t += c->n_threads)
         merge_query(c, t / n_head, t % n_head, (const float *)c->scratch, max_splits);
 }
 
-int32_t attention_run(const struct rz_kernel_call *c, struct rz_err *err)
+/* Rows of one tile: as many as share their reads, but enough tiles for all threads. */
+static uint32_t rows_of_tile(const struct rz_kernel_call *c, uint32_t n_kv_head)
 {
-    (void)err;
-    uint64_t n_kv_head = (uint64_t)c->node->attr[RZ_A_N_KV_HEAD].i;
+    uint32_t rows = ROWS_AT_ONCE;
+    while (rows > 1 && (c->n_rows + rows - 1) / rows * n_kv_head < 4 * c->n_threads)
+        rows /= 2;
+    return rows;
+}
+
+int32_t attention(const struct rz_kernel_call *c, int coarse)
+{
+    uint32_t n_kv_head = (uint32_t)c->node->attr[RZ_A_N_KV_HEAD].i, rows = rows_of_tile(c, n_kv_head);
     if (c->n_rows <= SPREAD_ROWS) {
-        run_spread(c, n_kv_head);
+        run_spread(c, n_kv_head, coarse);
         return RZ_OK;
     }
-    uint32_t blocks = (c->n_rows + ROWS - 1) / ROWS;
-    c->team->share(c->team, c->tid, blocks * (uint32_t)n_kv_head);
+    c->team->share(c->team, c->tid, (c->n_rows + rows - 1) / rows * n_kv_head);
     for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
-        uint32_t row = (uint32_t)t / (uint32_t)n_kv_head * ROWS;
-        run_rows(c, row, c->n_rows - row < ROWS ? c->n_rows - row : ROWS, (uint64_t)t % n_kv_head);
+        uint32_t row = (uint32_t)t / n_kv_head * rows;
+        run_rows(c, row, c->n_rows - row < rows ? c->n_rows - row : rows, (uint32_t)t % n_kv_head, coarse);
     }
     return RZ_OK;
 }

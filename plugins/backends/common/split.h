@@ -24,6 +24,9 @@ struct keys {
     const uint8_t *at[LANES / 8];
 };
 
+/* Does the split in a coarser way if there is one; the plugin's own. */
+static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
+                         struct partial *p);
 /* Element d of the keys of LANES positions; elements index .. index + LANES - 1 of some values. */
 static inline __attribute__((always_inline)) VEC load_keys(const struct keys *k, uint64_t d, int f32);
 static inline __attribute__((always_inline)) VEC load_values(const uint8_t *p, uint64_t index, int f32);
@@ -96,13 +99,16 @@ INLINE void scores_n(const struct job *j, int first, const struct keys *k, float
     QUERIES_N(CALL_SCORES, n)
 }
 
-/* The blocks of positions pos .. pos + LANES - 1; those from end on are some block that is there. */
-static struct keys keys_of(const struct job *j, uint64_t pos, uint64_t end, const int f32)
+/* The blocks of positions pos .. pos + LANES - 1; where these lie outside of from .. end - 1, some block inside,
+ * as pages before `from` may be gone. */
+static struct keys keys_of(const struct job *j, uint64_t pos, uint64_t from, uint64_t end)
 {
-    uint64_t block_bytes = 8 * j->dim * (f32 ? 4 : 2);
+    uint64_t block_bytes = 8 * j->dim * (j->kv->type == RZ_TYPE_F32 ? 4 : 2);
     struct keys k;
     for (uint64_t b = 0; b < LANES / 8; b++) {
-        uint64_t p = pos + 8 * b < end ? pos + 8 * b : pos;
+        uint64_t p = pos + 8 * b;
+        if (p + 8 <= from || p >= end)
+            p = from;
         k.at[b] = page_of(j, p) + p % j->kv->page_tokens / 8 * block_bytes;
     }
     return k;
@@ -116,9 +122,9 @@ INLINE void scores_all(const struct job *j, uint64_t begin, uint64_t from, uint6
     for (uint64_t pos = from / LANES * LANES; pos < end; pos += 2 * LANES) {
         bool two = end - pos > LANES && pos - begin + 2 * LANES <= SPLIT;
         struct keys k[2];
-        k[0] = k[1] = keys_of(j, pos, end, f32);
+        k[0] = k[1] = keys_of(j, pos, from, end);
         if (two)
-            k[1] = keys_of(j, pos + LANES, end, f32);
+            k[1] = keys_of(j, pos + LANES, from, end);
         for (int i = 0, n; i < j->n; i += n) {
             n = queries_at_once(j->n - i);
             if (two)
@@ -303,6 +309,8 @@ INLINE void split_run(const struct job *j, uint64_t begin, uint64_t end, float (
 
 void attention_split(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p)
 {
+    if (j->coarse && split_coarse(j, begin, end, w, p))
+        return;
     if (j->kv->type == RZ_TYPE_F32)
         split_run(j, begin, end, w, p, 1);
     else

@@ -174,7 +174,8 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
         (void)err; \
         return name(c, wide); \
     }
-#define RUNS(numerics, wide) \
+#define RUNS(numerics, wide, coarse) \
+    RUN(attention, numerics, coarse) \
     RUN(norm_qkv, numerics, wide) \
     RUN(norm_glu, numerics, wide) \
     RUN(proj_add, numerics, wide) \
@@ -196,7 +197,7 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .run = norm_qkv_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend t8", \
                   .attrs = ATTENTION, .accept = attention_accept, \
-                  .scratch = attention_scratch, .run = attention_run), \
+                  .scratch = attention_scratch, .run = attention_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, \
                   .name = "proj_add " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR_BIAS | RZ_ATTR_EPS | RZ_ATTR(RZ_A_POST_NORM) | RZ_ATTR(RZ_A_FACTOR), \
@@ -213,7 +214,7 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .scratch = product_scratch, .run = matmul_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, \
                   .name = "attention t8", .attrs = ATTENTION, .accept = attention_accept, \
-                  .scratch = attention_scratch, .run = attention_run), \
+                  .scratch = attention_scratch, .run = attention_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, \
                   .name = "get_rows " LAYOUT_NAME, \
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows), \

@@ -29,7 +29,8 @@ void act_add(const float *a, const float *b, float *sum, uint64_t n);
 
 /* attention_jobs.h */
 uint64_t attention_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
-int32_t attention_run(const struct rz_kernel_call *c, struct rz_err *err);
+/* coarse: products of bfloat16 may do. */
+int32_t attention(const struct rz_kernel_call *c, int coarse);
 int32_t attention_accept(const struct rz_kernel_node *n);
 /* kv_store.h: stores one row's keys and values, [n_heads * dim] each, at its position. */
 void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, const float *v);
