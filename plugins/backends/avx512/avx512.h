@@ -22,7 +22,7 @@
 
 #define LAYOUT_X16 2u
 #define TILE_ROWS 8
-#define QUERIES 48 /* of one job of attention */
+#define QUERIES 96 /* of one job of attention */
 
 /* Words of a block that follow its bytes, [n] each. Sums are over the quantised integers q. */
 enum act_aux {

@@ -44,23 +44,38 @@ struct pairs {
     _Alignas(64) uint32_t at[HEAD_MAX / 2 * SPLIT];
 };
 
-/* Elements a[i], b[i] as pairs. */
-INLINE __m512i pair_up(__m512 a, __m512 b)
+/* Words 0 .. 15 of a and of b, rounded, in the order of their 32-bit lanes, then permuted. */
+INLINE __m512i round_both(__m512 a, __m512 b, __m512i order)
 {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
-                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
 }
 
-/* Keys of the blocks of 16 positions that from .. end - 1 touch: [block][dim / 2][16]. */
+/* Keys of the blocks of 16 positions that from .. end - 1 touch: [block][dim / 2][16]. Two elements of eight
+ * positions lie side by side. */
 INLINE void pair_keys(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *out,
                       const int f32)
 {
+    const __m512i order = _mm512_set_epi16(31, 23, 30, 22, 29, 21, 28, 20, 27, 19, 26, 18, 25, 17, 24, 16, 15,
+                                           7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
     for (uint64_t pos = from / 16 * 16; pos < end; pos += 16) {
         struct keys k = keys_of(j, pos, from, end);
         uint32_t *at = out->at + (pos - begin) / 16 * (j->dim / 2) * 16;
         for (uint64_t d = 0; d < j->dim; d += 2, at += 16)
-            _mm512_store_si512(at, pair_up(load_keys(&k, d, f32), load_keys(&k, d + 1, f32)));
+            _mm512_store_si512(
+                at, round_both(load_values(k.at[0], 8 * d, f32), load_values(k.at[1], 8 * d, f32), order));
+    }
+}
+
+/* One pair of positions, all elements of the head; what a mask leaves out is 0. */
+INLINE void pair_row(const uint8_t *values, uint64_t index, uint64_t dim, uint32_t *at, const int first,
+                     const int second, const int f32)
+{
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (uint64_t d = 0; d < dim; d += 16, at += 16) {
+        __m512 a = first ? load_values(values, index + d, f32) : _mm512_setzero_ps();
+        __m512 b = second ? load_values(values, index + dim + d, f32) : _mm512_setzero_ps();
+        _mm512_store_si512(at, round_both(a, b, order));
     }
 }
 
@@ -69,17 +84,15 @@ INLINE void pair_values(const struct job *j, uint64_t begin, uint64_t from, uint
                         const int f32)
 {
     for (uint64_t pos = from / 2 * 2; pos < end; pos += 2) {
-        uint64_t slot = pos % j->kv->page_tokens;
         const uint8_t *values = page_of(j, pos) + j->kv->v_offset;
+        uint64_t index = pos % j->kv->page_tokens * j->dim;
         uint32_t *at = out->at + (pos - begin) / 2 * j->dim;
-        for (uint64_t d = 0; d < j->dim; d += 16, at += 16) {
-            __m512 a = _mm512_setzero_ps(), b = a;
-            if (pos >= from)
-                a = load_values(values, slot * j->dim + d, f32);
-            if (pos + 1 < end)
-                b = load_values(values, (slot + 1) * j->dim + d, f32);
-            _mm512_store_si512(at, pair_up(a, b));
-        }
+        if (pos < from)
+            pair_row(values, index, j->dim, at, 0, 1, f32);
+        else if (pos + 1 == end)
+            pair_row(values, index, j->dim, at, 1, 0, f32);
+        else
+            pair_row(values, index, j->dim, at, 1, 1, f32);
     }
 }
 
