@@ -59,7 +59,7 @@ BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
-LIBS_cli := -ljansson
+LIBS_cli := -ljansson -ledit
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
@@ -192,7 +192,7 @@ FUZZ_OBJS_config := $(FUZZ_FOLDER)
 FUZZ_OBJS_tokenizer := $(FUZZ_FOLDER)
 FUZZ_OBJS_vocab := $(FUZZ_FOLDER)
 FUZZ_OBJS_words := $(foreach p,gguf $(notdir $(patsubst %/,%,$(filter plugins/tokenizers/%,$(PLUGIN_DIRS)))),$(B)/builtin/$(p).o)
-FUZZ_OBJS_http := $(B)/plugins/frontends/http/fields.o
+FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,fields.o messages.o)
 FUZZ_LIBS := -Wl,--as-needed -ljansson -lpcre2-8 -lutf8proc $(LIBS_core)
 REPLAYS := $(FUZZ:%=$(B)/tests/replay_%)
 $(B)/tests/fuzz/%.o: tests/fuzz/%.c $(B)/flags
@@ -227,6 +227,10 @@ run: deps
 	$(AGAIN) run-story
 bench: deps
 	$(AGAIN) run-bench
+# Wrong details on purpose, in models and in the source: each must be seen.
+.PHONY: mutations
+mutations: all
+	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz

@@ -9,6 +9,7 @@
 
 #include "buf.h"
 
+#include <rz/chat.h>
 #include <rz/engine.h>
 #include <rz/format.h>
 #include <rz/kernels.h>
@@ -139,6 +140,8 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                        struct rz_models **out, struct rz_err *err);
 void rz_models_close(struct rz_models *m);
 const struct rz_host_model *rz_models_table(struct rz_models *m);
+/* rz.chat/1, over the models of any such set: chat.c */
+const struct rz_chat_api *rz_chat_table(void);
 /* For `serve`: opens every configured model (or the one given) and starts its loop thread. */
 int32_t rz_models_serve(struct rz_models *m, const char *name, struct rz_err *err);
 /* Ends the loop threads; requests that still run end within drain_ms or are cancelled. */

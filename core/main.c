@@ -72,9 +72,11 @@ int32_t rz_main_models(struct rz_main *p, struct rz_err *err)
     int64_t threads = rz_settings_get(p->settings, "rz", "threads")->i;
     int32_t status = rz_models_open(p->settings, p->registry, threads ? (uint32_t)threads : rz_cpu_threads(),
                                     &p->models, err);
-    if (!status)
-        rz_host_provide(RZ_HOST_MODEL_1, rz_models_table(p->models));
-    return status;
+    if (status)
+        return status;
+    rz_host_provide(RZ_HOST_MODEL_1, rz_models_table(p->models));
+    rz_host_provide(RZ_CHAT_1, rz_chat_table());
+    return RZ_OK;
 }
 
 /* Models end before the plugins that read and run them. */

@@ -289,7 +289,8 @@ static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
     uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
         const struct rz_kv_group *k = kv_group_at(p, g);
-        bytes += element * k->n_layers * k->n_heads * ((uint64_t)k->k_dim + k->v_dim);
+        bytes += element * k->n_layers * k->n_heads *
+                 ((uint64_t)k->k_dim + (k->kind == RZ_KV_LATENT ? 0 : k->v_dim));
     }
     return bytes;
 }
@@ -423,6 +424,15 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
     return rz_loop_new(&setup, &model->loop, err);
 }
 
+/* The configured chat template, if any. */
+static const char *template_setting(const struct rz_models *m, const char *section)
+{
+    const struct rz_option_value *v = section ? rz_settings_get(m->settings, section, "chat_template") : NULL;
+    if (!v || !v->text)
+        v = rz_settings_get(m->settings, "model", "chat_template");
+    return v ? v->text : NULL;
+}
+
 /* The tokenizer and the embedding must speak of the same ids. */
 static int32_t check_vocabulary(const struct rz_model *model, struct rz_err *err)
 {
@@ -447,6 +457,7 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
     model->level = o->level;
     model->name = strdup(name);
     model->path = strdup(path);
+    model->chat_template = template_setting(m, section);
     int32_t status =
         model->name && model->path ? open_tables(m, model, err) : rz_fail(err, RZ_ENOMEM, path, "no memory");
     if (!status && o->level >= RZ_MODEL_TOKENIZER)

@@ -105,8 +105,9 @@ static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
     info.n_params = count_parameters(model->tables, &info.weight_bytes);
     for (uint32_t i = 0; i < model->set.n; i++)
         info.file_bytes += model->set.sources[i].bytes;
-    info.kv_bytes_token =
-        2ull * h->n_layer * h->n_kv_head * h->head_dim * (info.kv_type == RZ_TYPE_F32 ? 4 : 2);
+    for (uint32_t i = 0; i < h->n_layer; i++)
+        if (rz_layer_in(h->attends, i))
+            info.kv_bytes_token += 2ull * h->n_kv_head * h->head_dim * (info.kv_type == RZ_TYPE_F32 ? 4 : 2);
     memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
     out->size = size;
     return RZ_OK;

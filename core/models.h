@@ -2,6 +2,7 @@
 #ifndef RZ_MODELS_H
 #define RZ_MODELS_H
 
+#include "buf.h"
 #include "core.h"
 #include "engine.h"
 #include "exec.h"
@@ -24,6 +25,7 @@ struct rz_model {
     /* RZ_MODEL_TOKENIZER */
     const struct rz_tokenizer *tokenizer;
     void *tok;
+    const char *chat_template; /* configured, in place of the model's own; NULL: none. Of the settings. */
     /* RZ_MODEL_RUN */
     struct rz_graph *graph;
     char *identity; /* of the files, for the repack cache; NULL: not asked for */
@@ -54,7 +56,11 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
 void rz_model_close(struct rz_model *model);
 /* The pool, made by the first who asks. */
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err);
-/* rz_host_model.render: template.c */
+/* template.c: the prompt of a conversation (rz_host_model.render has the words about templ and json). marks,
+ * unless NULL, gets a struct rz_span for each stretch of text that the conversation gave. */
+int32_t rz_model_prompt(const struct rz_model *model, const char *templ, const char *json, uint64_t n,
+                        struct rz_buf *text, struct rz_buf *marks, struct rz_err *err);
+/* rz_host_model.render */
 int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
                         void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
 /* The pool and kernel tables that all models share. */

@@ -65,9 +65,14 @@ static const struct rz_option limits_options[] = {
     OPT_RANGE("max_array", SIZE, "16M", 1, 0x1p63, "elements of one metadata array"),
 };
 
+static const struct rz_option every_model_options[] = {
+    OPT("chat_template", STRING, NULL, "text of a chat template in place of the model's own (use @file:)"),
+};
+
 static const struct rz_option model_options[] = {
     OPT("path", PATH, NULL, "the model's file"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: that of [engine]"),
+    OPT("chat_template", STRING, NULL, "text of a chat template in place of the model's own (use @file:)"),
 };
 
 static const struct rz_option plugin_options[] = {
@@ -87,6 +92,7 @@ static const struct rz_schema_section sections[] = {
      TABLE(sampling_options)},
     {"tokenizer", "text to token ids", TABLE(tokenizer_options)},
     {"limits", "what a model file may ask for", TABLE(limits_options)},
+    {"model", "every model, unless its own section says otherwise", TABLE(every_model_options)},
     {"model.", "a model with a name: [model.NAME]", TABLE(model_options)},
     {"plugin.", "a plugin: [plugin.NAME]; its own options are shown by `rz plugin info NAME`",
      TABLE(plugin_options)},

@@ -76,6 +76,26 @@ static int32_t copy_into(struct setting *s, const struct rz_jvalue *from)
     return RZ_OK;
 }
 
+/* The roles that templates write between the brackets of a control token (<|{{ role }}|>): these words, and
+ * no others, count as the template's own. */
+static int32_t trust_roles(struct setting *s, const struct rz_jvalue *messages)
+{
+    static const char *const roles[] = {"system", "developer", "user",      "assistant", "tool", "function",
+                                        "model",  "ipython",   "tool_call", "context",   NULL};
+    for (size_t i = 0; i < rz_jvalue_count(*messages); i++) {
+        struct rz_jvalue m = rz_jvalue_at(*messages, i), own;
+        const struct rz_jvalue *role = m.type == RZ_J_DICT ? rz_jdict_text(m.u.dict, "role", 4) : NULL;
+        for (const char *const *r = roles; role && *r; r++) {
+            if (!rz_jvalue_is(*role, *r))
+                continue;
+            if (!rz_jvalue_text(&s->arena, *r, strlen(*r), &own))
+                return no_memory(s);
+            *(struct rz_jvalue *)role = own; /* the conversation is ours, and nobody has seen it yet */
+        }
+    }
+    return RZ_OK;
+}
+
 /* The variables: what is always there, then the vocabulary's, then what the caller gives. */
 static int32_t make_context(struct setting *s, const struct rz_model *model, const char *json, uint64_t n)
 {
@@ -91,7 +111,7 @@ static int32_t make_context(struct setting *s, const struct rz_model *model, con
     if (code)
         return code;
     if (rz_jvalue_is_list(given))
-        return put(s, "messages", given) ? RZ_OK : no_memory(s);
+        return put(s, "messages", given) ? trust_roles(s, &given) : no_memory(s);
     const struct rz_jvalue *messages =
         given.type == RZ_J_DICT ? rz_jdict_text(given.u.dict, "messages", 8) : NULL;
     if (!messages || !rz_jvalue_is_list(*messages))
@@ -99,7 +119,9 @@ static int32_t make_context(struct setting *s, const struct rz_model *model, con
     const struct rz_jvalue *more = rz_jdict_text(given.u.dict, "chat_template_kwargs", 20);
     if (more && more->type != RZ_J_DICT && more->type != RZ_J_NONE)
         return rz_fail(s->err, RZ_EFORMAT, "json", "chat_template_kwargs is not an object");
-    code = copy_into(s, &given);
+    code = trust_roles(s, messages);
+    if (!code)
+        code = copy_into(s, &given);
     return code || !more || more->type != RZ_J_DICT ? code : copy_into(s, more);
 }
 
@@ -112,39 +134,50 @@ static int32_t find_template(const struct rz_model *model, const char *given, st
     }
     if (!model)
         return rz_fail(err, RZ_EINVAL, "template", "neither a model nor a template");
+    if (model->chat_template) {
+        *out = (struct rz_str){model->chat_template, strlen(model->chat_template)};
+        return RZ_OK;
+    }
     int32_t code = rz_meta_str(model->tables, "tokenizer.chat_template", out, err);
     if (code == RZ_ENOTFOUND)
         rz_fail(err, code, model->path, "the model has no chat template: give one (--template FILE)");
     return code;
 }
 
-int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
-                        void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err)
+int32_t rz_model_prompt(const struct rz_model *model, const char *templ, const char *json, uint64_t n,
+                        struct rz_buf *text, struct rz_buf *marks, struct rz_err *err)
 {
     struct rz_err own = RZ_ERR_INIT;
     struct setting s = {.err = err ? err : &own};
     struct rz_template *t = NULL;
-    struct rz_str text;
-    struct rz_buf out;
+    struct rz_str source;
     s.limits = (struct rz_template_limits){.max_steps = 500000 + n * STEPS_BYTE,
                                            .max_memory = MEMORY_MIN + n * 16,
                                            .max_output = OUTPUT_MIN + n * 4};
     rz_arena_init(&s.arena, 0);
-    rz_buf_init(&out, s.limits.max_output);
-    int32_t code = find_template(model, templ, &text, s.err);
+    int32_t code = find_template(model, templ, &source, s.err);
     if (!code)
         code = make_context(&s, model, json, n);
     if (!code)
-        code = rz_template_parse(text.data, text.len, &t, s.err);
+        code = rz_template_parse(source.data, source.len, &t, s.err);
     if (!code) {
         struct rz_jvalue context = rz_jvalue_dict(s.context);
         read_clock(&s);
-        code = rz_template_render(t, &context, &s.limits, &out, s.err);
+        code = rz_template_render(t, &context, &s.limits, text, marks, s.err);
     }
+    rz_template_free(t);
+    rz_arena_free(&s.arena);
+    return code;
+}
+
+int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
+                        void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err)
+{
+    struct rz_buf out;
+    rz_buf_init(&out, OUTPUT_MIN + n * 4);
+    int32_t code = rz_model_prompt(model, templ, json, n, &out, NULL, err);
     if (!code && out.len)
         emit(arg, out.data, out.len);
-    rz_template_free(t);
     rz_buf_free(&out);
-    rz_arena_free(&s.arena);
     return code;
 }

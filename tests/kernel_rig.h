@@ -8,7 +8,7 @@
 #include <rz/kernels.h>
 #include <stdbool.h>
 
-#define KERNEL_WEIGHTS 4
+#define KERNEL_WEIGHTS 10
 
 /* The table of a plugin that is linked in, with this choice for its first option if it has options, or NULL
  * where this CPU cannot run it. */

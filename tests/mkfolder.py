@@ -46,12 +46,13 @@ class Gguf:
             dims = [self.take("Q") for _ in range(self.take("I"))]
             infos.append((name, dims, self.take("I"), self.take("Q")))
         base = (self.at + 31) // 32 * 32
-        self.tensors = {}
+        self.tensors, self.offsets = {}, {}
         for name, dims, kind, offset in infos:
             n = DTYPES[kind][1]
             for d in dims:
                 n *= d
             self.tensors[name] = (kind, dims, self.data[base + offset:base + offset + n])
+            self.offsets[name] = base + offset
 
     def take(self, code):
         value = struct.unpack_from("<" + code, self.data, self.at)[0]
@@ -276,6 +277,21 @@ def make(path, folder, shards=1, tokenizer="json", dtype=None, pad=0):
     dump(folder, "config.json", config(g, arch, "output.weight" not in g.tensors))
     write_tokenizer(folder, g, tokenizer)
     return g
+
+
+def around(folder, n):
+    """The weights and config.json of a model of one layer and width 2, for a vocabulary of n tokens."""
+    os.makedirs(folder, exist_ok=True)
+    names = [("input_layernorm", [2]), ("self_attn.q_proj", [2, 2]), ("self_attn.k_proj", [2, 2]),
+             ("self_attn.v_proj", [2, 2]), ("self_attn.o_proj", [2, 2]), ("post_attention_layernorm", [2]),
+             ("mlp.gate_proj", [2, 2]), ("mlp.up_proj", [2, 2]), ("mlp.down_proj", [2, 2])]
+    tensors = [("model.layers.0.%s.weight" % name, "BF16", shape, bytes(4 if len(shape) == 1 else 8))
+               for name, shape in names]
+    tensors += [("model.norm.weight", "BF16", [2], bytes(4)), ("model.embed_tokens.weight", "BF16", [n, 2], bytes(4 * n))]
+    write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+    dump(folder, "config.json", {
+        "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 2, "intermediate_size": 2,
+        "num_attention_heads": 1, "max_position_embeddings": 64, "vocab_size": n, "tie_word_embeddings": True})
 
 
 def main():

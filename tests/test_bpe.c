@@ -174,6 +174,74 @@ RZ_TEST(bpe, markers_are_guarded_whatever_the_file_calls_them)
     meta_free(&m);
 }
 
+/* The flags of folders; what they do in general is compared with the package `tokenizers` elsewhere. */
+static void flagged(struct meta *m, struct tok *t, int32_t flags)
+{
+    int32_t pairs[] = {USER, flags};
+    bpe_meta(m);
+    meta_i32s(m, "tokenizer.rz.added_tokens", pairs, 2);
+    make(t, &rz_builtin_bpe, m);
+}
+
+RZ_TEST(bpe, added_tokens_have_flags)
+{
+    static const struct {
+        int32_t flags;
+        const char *text, *ids;
+    } cases[] = {
+        {0, "a <u> b", "97 32 264 32 98"},
+        {1, "a <u> b", "97 264 32 98"},
+        {2, "a <u> \n b", "97 32 264 98"},
+        {3, " <u> <u> ", "264 264"},
+        {4, "a<u>", "97 60 117 62"},
+        {4, "<u>_<u>\303\251<u>.", "60 117 62 95 60 117 62 195 169 60 117 62 46"},
+        {4, ".<u>.", "46 264 46"},
+        {8, "<u><u> \303\244", "264 265"}, /* the other one goes first */
+        {0, "<u><u> \303\244", "264 265"},
+        {2, "<u> \342\200\200x", "264 120"},
+    };
+    for (size_t i = 0; i < N(cases); i++) {
+        struct meta m = {0};
+        struct tok t;
+        flagged(&m, &t, cases[i].flags);
+        check_ids(&t, cases[i].text, 0, cases[i].ids);
+        stop(&t);
+        meta_free(&m);
+    }
+    static const int32_t bad[][2] = {{-1, 0}, {BPE_N, 0}, {USER, 32}, {USER, -1}};
+    for (size_t i = 0; i < N(bad); i++) {
+        struct meta m = {0};
+        bpe_meta(&m);
+        meta_i32s(&m, "tokenizer.rz.added_tokens", bad[i], 2);
+        check_refused(&rz_builtin_bpe, &m, RZ_EFORMAT, "key tokenizer.rz.added_tokens[0]", "with flags");
+    }
+}
+
+/* White space is looked at once, however many tokens take it. */
+RZ_TEST(bpe, stripping_is_linear)
+{
+    static const struct rz_str spaces[] = {S("\n")};
+    struct meta m = {0};
+    struct tok t;
+    size_t n = 1 << 20;
+    char *text = malloc(n);
+    uint64_t count;
+    rz_check(text != NULL);
+    bpe_meta(&m);
+    struct rz_meta *tokens = &m.entries[0];
+    while (strcmp(tokens->key.data, K "tokens") != 0)
+        tokens++;
+    ((struct rz_str *)(uintptr_t)tokens->data)[USER] = spaces[0];
+    meta_i32s(&m, "tokenizer.rz.added_tokens", (int32_t[]){USER, 2}, 2);
+    make(&t, &rz_builtin_bpe, &m);
+    memset(text, '\n', n);
+    rz_check_ok(t.api->encode(t.tok, text, n, 0, NULL, 0, &count, &t.err), &t.err);
+    rz_check_eq(count, n);
+    free(text);
+    stop(&t);
+    meta_free(&m);
+}
+
 RZ_TEST(bpe, tells_about_itself)
 {
     struct meta m = {0};

@@ -14,8 +14,8 @@ import rzlib
 LLAMA = rzlib.fixture("tiny-llama.gguf")  # SentencePiece vocabulary, adds BOS
 QWEN = rzlib.fixture("tiny-qwen2.gguf")   # byte-level BPE, adds nothing
 TEXT = "the king was in the house"
-VERBS = ["run", "info", "tokenize", "detokenize", "template", "eval", "perplexity", "bench", "plan"]
-LATER = ["chat", "pull", "list", "ps", "rm", "compare"]
+VERBS = ["run", "chat", "info", "tokenize", "detokenize", "template", "eval", "perplexity", "bench", "plan"]
+LATER = ["pull", "list", "ps", "rm", "compare"]
 
 
 class Base(unittest.TestCase):

@@ -19,8 +19,13 @@ gemma2 gemma3 glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_den
 llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron
 olmo olmo2 olmo3 phi phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel
 starcoder2
+dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn
+ernie4_5_moe glm4_moe gpt_oss gpt_oss-yarn-exact granitemoe llama4 minimax_m2 mixtral olmoe qwen2_moe qwen3_moe
+falcon_h1 falcon_mamba granitemoehybrid jamba lfm2 lfm2_moe mamba mamba2 nemotron_h qwen3_5 qwen3_next
 """.split()
 
+
+ENCODERS = ["bert", "modernbert", "nomic_bert", "roberta"]
 
 # gguf_logits.f32 is without the window that this file carries, so that the reference's logits hold.
 CARRIED = ("phi3-swa",)
@@ -78,21 +83,32 @@ class Families(unittest.TestCase):
         """Where the CPU has a SIMD table, no node of any case is left to the reference kernels."""
         if not rzlib.has_plugin("avx2"):
             self.skipTest("no kernel table avx2 on this machine")
-        for case in CASES:
-            with self.subTest(case=case):
-                plan = rzlib.rz("plan", rzlib.shared("arch", case, "model.gguf"), "--explain").out
-                self.assertIn("nothing falls back to scalar", plan)
-                self.assertEqual([line for line in plan.splitlines() if " scalar " in line], [])
+        for case in CASES + ENCODERS:
+            for plugin in ((), ("--plugin", "avx2")):
+                with self.subTest(case=case, plugin=plugin):
+                    plan = rzlib.rz("plan", rzlib.shared("arch", case, "model.gguf"), "--explain", *plugin).out
+                    self.assertIn("nothing falls back to scalar", plan)
+                    self.assertEqual([line for line in plan.splitlines() if " scalar " in line], [])
 
     def test_refused(self):
-        for case, key in (("mixtral", "expert_count"), ("phi3-longrope", "rope_factors_long.weight"),
-                          ("qwen3_moe", "qwen3moe")):
+        for case, key in (("phimoe", "rope_factors_long.weight"), ("phi3-longrope", "rope_factors_long.weight")):
             with self.subTest(case=case):
-                done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
-                                rzlib.shared("arch", case, "tokens.i32"), "--logits",
-                                os.path.join(self.folder.name, "out.f32"), status=None)
-                self.assertNotEqual(done.returncode, 0)
-                self.assertIn(key, done.err)
+                self.refused(rzlib.shared("arch", case, "model.gguf"), key)
+
+    def test_unknown_family(self):
+        """A family that rz does not have is refused by its name."""
+        path = os.path.join(self.folder.name, "unknown.gguf")
+        with open(rzlib.shared("arch", "llama-mqa", "model.gguf"), "rb") as f:
+            data = f.read()
+        with open(path, "wb") as f:
+            f.write(data.replace(b"llama", b"lluma"))
+        self.refused(path, '"lluma" is a family that this rz does not have')
+
+    def refused(self, path, text):
+        done = rzlib.rz("eval", "-m", path, "--tokens", rzlib.shared("arch", "llama", "tokens.i32"), "--logits",
+                        os.path.join(self.folder.name, "out.f32"), status=None)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(text, done.err)
 
 
 if __name__ == "__main__":

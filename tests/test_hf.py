@@ -19,13 +19,15 @@ import rzlib
 
 F32_KV = ("-o", "engine.kv_type=f32")
 ARCHES = """
-arcee bloom bloom-6h cohere cohere-qknorm cohere2 ernie4_5 exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3
-glm4 gpt2 gpt_bigcode gpt_neox gpt_neox-seq granite hunyuan_v1_dense llama llama-mha-tied llama-mqa
-llama-rope-linear llama-rope-llama3 llama-rope-yarn mistral mistral-full mpt mpt-6h nemotron olmo olmo2 olmo3 phi
-phi3 phi3-swa qwen2 qwen2-tied qwen3 seed_oss smollm3 stablelm stablelm-parallel starcoder2
+arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3
+deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3
+glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gpt_oss gpt_oss-yarn-exact granite granitemoe hunyuan_v1_dense
+llama llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 minimax_m2 mistral
+mistral-full mixtral mpt mpt-6h nemotron olmo olmo2 olmo3 olmoe phi phi3 phi3-swa qwen2 qwen2-tied qwen2_moe qwen3
+qwen3_moe seed_oss smollm3 stablelm stablelm-parallel starcoder2
 """.split()
-# The GGUF form of these does not carry the window.
-NOT_THE_SAME = ("mistral", "starcoder2")
+# Their GGUF form lacks something that the folder has: a window, a chunk, the exact range of yarn.
+NOT_THE_SAME = ("gpt_oss-yarn-exact", "llama4", "mistral", "starcoder2")
 TEXTS = ["", " ", "Hello world", " the and in", "it's 12345 o'clock\n\n  x", "the\tthe\u00e9 \u4f60\u597d \U0001f600",
          "<s>in</s><|im_end|> on", "  two  spaces ", "a\r\nb", "<|endoftext|>", "<0x41>\u2581"]
 # The folders of these vocabularies and the names of their pre-tokenizers, which the description must give.
@@ -103,20 +105,8 @@ class Vocabularies(Case):
     """Vocabularies of public models: the folder's ids are those of the GGUF file."""
 
     def folder(self, g):
-        """A model of one layer and width 2 around a vocabulary."""
         n, f = len(g.meta["tokenizer.ggml.tokens"]), self.path("vocabulary")
-        os.makedirs(f)
-        names = [("input_layernorm", [2]), ("self_attn.q_proj", [2, 2]), ("self_attn.k_proj", [2, 2]),
-                 ("self_attn.v_proj", [2, 2]), ("self_attn.o_proj", [2, 2]), ("post_attention_layernorm", [2]),
-                 ("mlp.gate_proj", [2, 2]), ("mlp.up_proj", [2, 2]), ("mlp.down_proj", [2, 2])]
-        tensors = [("model.layers.0.%s.weight" % name, "BF16", shape, bytes(4 * len(shape) if len(shape) == 1 else 8))
-                   for name, shape in names]
-        tensors += [("model.norm.weight", "BF16", [2], bytes(4)), ("model.embed_tokens.weight", "BF16", [n, 2], bytes(4 * n))]
-        mkfolder.write_safetensors(os.path.join(f, "model.safetensors"),
-                                   [(a, b, c, d[:2 * c[0] * (c[1] if len(c) > 1 else 1)]) for a, b, c, d in tensors])
-        mkfolder.dump(f, "config.json", {
-            "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 2, "intermediate_size": 2,
-            "num_attention_heads": 1, "max_position_embeddings": 64, "vocab_size": n, "tie_word_embeddings": True})
+        mkfolder.around(f, n)
         mkfolder.write_tokenizer(f, g, "json")
         return f
 

@@ -28,7 +28,7 @@ static int32_t render(const char *text, size_t n, const char *json, const struct
     int32_t code = rz_template_parse(copy, n, &t, &err);
     free(copy);
     if (!code)
-        code = rz_template_render(t, &context, limits, &b, &err);
+        code = rz_template_render(t, &context, limits, &b, NULL, &err);
     out[0] = 0;
     if (!code)
         snprintf(out, cap, "%s", b.data ? b.data : "");
@@ -353,4 +353,63 @@ RZ_TEST(jinja, large_dicts_are_found_in)
                     "{{ d|length }}";
     rz_check_ok(render(t, strlen(t), text, NULL, out, sizeof(out)), &err);
     rz_check_streq(out, "0 1 True False 20000");
+}
+
+/* The text with brackets around what came from outside. */
+static void marked(const char *text, const char *want)
+{
+    struct rz_arena arena;
+    struct rz_template *t = NULL;
+    struct rz_jvalue context;
+    struct rz_buf b, marks, out;
+    err = (struct rz_err)RZ_ERR_INIT;
+    rz_arena_init(&arena, 0);
+    rz_buf_init(&b, 1 << 20);
+    rz_buf_init(&marks, 1 << 20);
+    rz_buf_init(&out, 1 << 20);
+    static const char given[] =
+        "{\"s\":\"h\u00e9l<p>\",\"l\":[\"a\",\"b c\"],\"d\":{\"k\":\"v\\n\"},\"i\":7,\"e\":\"\"}";
+    rz_check_ok(rz_jvalue_json(&arena, given, strlen(given), &context, &err), &err);
+    rz_check_ok(rz_template_parse(text, strlen(text), &t, &err), &err);
+    rz_check_ok(rz_template_render(t, &context, NULL, &b, &marks, &err), &err);
+    const struct rz_span *spans = (const void *)marks.data;
+    size_t at = 0;
+    for (size_t i = 0; i < marks.len / sizeof(*spans); i++) {
+        rz_check(spans[i].begin >= at && spans[i].begin < spans[i].end && spans[i].end <= b.len);
+        rz_buf_printf(&out, "%.*s[%.*s]", (int)(spans[i].begin - at), b.data + at,
+                      (int)(spans[i].end - spans[i].begin), b.data + spans[i].begin);
+        at = spans[i].end;
+    }
+    rz_buf_printf(&out, "%.*s", (int)(b.len - at), b.data ? b.data + at : "");
+    if (strcmp(out.data, want) != 0)
+        rz_fail_test("%s gave %s, wanted %s", text, out.data, want);
+    rz_template_free(t);
+    rz_buf_free(&b);
+    rz_buf_free(&marks);
+    rz_buf_free(&out);
+    rz_arena_free(&arena);
+}
+
+RZ_TEST(jinja, marks_follow_the_bytes)
+{
+    marked("x{{ s }}y", "x[h\u00e9l<p>]y");
+    marked("{{ '<' + s + '>' }}{{ 'a' ~ s ~ 'b' }}", "<[h\u00e9l<p>]>a[h\u00e9l<p>]b");
+    marked("{{ (' ' + s + ' ')|trim }}|{{ ('ab' + s)[1:4] }}", "[h\u00e9l<p>]|b[h\u00e9]");
+    marked("{{ ('ab' + s)[::-1] }}", "[>p<l\u00e9h]ba");
+    marked("{{ ('-' + s + '-')|replace('l', 'LL') }}", "-[h\u00e9]LL[<p>]-");
+    marked("{{ 'x-y'|replace('-', s) }}", "x[h\u00e9l<p>]y");
+    marked("{{ ('1,' + s + ',2').split(',')|join(';') }}", "1;[h\u00e9l<p>];2");
+    marked("{{ s.split('l') }}", "['[h\u00e9]', '[<p>]']");
+    marked("{{ s|upper }}{{ s|e }}{{ ('q' + l[0])|title }}", "[H\u00c9L<P>h\u00e9l&lt;p&gt;]Q[a]");
+    marked("{{ d|tojson }}{{ i }}", "{\"[k]\": \"[v\\n]\"}7");
+    marked("{{ {'k': s}|tojson(indent=1) }}", "{\n \"k\": \"[h\u00e9l<p>]\"\n}");
+    marked("{% macro m(x) %}({{ x }}){% endmacro %}{{ m(l[1]) }}", "([b c])");
+    marked("{% set t %}a{{ l[0] }}{% endset %}{{ t }}{{ t[1:] }}", "a[aa]");
+    marked("{% for x in d %}{{ x }}={{ d[x] }}{% endfor %}", "[k]=[v\n]");
+    marked("{{ '%s:%5s.' % (l[0], l[1]) }}{{ '{}!{}'.format(s, i) }}", "[a]:  [b c].[h\u00e9l<p>]!7");
+    marked("{{ l[0] * 3 }}{{ l|join }}{{ l|join(l[0]) }}", "[aaaab caab c]");
+    marked("{% filter indent(2) %}a\n{{ s }}{% endfilter %}", "a\n  [h\u00e9l<p>]");
+    marked("{{ l[0].center(5, '*') }}{{ e }}{{ s if e else 'no' }}", "**[a]**no");
+    marked("{% set n = namespace(t='') %}{% for x in l %}{% set n.t = n.t + '|' + x %}{% endfor %}{{ n.t }}",
+           "|[a]|[b c]");
 }

@@ -91,7 +91,7 @@ static inline void check_ids(struct tok *t, const char *text, uint32_t flags, co
 }
 
 /* Decodes ids up to a -1. */
-static const char *text_of(struct tok *t, const int32_t *ids, uint32_t flags)
+static inline const char *text_of(struct tok *t, const int32_t *ids, uint32_t flags)
 {
     static char out[4096];
     struct rz_decode_state state = {.size = sizeof(state)};

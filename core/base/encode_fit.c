@@ -105,11 +105,12 @@ float rz_fit_scale(const struct rz_levels *levels, const float *x, const float *
     if (largest == 0)
         return 0;
     /* the largest element comes to lie at either end, or somewhat past or before it; a step is 7 % of half
-     * the range, but no more than 0.2 levels where there are many */
-    float step = 0.07f * (ends[1] - ends[0]) / 2;
+     * the range, but no more than 0.2 levels where there are many. Of a table only the longer end is taken,
+     * and not cut by more than 6 %: a wider search finds smaller errors and models that are worse for it */
+    float step = levels->values ? 0.01f * (ends[1] - ends[0]) / 2 : 0.07f * (ends[1] - ends[0]) / 2;
     if (step > 0.2f && !levels->values)
         step = 0.2f;
-    for (int end = 0; end < 2; end++)
+    for (int end = 0; end < (levels->values ? 1 : 2); end++)
         for (int i = -STEPS; i <= STEPS; i++) {
             float at = ends[end] + step * (float)i;
             if (fabsf(at) < 0.3f)

@@ -13,7 +13,7 @@ static uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-static uint64_t hash_bytes(uint64_t seed, const char *p, uint64_t n)
+uint64_t rz_map_hash(uint64_t seed, const char *p, uint64_t n)
 {
     uint64_t h = seed ^ fold(n + 1, MIX);
     for (; n >= 8; p += 8, n -= 8) {
@@ -27,14 +27,21 @@ static uint64_t hash_bytes(uint64_t seed, const char *p, uint64_t n)
     return fold(h ^ w, MIX + seed);
 }
 
+uint64_t rz_map_seed(void)
+{
+    static uint64_t fallback;
+    uint64_t seed;
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) == sizeof(seed))
+        return seed;
+    return (uint64_t)(uintptr_t)&fallback * MIX; /* early boot: an address still differs by run */
+}
+
 bool rz_map_init(struct rz_map *m, uint64_t n)
 {
     uint64_t slots = 16;
     while (slots < n * 2 && slots < (1ull << 40))
         slots *= 2;
-    *m = (struct rz_map){.mask = slots - 1};
-    if (getrandom(&m->seed, sizeof(m->seed), GRND_NONBLOCK) != sizeof(m->seed))
-        m->seed = (uint64_t)(uintptr_t)m * MIX; /* early boot: an address still differs by run */
+    *m = (struct rz_map){.mask = slots - 1, .seed = rz_map_seed()};
     m->slots = calloc(slots, sizeof(*m->slots));
     return m->slots != NULL;
 }
@@ -76,7 +83,7 @@ int rz_map_add(struct rz_map *m, const char *key, uint64_t len, uint32_t value)
         return -1;
     if (!key)
         key = empty;
-    uint64_t hash = hash_bytes(m->seed, key, len);
+    uint64_t hash = rz_map_hash(m->seed, key, len);
     struct rz_map_slot *s = find(m, hash, key, len);
     if (s->key)
         return 0;
@@ -94,7 +101,7 @@ bool rz_map_get(const struct rz_map *m, const char *key, uint64_t len, uint32_t 
 {
     if (!m->slots || len > UINT32_MAX)
         return false;
-    const struct rz_map_slot *s = find(m, hash_bytes(m->seed, key ? key : "", len), key ? key : "", len);
+    const struct rz_map_slot *s = find(m, rz_map_hash(m->seed, key ? key : "", len), key ? key : "", len);
     if (s->key && value)
         *value = s->value;
     return s->key != NULL;

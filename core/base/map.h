@@ -25,6 +25,9 @@ bool rz_map_init(struct rz_map *m, uint64_t n);
 void rz_map_free(struct rz_map *m);
 /* 1: added; 0: the key is there already (its value is kept); -1: no memory. */
 int rz_map_add(struct rz_map *m, const char *key, uint64_t len, uint32_t value);
+/* The hash behind it, for tables of another shape, and a seed that differs from run to run. */
+uint64_t rz_map_hash(uint64_t seed, const char *p, uint64_t n);
+uint64_t rz_map_seed(void);
 bool rz_map_get(const struct rz_map *m, const char *key, uint64_t len, uint32_t *value);
 
 #endif

@@ -68,8 +68,7 @@ static int32_t lanes_open(struct lanes *l, struct rz_loop *loop, uint64_t n, uin
     if (ok)
         return RZ_OK;
     lanes_close(l);
-    return rz_fail(err, RZ_ENOMEM, "engine", "no memory for %llu tokens, or no room in the KV",
-                   (unsigned long long)(n * length));
+    return rz_fail(err, RZ_ENOMEM, "engine", "no memory for %llu tokens", (unsigned long long)(n * length));
 }
 
 /* Adds rows [from, from + n) of lane i; those from want_from on want a result. There are pages enough:
@@ -162,7 +161,7 @@ static int32_t eval_rows(const struct lanes *l, const struct rz_eval *e, uint32_
 }
 
 /* The sequence goes on in the last lane, from a copy of what was computed, and its own lane with the tokens
- * turned round. Everything fits: that lane gave its pages back. */
+ * turned round. */
 static int32_t eval_fork(struct lanes *l, uint32_t mine, uint32_t at, struct rz_err *err)
 {
     struct rz_step *step = &l->loop->sched.step;
@@ -172,8 +171,7 @@ static int32_t eval_fork(struct lanes *l, uint32_t mine, uint32_t at, struct rz_
     memcpy(new, old, l->length * sizeof(*new));
     for (uint32_t p = at; p < l->length; p++)
         old[p] = new[l->length - 1 - p];
-    if (!rz_step_fork(step, kv, heir, &l->seqs[mine], at) || !rz_step_reserve(step, kv, heir, at) ||
-        !rz_kv_grow(kv, heir, l->length))
+    if (!rz_step_fork(step, kv, heir, &l->seqs[mine], at) || !rz_step_reserve(step, kv, heir, at))
         return rz_fail(err, RZ_EINTERNAL, "fork", "at position %u: no pages or slot for it", at);
     l->n_active = l->n;
     return RZ_OK;
@@ -210,12 +208,9 @@ static int32_t eval_step(struct lanes *l, const struct rz_eval *e, uint32_t mine
 static int32_t eval_lanes(struct lanes *l, const struct rz_eval *e, uint32_t mine, struct rz_err *err)
 {
     uint32_t chunk, n;
-    int32_t rc = eval_chunk(l, e, &chunk, err);
     fill_eval(l, e, mine);
-    if (e->fork) {
-        rz_kv_drop(&l->loop->kv, &l->seqs[l->n - 1]);
-        l->n_active--;
-    }
+    int32_t rc = eval_chunk(l, e, &chunk, err);
+    l->n_active = l->n - (e->fork != 0);
     for (uint32_t from = 0; !rc && from < l->length; from += n) {
         n = l->length - from < chunk ? l->length - from : chunk;
         if (from < e->fork && e->fork - from < n)

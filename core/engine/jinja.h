@@ -8,7 +8,7 @@
 #ifndef RZ_JINJA_H
 #define RZ_JINJA_H
 
-#include <rz/types.h>
+#include <rz/tokenizer.h>
 
 #include "arena.h"
 #include "buf.h"
@@ -62,14 +62,21 @@ int32_t rz_template_parse(const char *text, size_t n, struct rz_template **out, 
 void rz_template_free(struct rz_template *t);
 
 /* Appends the text to out. context: a dict. A template's own raise_exception gives RZ_EFORMAT with its
- * message as it is and where = "template"; other errors name the line; a limit is RZ_ELIMIT. */
+ * message as it is and where = "template"; other errors name the line; a limit is RZ_ELIMIT.
+ * marks, unless NULL, gets a struct rz_span for each stretch of out that came from outside, in ascending
+ * order: bytes of texts in the context made by rz_jvalue_outside and rz_jvalue_json, wherever filters, slices
+ * and macros took them. What a filter makes of such bytes (tojson, upper, ...) counts as well; digits of
+ * numbers, true and false do not. */
 int32_t rz_template_render(const struct rz_template *t, const struct rz_jvalue *context,
-                           const struct rz_template_limits *limits, struct rz_buf *out, struct rz_err *err);
+                           const struct rz_template_limits *limits, struct rz_buf *out, struct rz_buf *marks,
+                           struct rz_err *err);
 
 /* --- values: jinja_value.c, jinja_json.c. NULL or false: no memory. --- */
 
 /* A string; the bytes are copied. */
 bool rz_jvalue_text(struct rz_arena *a, const char *text, size_t n, struct rz_jvalue *out);
+/* The same, all of it marked as coming from outside. */
+bool rz_jvalue_outside(struct rz_arena *a, const char *text, size_t n, struct rz_jvalue *out);
 struct rz_jvalue rz_jvalue_bool(bool on);
 struct rz_jvalue rz_jvalue_int(int64_t i);
 struct rz_jdict *rz_jdict_new(struct rz_arena *a, size_t cap);
@@ -80,6 +87,11 @@ size_t rz_jdict_count(const struct rz_jdict *d);
 void rz_jdict_at(const struct rz_jdict *d, size_t i, struct rz_jvalue *key, struct rz_jvalue *value);
 struct rz_jvalue rz_jvalue_dict(struct rz_jdict *d);
 bool rz_jvalue_is_list(struct rz_jvalue v);
+/* How many items a list has, and the i-th; 0 for other values. */
+size_t rz_jvalue_count(struct rz_jvalue list);
+struct rz_jvalue rz_jvalue_at(struct rz_jvalue list, size_t i);
+/* True for a string with this text. */
+bool rz_jvalue_is(struct rz_jvalue v, const char *text);
 /* NULL: no such key. */
 const struct rz_jvalue *rz_jdict_text(const struct rz_jdict *d, const char *key, size_t n);
 /* To be called when the dict is complete: makes finding fast. */

@@ -102,18 +102,20 @@ static bool final_sigma(const struct rz_jstr *s, size_t at)
 /* how: 'u' upper, 'l' lower, 'c' capitalize, 't' title, 'f' the title filter */
 static struct rz_jvalue change_case(struct rz_jenv *e, struct rz_jvalue s, char how)
 {
-    struct rz_buf b;
+    struct rz_jtext t;
     uint32_t cp;
     bool inside = false;
-    rz_j_buf(e, &b);
+    rz_j_text(e, &t);
     if (rz_j_step(e, s.u.s->n / 16))
-        for (size_t i = 0, n; i < s.u.s->n && rz_buf_ok(&b); i += n ? n : 1) {
+        for (size_t i = 0, n; i < s.u.s->n && rz_buf_ok(&t.b); i += n ? n : 1) {
+            size_t at = t.b.len;
             n = rz_utf8_decode(s.u.s->p + i, s.u.s->n - i, &cp);
             char to = how == 'u' || how == 'l' ? how : inside ? 'l' : how == 'f' ? 'u' : 't';
             if (to == 'l' && cp == 0x3a3 && final_sigma(s.u.s, i))
-                rz_buf_str(&b, "\u03c2");
+                rz_buf_str(&t.b, "\u03c2");
             else
-                add_case(&b, cp, to);
+                add_case(&t.b, cp, to);
+            rz_j_became(e, &t, at, s.u.s, i, n);
             if (how == 't')
                 inside = cased(cp);
             else if (how == 'f') /* words begin behind these */
@@ -121,7 +123,7 @@ static struct rz_jvalue change_case(struct rz_jenv *e, struct rz_jvalue s, char 
             else
                 inside = true;
         }
-    struct rz_jvalue v = rz_j_take(e, &b);
+    struct rz_jvalue v = rz_j_take(e, &t);
     v.flags |= s.flags;
     return v;
 }
@@ -225,11 +227,11 @@ struct rz_jvalue rz_j_strip(struct rz_jenv *e, struct rz_jvalue s, const struct 
 
 struct rz_jvalue rz_j_escape(struct rz_jenv *e, struct rz_jvalue v)
 {
-    struct rz_buf b;
+    struct rz_jtext t;
     struct rz_jvalue s = rz_j_to_str(e, v);
     if (e->failed || s.flags & RZ_J_MARKUP)
         return s;
-    rz_j_buf(e, &b);
+    rz_j_text(e, &t);
     for (size_t i = 0; rz_j_step(e, i % 16 == 0) && i < s.u.s->n; i++) {
         char c = s.u.s->p[i];
         const char *to = c == '&'    ? "&amp;"
@@ -238,9 +240,11 @@ struct rz_jvalue rz_j_escape(struct rz_jenv *e, struct rz_jvalue v)
                          : c == '"'  ? "&#34;"
                          : c == '\'' ? "&#39;"
                                      : NULL;
-        rz_buf_add(&b, to ? to : &s.u.s->p[i], to ? strlen(to) : 1);
+        size_t at = t.b.len;
+        rz_buf_add(&t.b, to ? to : &s.u.s->p[i], to ? strlen(to) : 1);
+        rz_j_became(e, &t, at, s.u.s, i, 1);
     }
-    s = rz_j_take(e, &b);
+    s = rz_j_take(e, &t);
     s.flags |= RZ_J_MARKUP;
     return s;
 }

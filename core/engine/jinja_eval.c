@@ -318,11 +318,11 @@ static struct rz_jvalue eval_dict(struct rz_jenv *e, const struct rz_jnode *n)
 
 static struct rz_jvalue eval_concat(struct rz_jenv *e, const struct rz_jnode *n)
 {
-    struct rz_buf b;
-    rz_j_buf(e, &b);
+    struct rz_jtext t;
+    rz_j_text(e, &t);
     for (const struct rz_jnode *x = n->list; x && !e->failed; x = x->next)
-        rz_j_print(e, &b, rz_j_eval(e, x));
-    return rz_j_take(e, &b);
+        rz_j_print(e, &t, rz_j_eval(e, x));
+    return rz_j_take(e, &t);
 }
 
 static bool compare(struct rz_jenv *e, int op, struct rz_jvalue a, struct rz_jvalue b)

@@ -172,18 +172,18 @@ static bool separators(struct rz_jenv *e, struct rz_jvalue v, struct rz_json_sty
         rz_j_fail(e, "tojson: separators are two strings");
         return false;
     }
-    style->item = s->items[0].u.s->p;
-    style->n_item = s->items[0].u.s->n;
-    style->key = s->items[1].u.s->p;
-    style->n_key = s->items[1].u.s->n;
+    style->item = s->items[0].u.s;
+    style->key = s->items[1].u.s;
     return true;
 }
 
 static struct rz_jvalue filter_tojson(struct rz_jenv *e, struct rz_jvalue v, const struct rz_jargs *args)
 {
     static const char *const params[] = {"ensure_ascii", "indent", "separators", "sort_keys", NULL};
-    struct rz_json_style style = {.item = ", ", .n_item = 2, .key = ": ", .n_key = 2};
-    struct rz_buf b;
+    static const struct rz_jstr item = {.p = ", ", .n = 2, .chars = 2}, last = {.p = ",", .n = 1, .chars = 1},
+                                key = {.p = ": ", .n = 2, .chars = 2};
+    struct rz_json_style style = {.item = &item, .key = &key};
+    struct rz_jtext t;
     if (!rz_jargs_check(e, "tojson", args, 0, params))
         return RZ_J_VOID;
     style.ascii = rz_j_true(e, rz_jargs_get(args, 0, "ensure_ascii", RZ_J_NULL));
@@ -191,7 +191,7 @@ static struct rz_jvalue filter_tojson(struct rz_jenv *e, struct rz_jvalue v, con
     struct rz_jvalue indent = rz_jargs_get(args, 1, "indent", RZ_J_NULL);
     if (indent.type != RZ_J_NONE) {
         style.pretty = true;
-        style.n_item = 1;
+        style.item = &last;
         if (rz_j_is_int(indent))
             indent = rz_j_arith(e, RZ_JO_MUL, rz_j_str(e, " ", 1), indent);
         else if (!rz_j_is_str(indent))
@@ -200,9 +200,9 @@ static struct rz_jvalue filter_tojson(struct rz_jenv *e, struct rz_jvalue v, con
     }
     if (!separators(e, rz_jargs_get(args, 2, "separators", RZ_J_NULL), &style) || e->failed)
         return RZ_J_VOID;
-    rz_j_buf(e, &b);
-    rz_j_json(e, &b, v, &style, 0);
-    return rz_j_take(e, &b);
+    rz_j_text(e, &t);
+    rz_j_json(e, &t, v, &style, 0);
+    return rz_j_take(e, &t);
 }
 
 static struct rz_jvalue filter_indent(struct rz_jenv *e, struct rz_jvalue v, const struct rz_jargs *args)
@@ -211,7 +211,7 @@ static struct rz_jvalue filter_indent(struct rz_jenv *e, struct rz_jvalue v, con
     struct rz_jvalue width = rz_jargs_get(args, 0, "width", rz_j_int(4));
     bool first = rz_j_true(e, rz_jargs_get(args, 1, "first", RZ_J_NULL));
     bool blank = rz_j_true(e, rz_jargs_get(args, 2, "blank", RZ_J_NULL));
-    struct rz_buf b;
+    struct rz_jtext t;
     v = rz_j_to_str(e, v);
     if (!rz_jargs_check(e, "indent", args, 0, params))
         return RZ_J_VOID;
@@ -219,18 +219,18 @@ static struct rz_jvalue filter_indent(struct rz_jenv *e, struct rz_jvalue v, con
         width = rz_j_arith(e, RZ_JO_MUL, rz_j_str(e, " ", 1), width);
     if (e->failed || !rz_j_is_str(width))
         return RZ_J_VOID;
-    rz_j_buf(e, &b);
+    rz_j_text(e, &t);
     const char *p = v.u.s->p, *end = p + v.u.s->n;
     for (bool more = true, start = true; more && rz_j_step(e, 1); start = false) {
         const char *stop = p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
         more = stop != NULL;
         stop = more ? stop : end;
         if (start ? first : blank || stop > p)
-            rz_buf_add(&b, width.u.s->p, width.u.s->n);
-        rz_buf_add(&b, p, (size_t)(stop - p) + more);
+            rz_j_add(e, &t, width.u.s, 0, width.u.s->n);
+        rz_j_add(e, &t, v.u.s, (size_t)(p - v.u.s->p), (size_t)(stop - p) + more);
         p = stop + 1;
     }
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }
 
 static struct rz_jvalue filter_default(struct rz_jenv *e, struct rz_jvalue v, const struct rz_jargs *args)

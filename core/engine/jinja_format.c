@@ -43,21 +43,23 @@ static bool read_spec(struct rz_jenv *e, const char **p, const char *end, struct
     return true;
 }
 
-static void add_padded(struct rz_buf *b, const struct spec *s, const char *text, size_t n, size_t chars)
+/* The first n bytes, which are `chars` characters, of a text. */
+static void add_padded(struct rz_jenv *e, struct rz_jtext *t, const struct spec *s,
+                       const struct rz_jstr *text, size_t n, size_t chars)
 {
     size_t more = (size_t)s->width > chars ? (size_t)s->width - chars : 0, sign = 0;
     bool zero = s->zero && !s->left && s->letter != 's' && s->letter != 'r';
-    if (zero && n && (text[0] == '-' || text[0] == '+'))
+    if (zero && n && (text->p[0] == '-' || text->p[0] == '+'))
         sign = 1;
-    rz_buf_add(b, text, sign);
+    rz_j_add(e, t, text, 0, sign);
     for (size_t i = 0; i < more && !s->left; i++)
-        rz_buf_str(b, zero ? "0" : " ");
-    rz_buf_add(b, text + sign, n - sign);
+        rz_buf_str(&t->b, zero ? "0" : " ");
+    rz_j_add(e, t, text, sign, n - sign);
     for (size_t i = 0; i < more && s->left; i++)
-        rz_buf_str(b, " ");
+        rz_buf_str(&t->b, " ");
 }
 
-static void add_number(struct rz_jenv *e, struct rz_buf *b, const struct spec *s, struct rz_jvalue v)
+static void add_number(struct rz_jenv *e, struct rz_jtext *t, const struct spec *s, struct rz_jvalue v)
 {
     char text[600];
     bool real = strchr("eEfFgG", s->letter) != NULL, whole = strchr("diu", s->letter) != NULL;
@@ -86,14 +88,15 @@ static void add_number(struct rz_jenv *e, struct rz_buf *b, const struct spec *s
         const char *format = s->letter == 'x' ? "%s%" PRIx64 : s->letter == 'X' ? "%s%" PRIX64 : "%s%" PRIo64;
         snprintf(text, sizeof(text), format, v.u.i < 0 ? "-" : plus, i);
     }
-    add_padded(b, s, text, strlen(text), strlen(text));
+    struct rz_jstr all = {.p = text, .n = strlen(text), .chars = strlen(text)};
+    add_padded(e, t, s, &all, all.n, all.n);
 }
 
-static void add_text(struct rz_jenv *e, struct rz_buf *b, const struct spec *s, struct rz_jvalue v)
+static void add_text(struct rz_jenv *e, struct rz_jtext *t, const struct spec *s, struct rz_jvalue v)
 {
-    struct rz_buf own;
+    struct rz_jtext own;
     if (s->letter == 'r') {
-        rz_j_buf(e, &own);
+        rz_j_text(e, &own);
         rz_j_repr(e, &own, v, 0);
         v = rz_j_take(e, &own);
     } else {
@@ -106,26 +109,26 @@ static void add_text(struct rz_jenv *e, struct rz_buf *b, const struct spec *s, 
         chars = (size_t)s->precision;
         n = rz_j_offset(v.u.s, chars);
     }
-    add_padded(b, s, v.u.s->p, n, chars);
+    add_padded(e, t, s, v.u.s, n, chars);
 }
 
 struct rz_jvalue rz_j_percent(struct rz_jenv *e, struct rz_jvalue format, struct rz_jvalue args)
 {
     struct rz_jseq one = {.items = &args, .n = 1}, *list = rz_j_is_kind(args, RZ_J_TUPLE) ? args.u.seq : &one;
-    struct rz_buf b;
+    struct rz_jtext t;
     struct spec s;
     size_t used = 0;
-    rz_j_buf(e, &b);
+    rz_j_text(e, &t);
     for (const char *p = format.u.s->p, *end = p + format.u.s->n; p < end && rz_j_step(e, 1);) {
         const char *sign = memchr(p, '%', (size_t)(end - p));
-        rz_buf_add(&b, p, (size_t)((sign ? sign : end) - p));
+        rz_j_add(e, &t, format.u.s, (size_t)(p - format.u.s->p), (size_t)((sign ? sign : end) - p));
         if (!sign)
             break;
         p = sign + 1;
         if (!read_spec(e, &p, end, &s))
             break;
         if (s.letter == '%') {
-            rz_buf_str(&b, "%");
+            rz_buf_str(&t.b, "%");
             continue;
         }
         if (!s.letter || !strchr("srdiufFeEgGxXo", s.letter))
@@ -133,15 +136,15 @@ struct rz_jvalue rz_j_percent(struct rz_jenv *e, struct rz_jvalue format, struct
         else if (used == list->n)
             rz_j_fail(e, "not enough arguments for format string");
         else if (s.letter == 's' || s.letter == 'r')
-            add_text(e, &b, &s, list->items[used++]);
+            add_text(e, &t, &s, list->items[used++]);
         else
-            add_number(e, &b, &s, list->items[used++]);
+            add_number(e, &t, &s, list->items[used++]);
     }
     if (used < list->n && list == args.u.seq && !e->failed)
         rz_j_fail(e, "not all arguments converted during string formatting");
     else if (used < list->n && args.type != RZ_J_DICT && !rz_j_is_kind(args, RZ_J_LIST) && !e->failed)
         rz_j_fail(e, "not all arguments converted during string formatting");
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }
 
 /* The value that a field between braces names. */
@@ -166,18 +169,18 @@ static struct rz_jvalue field(struct rz_jenv *e, const char *p, size_t n, const 
 
 struct rz_jvalue rz_j_format(struct rz_jenv *e, struct rz_jvalue format, const struct rz_jargs *args)
 {
-    struct rz_buf b;
+    struct rz_jtext t;
     uint32_t automatic = 0;
-    rz_j_buf(e, &b);
+    rz_j_text(e, &t);
     for (const char *p = format.u.s->p, *end = p + format.u.s->n; p < end && rz_j_step(e, 1);) {
         if (*p != '{' && *p != '}') {
             size_t n = 1;
             while (p + n < end && p[n] != '{' && p[n] != '}')
                 n++;
-            rz_buf_add(&b, p, n);
+            rz_j_add(e, &t, format.u.s, (size_t)(p - format.u.s->p), n);
             p += n;
         } else if (p + 1 < end && p[1] == *p) {
-            rz_buf_add(&b, p, 1);
+            rz_j_add(e, &t, format.u.s, (size_t)(p - format.u.s->p), 1);
             p += 2;
         } else {
             const char *close = *p == '{' ? memchr(p, '}', (size_t)(end - p)) : NULL;
@@ -185,9 +188,9 @@ struct rz_jvalue rz_j_format(struct rz_jenv *e, struct rz_jvalue format, const s
                 rz_j_fail(e, "format: a brace without its partner");
                 break;
             }
-            rz_j_print(e, &b, field(e, p + 1, (size_t)(close - p) - 1, args, &automatic));
+            rz_j_print(e, &t, field(e, p + 1, (size_t)(close - p) - 1, args, &automatic));
             p = close + 1;
         }
     }
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }

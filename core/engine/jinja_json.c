@@ -1,4 +1,4 @@
-/* jinja_json.c - JSON text to values.
+/* jinja_json.c - JSON text to values, whose texts are marked as coming from outside.
  */
 #include "jinja_value.h"
 
@@ -24,7 +24,7 @@ static int32_t object(struct build *b, json_t *json, unsigned depth, struct rz_j
     for (void *i = json_object_iter(json); i; i = json_object_iter_next(json, i)) {
         struct rz_jpair *pair = &d->pairs[d->n];
         const char *key = json_object_iter_key(i);
-        if (!rz_jvalue_text(b->arena, key, strlen(key), &pair->key))
+        if (!rz_jvalue_outside(b->arena, key, strlen(key), &pair->key))
             return no_memory(b);
         int32_t code = value(b, json_object_iter_value(i), depth + 1, &pair->value);
         if (code)
@@ -64,7 +64,7 @@ static int32_t value(struct build *b, json_t *json, unsigned depth, struct rz_jv
     case JSON_ARRAY:
         return array(b, json, depth, out);
     case JSON_STRING:
-        return rz_jvalue_text(b->arena, json_string_value(json), json_string_length(json), out)
+        return rz_jvalue_outside(b->arena, json_string_value(json), json_string_length(json), out)
                    ? RZ_OK
                    : no_memory(b);
     case JSON_INTEGER:

@@ -252,7 +252,7 @@ static struct rz_jvalue pad(struct rz_jenv *e, struct rz_jvalue self, int32_t id
 {
     const struct rz_jstr *s = self.u.s;
     struct rz_jvalue fill = args->n > 1 ? args->v[1] : rz_j_str(e, id == M_ZFILL ? "0" : " ", 1);
-    struct rz_buf b;
+    struct rz_jtext t;
     if (args->n < 1 || !rz_j_is_int(args->v[0]) || !rz_j_is_str(fill) || fill.u.s->chars != 1)
         return rz_j_fail(e, "%s: a width and a character", names[id]);
     int64_t more = args->v[0].u.i - (int64_t)s->chars;
@@ -262,14 +262,14 @@ static struct rz_jvalue pad(struct rz_jenv *e, struct rz_jvalue self, int32_t id
         return rz_j_limit(e, "%s: the width is over 100000", names[id]);
     int64_t left = id == M_LJUST ? 0 : id == M_CENTER ? more / 2 + (more & args->v[0].u.i & 1) : more;
     bool sign = id == M_ZFILL && s->n && (s->p[0] == '-' || s->p[0] == '+');
-    rz_j_buf(e, &b);
-    rz_buf_add(&b, s->p, sign);
+    rz_j_text(e, &t);
+    rz_j_add(e, &t, s, 0, sign);
     for (int64_t i = 0; i < left; i++)
-        rz_buf_add(&b, fill.u.s->p, fill.u.s->n);
-    rz_buf_add(&b, s->p + sign, s->n - sign);
+        rz_j_add(e, &t, fill.u.s, 0, fill.u.s->n);
+    rz_j_add(e, &t, s, sign, s->n - sign);
     for (int64_t i = left; i < more; i++)
-        rz_buf_add(&b, fill.u.s->p, fill.u.s->n);
-    return rz_j_take(e, &b);
+        rz_j_add(e, &t, fill.u.s, 0, fill.u.s->n);
+    return rz_j_take(e, &t);
 }
 
 static struct rz_jvalue remove_end(struct rz_jenv *e, struct rz_jvalue self, int32_t id,
@@ -422,27 +422,27 @@ static struct rz_jvalue splitlines(struct rz_jenv *e, struct rz_jvalue self, con
 struct rz_jvalue rz_j_replace(struct rz_jenv *e, struct rz_jvalue s, struct rz_jvalue from,
                               struct rz_jvalue to, int64_t count)
 {
-    struct rz_buf b;
-    const char *p = s.u.s->p, *end = p + s.u.s->n, *hit;
-    rz_j_buf(e, &b);
+    struct rz_jtext t;
+    const char *first = s.u.s->p, *p = first, *end = p + s.u.s->n, *hit;
+    rz_j_text(e, &t);
     for (; count && p <= end && rz_j_step(e, 1); count -= count > 0) {
         hit = from.u.s->n ? memmem(p, (size_t)(end - p), from.u.s->p, from.u.s->n) : p;
         if (!hit)
             break;
-        rz_buf_add(&b, p, (size_t)(hit - p));
-        rz_buf_add(&b, to.u.s->p, to.u.s->n);
+        rz_j_add(e, &t, s.u.s, (size_t)(p - first), (size_t)(hit - p));
+        rz_j_add(e, &t, to.u.s, 0, to.u.s->n);
         p = hit + from.u.s->n;
         if (!from.u.s->n) { /* before each character and at the end */
             size_t n = p < end;
             while (p + n < end && ((unsigned char)p[n] & 0xc0) == 0x80)
                 n++;
-            rz_buf_add(&b, p, n);
+            rz_j_add(e, &t, s.u.s, (size_t)(p - first), n);
             p += n ? n : 1;
         }
     }
     if (p < end)
-        rz_buf_add(&b, p, (size_t)(end - p));
-    struct rz_jvalue v = rz_j_take(e, &b);
+        rz_j_add(e, &t, s.u.s, (size_t)(p - first), (size_t)(end - p));
+    struct rz_jvalue v = rz_j_take(e, &t);
     v.flags |= s.flags;
     return v;
 }
@@ -450,17 +450,17 @@ struct rz_jvalue rz_j_replace(struct rz_jenv *e, struct rz_jvalue s, struct rz_j
 struct rz_jvalue rz_j_join(struct rz_jenv *e, struct rz_jvalue by, struct rz_jvalue list, bool any)
 {
     struct rz_jseq *s = rz_j_items(e, list);
-    struct rz_buf b;
-    rz_j_buf(e, &b);
+    struct rz_jtext t;
+    rz_j_text(e, &t);
     for (size_t i = 0; s && i < s->n && rz_j_step(e, 1); i++) {
         if (i)
-            rz_buf_add(&b, by.u.s->p, by.u.s->n);
+            rz_j_add(e, &t, by.u.s, 0, by.u.s->n);
         if (!any && !rz_j_is_str(s->items[i]))
             rz_j_fail(e, "sequence item %zu: expected str instance, %s found", i,
                       rz_j_type_name(s->items[i]));
-        rz_j_print(e, &b, s->items[i]);
+        rz_j_print(e, &t, s->items[i]);
     }
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }
 
 static struct rz_jvalue replace(struct rz_jenv *e, struct rz_jvalue self, const struct rz_jargs *args)

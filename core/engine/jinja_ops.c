@@ -281,7 +281,7 @@ static struct rz_jvalue int_arith(struct rz_jenv *e, int op, int64_t a, int64_t 
 
 static struct rz_jvalue add_strings(struct rz_jenv *e, struct rz_jvalue a, struct rz_jvalue b)
 {
-    struct rz_buf buf;
+    struct rz_jtext t;
     bool markup = (a.flags | b.flags) & RZ_J_MARKUP;
     if (markup && !(a.flags & RZ_J_MARKUP))
         a = rz_j_escape(e, a);
@@ -289,10 +289,10 @@ static struct rz_jvalue add_strings(struct rz_jenv *e, struct rz_jvalue a, struc
         b = rz_j_escape(e, b);
     if (e->failed)
         return RZ_J_VOID;
-    rz_j_buf(e, &buf);
-    rz_buf_add(&buf, a.u.s->p, a.u.s->n);
-    rz_buf_add(&buf, b.u.s->p, b.u.s->n);
-    struct rz_jvalue v = rz_j_take(e, &buf);
+    rz_j_text(e, &t);
+    rz_j_add(e, &t, a.u.s, 0, a.u.s->n);
+    rz_j_add(e, &t, b.u.s, 0, b.u.s->n);
+    struct rz_jvalue v = rz_j_take(e, &t);
     v.flags |= markup ? RZ_J_MARKUP : 0;
     return v;
 }
@@ -314,11 +314,11 @@ static struct rz_jvalue repeat(struct rz_jenv *e, struct rz_jvalue v, int64_t n)
     if (__builtin_mul_overflow((uint64_t)n, each, &total) || total > (e->limits.max_memory >> 2))
         return rz_j_limit(e, "a repetition makes a value that is too long");
     if (rz_j_is_str(v)) {
-        struct rz_buf buf;
-        rz_j_buf(e, &buf);
+        struct rz_jtext t;
+        rz_j_text(e, &t);
         for (int64_t i = 0; i < n && each && rz_j_step(e, 1); i++)
-            rz_buf_add(&buf, v.u.s->p, v.u.s->n);
-        struct rz_jvalue s = rz_j_take(e, &buf);
+            rz_j_add(e, &t, v.u.s, 0, v.u.s->n);
+        struct rz_jvalue s = rz_j_take(e, &t);
         s.flags |= v.flags;
         return s;
     }
@@ -450,11 +450,11 @@ static bool bound(struct rz_jenv *e, struct rz_jvalue v, int64_t fallback, int64
 }
 
 /* Character number i of the string, as a part of it. */
-static void copy_chars(struct rz_jenv *e, struct rz_buf *b, const struct rz_jstr *s, int64_t i)
+static void copy_chars(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jstr *s, int64_t i)
 {
     size_t at = rz_j_offset(s, (size_t)i), end = rz_j_offset(s, (size_t)i + 1);
     if (rz_j_step(e, 1 + (s->chars == s->n ? 0 : s->n / 64)))
-        rz_buf_add(b, s->p + at, end - at);
+        rz_j_add(e, t, s, at, end - at);
 }
 
 struct rz_jvalue rz_j_slice(struct rz_jenv *e, struct rz_jvalue v, const struct rz_jvalue range[3])
@@ -480,17 +480,17 @@ struct rz_jvalue rz_j_slice(struct rz_jenv *e, struct rz_jvalue v, const struct 
         size_t a = rz_j_offset(v.u.s, (size_t)from), b = to > from ? rz_j_offset(v.u.s, (size_t)to) : a;
         return rz_j_part(e, v, a, b - a);
     }
-    struct rz_buf b;
+    struct rz_jtext t;
     struct rz_jseq *s = rz_j_is_str(v) ? NULL : rz_j_seq(e, v.u.seq->kind == RZ_J_TUPLE, 0);
     if (!s)
-        rz_j_buf(e, &b);
+        rz_j_text(e, &t);
     for (int64_t i = from; (step > 0 ? i < to : i > to) && rz_j_step(e, 1); i += step) {
         if (s)
             rz_j_push(e, s, v.u.seq->items[i]);
         else
-            copy_chars(e, &b, v.u.s, i);
+            copy_chars(e, &t, v.u.s, i);
     }
     if (s || !rz_j_is_str(v))
         return rz_j_seqv(s);
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }

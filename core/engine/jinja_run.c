@@ -35,12 +35,12 @@ static int run_inside(struct rz_jenv *e, const struct rz_jnode *list)
 /* Runs the list and takes what it writes. */
 static struct rz_jvalue capture(struct rz_jenv *e, const struct rz_jnode *list, int *how)
 {
-    struct rz_buf b, *out = e->out;
-    rz_j_buf(e, &b);
-    e->out = &b;
+    struct rz_jtext t, *out = e->out;
+    rz_j_text(e, &t);
+    e->out = &t;
     *how = run_inside(e, list);
     e->out = out;
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }
 
 static void assign(struct rz_jenv *e, const struct rz_jnode *target, struct rz_jvalue v)
@@ -248,13 +248,13 @@ static void bind(struct rz_jenv *e, const struct rz_jnode *m, const struct rz_ja
 struct rz_jvalue rz_j_call_macro(struct rz_jenv *e, const struct rz_jmacro *m, const struct rz_jargs *args)
 {
     struct rz_jscope *outer = e->scope;
-    struct rz_buf b, *out = e->out;
+    struct rz_jtext t, *out = e->out;
     if (e->macros >= e->limits.max_depth)
         return rz_j_limit(e, "macros call each other more than %u deep", e->limits.max_depth);
-    rz_j_buf(e, &b);
+    rz_j_text(e, &t);
     e->scope = rz_j_push_scope(e, m->scope);
     e->macros++;
-    e->out = &b;
+    e->out = &t;
     if (e->scope) {
         bind(e, m->node, args);
         if (!e->failed)
@@ -263,7 +263,7 @@ struct rz_jvalue rz_j_call_macro(struct rz_jenv *e, const struct rz_jmacro *m, c
     e->out = out;
     e->macros--;
     e->scope = outer;
-    return rz_j_take(e, &b);
+    return rz_j_take(e, &t);
 }
 
 static struct rz_jvalue make_macro(struct rz_jenv *e, const struct rz_jnode *n)
@@ -280,8 +280,8 @@ static void write_value(struct rz_jenv *e, struct rz_jvalue v)
     if (e->failed)
         return;
     rz_j_print(e, e->out, v);
-    if (!rz_buf_ok(e->out))
-        rz_j_limit(e, "the text is longer than %llu bytes", (unsigned long long)e->out->max);
+    if (!rz_buf_ok(&e->out->b))
+        rz_j_limit(e, "the text is longer than %llu bytes", (unsigned long long)e->out->b.max);
 }
 
 static void run_callblock(struct rz_jenv *e, const struct rz_jnode *n)
@@ -401,7 +401,8 @@ static int run(struct rz_jenv *e, const struct rz_jnode *list)
 }
 
 int32_t rz_template_render(const struct rz_template *t, const struct rz_jvalue *context,
-                           const struct rz_template_limits *limits, struct rz_buf *out, struct rz_err *err)
+                           const struct rz_template_limits *limits, struct rz_buf *out, struct rz_buf *marks,
+                           struct rz_err *err)
 {
     struct rz_err own = RZ_ERR_INIT;
     struct rz_jenv e = {.t = t, .err = err ? err : &own};
@@ -418,17 +419,23 @@ int32_t rz_template_render(const struct rz_template *t, const struct rz_jvalue *
     e.steps = e.limits.max_steps;
     e.line = 1;
     rz_arena_init(&e.arena, e.limits.max_memory);
-    struct rz_buf text;
-    rz_buf_init(&text, e.limits.max_output);
+    struct rz_jtext text = {.n = 0};
+    rz_buf_init(&text.b, e.limits.max_output);
     e.out = &text;
     e.scope = rz_j_push_scope(&e, NULL);
     if (e.scope)
         run(&e, t->body);
-    if (!e.failed && !rz_buf_add(out, text.data ? text.data : "", text.len)) {
-        rz_fail(e.err, RZ_ELIMIT, "template", "no room for the text of %zu bytes", text.len);
+    size_t before = out->len;
+    bool ok = e.failed || rz_buf_add(out, text.b.data ? text.b.data : "", text.b.len);
+    for (size_t i = 0; !e.failed && marks && ok && i < text.n; i++) {
+        const struct rz_span span = {before + text.spans[i].from, before + text.spans[i].to};
+        ok = rz_buf_add(marks, &span, sizeof(span));
+    }
+    if (!ok) {
+        rz_fail(e.err, RZ_ELIMIT, "template", "no room for the text of %zu bytes", text.b.len);
         e.failed = true;
     }
-    rz_buf_free(&text);
+    rz_buf_free(&text.b);
     rz_arena_free(&e.arena);
     return e.failed ? e.err->code : RZ_OK;
 }

@@ -61,7 +61,7 @@ void rz_j_float_text(double f, char *out)
     *out = 0;
 }
 
-static void add_char(struct rz_buf *b, uint32_t cp, char quote)
+static void add_char(struct rz_jtext *t, uint32_t cp, char quote)
 {
     char utf8[4];
     const char *plain = cp == '\n'   ? "\\n"
@@ -70,144 +70,146 @@ static void add_char(struct rz_buf *b, uint32_t cp, char quote)
                         : cp == '\\' ? "\\\\"
                                      : NULL;
     if (plain)
-        rz_buf_str(b, plain);
+        rz_buf_str(&t->b, plain);
     else if (cp == (unsigned char)quote)
-        rz_buf_printf(b, "\\%c", quote);
+        rz_buf_printf(&t->b, "\\%c", quote);
     else if (rz_j_printable(cp))
-        rz_buf_add(b, utf8, rz_utf8_encode(cp, utf8));
+        rz_buf_add(&t->b, utf8, rz_utf8_encode(cp, utf8));
     else
-        rz_buf_printf(b, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
+        rz_buf_printf(&t->b, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", cp);
 }
 
-static void repr_string(struct rz_jenv *e, struct rz_buf *b, const struct rz_jstr *s)
+static void repr_string(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jstr *s)
 {
     char quote = s->n && memchr(s->p, '\'', s->n) && !memchr(s->p, '"', s->n) ? '"' : '\'';
     uint32_t cp;
-    rz_buf_add(b, &quote, 1);
+    rz_buf_add(&t->b, &quote, 1);
     if (!rz_j_step(e, s->n / 16))
         return;
     for (size_t i = 0, n; i < s->n; i += n ? n : 1) {
+        size_t at = t->b.len;
         n = rz_utf8_decode(s->p + i, s->n - i, &cp);
-        add_char(b, cp, quote);
+        add_char(t, cp, quote);
+        rz_j_became(e, t, at, s, i, n);
     }
-    rz_buf_add(b, &quote, 1);
+    rz_buf_add(&t->b, &quote, 1);
 }
 
-static void repr_seq(struct rz_jenv *e, struct rz_buf *b, const struct rz_jseq *s, unsigned depth)
+static void repr_seq(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jseq *s, unsigned depth)
 {
     static const char *const open[] = {"[", "(", "", "dict_keys([", "dict_values([", "dict_items(["};
     static const char *const close[] = {"]", ")", "", "])", "])", "])"};
     if (s->kind == RZ_J_ITER) {
-        rz_buf_str(b, "<generator object>");
+        rz_buf_str(&t->b, "<generator object>");
         return;
     }
     if (s->kind == RZ_J_RANGE) {
-        rz_buf_printf(b, "range(%" PRId64 ", %" PRId64, s->start, s->stop);
+        rz_buf_printf(&t->b, "range(%" PRId64 ", %" PRId64, s->start, s->stop);
         if (s->step != 1)
-            rz_buf_printf(b, ", %" PRId64, s->step);
-        rz_buf_str(b, ")");
+            rz_buf_printf(&t->b, ", %" PRId64, s->step);
+        rz_buf_str(&t->b, ")");
         return;
     }
-    rz_buf_str(b, open[s->kind]);
+    rz_buf_str(&t->b, open[s->kind]);
     for (size_t i = 0; i < s->n && rz_j_step(e, 1); i++) {
         if (i)
-            rz_buf_str(b, ", ");
-        rz_j_repr(e, b, s->items[i], depth + 1);
+            rz_buf_str(&t->b, ", ");
+        rz_j_repr(e, t, s->items[i], depth + 1);
     }
     if (s->kind == RZ_J_TUPLE && s->n == 1)
-        rz_buf_str(b, ",");
-    rz_buf_str(b, close[s->kind]);
+        rz_buf_str(&t->b, ",");
+    rz_buf_str(&t->b, close[s->kind]);
 }
 
-static void repr_dict(struct rz_jenv *e, struct rz_buf *b, const struct rz_jdict *d, unsigned depth)
+static void repr_dict(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jdict *d, unsigned depth)
 {
-    rz_buf_str(b, "{");
+    rz_buf_str(&t->b, "{");
     for (size_t i = 0; i < d->n && rz_j_step(e, 1); i++) {
         if (i)
-            rz_buf_str(b, ", ");
-        rz_j_repr(e, b, d->pairs[i].key, depth + 1);
-        rz_buf_str(b, ": ");
-        rz_j_repr(e, b, d->pairs[i].value, depth + 1);
+            rz_buf_str(&t->b, ", ");
+        rz_j_repr(e, t, d->pairs[i].key, depth + 1);
+        rz_buf_str(&t->b, ": ");
+        rz_j_repr(e, t, d->pairs[i].value, depth + 1);
     }
-    rz_buf_str(b, "}");
+    rz_buf_str(&t->b, "}");
 }
 
-void rz_j_repr(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v, unsigned depth)
+void rz_j_repr(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v, unsigned depth)
 {
     char number[32];
     if (depth > RZ_J_NEST_MAX)
         rz_j_limit(e, "values are nested too deep");
-    if (!rz_buf_ok(b) && !e->failed)
+    if (!rz_buf_ok(&t->b) && !e->failed)
         rz_j_limit(e, "a text grows too long");
     if (e->failed)
         return;
     switch (v.type) {
     case RZ_J_UNDEFINED:
-        rz_buf_str(b, "Undefined");
+        rz_buf_str(&t->b, "Undefined");
         break;
     case RZ_J_NONE:
-        rz_buf_str(b, "None");
+        rz_buf_str(&t->b, "None");
         break;
     case RZ_J_BOOL:
-        rz_buf_str(b, v.u.i ? "True" : "False");
+        rz_buf_str(&t->b, v.u.i ? "True" : "False");
         break;
     case RZ_J_INT:
-        rz_buf_printf(b, "%" PRId64, v.u.i);
+        rz_buf_printf(&t->b, "%" PRId64, v.u.i);
         break;
     case RZ_J_FLOAT:
         rz_j_float_text(v.u.f, number);
-        rz_buf_str(b, number);
+        rz_buf_str(&t->b, number);
         break;
     case RZ_J_STRING:
         if (v.flags & RZ_J_MARKUP)
-            rz_buf_str(b, "Markup(");
-        repr_string(e, b, v.u.s);
+            rz_buf_str(&t->b, "Markup(");
+        repr_string(e, t, v.u.s);
         if (v.flags & RZ_J_MARKUP)
-            rz_buf_str(b, ")");
+            rz_buf_str(&t->b, ")");
         break;
     case RZ_J_SEQ:
-        repr_seq(e, b, v.u.seq, depth);
+        repr_seq(e, t, v.u.seq, depth);
         break;
     case RZ_J_DICT:
-        repr_dict(e, b, v.u.dict, depth);
+        repr_dict(e, t, v.u.dict, depth);
         break;
     case RZ_J_NAMESPACE:
-        rz_buf_str(b, "<Namespace ");
-        repr_dict(e, b, v.u.dict, depth);
-        rz_buf_str(b, ">");
+        rz_buf_str(&t->b, "<Namespace ");
+        repr_dict(e, t, v.u.dict, depth);
+        rz_buf_str(&t->b, ">");
         break;
     default:
-        rz_buf_printf(b, "<%s>", rz_j_type_name(v));
+        rz_buf_printf(&t->b, "<%s>", rz_j_type_name(v));
     }
 }
 
-void rz_j_print(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v)
+void rz_j_print(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v)
 {
     if (v.type == RZ_J_STRING) {
         if (rz_j_step(e, v.u.s->n / 64))
-            rz_buf_add(b, v.u.s->p, v.u.s->n);
+            rz_j_add(e, t, v.u.s, 0, v.u.s->n);
     } else if (v.type != RZ_J_UNDEFINED) {
-        rz_j_repr(e, b, v, 0);
+        rz_j_repr(e, t, v, 0);
     }
 }
 
 struct rz_jvalue rz_j_to_str(struct rz_jenv *e, struct rz_jvalue v)
 {
-    struct rz_buf b;
+    struct rz_jtext t;
     if (v.type == RZ_J_STRING)
         return v;
-    rz_j_buf(e, &b);
-    rz_j_print(e, &b, v);
-    return rz_j_take(e, &b);
+    rz_j_text(e, &t);
+    rz_j_print(e, &t, v);
+    return rz_j_take(e, &t);
 }
 
 /* --- JSON --- */
 
-static void json_string(struct rz_jenv *e, struct rz_buf *b, const struct rz_jstr *s, bool ascii)
+static void json_string(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jstr *s, bool ascii)
 {
     static const char names[] = "\"\"\\\\\nn\rr\tt\ff\bb";
     uint32_t cp;
-    rz_buf_str(b, "\"");
+    rz_buf_str(&t->b, "\"");
     if (!rz_j_step(e, s->n / 16))
         return;
     for (size_t i = 0, from = 0, n; i <= s->n; i += n) {
@@ -215,63 +217,66 @@ static void json_string(struct rz_jenv *e, struct rz_buf *b, const struct rz_jst
         n = 1;
         if (i < s->n && c >= ' ' && c != '"' && c != '\\' && (!ascii || c < 0x7f))
             continue;
-        rz_buf_add(b, s->p + from, i - from);
+        rz_j_add(e, t, s, from, i - from);
         if (i == s->n)
             break;
+        size_t at = t->b.len;
         const char *name = memchr(names, c, sizeof(names) - 1);
         if (name && (name - names) % 2 == 0) {
-            rz_buf_printf(b, "\\%c", name[1]);
+            rz_buf_printf(&t->b, "\\%c", name[1]);
         } else if (c < 0x80) {
-            rz_buf_printf(b, "\\u%04x", c);
+            rz_buf_printf(&t->b, "\\u%04x", c);
         } else {
             n = rz_utf8_decode(s->p + i, s->n - i, &cp);
             n = n ? n : 1;
             if (cp >= 0x10000)
-                rz_buf_printf(b, "\\u%04x\\u%04x", 0xd800 + ((cp - 0x10000) >> 10), 0xdc00 + (cp & 0x3ff));
+                rz_buf_printf(&t->b, "\\u%04x\\u%04x", 0xd800 + ((cp - 0x10000) >> 10),
+                              0xdc00 + (cp & 0x3ff));
             else
-                rz_buf_printf(b, "\\u%04x", cp);
+                rz_buf_printf(&t->b, "\\u%04x", cp);
         }
+        rz_j_became(e, t, at, s, i, n);
         from = i + n;
     }
-    rz_buf_str(b, "\"");
+    rz_buf_str(&t->b, "\"");
 }
 
-static void newline(struct rz_buf *b, const struct rz_json_style *style, unsigned depth)
+static void newline(struct rz_jenv *e, struct rz_jtext *t, const struct rz_json_style *style, unsigned depth)
 {
     if (!style->pretty)
         return;
-    rz_buf_str(b, "\n");
-    for (unsigned i = 0; i < depth && rz_buf_ok(b); i++)
-        rz_buf_add(b, style->indent.u.s->p, style->indent.u.s->n);
+    rz_buf_str(&t->b, "\n");
+    for (unsigned i = 0; i < depth && rz_buf_ok(&t->b); i++)
+        rz_j_add(e, t, style->indent.u.s, 0, style->indent.u.s->n);
 }
 
-static void json_number(struct rz_buf *b, struct rz_jvalue v)
+static void json_number(struct rz_jtext *t, struct rz_jvalue v)
 {
     char text[32];
     if (v.type == RZ_J_INT) {
-        rz_buf_printf(b, "%" PRId64, v.u.i);
+        rz_buf_printf(&t->b, "%" PRId64, v.u.i);
         return;
     }
     rz_j_float_text(v.u.f, text);
-    rz_buf_str(b, isnan(v.u.f) ? "NaN" : isinf(v.u.f) ? (v.u.f < 0 ? "-Infinity" : "Infinity") : text);
+    rz_buf_str(&t->b, isnan(v.u.f) ? "NaN" : isinf(v.u.f) ? (v.u.f < 0 ? "-Infinity" : "Infinity") : text);
 }
 
-static void json_key(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v, bool ascii)
+static void json_key(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v, bool ascii)
 {
     if (v.type == RZ_J_STRING) {
-        json_string(e, b, v.u.s, ascii);
+        json_string(e, t, v.u.s, ascii);
         return;
     }
     if (v.type != RZ_J_NONE && !rz_j_is_num(v)) {
         rz_j_fail(e, "keys must be str, int, float, bool or None, not %s", rz_j_type_name(v));
         return;
     }
-    rz_buf_str(b, "\"");
+    rz_buf_str(&t->b, "\"");
     if (v.type == RZ_J_INT || v.type == RZ_J_FLOAT)
-        json_number(b, v);
+        json_number(t, v);
     else
-        rz_buf_str(b, v.type == RZ_J_NONE ? "null" : v.u.i ? "true" : "false");
-    rz_buf_str(b, "\"");
+        rz_buf_str(&t->b, v.type == RZ_J_NONE ? "null" : v.u.i ? "true" : "false");
+    rz_buf_str(&t->b, "\"");
 }
 
 static int by_key(const void *x, const void *y, void *arg)
@@ -280,7 +285,7 @@ static int by_key(const void *x, const void *y, void *arg)
     return rz_j_order(arg, a->key, b->key, "<");
 }
 
-static void json_dict(struct rz_jenv *e, struct rz_buf *b, const struct rz_jdict *d,
+static void json_dict(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jdict *d,
                       const struct rz_json_style *style, unsigned depth)
 {
     const struct rz_jpair **pairs = rz_j_alloc(e, d->n + 1, sizeof(*pairs));
@@ -290,56 +295,56 @@ static void json_dict(struct rz_jenv *e, struct rz_buf *b, const struct rz_jdict
         pairs[i] = &d->pairs[i];
     if (style->sort)
         qsort_r(pairs, d->n, sizeof(*pairs), by_key, e);
-    rz_buf_str(b, "{");
+    rz_buf_str(&t->b, "{");
     for (size_t i = 0; i < d->n && rz_j_step(e, 1); i++) {
         if (i)
-            rz_buf_add(b, style->item, style->n_item);
-        newline(b, style, depth + 1);
-        json_key(e, b, pairs[i]->key, style->ascii);
-        rz_buf_add(b, style->key, style->n_key);
-        rz_j_json(e, b, pairs[i]->value, style, depth + 1);
+            rz_j_add(e, t, style->item, 0, style->item->n);
+        newline(e, t, style, depth + 1);
+        json_key(e, t, pairs[i]->key, style->ascii);
+        rz_j_add(e, t, style->key, 0, style->key->n);
+        rz_j_json(e, t, pairs[i]->value, style, depth + 1);
     }
     if (d->n)
-        newline(b, style, depth);
-    rz_buf_str(b, "}");
+        newline(e, t, style, depth);
+    rz_buf_str(&t->b, "}");
 }
 
-static void json_list(struct rz_jenv *e, struct rz_buf *b, const struct rz_jseq *s,
+static void json_list(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jseq *s,
                       const struct rz_json_style *style, unsigned depth)
 {
-    rz_buf_str(b, "[");
+    rz_buf_str(&t->b, "[");
     for (size_t i = 0; i < s->n && rz_j_step(e, 1); i++) {
         if (i)
-            rz_buf_add(b, style->item, style->n_item);
-        newline(b, style, depth + 1);
-        rz_j_json(e, b, s->items[i], style, depth + 1);
+            rz_j_add(e, t, style->item, 0, style->item->n);
+        newline(e, t, style, depth + 1);
+        rz_j_json(e, t, s->items[i], style, depth + 1);
     }
     if (s->n)
-        newline(b, style, depth);
-    rz_buf_str(b, "]");
+        newline(e, t, style, depth);
+    rz_buf_str(&t->b, "]");
 }
 
-void rz_j_json(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v, const struct rz_json_style *style,
+void rz_j_json(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v, const struct rz_json_style *style,
                unsigned depth)
 {
     if (depth > RZ_J_NEST_MAX)
         rz_j_limit(e, "values are nested too deep");
-    if (!rz_buf_ok(b) && !e->failed)
+    if (!rz_buf_ok(&t->b) && !e->failed)
         rz_j_limit(e, "a text grows too long");
     if (e->failed)
         return;
     if (v.type == RZ_J_NONE)
-        rz_buf_str(b, "null");
+        rz_buf_str(&t->b, "null");
     else if (v.type == RZ_J_BOOL)
-        rz_buf_str(b, v.u.i ? "true" : "false");
+        rz_buf_str(&t->b, v.u.i ? "true" : "false");
     else if (rz_j_is_num(v))
-        json_number(b, v);
+        json_number(t, v);
     else if (v.type == RZ_J_STRING)
-        json_string(e, b, v.u.s, style->ascii);
+        json_string(e, t, v.u.s, style->ascii);
     else if (v.type == RZ_J_DICT)
-        json_dict(e, b, v.u.dict, style, depth);
+        json_dict(e, t, v.u.dict, style, depth);
     else if (v.type == RZ_J_SEQ && v.u.seq->kind <= RZ_J_TUPLE)
-        json_list(e, b, v.u.seq, style, depth);
+        json_list(e, t, v.u.seq, style, depth);
     else
         rz_j_fail(e, "Object of type %s is not JSON serializable", rz_j_type_name(v));
 }

@@ -29,6 +29,21 @@ bool rz_jvalue_text(struct rz_arena *a, const char *text, size_t n, struct rz_jv
     return true;
 }
 
+bool rz_jvalue_outside(struct rz_arena *a, const char *text, size_t n, struct rz_jvalue *out)
+{
+    struct {
+        struct rz_jmarks marks;
+        struct rz_jspan span;
+    } *all = rz_arena_alloc(a, sizeof(*all));
+    if (!all || !rz_jvalue_text(a, text, n, out))
+        return false;
+    struct rz_jstr *s = (struct rz_jstr *)out->u.s;
+    all->span = (struct rz_jspan){0, n};
+    all->marks = (struct rz_jmarks){.base = s->p, .spans = &all->span, .n = n > 0};
+    s->marks = &all->marks;
+    return true;
+}
+
 struct rz_jvalue rz_jvalue_bool(bool on)
 {
     return rz_j_bool(on);
@@ -47,6 +62,21 @@ struct rz_jvalue rz_jvalue_dict(struct rz_jdict *d)
 bool rz_jvalue_is_list(struct rz_jvalue v)
 {
     return rz_j_is_kind(v, RZ_J_LIST);
+}
+
+size_t rz_jvalue_count(struct rz_jvalue list)
+{
+    return rz_jvalue_is_list(list) ? list.u.seq->n : 0;
+}
+
+struct rz_jvalue rz_jvalue_at(struct rz_jvalue list, size_t i)
+{
+    return list.u.seq->items[i];
+}
+
+bool rz_jvalue_is(struct rz_jvalue v, const char *text)
+{
+    return rz_j_eq_text(v, text);
 }
 
 size_t rz_jdict_count(const struct rz_jdict *d)
@@ -210,12 +240,13 @@ void *rz_j_alloc(struct rz_jenv *e, size_t n, size_t each)
     return p;
 }
 
-static struct rz_jvalue make(struct rz_jenv *e, const char *p, size_t n, size_t chars, uint32_t flags)
+static struct rz_jvalue make(struct rz_jenv *e, const char *p, size_t n, size_t chars, uint32_t flags,
+                             const struct rz_jmarks *marks)
 {
     struct rz_jstr *s = rz_j_alloc(e, 1, sizeof(*s));
     if (!s)
         return RZ_J_VOID;
-    *s = (struct rz_jstr){.p = p, .n = n, .chars = chars};
+    *s = (struct rz_jstr){.p = p, .n = n, .chars = chars, .marks = marks};
     return (struct rz_jvalue){.type = RZ_J_STRING, .flags = flags, .u.s = s};
 }
 
@@ -226,7 +257,7 @@ struct rz_jvalue rz_j_str(struct rz_jenv *e, const char *p, size_t n)
         return RZ_J_VOID;
     if (n)
         memcpy(copy, p, n);
-    return make(e, copy, n, rz_j_count(copy, n), 0);
+    return make(e, copy, n, rz_j_count(copy, n), 0, NULL);
 }
 
 struct rz_jvalue rz_j_cstr(struct rz_jenv *e, const char *p)
@@ -239,24 +270,31 @@ struct rz_jvalue rz_j_part(struct rz_jenv *e, struct rz_jvalue s, size_t from, s
     const char *p = s.u.s->p + from;
     if (!rz_j_step(e, n / 64))
         return RZ_J_VOID;
-    return make(e, p, n, s.u.s->chars == s.u.s->n ? n : rz_j_count(p, n), s.flags & RZ_J_MARKUP);
+    return make(e, p, n, s.u.s->chars == s.u.s->n ? n : rz_j_count(p, n), s.flags & RZ_J_MARKUP,
+                s.u.s->marks);
 }
 
-void rz_j_buf(struct rz_jenv *e, struct rz_buf *b)
+void rz_j_text(struct rz_jenv *e, struct rz_jtext *t)
 {
     size_t left = e->arena.cap - e->arena.used;
-    rz_buf_init(b, e->failed ? 0 : left);
+    *t = (struct rz_jtext){.n = 0};
+    rz_buf_init(&t->b, e->failed ? 0 : left);
 }
 
-struct rz_jvalue rz_j_take(struct rz_jenv *e, struct rz_buf *b)
+struct rz_jvalue rz_j_take(struct rz_jenv *e, struct rz_jtext *t)
 {
     struct rz_jvalue v = RZ_J_VOID;
-    if (!rz_buf_ok(b))
+    if (!rz_buf_ok(&t->b))
         rz_j_limit(e, "the template's values need more than %llu bytes",
                    (unsigned long long)e->limits.max_memory);
     else if (!e->failed)
-        v = rz_j_str(e, b->data ? b->data : "", b->len);
-    rz_buf_free(b);
+        v = rz_j_str(e, t->b.data ? t->b.data : "", t->b.len);
+    rz_buf_free(&t->b);
+    struct rz_jmarks *marks = t->n && !e->failed ? rz_j_alloc(e, 1, sizeof(*marks)) : NULL;
+    if (marks) {
+        *marks = (struct rz_jmarks){.base = v.u.s->p, .spans = t->spans, .n = t->n};
+        ((struct rz_jstr *)v.u.s)->marks = marks; /* nobody has seen it yet */
+    }
     return v;
 }
 

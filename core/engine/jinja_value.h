@@ -16,10 +16,30 @@
 /* How deep values may be nested for printing, comparing and JSON. */
 #define RZ_J_NEST_MAX 400
 
+/* Bytes from..to-1 of a text. */
+struct rz_jspan {
+    size_t from, to;
+};
+
+/* Which bytes behind base came from outside: spans in ascending order, apart from each other. */
+struct rz_jmarks {
+    const char *base;
+    const struct rz_jspan *spans;
+    size_t n;
+};
+
 struct rz_jstr {
-    const char *p; /* valid UTF-8 */
-    size_t n;      /* bytes       */
-    size_t chars;  /* code points */
+    const char *p;                 /* valid UTF-8 */
+    size_t n;                      /* bytes       */
+    size_t chars;                  /* code points */
+    const struct rz_jmarks *marks; /* shared by the parts of a string; NULL: all is the template's own */
+};
+
+/* A text that is being made, and which of its bytes came from outside. */
+struct rz_jtext {
+    struct rz_buf b;
+    struct rz_jspan *spans;
+    size_t n, cap;
 };
 
 #define RZ_J_LIST 0u
@@ -61,8 +81,7 @@ struct rz_jenv {
     uint32_t line;
     uint32_t depth, macros; /* nesting of evaluation and of macros */
     struct rz_jscope *scope;
-    struct rz_buf *out;
-    struct rz_buf *outs; /* the first output: its maximum counts for all */
+    struct rz_jtext *out;
     bool failed;
     struct rz_err *err;
 };
@@ -132,10 +151,10 @@ struct rz_jvalue rz_j_str(struct rz_jenv *e, const char *p, size_t n);
 struct rz_jvalue rz_j_cstr(struct rz_jenv *e, const char *p);
 /* A part of the bytes of a string, not copied. */
 struct rz_jvalue rz_j_part(struct rz_jenv *e, struct rz_jvalue s, size_t from, size_t n);
-/* Takes the buffer, which is freed. */
-struct rz_jvalue rz_j_take(struct rz_jenv *e, struct rz_buf *b);
-/* A buffer for a string that is being made. */
-void rz_j_buf(struct rz_jenv *e, struct rz_buf *b);
+/* Takes the text, which is freed. */
+struct rz_jvalue rz_j_take(struct rz_jenv *e, struct rz_jtext *t);
+/* Room for a string that is being made. What is put into t->b directly counts as the template's own. */
+void rz_j_text(struct rz_jenv *e, struct rz_jtext *t);
 bool rz_j_eq_text(struct rz_jvalue v, const char *text);
 /* Byte offset of a code point; chars beyond the end: n. */
 size_t rz_j_offset(const struct rz_jstr *s, size_t chars);
@@ -148,6 +167,14 @@ struct rz_jvalue rz_j_tuple2(struct rz_jenv *e, struct rz_jvalue a, struct rz_jv
 const struct rz_jvalue *rz_j_find(struct rz_jenv *e, const struct rz_jdict *d, struct rz_jvalue key);
 void rz_j_put(struct rz_jenv *e, struct rz_jdict *d, struct rz_jvalue key, struct rz_jvalue value);
 struct rz_jdict *rz_j_dict(struct rz_jenv *e, size_t cap);
+
+/* --- jinja_mark.c: which bytes came from outside --- */
+
+/* Appends n bytes of s with their marks. */
+void rz_j_add(struct rz_jenv *e, struct rz_jtext *t, const struct rz_jstr *s, size_t from, size_t n);
+/* The bytes of t from `at` on are what became of n bytes of s: marked if any of those are. */
+void rz_j_became(struct rz_jenv *e, struct rz_jtext *t, size_t at, const struct rz_jstr *s, size_t from,
+                 size_t n);
 
 /* --- jinja_ops.c --- */
 
@@ -171,14 +198,13 @@ size_t rz_j_len(struct rz_jenv *e, struct rz_jvalue v);
 
 struct rz_json_style {
     bool ascii, sort, pretty;
-    struct rz_jvalue indent; /* of one level; pretty only */
-    const char *item, *key;  /* separators */
-    size_t n_item, n_key;
+    struct rz_jvalue indent;          /* of one level; pretty only */
+    const struct rz_jstr *item, *key; /* separators */
 };
-void rz_j_print(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v);
-void rz_j_repr(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v, unsigned depth);
+void rz_j_print(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v);
+void rz_j_repr(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v, unsigned depth);
 struct rz_jvalue rz_j_to_str(struct rz_jenv *e, struct rz_jvalue v);
-void rz_j_json(struct rz_jenv *e, struct rz_buf *b, struct rz_jvalue v, const struct rz_json_style *style,
+void rz_j_json(struct rz_jenv *e, struct rz_jtext *t, struct rz_jvalue v, const struct rz_json_style *style,
                unsigned depth);
 /* As Python's repr writes it; out has 32 bytes. */
 void rz_j_float_text(double f, char *out);

@@ -131,8 +131,11 @@ static int32_t take_kv(struct rz_plan *plan, struct rz_err *err)
                                  .n_heads = group->n_heads,
                                  .k_dim = group->k_dim,
                                  .v_dim = group->v_dim};
-        v->v_offset = rz_round_up(element * plan->limits.page_tokens * group->k_dim, ALIGN);
-        v->head_bytes = v->v_offset + rz_round_up(element * plan->limits.page_tokens * group->v_dim, ALIGN);
+        uint64_t k_bytes = rz_round_up(element * plan->limits.page_tokens * group->k_dim, ALIGN);
+        v->v_offset = group->kind == RZ_KV_LATENT ? 0 : k_bytes;
+        v->head_bytes = k_bytes;
+        if (v->v_offset)
+            v->head_bytes += rz_round_up(element * plan->limits.page_tokens * group->v_dim, ALIGN);
         v->layer_bytes = v->head_bytes * group->n_heads;
         v->page_bytes = v->layer_bytes * group->n_layers;
         offset[g] = plan->kv_bytes;

@@ -7,6 +7,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The share of a node's matrices that one token reads: of experts, those that it chose. */
+static uint64_t chosen_bytes(const struct rz_kernel_node *n, const struct rz_weight *w)
+{
+    uint64_t used = n->in_width[1], part = n->out_width[0];
+    if (n->op == RZ_OP_GET_ROWS)
+        return w->bytes / w->rows;
+    if (n->op == RZ_OP_MATMUL_ID || n->op == RZ_OP_GLU_ID)
+        part /= used;
+    else if (n->op != RZ_OP_PROJ_ID)
+        return w->bytes;
+    uint64_t elements = w->rows * w->cols, experts = w->rows > 1 ? w->rows / part : elements / part;
+    return w->bytes / experts * used;
+}
+
 static uint64_t step_bytes(const struct rz_plan *plan, const struct rz_plan_step *s)
 {
     const struct rz_node *n = rz_node_at(plan->program, s->node);
@@ -16,7 +30,7 @@ static uint64_t step_bytes(const struct rz_plan *plan, const struct rz_plan_step
         if (w < 0)
             continue;
         const struct rz_weight *weight = rz_weight_at(plan->program, (uint32_t)w);
-        bytes += n->op == RZ_OP_GET_ROWS ? weight->bytes / weight->rows : weight->bytes;
+        bytes += chosen_bytes(&s->kernel[0], weight);
     }
     return bytes;
 }

@@ -1,7 +1,7 @@
 /* prep.c - weights in the layouts that kernel rows ask for: one blob for each (weight, layout).
  *
- * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows; when every
- * reader of a weight uses a blob, the pages of its file are given back.
+ * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows, or come from the
+ * cache; then the pages of their files are given back.
  */
 #include "plan.h"
 
@@ -131,21 +131,6 @@ static void prepare_part(void *arg, uint32_t i)
     }
 }
 
-/* A weight's file bytes are read as they are if some step has a view of it without a blob. */
-static bool read_from_file(struct rz_plan *plan, int32_t weight)
-{
-    for (uint32_t s = 0; s < plan->n_steps; s++) {
-        struct rz_plan_step *step = &plan->steps[s];
-        const struct rz_node *n = rz_node_at(plan->program, step->node);
-        for (uint32_t w = 0; w < n->n_weights; w++)
-            for (uint32_t c = 0; c < step->choice.n && plan->program->refs[n->first_weight + w] == weight;
-                 c++)
-                if (!step->kernel[c].weights[w].layout)
-                    return true;
-    }
-    return false;
-}
-
 static void point_at_blobs(struct rz_plan *plan)
 {
     for (uint32_t s = 0; s < plan->n_steps; s++) {
@@ -235,8 +220,7 @@ int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
     point_at_blobs(plan);
     for (uint32_t b = 0; b < plan->n_prepared && setup->forget; b++) {
         const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)plan->prepared[b].weight);
-        if (!read_from_file(plan, plan->prepared[b].weight))
-            setup->forget(setup->ctx, w->data, w->bytes);
+        setup->forget(setup->ctx, w->data, w->bytes); /* who reads a row of it still finds it in the file */
     }
     return RZ_OK;
 }

@@ -6,6 +6,7 @@
  */
 #include "builder.h"
 
+#include "checked.h"
 #include "numeric.h"
 #include "transform.h"
 
@@ -47,6 +48,15 @@ int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, ui
     b->values[b->n_values] =
         (struct rz_value){.size = sizeof(struct rz_value), .rows = rows, .width = width, .name = name};
     return (int32_t)b->n_values++;
+}
+
+int32_t rz_build_state(struct rz_builder *b, int32_t layer, uint64_t floats)
+{
+    if (!room(b, (void **)&b->states, b->n_states, &b->cap_states, sizeof(*b->states)))
+        return -1;
+    b->states[b->n_states] =
+        (struct rz_state){.size = sizeof(struct rz_state), .layer = layer, .floats = floats};
+    return (int32_t)b->n_states++;
 }
 
 static uint32_t add_refs(struct rz_builder *b, const int32_t *refs, uint32_t n)
@@ -127,6 +137,12 @@ static int32_t check_tensor(struct rz_builder *b, const struct rz_tensor *t, int
     return RZ_OK;
 }
 
+static uint8_t *own_bytes(struct rz_builder *b, uint64_t bytes)
+{
+    uint8_t *p = rz_arena_alloc(&b->graph->arena, (size_t)bytes + COPY_ALIGN);
+    return p ? p + (COPY_ALIGN - (uintptr_t)p % COPY_ALIGN) : NULL;
+}
+
 static const void *find_stored(void *ctx, const struct rz_tensor *t)
 {
     const struct rz_builder *b = ctx;
@@ -142,67 +158,123 @@ static const void *weight_bytes(struct rz_builder *b, const struct rz_tensor *t,
         if ((uintptr_t)stored % need == 0)
             return stored;
     }
-    uint8_t *copy = rz_arena_alloc(&b->graph->arena, (size_t)bytes + COPY_ALIGN);
+    uint8_t *copy = own_bytes(b, bytes);
     if (!copy) {
         char name[96];
         b->status = rz_fail(b->err, RZ_ENOMEM, rz_show(name, sizeof(name), t->name.data, t->name.len),
                             "no memory for a copy of %llu bytes", (unsigned long long)bytes);
         return NULL;
     }
-    copy += COPY_ALIGN - (uintptr_t)copy % COPY_ALIGN;
     b->status = rz_transform_apply(t, find_stored, b, copy, b->err);
     return b->status ? NULL : copy;
-}
-
-/* A part of a tensor is a weight of its own; only whole ones are shared. */
-static int32_t add_weight(struct rz_builder *b, const struct rz_tensor *t, const struct rz_weight *w,
-                          uint64_t offset, uint64_t all)
-{
-    for (uint32_t i = 0; i < b->n_weights && w->bytes == all; i++) /* tied weights are one weight */
-        if (b->weights[i].name.data == t->name.data && b->weights[i].bytes == w->bytes)
-            return (int32_t)i;
-    if (!room(b, (void **)&b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights)))
-        return -1;
-    const uint8_t *data = weight_bytes(b, t, w->type, all);
-    if (!data)
-        return -1;
-    b->weights[b->n_weights] = *w;
-    b->weights[b->n_weights].data = data + offset;
-    return (int32_t)b->n_weights++;
 }
 
 static int32_t check_shape(struct rz_builder *b, const struct rz_tensor *t, const struct rz_part *p,
                            const char *name)
 {
-    if (t->dims[0] == p->cols && t->dims[1] == p->rows && t->dims[2] == 1 && t->dims[3] == 1)
+    uint64_t depth = p->depth ? p->depth : 1;
+    bool deep = t->dims[1] == p->rows && t->dims[2] == depth, tall = t->dims[1] == p->rows * depth;
+    if (t->dims[0] == p->cols && (deep || (tall && t->dims[2] == 1)) && t->dims[3] == 1)
         return RZ_OK;
-    return rz_fail(b->err, RZ_EFORMAT, name, "has shape %llu x %llu x %llu x %llu, expected %llu x %llu",
+    return rz_fail(b->err, RZ_EFORMAT, name,
+                   "has shape %llu x %llu x %llu x %llu, expected %llu x %llu x %llu",
                    (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
                    (unsigned long long)t->dims[2], (unsigned long long)t->dims[3],
-                   (unsigned long long)p->cols, (unsigned long long)p->rows);
+                   (unsigned long long)p->cols, (unsigned long long)p->rows, (unsigned long long)depth);
 }
 
-/* Rows of a matrix or elements of a vector: whole blocks either way. */
+/* A tensor's type, size and shape, checked. */
+static bool check_part(struct rz_builder *b, const struct rz_tensor *t, const struct rz_part *p,
+                       const char *name, struct rz_weight *w)
+{
+    *w = (struct rz_weight){.size = sizeof(*w), .name = t->name, .cols = p->cols};
+    w->rows = p->rows * (p->depth ? p->depth : 1);
+    b->status = check_tensor(b, t, &w->type, &w->bytes);
+    if (!b->status)
+        b->status = check_shape(b, t, p, name);
+    return !b->status;
+}
+
+bool rz_build_locate(struct rz_builder *b, const struct rz_part *p, const char *name, struct rz_weight *out)
+{
+    const struct rz_tensor *t = b->status ? NULL : find_tensor(b, name, strlen(name));
+    if (!t && !b->status && !p->optional)
+        b->status = rz_fail(b->err, RZ_EFORMAT, name, "the model has no such tensor");
+    if (!t || !check_part(b, t, p, name, out))
+        return false;
+    out->data = weight_bytes(b, t, out->type, out->bytes);
+    return out->data;
+}
+
+static int32_t keep_weight(struct rz_builder *b, const struct rz_weight *w)
+{
+    if (!room(b, (void **)&b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights)))
+        return -1;
+    b->weights[b->n_weights] = *w;
+    return (int32_t)b->n_weights++;
+}
+
+int32_t rz_build_own(struct rz_builder *b, const struct rz_weight *like, int32_t type, uint64_t cols,
+                     uint64_t rows, uint8_t **data)
+{
+    struct rz_weight w = *like;
+    char name[96];
+    if (b->status)
+        return -1;
+    w.type = type;
+    w.cols = cols;
+    w.rows = rows;
+    w.data = NULL;
+    if (rz_type_bytes(type, cols, &w.bytes) && rz_mul_u64(w.bytes, rows, &w.bytes))
+        w.data = *data = own_bytes(b, w.bytes);
+    if (!w.data)
+        b->status = rz_fail(b->err, RZ_ENOMEM, rz_show(name, sizeof(name), w.name.data, w.name.len),
+                            "no memory for a copy of %llu bytes", (unsigned long long)w.bytes);
+    return b->status ? -1 : keep_weight(b, &w);
+}
+
+/* The same rows of each of several matrices, which do not lie together in the file. */
+static int32_t gather(struct rz_builder *b, const struct rz_weight *all, const struct rz_part *p)
+{
+    uint64_t each = all->bytes / all->rows;
+    uint8_t *to = NULL;
+    int32_t w = rz_build_own(b, all, all->type, p->cols, p->n * p->depth, &to);
+    for (uint64_t d = 0; w >= 0 && d < p->depth; d++)
+        memcpy(to + d * p->n * each, (const uint8_t *)all->data + (d * p->rows + p->first) * each,
+               p->n * each);
+    return w;
+}
+
+/* Rows of a matrix or elements of a vector: whole blocks either way. A part of a tensor is a weight of its
+ * own; only whole ones are shared, so that tied weights are one. */
 static int32_t bind_part(struct rz_builder *b, const struct rz_tensor *t, const struct rz_part *p,
                          const char *name)
 {
-    struct rz_weight w = {.size = sizeof(w), .name = t->name};
-    b->status = check_tensor(b, t, &w.type, &w.bytes);
-    if (!b->status)
-        b->status = check_shape(b, t, p, name);
-    if (b->status)
+    struct rz_weight w;
+    if (!check_part(b, t, p, name, &w))
         return -1;
-    uint64_t units = p->rows > 1 ? p->rows : p->cols, n = p->n ? p->n : units;
-    if (n < units && p->rows == 1 && rz_type_info(w.type)->block != 1) {
+    if (p->n && p->depth > 1) {
+        w.data = weight_bytes(b, t, w.type, w.bytes);
+        return w.data ? gather(b, &w, p) : -1;
+    }
+    uint64_t units = w.rows > 1 ? w.rows : w.cols, n = p->n ? p->n : units, all = w.bytes;
+    if (n < units && w.rows == 1 && rz_type_info(w.type)->block != 1) {
         b->status = rz_fail(b->err, RZ_EUNSUPPORTED, name, "is of type %s, which cannot be taken in parts",
                             rz_type_info(w.type)->name);
         return -1;
     }
-    uint64_t all = w.bytes, each = all / units;
-    w.cols = p->flat ? p->cols * p->rows : p->rows > 1 ? p->cols : n;
-    w.rows = p->flat || p->rows == 1 ? 1 : n;
-    w.bytes = each * n;
-    return add_weight(b, t, &w, each * p->first, all);
+    w.bytes = all / units * n;
+    if (p->flat)
+        w.cols *= w.rows;
+    else if (w.rows == 1)
+        w.cols = n;
+    w.rows = p->flat || w.rows == 1 ? 1 : n;
+    for (uint32_t i = 0; i < b->n_weights && w.bytes == all; i++)
+        if (b->weights[i].name.data == t->name.data && b->weights[i].bytes == w.bytes)
+            return (int32_t)i;
+    const uint8_t *data = weight_bytes(b, t, w.type, all);
+    w.data = data ? data + all / units * p->first : NULL;
+    return data ? keep_weight(b, &w) : -1;
 }
 
 uint64_t rz_build_has(const struct rz_builder *b, const char *format, ...)
@@ -302,6 +374,9 @@ static void finish(struct rz_builder *b)
         .kv_group_stride = sizeof(b->kv_groups[0]),
         .hidden = b->hidden,
         .logits = b->logits,
+        .states = keep(b, b->states, b->n_states, sizeof(*b->states)),
+        .n_states = b->n_states,
+        .state_stride = sizeof(*b->states),
     };
 }
 
@@ -347,6 +422,7 @@ int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *
     free(b.values);
     free(b.weights);
     free(b.refs);
+    free(b.states);
     if (b.status) {
         rz_graph_free(b.graph);
         return b.status;

@@ -7,28 +7,25 @@
  */
 #include "builder.h"
 
-/* The group of the layers whose KV has this shape and this window: made by the first of them. */
-static int32_t kv_group(struct rz_builder *b, const struct rz_attn_options *o)
+int32_t rz_build_place(struct rz_builder *b, struct rz_kv_group want, int32_t *layer)
 {
-    struct rz_kv_group want = {.size = sizeof(want),
-                               .kind = o->window ? RZ_KV_WINDOW : RZ_KV_FULL,
-                               .n_heads = o->n_kv_head,
-                               .k_dim = o->head_dim,
-                               .v_dim = o->head_dim,
-                               .window = o->window};
-    for (uint32_t i = 0; i < b->n_kv_groups; i++) {
+    uint32_t i = 0;
+    want.size = sizeof(want);
+    for (; i < b->n_kv_groups; i++) {
         const struct rz_kv_group *g = &b->kv_groups[i];
         if (g->kind == want.kind && g->window == want.window && g->n_heads == want.n_heads &&
             g->k_dim == want.k_dim && g->v_dim == want.v_dim)
-            return (int32_t)i;
+            break;
     }
-    if (!b->status && b->n_kv_groups == RZ_BUILD_GROUPS_MAX)
+    if (!b->status && i == RZ_BUILD_GROUPS_MAX)
         b->status = rz_fail(b->err, RZ_EUNSUPPORTED, "program",
                             "layers of more than %d kinds of windows and heads", RZ_BUILD_GROUPS_MAX);
     if (b->status)
         return -1;
-    b->kv_groups[b->n_kv_groups] = want;
-    return (int32_t)b->n_kv_groups++;
+    if (i == b->n_kv_groups)
+        b->kv_groups[b->n_kv_groups++] = want;
+    *layer = (int32_t)b->kv_groups[i].n_layers++;
+    return (int32_t)i;
 }
 
 /* The options with what they leave to the hyperparameters, and a place for the layer's KV. */
@@ -39,14 +36,17 @@ static struct rz_attn_options complete(struct rz_builder *b, const struct rz_att
     o.n_head = o.n_head ? o.n_head : h->n_head;
     o.n_kv_head = o.n_kv_head ? o.n_kv_head : h->n_kv_head;
     o.head_dim = o.head_dim ? o.head_dim : h->head_dim;
-    o.kv_group = kv_group(b, &o);
-    if (o.kv_group >= 0)
-        o.kv_layer = (int32_t)b->kv_groups[o.kv_group].n_layers++;
+    uint32_t window = o.window ? o.window : o.chunk; /* no chunk reaches back further */
+    struct rz_kv_group want = {.kind = window ? RZ_KV_WINDOW : RZ_KV_FULL,
+                               .n_heads = o.n_kv_head,
+                               .k_dim = o.head_dim,
+                               .v_dim = o.head_dim,
+                               .window = window};
+    o.kv_group = rz_build_place(b, want, &o.kv_layer);
     return o;
 }
 
-/* The value that the last part of a macro writes is known only after its parts are built. */
-static void bind_output(struct rz_builder *b, uint32_t node, int32_t value)
+void rz_bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 {
     if (!b->status)
         b->refs[b->nodes[node].first_out] = value;
@@ -56,7 +56,7 @@ static void bind_output(struct rz_builder *b, uint32_t node, int32_t value)
 
 struct attn_weights {
     struct rz_norm norm;
-    int32_t q, k, v, bq, bk, bv, out, bo, q_norm, k_norm;
+    int32_t q, k, v, bq, bk, bv, out, bo, q_norm, k_norm, sinks, gate;
 };
 
 /* Rows first..first+n-1 of blk.LAYER.NAME, that is of a tensor of its own or of the fused one, which has
@@ -79,7 +79,19 @@ static int32_t qk_norm_weight(struct rz_builder *b, uint32_t layer, const char *
     struct rz_part p = {.cols = o->qk_norm == RZ_QK_ROW ? n_head * dim : dim,
                         .rows = o->qk_norm == RZ_QK_LAYER ? n_head : 1,
                         .flat = true};
-    return o->qk_norm ? rz_build_part(b, &p, "blk.%u.%s.weight", layer, name) : -1;
+    bool has = o->qk_norm && o->qk_norm != RZ_QK_PLAIN;
+    return has ? rz_build_part(b, &p, "blk.%u.%s.weight", layer, name) : -1;
+}
+
+/* attn_q has each head's rows twice: for the query, then for the gate of its result. */
+static void bind_gated(struct rz_builder *b, uint32_t layer, const struct rz_attn_options *o,
+                       struct attn_weights *w)
+{
+    struct rz_part p = {.cols = b->graph->h.n_embd, .rows = 2 * (uint64_t)o->head_dim, .depth = o->n_head};
+    p.n = o->head_dim;
+    w->q = rz_build_part(b, &p, "blk.%u.attn_q.weight", layer);
+    p.first = o->head_dim;
+    w->gate = rz_build_part(b, &p, "blk.%u.attn_q.weight", layer);
 }
 
 static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn_options *o,
@@ -88,9 +100,12 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
     const struct rz_hparams *h = &b->graph->h;
     uint64_t q = (uint64_t)o->n_head * o->head_dim, kv = (uint64_t)o->n_kv_head * o->head_dim;
     uint64_t fused = rz_build_has(b, "blk.%u.attn_qkv.weight", layer) ? q + 2 * kv : 0;
-    *w = (struct attn_weights){.bq = -1, .bk = -1, .bv = -1, .bo = -1};
+    *w = (struct attn_weights){.bq = -1, .bk = -1, .bv = -1, .bo = -1, .sinks = -1, .gate = -1};
     w->norm = rz_bind_norm(b, (int32_t)layer, o->norm, o->pre ? o->pre : "attn_norm");
-    w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
+    if (o->gated)
+        bind_gated(b, layer, o, w);
+    else
+        w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
     w->k = qkv_part(b, layer, fused, false, false, "attn_k", q, kv);
     w->v = qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
     if (o->qkv_bias || o->optional_bias) {
@@ -103,6 +118,8 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
         w->bo = rz_build_weight(b, false, h->n_embd, 1, "blk.%u.attn_output.bias", layer);
     w->q_norm = qk_norm_weight(b, layer, "attn_q_norm", o->n_head, o);
     w->k_norm = qk_norm_weight(b, layer, "attn_k_norm", o->n_kv_head, o);
+    if (o->sinks)
+        w->sinks = rz_build_weight(b, true, o->n_head, 1, "blk.%u.attn_sinks.weight", layer);
 }
 
 /* --- q, k and v --- */
@@ -140,6 +157,9 @@ static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const 
     q = shape_heads(b, l, q, w->q_norm, o->n_head, o);
     k = shape_heads(b, l, k, w->k_norm, o->n_kv_head, o);
     v = rz_build_map(b, l, v, &(struct rz_map_options){.clamp = o->clamp});
+    q = rz_build_map(b, l, q,
+                     &(struct rz_map_options){.temperature_step = o->temperature_step,
+                                              .temperature_scale = o->temperature_scale});
     rz_prim_kv_store(b, layer, k, v, o);
     return q;
 }
@@ -157,15 +177,17 @@ static double qk_norm_eps(const struct rz_builder *b, const struct rz_attn_optio
     return rz_build_eps(b, o->qk_norm == RZ_QK_LAYER ? RZ_NORM_LAYER : RZ_NORM_RMS);
 }
 
-/* A region has one eps. */
+/* A region has one eps, and norms with weights. */
 static bool qkv_is_region(const struct rz_builder *b, const struct rz_attn_options *o)
 {
+    if (o->qk_norm == RZ_QK_PLAIN || o->temperature_step)
+        return false;
     return !o->qk_norm || o->norm == RZ_NORM_NONE || rz_build_eps(b, o->norm) == qk_norm_eps(b, o);
 }
 
 static bool qkv_is_plain(const struct rz_attn_options *o)
 {
-    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0;
+    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0 && !o->temperature_step;
 }
 
 static void attrs_qkv(struct rz_builder *b, uint32_t node, const struct attn_weights *w,
@@ -204,55 +226,54 @@ static int32_t norm_qkv(struct rz_builder *b, uint32_t layer, int32_t x, const s
                                                          w->norm.bias, w->q_norm, w->k_norm}});
     attrs_qkv(b, node, w, o);
     int32_t q = store_qkv(b, layer, rz_prim_norm(b, l, x, -1, &w->norm), w, o);
-    bind_output(b, node, q);
+    rz_bind_output(b, node, q);
     rz_build_end(b, node);
     return q;
 }
 
-static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, const struct rz_attn_options *o)
+static int32_t attend(struct rz_builder *b, uint32_t layer, int32_t q, int32_t sinks,
+                      const struct rz_attn_options *o)
 {
     int32_t y = rz_build_like(b, "attended", q);
+    if (o->sinks)
+        return rz_prim_attention(b, layer, q, y, sinks, o);
     uint32_t region = rz_build_begin(b, RZ_OP_ATTEND, (int32_t)layer,
                                      &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
     rz_attrs_attention(b, region, o);
-    rz_prim_attention(b, layer, q, y, o);
+    rz_prim_attention(b, layer, q, y, -1, o);
     rz_build_end(b, region);
     return y;
 }
 
 /* --- the end of a half: projection, norm, residual --- */
 
-struct close {
-    int32_t w, bias;
-    bool branch;
-    struct rz_norm post;
-    double residual;
-};
-
-static struct rz_norm bind_post(struct rz_builder *b, uint32_t layer, const char *name)
+struct rz_norm rz_bind_post(struct rz_builder *b, uint32_t layer, const char *name)
 {
     return rz_bind_norm(b, (int32_t)layer, name ? RZ_NORM_RMS : RZ_NORM_NONE, name);
 }
 
-static bool close_is_plain(const struct close *c)
+bool rz_close_is_plain(const struct rz_close *c)
 {
     return !c->branch && c->post.kind == RZ_NORM_NONE && (c->residual == 0 || c->residual == 1);
 }
 
-/* The projection with its norm and factor. */
-static int32_t project(struct rz_builder *b, int32_t l, int32_t y, const struct close *c)
+/* The projection, if there is one, with its norm and factor. */
+static int32_t project(struct rz_builder *b, int32_t l, int32_t p, const struct rz_close *c)
 {
-    int32_t p = rz_build_value(b, "projected", RZ_ROWS_ALL, b->graph->h.n_embd);
-    rz_prim_matmul(b, l, y, p, c->w, c->bias);
+    if (c->w >= 0)
+        p = rz_prim_matmul(b, l, p, rz_build_value(b, "projected", RZ_ROWS_ALL, b->graph->h.n_embd), c->w,
+                           c->bias);
     p = rz_prim_norm(b, l, p, -1, &c->post);
     return rz_build_map(b, l, p, &(struct rz_map_options){.factor = c->residual});
 }
 
-static int32_t close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct close *c)
+int32_t rz_close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32_t x, const struct rz_close *c)
 {
     int32_t l = (int32_t)layer;
     if (c->branch)
         return project(b, l, y, c);
+    if (c->w < 0)
+        return rz_build_add(b, l, project(b, l, y, c), x);
     int32_t sum = rz_build_value(b, "x", RZ_ROWS_ALL, b->graph->h.n_embd);
     uint32_t node = rz_build_begin(b, RZ_OP_PROJ_ADD, l,
                                    &(struct rz_operands){.n_in = 2,
@@ -276,11 +297,16 @@ static int32_t close_half(struct rz_builder *b, uint32_t layer, int32_t y, int32
 
 int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *given)
 {
-    const struct rz_attn_options own = complete(b, given), *o = &own;
+    struct rz_attn_options own = complete(b, given), *o = &own;
     struct attn_weights w;
+    int32_t l = (int32_t)layer, n = x;
+    if (o->gated) { /* two read what the norm makes */
+        n = rz_build_norm(b, l, x, o->norm, o->pre ? o->pre : "attn_norm");
+        o->norm = RZ_NORM_NONE;
+    }
     bind_attn(b, layer, o, &w);
-    struct close c = {w.out, w.bo, o->branch, bind_post(b, layer, o->post), o->residual};
-    bool block = qkv_is_plain(o) && close_is_plain(&c);
+    struct rz_close c = {w.out, w.bo, o->branch, rz_bind_post(b, layer, o->post), o->residual};
+    bool block = qkv_is_plain(o) && rz_close_is_plain(&c) && !o->sinks;
     uint32_t node = 0;
     if (block) {
         node = rz_build_begin(
@@ -296,10 +322,14 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
         rz_attrs_attention(b, node, o);
         rz_build_flag(b, node, RZ_A_BIAS, w.bq >= 0 || w.bk >= 0 || w.bv >= 0 || w.bo >= 0);
     }
-    int32_t q = norm_qkv(b, layer, x, &w, o);
-    int32_t sum = close_half(b, layer, attend(b, layer, q, o), x, &c);
+    int32_t y = attend(b, layer, norm_qkv(b, layer, n, &w, o), w.sinks, o);
+    if (o->gated) {
+        int32_t gate = rz_prim_matmul(b, l, n, rz_build_like(b, "gate", y), w.gate, -1);
+        y = rz_prim_two(b, RZ_OP_GATE, l, gate, y, rz_build_like(b, "gated", y));
+    }
+    int32_t sum = rz_close_half(b, layer, y, x, &c);
     if (block) {
-        bind_output(b, node, sum);
+        rz_bind_output(b, node, sum);
         rz_build_end(b, node);
     }
     return sum;
@@ -380,8 +410,8 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
 {
     struct ffn_weights w;
     bind_ffn(b, layer, o, &w);
-    struct close c = {w.down, w.b_down, o->branch, bind_post(b, layer, o->post), o->residual};
-    bool block = glu_is_plain(o) && close_is_plain(&c);
+    struct rz_close c = {w.down, w.b_down, o->branch, rz_bind_post(b, layer, o->post), o->residual};
+    bool block = glu_is_plain(o) && rz_close_is_plain(&c);
     uint32_t node = 0;
     if (block) {
         node = rz_build_begin(
@@ -396,9 +426,9 @@ int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const stru
         rz_attrs_act(b, node, o->act);
         rz_build_flag(b, node, RZ_A_BIAS, w.b_gate >= 0 || w.b_up >= 0 || w.b_down >= 0);
     }
-    int32_t sum = close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
+    int32_t sum = rz_close_half(b, layer, norm_glu(b, layer, x, &w, o), x, &c);
     if (block) {
-        bind_output(b, node, sum);
+        rz_bind_output(b, node, sum);
         rz_build_end(b, node);
     }
     return sum;
@@ -439,11 +469,7 @@ void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options
 {
     const struct rz_hparams *h = &b->graph->h;
     bool macro = o->norm == RZ_NORM_RMS && (o->factor == 0 || o->factor == 1) && o->softcap == 0;
-    struct rz_norm norm = {.kind = o->norm, .w = -1, .bias = -1};
-    if (o->norm != RZ_NORM_PLAIN)
-        norm.w = rz_build_weight(b, true, h->n_embd, 1, "output_norm.weight");
-    if (o->norm == RZ_NORM_LAYER)
-        norm.bias = rz_build_weight(b, false, h->n_embd, 1, "output_norm.bias");
+    struct rz_norm norm = rz_bind_norm(b, -1, o->norm, o->name ? o->name : "output_norm");
     int32_t w = rz_build_weight(b, false, h->n_embd, h->n_vocab, "output.weight");
     if (w < 0) /* tied */
         w = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");

@@ -96,3 +96,50 @@ int32_t rz_meta_str(const struct rz_format_model *m, const char *key, struct rz_
     memcpy(out, e->data, sizeof(*out));
     return RZ_OK;
 }
+
+static int32_t element_u32(const struct rz_meta *e, uint64_t i, const char *key, uint32_t *out,
+                           struct rz_err *err)
+{
+    static const uint8_t width[] = {
+        [RZ_META_U8] = 1,  [RZ_META_I8] = 1,  [RZ_META_U16] = 2, [RZ_META_I16] = 2,
+        [RZ_META_U32] = 4, [RZ_META_I32] = 4, [RZ_META_U64] = 8, [RZ_META_I64] = 8};
+    struct rz_meta one = {.type = e->elem_type};
+    int64_t v;
+    if (e->elem_type >= sizeof(width))
+        return wrong_type(e, key, "a list of integers", err);
+    one.data = (const uint8_t *)e->data + i * width[e->elem_type];
+    if (!as_int(&one, &v))
+        return wrong_type(e, key, "a list of integers", err);
+    if (v < 0 || v > UINT32_MAX)
+        return rz_fail(err, RZ_EFORMAT, key, "of layer %llu is %lld, outside 0..%u", (unsigned long long)i,
+                       (long long)v, UINT32_MAX);
+    *out = (uint32_t)v;
+    return RZ_OK;
+}
+
+int32_t rz_meta_layers(const struct rz_format_model *m, const char *key, uint32_t n_layer, uint64_t *some,
+                       uint32_t *out, struct rz_err *err)
+{
+    const struct rz_meta *e = rz_meta_find(m, key);
+    bool each = e && e->type == RZ_META_ARRAY;
+    uint32_t v = 0;
+    if (each && e->n < n_layer)
+        return rz_fail(err, RZ_EFORMAT, key, "has %llu entries for %u layers", (unsigned long long)e->n,
+                       n_layer);
+    int32_t status = each ? RZ_OK : rz_meta_u32(m, key, &v, err);
+    *out = 0;
+    for (uint32_t i = 0; i < n_layer && !status; i++) {
+        if (each)
+            status = element_u32(e, i, key, &v, err);
+        if (!status && v && *out && v != *out)
+            status = rz_fail(err, RZ_EUNSUPPORTED, key,
+                             "is %u in layer %u and %u before: layers may differ "
+                             "only in having any",
+                             v, i, *out);
+        if (!status && v) {
+            *out = v;
+            some[i / 64] |= 1ull << i % 64;
+        }
+    }
+    return status;
+}

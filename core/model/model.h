@@ -24,7 +24,14 @@ int32_t rz_meta_f64(const struct rz_format_model *m, const char *key, double *ou
 int32_t rz_meta_bool(const struct rz_format_model *m, const char *key, bool *out, struct rz_err *err);
 int32_t rz_meta_str(const struct rz_format_model *m, const char *key, struct rz_str *out, struct rz_err *err);
 
+/* A count of which the file has one for all layers, or one for each: bit a layer in `some` where it is not
+ * 0, and *out is what all of those have. RZ_EUNSUPPORTED: they differ. */
+int32_t rz_meta_layers(const struct rz_format_model *m, const char *key, uint32_t n_layer, uint64_t *some,
+                       uint32_t *out, struct rz_err *err);
+
 /* --- hyperparameters (hparams.c) --- */
+
+#define RZ_LAYER_WORDS 16 /* of a set of layers, bit a layer */
 
 #define RZ_SCALING_NONE 0
 #define RZ_SCALING_LINEAR 1
@@ -42,12 +49,31 @@ struct rz_hparams {
     double layer_norm_eps;
     uint64_t set; /* RZ_H_* of those below that the file sets to something that changes the result */
     uint32_t window;
-    uint64_t windowed[16]; /* bit a layer; RZ_H_PATTERN */
-    uint32_t window_every; /* where the file gives the pattern as a number; 0: it does not */
-    uint32_t pooling;      /* RZ_POOL_* */
-    uint32_t act;          /* RZ_ACT_*; RZ_H_ACT */
+    uint64_t windowed[RZ_LAYER_WORDS]; /* RZ_H_PATTERN */
+    uint32_t window_every;             /* where the file gives the pattern as a number; 0: it does not */
+    uint32_t pooling;                  /* RZ_POOL_* */
+    uint32_t act;                      /* RZ_ACT_*; RZ_H_ACT */
     double rope_base_swa, attn_softcap, final_softcap, attn_scale, clamp_kqv, max_alibi_bias;
     double embed_scale, residual_scale, logit_scale;
+    uint32_t v_dim; /* of a head's value; head_dim but with a latent KV */
+    /* mixtures of experts; 0: not said */
+    uint32_t n_expert, n_expert_used, n_expert_shared, n_ff_exp, n_ff_shexp;
+    uint32_t n_group, n_group_used, gating; /* gating: as in GGUF */
+    double expert_scale;
+    bool expert_norm;
+    /* latent attention: widths of both latents (q 0: has none), and of a head of k and v */
+    uint32_t q_latent, kv_latent, k_mla, v_mla;
+    double yarn_log_mul;
+    bool yarn_exact;                  /* its range of pairs is not rounded */
+    uint32_t chunk, temperature_step; /* of positions; 0: the family's */
+    double temperature_scale;
+    uint64_t attends[RZ_LAYER_WORDS], feeds[RZ_LAYER_WORDS]; /* layers with attention, with n_ff */
+    struct {
+        uint32_t taps, inner, state, rank, groups, short_taps; /* 0: the file does not say; groups: 1 */
+        bool norms;                                            /* of dt, B and C, without weights     */
+        double norms_eps;                                      /* theirs; 0: the model's              */
+    } ssm;
+    bool no_rope; /* the file says so */
 };
 
 /* A family names those that it applies; any other that is set is an error. */
@@ -67,6 +93,20 @@ struct rz_hparams {
 #define RZ_H_BIDIRECTIONAL 0x2000u
 #define RZ_H_EVERY 0x4000u
 #define RZ_H_ACT 0x8000u
+#define RZ_H_LATENT 0x100000u
+#define RZ_H_CHUNK 0x200000u
+#define RZ_H_TEMPERATURE 0x400000u
+#define RZ_H_EXPERT_NORM 0x800000u /* the file says whether weights are renormalised; changes nothing alone */
+
+#define RZ_H_NO_HEADS (1ull << 32)   /* no layer has attention               */
+#define RZ_H_SOME_HEADS (1ull << 33) /* some do not                          */
+#define RZ_H_NO_FFN (1ull << 34)     /* no layer has a feed-forward half     */
+#define RZ_H_SOME_FFN (1ull << 35)   /* some do not                          */
+
+static inline bool rz_layer_in(const uint64_t *set, uint32_t layer)
+{
+    return set[layer / 64] >> layer % 64 & 1;
+}
 
 /* Reads and checks them all: ranges, and the relations between them. */
 int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *out, struct rz_err *err);
@@ -124,6 +164,8 @@ int32_t rz_build_norm(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n
 
 struct rz_map_options {
     double factor, softcap, clamp; /* applied in this order; 0: none */
+    uint32_t temperature_step;     /* before them: see RZ_A_TEMPERATURE; 0: none */
+    double temperature_scale;
 };
 /* x itself if there is nothing to do */
 int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o);
@@ -133,6 +175,7 @@ int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y);
 #define RZ_QK_HEAD RZ_QK_NORM_HEAD
 #define RZ_QK_ROW RZ_QK_NORM_ROW
 #define RZ_QK_LAYER RZ_QK_NORM_LAYER
+#define RZ_QK_PLAIN 4 /* RMS norm of each head, no weight */
 
 struct rz_attn_options {
     int32_t rope;           /* -1: none */
@@ -151,6 +194,11 @@ struct rz_attn_options {
     int32_t kv_group, kv_layer;
     double scale;                           /* of the scores; 0: 1 / sqrt(head_dim) */
     double softcap, clamp, alibi, residual; /* 0: none */
+    bool sinks;                             /* a score of each head that has no value */
+    bool gated;                             /* times the sigmoid of a gate, which lies beside each query */
+    uint32_t chunk;                         /* 0: none; a query sees no key before its chunk */
+    uint32_t temperature_step;              /* 0: none; queries grow with their position     */
+    double temperature_scale;
 };
 /* x + residual post(proj(attention(rope(norm(x))))); q, k, v from one fused tensor if the file has that. */
 int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *o);
@@ -159,6 +207,7 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 #define RZ_ACT_GELU 1
 #define RZ_ACT_GELU_TANH 2
 #define RZ_ACT_RELU2 3
+#define RZ_ACT_SWIGLU 8 /* clamped, of gpt-oss */
 
 struct rz_ffn_options {
     bool optional_bias;
@@ -171,13 +220,42 @@ struct rz_ffn_options {
 /* x + residual post(down(act(gate(norm(x))) * up(norm(x)))); without a gate down(act(up)). */
 int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ffn_options *o);
 
+struct rz_ssm_options {
+    bool branch;     /* the result is the branch alone, without x             */
+    bool striped;    /* of a delta net: value heads take turns with the key heads */
+    uint32_t norm;   /* RZ_NORM_* before: attn_norm                           */
+    double residual; /* 0: none                                               */
+};
+/* x + residual proj(f(norm(x))), where f carries state from token to token (ssm.c). */
+int32_t rz_build_mamba(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+int32_t rz_build_mamba2(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+int32_t rz_build_delta(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+int32_t rz_build_short_conv(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ssm_options *o);
+
 /* x + attention(norm(x)) + ffn(norm(x)), the norm that of attn; ffn.pre, if set, is one of the ffn's own. */
 int32_t rz_build_parallel(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_attn_options *attn,
                           const struct rz_ffn_options *ffn);
 
+struct rz_moe_options {
+    struct rz_ffn_options half; /* a layer without experts is this half; with them: norms, act, residual */
+    uint32_t route;             /* RZ_ROUTE_*, where the file says nothing                     */
+    bool renorm;                /* weights are divided by their sum, where the file says nothing */
+    double renorm_plus;         /* added to that sum                                           */
+    double near;                /* of SPARSE_MIXER                                             */
+    bool scale_input;           /* weights meet the experts' input, not their result           */
+};
+/* As rz_build_ffn, of the chosen experts' weighted results and that of a shared expert if the layer has one,
+ * behind a gate if that is there. A layer without a router is a dense half. */
+int32_t rz_build_moe(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_moe_options *o);
+
+/* Attention over a latent KV (DeepSeek): all keys and values of a position are one vector, which each head
+ * reads through matrices of its own on the side of the query and of the result. */
+int32_t rz_build_latent_attn(struct rz_builder *b, uint32_t layer, int32_t x, int32_t rope);
+
 struct rz_head_options {
     uint32_t norm;          /* RZ_NORM_*       */
     double factor, softcap; /* of the logits; 0: none */
+    const char *name;       /* of the norm; NULL: output_norm */
 };
 /* norm and logits of the wanted rows; the head is tied to the embedding when the file has none. */
 void rz_build_head(struct rz_builder *b, int32_t x, const struct rz_head_options *o);
@@ -198,10 +276,22 @@ const struct rz_family *rz_family_at(uint32_t i);
 void rz_family_arcee(struct rz_builder *b);
 void rz_family_bert(struct rz_builder *b);
 void rz_family_bloom(struct rz_builder *b);
+void rz_family_dbrx(struct rz_builder *b);
+void rz_family_deepseek2(struct rz_builder *b);
+void rz_family_ernie4_5_moe(struct rz_builder *b);
+void rz_family_glm4moe(struct rz_builder *b);
+void rz_family_gpt_oss(struct rz_builder *b);
+void rz_family_llama4(struct rz_builder *b);
+void rz_family_minimax_m2(struct rz_builder *b);
+void rz_family_olmoe(struct rz_builder *b);
+void rz_family_phimoe(struct rz_builder *b);
+void rz_family_qwen2moe(struct rz_builder *b);
+void rz_family_qwen3moe(struct rz_builder *b);
 void rz_family_cohere2(struct rz_builder *b);
 void rz_family_command_r(struct rz_builder *b);
 void rz_family_exaone4(struct rz_builder *b);
 void rz_family_falcon(struct rz_builder *b);
+void rz_family_falcon_h1(struct rz_builder *b);
 void rz_family_gemma(struct rz_builder *b);
 void rz_family_gemma2(struct rz_builder *b);
 void rz_family_gemma3(struct rz_builder *b);
@@ -210,10 +300,18 @@ void rz_family_gpt2(struct rz_builder *b);
 void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);
+void rz_family_granite_hybrid(struct rz_builder *b);
+void rz_family_jamba(struct rz_builder *b);
+void rz_family_qwen35(struct rz_builder *b);
+void rz_family_qwen3next(struct rz_builder *b);
+void rz_family_lfm2(struct rz_builder *b);
 void rz_family_llama(struct rz_builder *b);
+void rz_family_mamba(struct rz_builder *b);
+void rz_family_mamba2(struct rz_builder *b);
 void rz_family_modernbert(struct rz_builder *b);
 void rz_family_mpt(struct rz_builder *b);
 void rz_family_nemotron(struct rz_builder *b);
+void rz_family_nemotron_h(struct rz_builder *b);
 void rz_family_olmo(struct rz_builder *b);
 void rz_family_olmo2(struct rz_builder *b);
 void rz_family_phi2(struct rz_builder *b);

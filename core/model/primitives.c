@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#define SWIGLU_LIMIT 7.0 /* of gpt-oss: no file says it */
+
 void rz_build_flag(struct rz_builder *b, uint32_t node, uint32_t id, bool on)
 {
     if (on)
@@ -48,7 +50,7 @@ int32_t rz_prim_norm(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, 
                                                          .out = {y},
                                                          .n_weights = rms ? 1 : 2,
                                                          .weights = {n->w, n->bias}});
-    rz_build_attr(b, node, RZ_A_EPS, 0, rz_build_eps(b, n->kind));
+    rz_build_attr(b, node, RZ_A_EPS, 0, n->eps != 0 ? n->eps : rz_build_eps(b, n->kind));
     if (n->parts)
         rz_build_attr(b, node, RZ_A_PARTS, n->parts, 0);
     rz_build_end(b, node);
@@ -59,6 +61,9 @@ static int32_t norm_weight(struct rz_builder *b, int32_t layer, bool required, c
                            const char *what)
 {
     uint64_t n = b->graph->h.n_embd;
+    /* llama.cpp's converter forgets the suffix of one norm of Falcon-H1. */
+    if (required && rz_build_has(b, "blk.%d.%s", layer, name))
+        return rz_build_weight(b, true, n, 1, "blk.%d.%s", layer, name);
     return layer < 0 ? rz_build_weight(b, required, n, 1, "%s.%s", name, what)
                      : rz_build_weight(b, required, n, 1, "blk.%d.%s.%s", layer, name, what);
 }
@@ -139,14 +144,19 @@ void rz_attrs_attention(struct rz_builder *b, uint32_t node, const struct rz_att
         rz_build_attr(b, node, RZ_A_WINDOW, o->window, 0);
     rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
     rz_build_double(b, node, RZ_A_ALIBI, o->alibi);
+    if (o->chunk)
+        rz_build_attr(b, node, RZ_A_CHUNK, o->chunk, 0);
+    rz_build_flag(b, node, RZ_A_SINKS, o->sinks);
     rz_build_flag(b, node, RZ_A_BOTH, o->both);
 }
 
-int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y,
+int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32_t y, int32_t sinks,
                           const struct rz_attn_options *o)
 {
-    uint32_t node = rz_build_begin(b, RZ_OP_ATTENTION, (int32_t)layer,
-                                   &(struct rz_operands){.n_in = 1, .in = {q}, .n_out = 1, .out = {y}});
+    uint32_t node = rz_build_begin(
+        b, RZ_OP_ATTENTION, (int32_t)layer,
+        &(struct rz_operands){
+            .n_in = 1, .in = {q}, .n_out = 1, .out = {y}, .n_weights = o->sinks, .weights = {sinks}});
     rz_attrs_attention(b, node, o);
     rz_build_end(b, node);
     return y;
@@ -154,12 +164,18 @@ int32_t rz_prim_attention(struct rz_builder *b, uint32_t layer, int32_t q, int32
 
 /* --- elementwise --- */
 
+int32_t rz_prim_two(struct rz_builder *b, uint16_t op, int32_t layer, int32_t x, int32_t other, int32_t y)
+{
+    uint32_t node = rz_build_begin(
+        b, op, layer,
+        &(struct rz_operands){.n_in = other < 0 ? 1 : 2, .in = {x, other}, .n_out = 1, .out = {y}});
+    rz_build_end(b, node);
+    return y;
+}
+
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum)
 {
-    uint32_t node = rz_build_begin(b, RZ_OP_ADD, layer,
-                                   &(struct rz_operands){.n_in = 2, .in = {x, y}, .n_out = 1, .out = {sum}});
-    rz_build_end(b, node);
-    return sum;
+    return rz_prim_two(b, RZ_OP_ADD, layer, x, y, sum);
 }
 
 int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y)
@@ -169,8 +185,9 @@ int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y)
 
 void rz_attrs_act(struct rz_builder *b, uint32_t node, uint32_t act)
 {
-    static const uint32_t ids[] = {RZ_A_SILU, RZ_A_GELU, RZ_A_GELU_TANH, RZ_A_RELU2};
-    rz_build_flag(b, node, ids[act], true);
+    static const uint32_t ids[] = {RZ_A_SILU, RZ_A_GELU, RZ_A_GELU_TANH,
+                                   RZ_A_RELU2, [RZ_ACT_SWIGLU] = RZ_A_SWIGLU};
+    rz_build_attr(b, node, ids[act], 1, act == RZ_ACT_SWIGLU ? SWIGLU_LIMIT : 1);
 }
 
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act)
@@ -185,7 +202,7 @@ int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t u
 
 int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o)
 {
-    if ((o->factor == 0 || o->factor == 1) && o->softcap == 0 && o->clamp == 0)
+    if ((o->factor == 0 || o->factor == 1) && o->softcap == 0 && o->clamp == 0 && !o->temperature_step)
         return x;
     int32_t y = rz_build_like(b, "mapped", x);
     uint32_t node = rz_build_begin(b, RZ_OP_MAP, layer,
@@ -193,6 +210,8 @@ int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struc
     rz_build_double(b, node, RZ_A_FACTOR, o->factor);
     rz_build_double(b, node, RZ_A_SOFTCAP, o->softcap);
     rz_build_double(b, node, RZ_A_CLAMP, o->clamp);
+    if (o->temperature_step)
+        rz_build_attr(b, node, RZ_A_TEMPERATURE, o->temperature_step, o->temperature_scale);
     rz_build_end(b, node);
     return y;
 }

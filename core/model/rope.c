@@ -53,9 +53,13 @@ static double scale_rope(const struct rz_hparams *h, const float *divisors, doub
 {
     double magnitude = 1, low = 0, high = 0;
     if (h->scaling == RZ_SCALING_YARN) {
-        low = fmax(0, floor(yarn_dim(h, h->yarn_beta_fast)));
-        high = fmin(h->rope_dim - 1, ceil(yarn_dim(h, h->yarn_beta_slow)));
-        magnitude = h->scaling_attn_factor * (1 + 0.1 * log(h->scaling_factor));
+        low = yarn_dim(h, h->yarn_beta_fast);
+        high = yarn_dim(h, h->yarn_beta_slow);
+        low = fmax(0, h->yarn_exact ? low : floor(low));
+        high = fmin(h->rope_dim - 1, h->yarn_exact ? high : ceil(high));
+        magnitude = h->scaling_attn_factor;
+        if (h->yarn_log_mul == 0) /* else the scores are scaled instead */
+            magnitude *= 1 + 0.1 * log(h->scaling_factor);
     }
     for (uint32_t i = 0; i < h->rope_dim / 2; i++) {
         if (divisors)

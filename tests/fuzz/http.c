@@ -1,13 +1,15 @@
-/* http.c - fuzz target: the body of a completion request. */
+/* http.c - fuzz target: the bodies of the requests for answers. */
 #include "http.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    for (int strict = 0; strict < 2; strict++) {
+    for (unsigned way = 0; way < 4; way++) {
         struct rz_http_ask ask = {0};
         struct rz_err err = RZ_ERR_INIT;
-        fuzz_status(rz_http_ask_read(&ask, (const char *)data, size, strict, &err), &err);
+        fuzz_status(rz_http_ask_read(&ask, (const char *)data, size,
+                                     way & 1 ? RZ_HTTP_CHAT : RZ_HTTP_COMPLETION, way > 1, &err),
+                    &err);
         for (uint32_t i = 0; !err.code && i < ask.n_stops; i++)
             fuzz_read(ask.stops[i].data, ask.stops[i].len);
         if (!err.code)

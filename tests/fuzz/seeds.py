@@ -206,6 +206,10 @@ BODIES = [
     '{"prompt":"a","max_tokens":4,"temperature":0.5,"stop":["x","y"],"stream":true,"stream_options":{"include_usage":true}}',
     '{"prompt":[1,2,3],"logit_bias":{"5":-100,"6":1.5},"logprobs":3,"seed":-1,"n":1,"echo":false,"other":1}',
     '{"prompt":["a"],"model":"m","stop":"\\u0000","top_p":2,"user":null,"grammar":"x"}', '[[[[{"a":[]}]]]]', "{",
+    '{"messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]},{"role":"assistant",'
+    '"content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool",'
+    '"tool_call_id":"1","content":"c"}],"tools":[{"type":"function","function":{"name":"f","parameters":{}}}],"tool_choice":"auto",'
+    '"logprobs":true,"top_logprobs":2,"max_completion_tokens":5,"response_format":{"type":"text"},"chat_template_kwargs":{}}',
 ]
 
 
@@ -216,6 +220,50 @@ def seeds_rest(out):
         out.put("http", str(i), body)
     for gnu in (False, True):
         out.put("elf", "gnu" if gnu else "sysv", elf(gnu))
+
+
+# --- conversations ---
+
+ANSWERS = [  # how the target's table numbers them
+    (0, "<think>hm</think>Ok.<tool_call>{\"name\": \"get\", \"arguments\": {\"city\": \"P\"}}</tool_call>"),
+    (1, "<tool_call>\n<function=get>\n<parameter=city>\nP\n</parameter>\n</function>\n</tool_call>"),
+    (1, "<tool_call>get\n<arg_key>city</arg_key>\n<arg_value>P</arg_value>\n</tool_call>"),
+    (2, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.get <|constrain|>json"
+        "<|message|>{\"city\": \"P\"}<|call|>"),
+    (3, "<|channel>thought\nhm\n<channel|><|tool_call>call:get{city:<|\"|>P<|\"|>,n:[1,true],o:{a:null}}<tool_call|>"),
+    (4, "hm</think><\uff5cDSML\uff5cfunction_calls>\n<\uff5cDSML\uff5cinvoke name=\"get\">\n<\uff5cDSML\uff5cparameter "
+        "name=\"n\" string=\"false\">5</\uff5cDSML\uff5cparameter>\n</\uff5cDSML\uff5cinvoke>\n</\uff5cDSML\uff5cfunction_calls>"),
+    (6, "hm</think><\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>function<\uff5ctool\u2581sep\uff5c>get\n"
+        "```json\n{}\n```<\uff5ctool\u2581call\u2581end\uff5c><\uff5ctool\u2581calls\u2581end\uff5c>"),
+    (7, "<|tool_calls_section_begin|><|tool_call_begin|>functions.get:0<|tool_call_argument_begin|>{}<|tool_call_end|>"
+        "<|tool_calls_section_end|>"),
+    (8, "[THINK]hm[/THINK][TOOL_CALLS]get[CALL_ID]a1[ARGS]{\"n\": 1}[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}}]"),
+    (9, "<|START_THINKING|>hm<|END_THINKING|><|START_ACTION|>[{\"tool_call_id\": \"0\", \"tool_name\": \"get\", "
+        "\"parameters\": {}}]<|END_ACTION|><|START_RESPONSE|>x<|END_RESPONSE|>"),
+    (10, "<|tools_prefix|>[{\"get\": {\"city\": \"P\"}}]<|tools_suffix|>"),
+    (11, "one[BEGIN FINAL RESPONSE]<tool_calls>[{\"name\": \"f\", \"arguments\": {}}]</tool_calls>"),
+    (12, "<|tool_call|>[{\"name\": \"f\"}]<response>a</response>"), (13, "all\nHi\n>>>get\n{\"city\": \"P\"}>>>f\n{}"),
+    (14, "<seed:think>a</seed:think><seed:tool_call><function=f></function></seed:tool_call>"),
+    (15, "<|tool_call_start|>[get(city=\"a\\\"b\", n=3, x=[1, 'y', {\"k\": None}], t=True), f()]<|tool_call_end|>"),
+    (16, "Ok<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"f\", \"arguments\": {}}"),
+    (17, "<function=get>{\"city\": \"</function>\"}</function>"),
+    (18, "{\"name\": \"get\", \"parameters\": {}}; <|python_tag|>get.call(city=\"P\")"), (19, "plain <tool_call>"),
+]
+
+
+def seeds_chat(out):
+    for i, (way, answer) in enumerate(ANSWERS):
+        out.put("parse", "%d-%d" % (way, i), bytes([way, i]) + answer.encode())
+        out.put("parse", "%d-%d-twice" % (way, i), bytes([way, 3]) + (answer + " and " + answer[:-3]).encode())
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "templates")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".jinja"):
+            with open(os.path.join(folder, name), "rb") as f, open(os.path.join(folder, name[:-5] + "json"), "rb") as g:
+                out.put("template", name[:-6], f.read() + b"\0" + g.read())
+    with open(os.path.join(folder, "..", "expressions.txt"), "rb") as f:
+        for i, line in enumerate(f.read().split(b"\n")):
+            if line and not line.startswith(b"##") and i % 4 == 0:
+                out.put("template", "line-%d" % i, line.replace(b"\\n", b"\n"))
 
 
 def elf(gnu, base=0x1000):
@@ -253,6 +301,7 @@ def main():
     seeds_safetensors(out)
     seeds_folders(out, fixtures)
     seeds_small(out)
+    seeds_chat(out)
     seeds_rest(out)
     out.dictionaries()
 

@@ -49,7 +49,8 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
 #define RZ_KV_LAYOUT_T8 1
 
 /* Where the KV of a group lies: page p, layer l, head h begin at
- * base + p * page_bytes + l * layer_bytes + h * head_bytes, with K first and V v_offset bytes later. */
+ * base + p * page_bytes + l * layer_bytes + h * head_bytes, with K first and V v_offset bytes later.
+ * v_offset 0: there is no V, values are the first v_dim elements of the keys (RZ_A_LATENT). */
 struct rz_kv_view {
     uint32_t size;
     int32_t type;    /* RZ_TYPE_F16 or RZ_TYPE_F32 */

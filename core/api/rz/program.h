@@ -21,7 +21,8 @@ extern "C" {
 /* blocks: of plain regions      in            out                 weights                        */
 #define RZ_OP_ATTN 0x101 /*  x             x'                  norm_qkv's first 7, w, bias    */
 #define RZ_OP_FFN 0x102  /*  x             x'                  norm_glu's first 5, w, bias    */
-#define RZ_OP_SSM 0x104  /*  x             x'                  as its children, in their order */
+#define RZ_OP_MOE 0x103  /*  x             x'                  see "Mixtures of experts"      */
+#define RZ_OP_SSM 0x104  /*  x             x'                  -: a device looks at its parts */
 #define RZ_OP_HEAD 0x105 /*  x             hidden, logits      norm, w, bias                  */
 /* regions */
 #define RZ_OP_NORM_QKV 0x201 /*  x             q                   norm, wq, wk, wv, bq, bk, bv,  */
@@ -30,6 +31,8 @@ extern "C" {
 #define RZ_OP_PROJ_ADD 0x203 /*  y, x          x'                  w, bias, post_norm             */
 #define RZ_OP_NORM_GLU 0x204 /*  x             h                   norm, gate, up, b_gate, b_up,  */
                              /*                                    norm_bias                      */
+#define RZ_OP_GLU_ID 0x206   /*  x, ids        h                   gate, up, b_gate, b_up         */
+#define RZ_OP_PROJ_ID 0x207  /*  h, ids, w     y                   w, bias                        */
 /* primitives */
 #define RZ_OP_GET_ROWS 0x301    /*  (tokens)      x                   table                          */
 #define RZ_OP_RMSNORM 0x302     /*  x             y                   norm                           */
@@ -37,7 +40,7 @@ extern "C" {
 #define RZ_OP_MATMUL 0x304      /*  x             y                   w, bias                        */
 #define RZ_OP_ROPE 0x305        /*  x             y                   -                              */
 #define RZ_OP_KV_STORE 0x306    /*  k, v          -                   -                              */
-#define RZ_OP_ATTENTION 0x307   /*  q             y                   -                              */
+#define RZ_OP_ATTENTION 0x307   /*  q             y                   sinks [heads], if SINKS is set */
 #define RZ_OP_ACT_MUL 0x308     /*  gate, up      y                   -                              */
 #define RZ_OP_ACT 0x309         /*  x             y                   -                              */
 #define RZ_OP_ADD 0x30a         /*  a, b          y                   -                              */
@@ -50,7 +53,18 @@ extern "C" {
 #define RZ_OP_SCAN 0x321  /*  x, dt, (B, C) y                   A, D, dt bias                  */
 #define RZ_OP_DELTA 0x322 /*  qkv, dt, b    y                   A, dt bias                     */
 #define RZ_OP_MUL 0x323   /*  a, b          y                   -                              */
-#define RZ_OP_SLICE 0x324 /*  x             y                   -                              */
+
+/* Mixtures of experts: a row chooses k of E experts. ids [k] are their numbers, weights [k] their factors,
+ * in the order of choice; values with a part for each of them are [k * n]. The matrices of all experts lie
+ * behind each other, [E * rows, cols], as do biases, [E * rows].
+ * Weights of MOE: norm, router, b_router, b_choice, gate, up, down, b_gate, b_up, b_down; of the expert
+ * that all rows share: its switch, gate, up, down. */
+#define RZ_OP_ROUTE 0x310        /*  logits        ids, weights        bias of the choice alone       */
+#define RZ_OP_MATMUL_ID 0x311    /*  x, ids        y [k * rows]        w, bias (x: one, or one each)  */
+#define RZ_OP_SUM_ID 0x312       /*  y, weights    sum                 -                              */
+#define RZ_OP_SCALE_ID 0x313     /*  x, weights    y [k * n]           -                              */
+#define RZ_OP_GATE 0x314         /*  gate, x       sigmoid(gate) x     - (gate as wide as x, or 1)    */
+#define RZ_OP_MATMUL_HEADS 0x315 /*  x             y                   w; see PARTS                   */
 
 #define RZ_LEVEL_BLOCK 0
 #define RZ_LEVEL_REGION 1
@@ -82,10 +96,8 @@ extern "C" {
 #define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
 #define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
 #define RZ_A_STATE 30         /* i: the state block of the op                                       */
-#define RZ_A_GROUPS 31        /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
-#define RZ_A_SIGMOID 32       /* set: the activation is sigmoid(x)                                  */
-#define RZ_A_FIRST 33         /* i: of SLICE: first element taken of each of the PARTS of x         */
-#define RZ_A_STRIPED 34       /* set: head h of DELTA has key head h % GROUPS; unset: h / (N_HEAD / GROUPS) */
+#define RZ_A_STATE_GROUPS 31  /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
+#define RZ_A_STRIPED 34       /* set: DELTA's head h has key head h % STATE_GROUPS; else neighbours share */
 /* 50-56: what a region does besides, or leaves out; a region without them is the plain one. */
 #define RZ_A_LAYER_NORM 50   /* set: the norm before is a layer norm, weight and bias optional     */
 #define RZ_A_NO_NORM 51      /* set: there is no norm before                                       */
@@ -98,20 +110,45 @@ extern "C" {
 #define RZ_QK_NORM_ROW 2     /* RMS norm of the whole row                                          */
 #define RZ_QK_NORM_LAYER 3   /* layer norm of each head, each with its weight                      */
 #define RZ_A_COUNT 64        /* room in every table of attributes                                  */
+
+/* PARTS of MOE: k. Of MATMUL_HEADS: heads, each with a matrix of its own, [heads * rows, cols], that meets
+ * the first cols elements of the head's part of x; what else the part has is passed on behind the result. */
+#define RZ_A_ROUTE 20         /* i: RZ_ROUTE_*; f: see SPARSE_MIXER                                    */
+#define RZ_A_RENORM 21        /* f: the chosen weights are divided by their sum plus this              */
+#define RZ_A_EXPERT_GROUPS 22 /* i: equal groups of experts; f: how many of them are chosen from       */
+#define RZ_A_GROUP_RANK 23    /* i: a group ranks by the sum of that many best scores                  */
+#define RZ_A_LATENT 24        /* i: v is that many first elements of k; KV_STORE: k is both, a row's   */
+#define RZ_A_ROPE_OFFSET 25   /* i: the rotated elements begin there in a head                         */
+#define RZ_A_CHUNK 26         /* i: a query sees no key before its own chunk of that many positions    */
+#define RZ_A_TEMPERATURE 27   /* of MAP, first: x (1 + f ln(1 + floor((position + 1) / i)))            */
+#define RZ_A_SINKS 28         /* set: weight 0 has a score for each head that has no value             */
+#define RZ_A_SWIGLU 29        /* f: gate at most f, up in -f..f: gate sigmoid(1.702 gate) (up + 1)     */
 #define RZ_ATTR(id) (1ull << (id))
 #define RZ_ATTR_EPS RZ_ATTR(RZ_A_EPS)
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
 #define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
+#define RZ_ATTRS_SCAN (RZ_ATTR(RZ_A_STATE) | RZ_ATTR(RZ_A_STATE_GROUPS) | RZ_ATTR(RZ_A_N_HEAD))
 #define RZ_ATTRS_QK \
     (RZ_ATTR(RZ_A_NO_ROPE) | RZ_ATTR(RZ_A_QK_NORM) | RZ_ATTR(RZ_A_QK_NORM_LATE) | RZ_ATTR(RZ_A_CLAMP))
 #define RZ_ATTRS_MASK (RZ_ATTR(RZ_A_WINDOW) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_ALIBI))
+#define RZ_ATTRS_ROUTE \
+    (RZ_ATTR(RZ_A_ROUTE) | RZ_ATTR(RZ_A_RENORM) | RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_EXPERT_GROUPS) | \
+     RZ_ATTR(RZ_A_GROUP_RANK) | RZ_ATTR_BIAS)
 #define RZ_ATTRS_KV \
     (RZ_ATTR(RZ_A_N_KV_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_KV_GROUP) | RZ_ATTR(RZ_A_KV_LAYER))
 #define RZ_ATTRS_ROPE \
     (RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_HEAD_DIM) | RZ_ATTR(RZ_A_ROPE) | RZ_ATTR(RZ_A_ROPE_NEOX))
 #define RZ_ATTRS_ATTENTION (RZ_ATTRS_KV | RZ_ATTR(RZ_A_N_HEAD) | RZ_ATTR(RZ_A_SCALE))
+
+/* How ROUTE scores the experts, and what weights are before RENORM and FACTOR. */
+#define RZ_ROUTE_SOFTMAX 0        /* softmax of the logits; weights are the chosen scores            */
+#define RZ_ROUTE_SIGMOID 1        /* likewise                                                        */
+#define RZ_ROUTE_SOFTMAX_CHOSEN 2 /* the logits; weights are the softmax of the chosen logits        */
+/* The best logit, then the best of the rest; a weight is its share in a softmax over the logits that are
+ * left and within a factor of 2 f of it. Liu et al. 2024, arXiv:2409.12136. */
+#define RZ_ROUTE_SPARSE_MIXER 3
 
 struct rz_attr {
     int64_t i;
@@ -168,6 +205,7 @@ RZ_ABI_SIZE(struct rz_rope, 24, inv_freq);
 
 #define RZ_KV_FULL 0
 #define RZ_KV_WINDOW 1 /* nobody looks back further than window - 1 positions: older pages come and go */
+#define RZ_KV_LATENT 2 /* values are the first v_dim elements of the keys, and are not stored */
 
 /* Layers whose KV has one shape and one life share pages. */
 struct rz_kv_group {
@@ -185,12 +223,12 @@ RZ_ABI_SIZE(struct rz_kv_group, 32, zero);
  * CONV: y[c] = act(bias[c] + sum_k w[c][k] x[c] of the row taps - 1 - k back). State: [taps - 1][width], the
  * inputs of the rows before, oldest first.
  * SCAN (Gu and Dao 2023, arXiv:2312.00752; 2024, arXiv:2405.21060): N_HEAD heads of P = width / N_HEAD
- * channels; group g = head / (N_HEAD / GROUPS) of B and C, N = width / GROUPS each. d = softplus(dt + bias);
- * S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[g][n]; y[p] = sum_n S[p][n] C[g][n] + D[head] x[p]. A has
- * a column for each n, or one for all. With two inputs x, B and C lie side by side in the first.
- * State: [head][p][n].
- * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q, k [GROUPS][K] and v [N_HEAD][V] lie side by
- * side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
+ * channels; B and C have STATE_GROUPS groups of N each, neighbouring heads share one.
+ * d = softplus(dt + bias); S[p][n] = S[p][n] exp(d A[head][n]) + d x[p] B[n];
+ * y[p] = sum_n S[p][n] C[n] + D[head] x[p]. A has a column for each n, or one for all. With two inputs x, B
+ * and C lie side by side in the first. State: [head][p][n].
+ * DELTA (Yang et al. 2024, arXiv:2412.06464): N_HEAD heads; q and k [STATE_GROUPS][K], v [N_HEAD][V] lie side
+ * by side. q and k are divided by sqrt(their sum of squares + EPS), q by sqrt(K) as well.
  * d = softplus(dt + bias); S = S exp(d A[head]); r = sigmoid(b) (v - k S); S = S + k r; y = q S.
  * State: [head][K][V]. */
 struct rz_state {

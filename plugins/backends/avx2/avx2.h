@@ -38,4 +38,24 @@ union tile_x {
 void tile_run(int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
               float out[TILE_ROWS][GROUP]);
 
+/* kernels_latent.c: attention over a latent KV (RZ_A_LATENT). */
+int32_t latent_accept(const struct rz_kernel_node *n);
+uint32_t latent_tiles(const struct rz_kernel_call *c);
+int32_t latent_store(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t latent_attention(const struct rz_kernel_call *c, struct rz_err *err);
+
+/* kernels_experts.c: RZ_OP_MATMUL_ID and RZ_OP_MATMUL_HEADS, and RZ_OP_GLU_ID. */
+uint64_t experts_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t experts_product_run(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t experts_glu_run(const struct rz_kernel_call *c, struct rz_err *err);
+
+/* kernels_recurrent.c */
+int32_t recurrent_accept(const struct rz_kernel_node *n);
+uint32_t conv_tiles(const struct rz_kernel_call *c);
+int32_t conv_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t scan_tiles(const struct rz_kernel_call *c);
+int32_t scan_run(const struct rz_kernel_call *c, struct rz_err *err);
+uint32_t delta_tiles(const struct rz_kernel_call *c);
+int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err);
+
 #endif

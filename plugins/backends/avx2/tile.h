@@ -1,11 +1,61 @@
-/* tile.h - what the files with tile kernels share; for kernel files only. */
+/* tile.h - the one body of all tiles of quantised weights; for kernel files only.
+ *
+ * A type gives the scales of a 32-block and, part by part, its vectors of bytes; its form says how they meet
+ * the activations. The products of a block (or of its halves, where these have scales of their own) are
+ * summed exactly in integers: maddubs on bytes, with the headroom of its 16-bit lanes counted at each form.
+ * Then comes one rounded multiply-add in float32, or two. Error: that of the quantised activations (half a
+ * step of amax / 127 each), plus the roundings.
+ *
+ * A block is worked on in parts so that weights, sums and results fit into sixteen registers; gcc has to be
+ * kept from moving the unpacking of later parts up in front of the sums, which spills them all.
+ */
 #ifndef RZ_AVX2_TILE_H
 #define RZ_AVX2_TILE_H
 
+#ifndef __clang__
+#pragma GCC optimize("no-tree-ter", "no-tree-reassoc")
+#endif
 #include "../common/vec.h"
 #include "avx2.h"
 
 #define ONES _mm256_set1_epi16(1)
+
+/* --- forms --- */
+
+enum form {
+    NIBBLES, /* d q + m, q of 0..15: all sums of pairs of a block are at most 8 * 2 * 15 * 127 = 30480    */
+    FIVES,   /* d q + m, q of 0..31: four sums of pairs are at most 4 * 2 * 31 * 127 = 31496              */
+    SIXES,   /* d sc[half] (q - 32), q of 0..63: two are at most 2 * 2 * 63 * 127 = 32004                 */
+    PAIRS,   /* d sc[half] q - dmin mn[half], q of 0..3                                                   */
+    SIGNED,  /* d q: |q| times the activation with q's sign; a pair is at most 2 * 128 * 127 = 32512      */
+    HALVES   /* d[half] q, likewise                                                                       */
+};
+
+/* pair[0], pair[1]: 16-bit factors of the sums of pairs of each half; both: those of both halves side by side
+ * (SIXES: scales; PAIRS: minima). */
+struct scales {
+    __m256 d, m;
+    __m256i pair[2], both;
+};
+
+/* How many parts a block (or half) has, how many vectors a part, and which vectors they are: vector i holds
+ * elements 4i .. 4i + 3 of all rows. */
+INLINE int parts_of(const enum form form)
+{
+    return form == SIGNED ? 8 : form == HALVES ? 4 : 2;
+}
+
+INLINE int vectors_of(const enum form form)
+{
+    return form == SIGNED || form == HALVES ? 1 : 4;
+}
+
+INLINE int vector_of(const enum form form, const int half, const int part, const int i)
+{
+    return form == SIGNED || form == HALVES ? 4 * half + part
+           : form == PAIRS                  ? 4 * part + i
+                                            : 2 * part + i % 2 + i / 2 * 4;
+}
 
 /* Elements 4i .. 4i + 3 of a block of activations, for all eight rows. */
 INLINE __m256i four(const struct act_block *x, int i)
@@ -15,56 +65,115 @@ INLINE __m256i four(const struct act_block *x, int i)
     return _mm256_set1_epi32(v);
 }
 
-INLINE __m256 halves(const uint16_t *h)
+/* The sums of both halves of a block of activations, side by side. */
+INLINE __m256i both_sums(const struct act_block *x)
 {
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
+    int32_t h;
+    __builtin_memcpy(&h, x->h, 4);
+    return _mm256_set1_epi32(h);
 }
 
-/* acc += d * x.d * sum */
+/* sum + the products of one part. */
+INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, const struct act_block *x,
+                        const enum form form, const int half, const int part)
+{
+#define PRODUCT(i) _mm256_maddubs_epi16(w[i], four(x, vector_of(form, half, part, i)))
+    if (form == SIGNED || form == HALVES) {
+        __m256i turned = _mm256_sign_epi8(four(x, vector_of(form, half, part, 0)), w[0]);
+        __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[0]), turned);
+        return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ONES));
+    }
+    if (form == NIBBLES) {
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            sum = _mm256_add_epi16(sum, PRODUCT(i));
+        return sum;
+    }
+    __m256i p = _mm256_add_epi16(PRODUCT(0), PRODUCT(1));
+    if (form == SIXES) {
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(p, s->pair[0]));
+        p = _mm256_add_epi16(PRODUCT(2), PRODUCT(3));
+        return _mm256_add_epi32(sum, _mm256_madd_epi16(p, s->pair[1]));
+    }
+    p = _mm256_add_epi16(_mm256_add_epi16(p, PRODUCT(2)), PRODUCT(3));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, form == PAIRS ? s->pair[part] : ONES));
+#undef PRODUCT
+}
+
+/* acc + d * x.d * sum */
 INLINE __m256 add_scaled(__m256 acc, __m256i sum, __m256 d, const struct act_block *x)
 {
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(x->d)), acc);
 }
 
-INLINE void store_all(const __m256 *acc, int n, float out[TILE_ROWS][GROUP])
+INLINE __m256 add_block(__m256 acc, __m256i sum, const struct scales *s, const struct act_block *x,
+                        const enum form form)
 {
-    UNROLL
-    for (int t = 0; t < n; t++)
-        _mm256_storeu_ps(out[t], acc[t]);
+    if (form == NIBBLES)
+        sum = _mm256_madd_epi16(sum, ONES);
+    if (form == SIXES) /* the 32 comes off in integers */
+        sum = _mm256_sub_epi32(sum, _mm256_slli_epi32(_mm256_madd_epi16(s->both, both_sums(x)), 5));
+    acc = add_scaled(acc, sum, s->d, x);
+    if (form == NIBBLES || form == FIVES)
+        acc = _mm256_fmadd_ps(s->m, _mm256_set1_ps(x->s), acc);
+    if (form == PAIRS)
+        acc = add_scaled(acc, _mm256_madd_epi16(s->both, both_sums(x)), s->m, x);
+    return acc;
 }
 
-INLINE void clear_all(__m256 *acc, int n)
+/* --- bodies: one function for each type and number of rows. part_NAME(group, k, part, w) gives vectors of
+ * block k; before them pairs(group, k, s) what goes into the sums, after them scales_NAME(group, k, half, s)
+ * what they are multiplied with. --- */
+
+INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
 {
-    UNROLL
-    for (int t = 0; t < n; t++)
-        acc[t] = _mm256_setzero_ps();
+    (void)group, (void)k, (void)s;
 }
 
-/* One function a type and number of rows, so that n is a constant in each. */
-#define TILE_N(call, n_rows) \
-    switch (n_rows) { \
-    case 1: \
-        call(1); \
-        break; \
-    case 2: \
-        call(2); \
-        break; \
-    case 3: \
-        call(3); \
-        break; \
-    default: \
-        call(4); \
-        break; \
-    }
-#define TILE_OF(name) \
-    static void name##_n(const void *group, uint64_t cols, const union tile_x *x, int n, \
-                         float out[TILE_ROWS][GROUP]) \
+#define TILE_BODY(name, form, pairs, n) \
+    static void tile_##name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
+                                  float out[TILE_ROWS][GROUP]) \
     { \
-        TILE_N(CALL_##name, n) \
+        __m256 acc[n]; \
+        UNROLL \
+        for (int t = 0; t < (n); t++) \
+            acc[t] = _mm256_setzero_ps(); \
+        for (uint64_t k = 0; k < cols / 32; k++) { \
+            UNROLL \
+            for (int half = 0; half < ((form) == HALVES ? 2 : 1); half++) { \
+                __m256i sum[n]; \
+                struct scales s; \
+                pairs(group, k, &s); \
+                UNROLL \
+                for (int t = 0; t < (n); t++) \
+                    sum[t] = _mm256_setzero_si256(); \
+                UNROLL \
+                for (int part = 0; part < parts_of(form); part++) { \
+                    __m256i w[4]; \
+                    part_##name(group, k, (form) == HALVES ? 4 * half + part : part, w); \
+                    UNROLL \
+                    for (int t = 0; t < (n); t++) \
+                        sum[t] = add_part(sum[t], w, &s, &x[t].q[k], form, half, part); \
+                } \
+                scales_##name(group, k, half, &s); \
+                UNROLL \
+                for (int t = 0; t < (n); t++) \
+                    acc[t] = add_block(acc[t], sum[t], &s, &x[t].q[k], form); \
+            } \
+        } \
+        UNROLL \
+        for (int t = 0; t < (n); t++) \
+            _mm256_storeu_ps(out[t], acc[t]); \
     }
 
-/* kernels_small.c: the tiles of q2_k, and of all types in the form x_i8 */
-void tile_q2_k_n(const void *group, uint64_t cols, const union tile_x *x, int n, float out[TILE_ROWS][GROUP]);
-void tile_i8_n(const void *group, uint64_t cols, const union tile_x *x, int n, float out[TILE_ROWS][GROUP]);
+typedef void tile_fn(const void *group, uint64_t cols, const union tile_x *x, float out[TILE_ROWS][GROUP]);
+
+#define TILES(name, form, pairs) \
+    TILE_BODY(name, form, pairs, 1) \
+    TILE_BODY(name, form, pairs, 2) \
+    TILE_BODY(name, form, pairs, 3) \
+    TILE_BODY(name, form, pairs, 4) \
+    static tile_fn *const tiles_##name[TILE_ROWS] = {tile_##name##_1, tile_##name##_2, tile_##name##_3, \
+                                                     tile_##name##_4};
 
 #endif

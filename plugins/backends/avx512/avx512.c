@@ -6,14 +6,66 @@
 
 #define LAYOUT LAYOUT_X16
 #define LAYOUT_NAME "x16"
+#define MORE_LAYOUTS \
+    {.size = sizeof(struct rz_layout), \
+     .id = LAYOUT_PLANES, \
+     .type = RZ_TYPE_Q8_0, \
+     .row_group = GROUP, \
+     .name = "planes", \
+     .bytes = planes_bytes, \
+     .prep = planes_prep},
+#include "../common/planes_pack.h"
 #include "../common/table.h"
+#include "numeric.h"
 
 RUNS(int8, 0, 0)
 RUNS(coarse, 0, 1)
 RUNS(wide, 1, 0)
+RUN(head, int8, 0)
+RUN(head, coarse, 0)
+RUN(head, wide, 1)
 
-static const struct rz_kernel_row rows_coarse[] = ROWS(coarse, ""), rows_int8[] = ROWS(int8, ""),
-                                  rows_wide[] = ROWS(wide, " int16");
+/* Rows are read as they lie in the file. */
+static int32_t accept_rows(const struct rz_kernel_node *n)
+{
+    return rz_type_info(n->weights[0].type)->block != 0;
+}
+
+/* Weights norm, w, bias: rows of Q8_0, which screening was made for. */
+static int32_t accept_head(const struct rz_kernel_node *n)
+{
+    return n->weights[0].type == RZ_TYPE_F32 && n->weights[1].type == RZ_TYPE_Q8_0 &&
+           n->weights[2].type == RZ_TYPE_NONE && n->weights[1].cols / RZ_QK <= SCREEN_BLOCKS_MAX;
+}
+
+static uint32_t head_layout(const struct rz_kernel_node *n, uint32_t w)
+{
+    (void)n;
+    return w == 1 ? LAYOUT_PLANES : 0;
+}
+
+static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_weight_view *w = &c->node->weights[0];
+    const uint8_t *rows = w->data;
+    rz_type_info(w->type)->decode(rows + w->bytes / w->rows * (uint64_t)c->step->rows[c->tile].token,
+                                  out_row(c), w->cols);
+    return RZ_OK;
+}
+
+/* clang-format off */
+#define ALL_ROWS(numerics, label) { \
+    ROWS(numerics, label), \
+    RZ_KERNEL_ROW(.op = RZ_OP_HEAD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "head planes" label, \
+                  .attrs = RZ_ATTR_EPS, .accept = accept_head, .layout = head_layout, \
+                  .scratch = head_scratch, .run = head_##numerics), \
+    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = accept_rows, \
+                  .tiles = tiles_by_row, .run = get_rows), \
+}
+/* clang-format on */
+static const struct rz_kernel_row rows_coarse[] = ALL_ROWS(coarse, ""), rows_int8[] = ALL_ROWS(int8, ""),
+                                  rows_wide[] = ALL_ROWS(wide, " int16");
 static const struct rz_kernels coarse = TABLE("avx512", rows_coarse), int8 = TABLE("avx512", rows_int8),
                                wide = TABLE("avx512", rows_wide);
 

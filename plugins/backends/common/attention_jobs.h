@@ -28,8 +28,15 @@ static void merge(struct partial *total, const struct partial *part, uint64_t di
         total->y[d] = total->y[d] * keep + part->y[d] * add;
 }
 
-static void finish(const struct partial *total, float *out, uint64_t dim)
+/* A sink is one more score, without a value: it takes its share. */
+static void finish(const struct rz_kernel_node *n, uint64_t query_head, struct partial *total, float *out,
+                   uint64_t dim)
 {
+    if (node_has(n, RZ_A_SINKS)) {
+        struct partial sink = {.max = node_vector(n, 0)[query_head], .sum = 1};
+        memset(sink.y, 0, dim * sizeof(float));
+        merge(total, &sink, dim);
+    }
     for (uint64_t d = 0; d < dim; d++)
         out[d] = total->y[d] / total->sum;
 }
@@ -48,9 +55,10 @@ static struct reach reach_of(const struct rz_kernel_call *c, uint32_t row)
     uint64_t pos = (uint64_t)c->step->rows[row].pos[0];
     uint64_t window = node_has(n, RZ_A_WINDOW) ? (uint64_t)n->attr[RZ_A_WINDOW].i : UINT32_MAX;
     bool ahead = node_has(n, RZ_A_BOTH) && s->mask == RZ_MASK_ALL;
-    uint64_t end = pos + (ahead ? window : 1);
-    return (struct reach){pos + 1 > window ? (uint32_t)(pos + 1 - window) : 0,
-                          end < s->length ? (uint32_t)end : s->length};
+    uint64_t end = pos + (ahead ? window : 1), first = pos + 1 > window ? pos + 1 - window : 0;
+    if (node_has(n, RZ_A_CHUNK) && pos - pos % (uint64_t)n->attr[RZ_A_CHUNK].i > first)
+        first = pos - pos % (uint64_t)n->attr[RZ_A_CHUNK].i;
+    return (struct reach){(uint32_t)first, end < s->length ? (uint32_t)end : s->length};
 }
 
 /* Press et al. 2021, arXiv:2108.12409, with their rule for head counts that are no power of two. */
@@ -139,11 +147,11 @@ static void run_rows(const struct rz_kernel_call *c, uint32_t row, uint32_t n_ro
                 for (int i = 0; i < j.n; i++)
                     merge(&total[i], &part[i], j.dim);
             }
-            for (int i = 0; i < j.n; i++)
-                finish(&total[i],
-                       out_of(c, row + done + (uint32_t)((uint64_t)i / k),
-                              head * group + h0 + (uint64_t)i % k, j.dim),
-                       j.dim);
+            for (int i = 0; i < j.n; i++) {
+                uint64_t query = head * group + h0 + (uint64_t)i % k;
+                finish(c->node, query, &total[i],
+                       out_of(c, row + done + (uint32_t)((uint64_t)i / k), query, j.dim), j.dim);
+            }
         }
     }
 }
@@ -202,7 +210,7 @@ static void merge_query(const struct rz_kernel_call *c, uint32_t row, uint64_t h
         memcpy(part.y, in + 2, dim * sizeof(float));
         merge(&total, &part, dim);
     }
-    finish(&total, out_of(c, row, head, dim), dim);
+    finish(c->node, head, &total, out_of(c, row, head, dim), dim);
 }
 
 static void run_spread(const struct rz_kernel_call *c, uint64_t n_kv_head, bool coarse)
@@ -257,7 +265,8 @@ uint64_t attention_scratch(const struct rz_kernel_node *n, uint32_t max_rows, ui
 
 int32_t attention_accept(const struct rz_kernel_node *n)
 {
-    return n->attr[RZ_A_HEAD_DIM].i <= HEAD_MAX;
+    return n->attr[RZ_A_HEAD_DIM].i <= HEAD_MAX &&
+           (n->op != RZ_OP_ATTENTION || !n->n_weights || n->weights[0].type == RZ_TYPE_F32);
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include "err.h"
 #include "x86.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Is weight w of this node a matrix that the tiles read? */
@@ -19,8 +20,12 @@ static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
         return w >= 1 && w <= 3;
     case RZ_OP_NORM_GLU:
         return w == 1 || w == 2;
+    case RZ_OP_GLU_ID:
+        return w <= 1;
     case RZ_OP_PROJ_ADD:
     case RZ_OP_MATMUL:
+    case RZ_OP_MATMUL_ID:
+    case RZ_OP_MATMUL_HEADS:
     case RZ_OP_GET_ROWS:
     case RZ_OP_ADD_POS:
     case RZ_OP_ADD_ROW:
@@ -67,34 +72,6 @@ static const float *in_row(const struct rz_kernel_call *c, uint32_t i)
     return c->in[i].data + c->tile * c->in[i].stride;
 }
 
-static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    x_decode_row(&c->node->weights[0], (uint64_t)c->step->rows[c->tile].token, out_row(c));
-    return RZ_OK;
-}
-
-static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    const struct rz_weight_view *w = &c->node->weights[0];
-    uint64_t pos = (uint64_t)c->step->rows[c->tile].pos[0];
-    if (pos >= w->rows)
-        return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
-                       (unsigned long long)pos, (unsigned long long)w->rows);
-    x_decode_row(w, pos, out_row(c));
-    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
-    return RZ_OK;
-}
-
-static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_weight_view *w = &c->node->weights[0];
-    x_decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
-    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
-    return RZ_OK;
-}
-
 /* Both norms: what they differ in is in the op. */
 static int32_t norm(const struct rz_kernel_call *c, struct rz_err *err)
 {
@@ -113,8 +90,10 @@ static int32_t norm(const struct rz_kernel_call *c, struct rz_err *err)
 static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
+    const struct rz_attr *a = c->node->attr;
+    uint64_t offset = node_has(c->node, RZ_A_ROPE_OFFSET) ? (uint64_t)a[RZ_A_ROPE_OFFSET].i : 0;
     memcpy(out_row(c), in_row(c, 0), c->in[0].width * sizeof(float));
-    rope_row(c, c->tile, out_row(c), (uint64_t)c->node->attr[RZ_A_N_HEAD].i);
+    rope_row(c, c->tile, out_row(c) + offset, (uint64_t)a[RZ_A_N_HEAD].i);
     return RZ_OK;
 }
 
@@ -128,7 +107,7 @@ static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
 static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
-    act_apply(node_act(c->node), in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    act_pair(c->node, in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
     return RZ_OK;
 }
 
@@ -143,8 +122,12 @@ static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const struct rz_attr *a = c->node->attr;
+    double grown = 1;
+    if (node_has(c->node, RZ_A_TEMPERATURE))
+        grown += a[RZ_A_TEMPERATURE].f *
+                 log1p(floor((c->step->rows[c->tile].pos[0] + 1.0) / (double)a[RZ_A_TEMPERATURE].i));
     const struct act_map how = {
-        .factor = node_has(c->node, RZ_A_FACTOR) ? (float)a[RZ_A_FACTOR].f : 1,
+        .factor = (float)(node_has(c->node, RZ_A_FACTOR) ? a[RZ_A_FACTOR].f * grown : grown),
         .softcap = node_has(c->node, RZ_A_SOFTCAP) ? (float)a[RZ_A_SOFTCAP].f : 0,
         .clamp = node_has(c->node, RZ_A_CLAMP) ? (float)a[RZ_A_CLAMP].f : 0,
     };
@@ -152,10 +135,41 @@ static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t mul(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    act_product(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
 static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     act_add(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
+static int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->out[0].width;
+    act_sum_parts(in_row(c, 0), c->node->n_in > 1 ? in_row(c, 1) : NULL, c->in[0].width / n, out_row(c), n);
+    return RZ_OK;
+}
+
+static int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    uint64_t n = c->in[0].width;
+    for (uint64_t k = 0; k < c->in[1].width; k++)
+        act_map(&(struct act_map){.factor = in_row(c, 1)[k]}, in_row(c, 0), out_row(c) + k * n, n);
+    return RZ_OK;
+}
+
+static int32_t gate(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    act_gate(in_row(c, 0), c->in[0].width, in_row(c, 1), out_row(c), c->out[0].width);
     return RZ_OK;
 }
 
@@ -186,10 +200,11 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 #define KV .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_T8
 
 #define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
-#define ATTENTION RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH)
+#define ATTENTION \
+    RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH) | RZ_ATTR(RZ_A_CHUNK) | RZ_ATTR(RZ_A_SINKS)
 
 /* clang-format off */
-#define ROWS(numerics, label) { \
+#define ROWS(numerics, label) \
     RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, \
                   .name = "norm_qkv " LAYOUT_NAME label, \
                   .attrs = ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS, \
@@ -215,42 +230,41 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, \
                   .name = "attention t8", .attrs = ATTENTION, .accept = attention_accept, \
                   .scratch = attention_scratch, .run = attention_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, \
-                  .name = "get_rows " LAYOUT_NAME, \
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, \
-                  .name = "add_pos " LAYOUT_NAME, \
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, \
-                  .name = "add_row " LAYOUT_NAME, \
-                  .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout, \
-                  .tiles = tiles_by_row, .run = add_row), \
     RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, \
                   .tiles = tiles_by_row, .run = norm), \
     RZ_KERNEL_ROW(.op = RZ_OP_LAYERNORM, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, \
                   .tiles = tiles_by_row, .run = norm), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = ROPE, \
-                  .tiles = tiles_by_row, .run = rope), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, \
+                  .attrs = ROPE | RZ_ATTR(RZ_A_ROPE_OFFSET), .tiles = tiles_by_row, .run = rope), \
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV, \
                   .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT, \
-                  .tiles = tiles_by_row, .run = act_mul), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, \
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU), .tiles = tiles_by_row, .run = act_mul), \
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT, \
                   .tiles = tiles_by_row, .run = act), \
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE, \
-                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP), \
+                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) | \
+                           RZ_ATTR(RZ_A_TEMPERATURE), \
                   .tiles = tiles_by_row, .run = map), \
+    RZ_KERNEL_ROW(.op = RZ_OP_SUM_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
+                  .run = sum_id), \
+    RZ_KERNEL_ROW(.op = RZ_OP_SCALE_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
+                  .run = scale_id), \
+    RZ_KERNEL_ROW(.op = RZ_OP_GATE, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
+                  .run = gate), \
+    RZ_KERNEL_ROW(.op = RZ_OP_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
+                  .run = mul), \
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
                   .run = add), \
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
-                  .run = select_rows), \
-}
+                  .run = select_rows)
 
 #define AS(TYPE) {.size = sizeof(struct rz_layout), .id = LAYOUT, .type = TYPE, .row_group = GROUP, \
                   .name = LAYOUT_NAME, .bytes = x_bytes, .prep = x_prep}
 static const struct rz_layout layouts[] = {
+    MORE_LAYOUTS
     AS(RZ_TYPE_F32), AS(RZ_TYPE_F16), AS(RZ_TYPE_BF16), AS(RZ_TYPE_Q4_0), AS(RZ_TYPE_Q4_1),
     AS(RZ_TYPE_Q5_0), AS(RZ_TYPE_Q5_1), AS(RZ_TYPE_Q8_0), AS(RZ_TYPE_Q4_K), AS(RZ_TYPE_Q5_K),
     AS(RZ_TYPE_Q6_K), AS(RZ_TYPE_Q2_K), AS(RZ_TYPE_Q3_K), AS(RZ_TYPE_IQ1_S), AS(RZ_TYPE_IQ1_M),

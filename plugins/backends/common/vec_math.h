@@ -1,8 +1,8 @@
 /* vec_math.h - functions of eight floats that activations and soft-caps are made of; for kernel files only.
  *
  * Error bounds are against the exact result in units of its last place, beside vec_exp (vec.h), and are
- * held by tests/test_elementwise.c. Polynomials are minimax in the relative error, fitted for this file.
- * NaN in, NaN out.
+ * held by tests/test_elementwise.c and, for vec_softplus, tests/test_recurrent.c. Polynomials are minimax
+ * in the relative error, fitted for this file. NaN in, NaN out.
  */
 #ifndef RZ_X86_VEC_MATH_H
 #define RZ_X86_VEC_MATH_H
@@ -99,6 +99,21 @@ INLINE __m256 vec_relu2(__m256 x)
 {
     __m256 v = _mm256_max_ps(x, _mm256_setzero_ps());
     return _mm256_mul_ps(v, v);
+}
+
+/* ln(1 + e^x): the larger of x and 0 plus ln(1 + t), where t = e^-|x| and ln(1 + t) = 2 atanh(t / (2 + t));
+ * within 4 ulp, where the result is below 1e-36 within that. */
+INLINE __m256 vec_softplus(__m256 x)
+{
+    const __m256 two = _mm256_set1_ps(2);
+    __m256 t = vec_exp(_mm256_sub_ps(_mm256_setzero_ps(), vec_abs(x)));
+    __m256 s = _mm256_div_ps(t, _mm256_add_ps(two, t)), z = _mm256_mul_ps(s, s);
+    __m256 p = _mm256_set1_ps(0.280276388f);
+    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(0.279981732f));
+    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(0.400217921f));
+    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(0.666664124f));
+    __m256 rest = _mm256_fmadd_ps(_mm256_mul_ps(s, z), p, _mm256_mul_ps(two, s));
+    return _mm256_add_ps(_mm256_max_ps(_mm256_setzero_ps(), x), rest); /* NaN is kept */
 }
 
 /* c tanh(x / c) */

@@ -25,7 +25,13 @@ void act_norm(const struct norm *norm, const float *x, float *out, uint64_t n);
 /* h[i] = act(gate[i]) * up[i], with up NULL act(gate[i]); act: the attribute's id, such as RZ_A_SILU. */
 void act_apply(uint32_t act, const float *gate, const float *up, float *h, uint64_t n);
 void act_map(const struct act_map *m, const float *x, float *out, uint64_t n);
+void act_product(const float *a, const float *b, float *product, uint64_t n);
 void act_add(const float *a, const float *b, float *sum, uint64_t n);
+
+/* The activation that the node's attributes say, of n pairs. */
+void act_pair(const struct rz_kernel_node *node, const float *gate, const float *up, float *h, uint64_t n);
+void act_sum_parts(const float *parts, const float *weights, uint64_t used, float *y, uint64_t n);
+void act_gate(const float *gate, uint64_t n_gate, const float *x, float *y, uint64_t n);
 
 /* attention_jobs.h */
 uint64_t attention_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);

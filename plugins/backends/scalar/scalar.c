@@ -4,29 +4,19 @@
  * once. SIMD kernels are judged by these. Each row of a result is computed alone and in the order of
  * its elements, so nothing depends on the number of rows, tiles or threads.
  */
+#include "scalar.h"
+
+#include "../common/route.h"
+
 #include "err.h"
 #include "numeric.h"
 
 #include <math.h>
-#include <rz/kernels.h>
 #include <string.h>
-
-#define CHUNK 512 /* weight elements decoded at a time: a multiple of every block size */
-#define LANES 8   /* partial sums of a dot product, added in order at the end          */
 
 static uint32_t tiles_by_row(const struct rz_kernel_call *c)
 {
     return c->n_rows;
-}
-
-static const float *in_row(const struct rz_kernel_call *c, uint32_t i, uint32_t row)
-{
-    return c->in[i].data + row * c->in[i].stride;
-}
-
-static float *out_row(const struct rz_kernel_call *c, uint32_t i, uint32_t row)
-{
-    return c->out[i].data + row * c->out[i].stride;
 }
 
 /* --- get_rows: x[r] = table[token[r]] --- */
@@ -122,70 +112,14 @@ static int32_t layernorm(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-/* --- matmul: y[r][o] = sum_i w[o][i] x[r][i] + bias[o]; a tile is a range of outputs o --- */
-
-#define OUTPUTS 8 /* outputs a tile */
-
-static uint32_t matmul_tiles(const struct rz_kernel_call *c)
-{
-    return (uint32_t)((c->out[0].width + OUTPUTS - 1) / OUTPUTS);
-}
-
-/* Adds the dot product of n elements to the lanes; lane j takes the elements i with i % LANES = j. */
-static void dot_lanes(const float *w, const float *x, uint64_t n, double *lanes)
-{
-    uint64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            lanes[j] += (double)w[i + j] * (double)x[i + j];
-    for (; i < n; i++)
-        lanes[i % LANES] += (double)w[i] * (double)x[i];
-}
-
-/* One output for up to 16 rows: its weights are decoded once. */
-static void matmul_output(const struct rz_kernel_call *c, uint64_t o, uint32_t row, uint32_t n_rows)
-{
-    const struct rz_weight_view *w = &c->node->weights[0];
-    const struct rz_type_info *type = rz_type_info(w->type);
-    const uint8_t *weights = (const uint8_t *)w->data + o * (w->bytes / w->rows);
-    float decoded[CHUNK];
-    double lanes[16][LANES] = {{0}};
-    for (uint64_t i = 0; i < w->cols; i += CHUNK) {
-        uint64_t n = w->cols - i < CHUNK ? w->cols - i : CHUNK;
-        type->decode(weights + i / type->block * type->bytes, decoded, n);
-        for (uint32_t r = 0; r < n_rows; r++)
-            dot_lanes(decoded, in_row(c, 0, row + r) + i, n, lanes[r]);
-    }
-    for (uint32_t r = 0; r < n_rows; r++) {
-        double sum = 0;
-        for (int j = 0; j < LANES; j++)
-            sum += lanes[r][j];
-        if (c->node->attr_mask & RZ_ATTR_BIAS)
-            sum += (double)((const float *)c->node->weights[1].data)[o];
-        out_row(c, 0, row + r)[o] = (float)sum;
-    }
-}
-
-static int32_t matmul(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    uint64_t first = (uint64_t)c->tile * OUTPUTS, end = first + OUTPUTS;
-    if (end > c->out[0].width)
-        end = c->out[0].width;
-    for (uint64_t o = first; o < end; o++)
-        for (uint32_t row = 0; row < c->n_rows; row += 16)
-            matmul_output(c, o, row, c->n_rows - row < 16 ? c->n_rows - row : 16);
-    return RZ_OK;
-}
-
 /* Vectors beside a matrix (norms, biases) must be float32. */
 static int32_t vectors_are_f32(const struct rz_kernel_node *n)
 {
     for (uint32_t i = 0; i < n->n_weights; i++)
         if (n->weights[i].type != RZ_TYPE_NONE && n->weights[i].rows == 1 &&
             n->weights[i].type != RZ_TYPE_F32 &&
-            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_GET_ROWS || n->op == RZ_OP_ADD_POS ||
-                         n->op == RZ_OP_ADD_ROW)))
+            !(i == 0 && (n->op == RZ_OP_MATMUL || n->op == RZ_OP_MATMUL_ID || n->op == RZ_OP_MATMUL_HEADS ||
+                         n->op == RZ_OP_GET_ROWS || n->op == RZ_OP_ADD_POS || n->op == RZ_OP_ADD_ROW)))
             return 0;
     return 1;
 }
@@ -212,6 +146,10 @@ static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
     float *y = out_row(c, 0, c->tile);
     bool neox = c->node->attr_mask & RZ_ATTR(RZ_A_ROPE_NEOX);
     memcpy(y, x, c->in[0].width * sizeof(float));
+    if (c->node->attr_mask & RZ_ATTR(RZ_A_ROPE_OFFSET)) {
+        x += a[RZ_A_ROPE_OFFSET].i;
+        y += a[RZ_A_ROPE_OFFSET].i;
+    }
     for (int64_t h = 0; h < a[RZ_A_N_HEAD].i; h++, x += head_dim, y += head_dim)
         for (uint64_t i = 0; i < half; i++) {
             uint64_t p = neox ? i : 2 * i, q = neox ? i + half : 2 * i + 1;
@@ -264,6 +202,12 @@ static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
     const struct rz_batch_seq *s = &c->step->seqs[row->seq];
     uint64_t pos = (uint64_t)row->pos[0], slot = pos % v->page_tokens;
     const float *k = in_row(c, 0, c->tile), *val = in_row(c, 1, c->tile);
+    if (c->node->attr_mask & RZ_ATTR(RZ_A_LATENT)) {
+        uint8_t *at = kv_head(c, s, pos, 0);
+        for (uint64_t d = 0; d < v->k_dim; d++)
+            kv_put(v, at, slot * v->k_dim + d, d < v->v_dim ? k[d] : val[d - v->v_dim]);
+        return RZ_OK;
+    }
     for (uint64_t h = 0; h < v->n_heads; h++) {
         uint8_t *at = kv_head(c, s, pos, h);
         for (uint64_t d = 0; d < v->k_dim; d++)
@@ -325,6 +269,7 @@ static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_s
 {
     const struct rz_kv_view *v = &c->step->kv[c->node->attr[RZ_A_KV_GROUP].i];
     double scores[RZ_ATTENTION_SPLIT], max = -INFINITY;
+    uint64_t stride = v->v_offset ? v->v_dim : v->k_dim; /* of values; without V they are in the keys */
     for (uint64_t i = first; i < end; i++) {
         scores[i - first] = score(c, s, i, q);
         max = fmax(max, scores[i - first]);
@@ -339,8 +284,20 @@ static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_s
         const uint8_t *values = kv_head(c, s, i, q->kv_head) + v->v_offset;
         p->sum += weight;
         for (uint64_t d = 0; d < v->v_dim; d++)
-            p->y[d] += weight * kv_get(v, values, i % v->page_tokens * v->v_dim + d);
+            p->y[d] += weight * kv_get(v, values, i % v->page_tokens * stride + d);
     }
+}
+
+/* A score that has no value: it takes its share of the softmax. */
+static void attend_sink(const struct rz_kernel_call *c, uint64_t head, struct partial *p)
+{
+    if (!(c->node->attr_mask & RZ_ATTR(RZ_A_SINKS)))
+        return;
+    double sink = (double)((const float *)c->node->weights[0].data)[head], top = fmax(sink, p->max);
+    double keep = exp(p->max - top);
+    p->sum = p->sum * keep + exp(sink - top);
+    for (uint64_t d = 0; d < c->step->kv[c->node->attr[RZ_A_KV_GROUP].i].v_dim; d++)
+        p->y[d] *= keep;
 }
 
 static uint32_t attention_tiles(const struct rz_kernel_call *c)
@@ -355,6 +312,8 @@ static void positions_seen(const struct rz_kernel_node *n, const struct rz_batch
     bool ahead = n->attr_mask & RZ_ATTR(RZ_A_BOTH) && s->mask == RZ_MASK_ALL;
     uint64_t window = n->attr_mask & RZ_ATTR(RZ_A_WINDOW) ? (uint64_t)n->attr[RZ_A_WINDOW].i : UINT32_MAX;
     *first = pos + 1 > window ? pos + 1 - window : 0;
+    if (n->attr_mask & RZ_ATTR(RZ_A_CHUNK) && pos - pos % (uint64_t)n->attr[RZ_A_CHUNK].i > *first)
+        *first = pos - pos % (uint64_t)n->attr[RZ_A_CHUNK].i;
     *end = pos + (ahead ? window : 1);
     if (*end > s->length)
         *end = s->length;
@@ -365,7 +324,7 @@ static int32_t attention(const struct rz_kernel_call *c, struct rz_err *err)
     (void)err;
     const struct rz_attr *a = c->node->attr;
     uint32_t n_head = (uint32_t)a[RZ_A_N_HEAD].i, row = c->tile / n_head, head = c->tile % n_head;
-    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
+    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, v_dim = c->out[0].width / n_head;
     const struct rz_batch_row *r = &c->step->rows[row];
     const struct rz_batch_seq *s = &c->step->seqs[r->seq];
     struct query q = {.q = in_row(c, 0, row) + head * dim,
@@ -379,14 +338,15 @@ static int32_t attention(const struct rz_kernel_call *c, struct rz_err *err)
          split += RZ_ATTENTION_SPLIT)
         attend_split(c, s, &q, split < seen ? seen : split,
                      n < split + RZ_ATTENTION_SPLIT ? n : split + RZ_ATTENTION_SPLIT, &p);
-    for (uint64_t d = 0; d < dim; d++)
-        out_row(c, 0, row)[head * dim + d] = (float)(p.y[d] / p.sum);
+    attend_sink(c, head, &p);
+    for (uint64_t d = 0; d < v_dim; d++)
+        out_row(c, 0, row)[head * v_dim + d] = (float)(p.y[d] / p.sum);
     return RZ_OK;
 }
 
 static int32_t head_fits(const struct rz_kernel_node *n)
 {
-    return n->attr[RZ_A_HEAD_DIM].i <= HEAD_MAX;
+    return n->attr[RZ_A_HEAD_DIM].i <= HEAD_MAX && vectors_are_f32(n);
 }
 
 /* --- elementwise --- */
@@ -402,13 +362,21 @@ static double activation(const struct rz_kernel_node *n, double x)
     return x / (1 + exp(-x));
 }
 
+static double swiglu(double limit, double gate, double up)
+{
+    gate = fmin(gate, limit);
+    return gate / (1 + exp(-1.702 * gate)) * (fmin(limit, fmax(-limit, up)) + 1);
+}
+
 static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
     const float *gate = in_row(c, 0, c->tile), *up = in_row(c, 1, c->tile);
     float *y = out_row(c, 0, c->tile);
+    bool clamped = c->node->attr_mask & RZ_ATTR(RZ_A_SWIGLU);
     for (uint64_t i = 0; i < c->out[0].width; i++)
-        y[i] = (float)(activation(c->node, (double)gate[i]) * (double)up[i]);
+        y[i] = (float)(clamped ? swiglu(c->node->attr[RZ_A_SWIGLU].f, (double)gate[i], (double)up[i])
+                               : activation(c->node, (double)gate[i]) * (double)up[i]);
     return RZ_OK;
 }
 
@@ -429,8 +397,12 @@ static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
     uint64_t mask = c->node->attr_mask;
     const float *x = in_row(c, 0, c->tile);
     float *y = out_row(c, 0, c->tile);
+    double grown = 1;
+    if (mask & RZ_ATTR(RZ_A_TEMPERATURE))
+        grown += a[RZ_A_TEMPERATURE].f *
+                 log1p(floor((c->step->rows[c->tile].pos[0] + 1.0) / (double)a[RZ_A_TEMPERATURE].i));
     for (uint64_t i = 0; i < c->out[0].width; i++) {
-        double v = (double)x[i];
+        double v = (double)x[i] * grown;
         if (mask & RZ_ATTR(RZ_A_FACTOR))
             v *= a[RZ_A_FACTOR].f;
         if (mask & RZ_ATTR(RZ_A_SOFTCAP))
@@ -476,22 +448,39 @@ static const struct rz_kernel_row rows[] = {
                   .tiles = tiles_by_row, .run = layernorm),
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR_BIAS,
                   .accept = matrix_is_known, .tiles = matmul_tiles, .run = matmul),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_ID, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR_BIAS,
+                  .accept = matrix_is_known, .tiles = matmul_id_tiles, .run = matmul_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_HEADS, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTR(RZ_A_PARTS), .accept = matrix_is_known, .tiles = matmul_heads_tiles,
+                  .run = matmul_heads),
+    RZ_KERNEL_ROW(.op = RZ_OP_ROUTE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROUTE,
+                  .accept = route_accept, .tiles = tiles_by_row, .run = route),
+    RZ_KERNEL_ROW(.op = RZ_OP_SUM_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = sum_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCALE_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = scale_id),
+    RZ_KERNEL_ROW(.op = RZ_OP_GATE, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = gate),
     RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS),
+                  .attrs = RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_OFFSET) | RZ_ATTR(RZ_A_ROPE_VARIANTS),
                   .tiles = tiles_by_row, .run = rope),
-    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_KV,
-                  .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS, .tiles = tiles_by_row,
-                  .run = kv_store),
+    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_KV | RZ_ATTR(RZ_A_LATENT), .kv_types = KV_TYPES,
+                  .kv_layout = RZ_KV_LAYOUT_ROWS, .tiles = tiles_by_row, .run = kv_store),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH), .kv_types = KV_TYPES,
+                  .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_LATENT) | RZ_ATTR(RZ_A_CHUNK) |
+                           RZ_ATTR(RZ_A_SINKS) | RZ_ATTR(RZ_A_BOTH),
+                  .kv_types = KV_TYPES,
                   .kv_layout = RZ_KV_LAYOUT_ROWS, .accept = head_fits, .tiles = attention_tiles,
                   .run = attention),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU),
                   .tiles = tiles_by_row, .run = act_mul),
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
                   .tiles = tiles_by_row, .run = act),
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP),
+                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) |
+                           RZ_ATTR(RZ_A_TEMPERATURE),
                   .tiles = tiles_by_row, .run = map),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = matrix_is_known,
                   .tiles = tiles_by_row, .run = add_pos),
@@ -500,6 +489,16 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
+    RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTR(RZ_A_STATE) | RZ_ATTR_SILU | RZ_ATTR_BIAS, .accept = recurrent_accept,
+                  .tiles = conv_tiles, .run = conv_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_SCAN, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTRS_SCAN,
+                  .accept = recurrent_accept, .tiles = scan_tiles, .run = scan_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_DELTA, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .attrs = RZ_ATTRS_SCAN | RZ_ATTR_EPS | RZ_ATTR(RZ_A_STRIPED), .accept = recurrent_accept,
+                  .tiles = delta_tiles, .run = delta_run),
+    RZ_KERNEL_ROW(.op = RZ_OP_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
+                  .run = mul_run),
 };
 /* clang-format on */
 

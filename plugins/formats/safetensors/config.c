@@ -16,6 +16,7 @@
 #define HEAD_MAX 65536u
 #define COUNT_MAX 16777216.0 /* of layers, widths, heads, tokens: the host has narrower limits */
 #define FACTOR_MAX 1e9
+#define CONTEXT_ENDLESS (1u << 20) /* of a model whose memory does not grow */
 
 /* Keys by which relatives of these families change the arithmetic, and the value that changes nothing
  * (beside absent and null). A family that has a use for one lists it among its own keys. */
@@ -182,12 +183,21 @@ static bool equals(const json_t *value, double number)
 static void read_key(struct rz_hf_model *m, const struct rz_hf_key *k)
 {
     const json_t *value = rz_hf_get(m, k->key);
-    if (k->kind == RZ_HF_KEY_PUT && value && json_is_null(value))
+    if ((k->kind == RZ_HF_KEY_PUT || k->kind == RZ_HF_KEY_COUNT) && value && json_is_null(value))
         return;
     if (k->kind == RZ_HF_KEY_PUT) {
         double x = rz_hf_number(m, m->config, FILE_NAME, k->key, false, k->value, 0, FACTOR_MAX);
         if (x != 0)
             rz_hf_put_factor(m, k->name, x);
+    } else if (k->kind == RZ_HF_KEY_COUNT) {
+        uint32_t n = value && json_is_integer(value) && !json_integer_value(value)
+                         ? 0
+                         : rz_hf_count(m, k->key, false, (uint32_t)k->value);
+        if (n)
+            rz_hf_put_number(m, k->name, n);
+    } else if (k->kind == RZ_HF_KEY_TRUTH) {
+        if (!rz_hf_absent(value))
+            rz_hf_put_truth(m, k->name, rz_hf_truth(m, k->key, false));
     } else if (k->kind == RZ_HF_KEY_SWITCH) {
         m->c.has |= rz_hf_truth(m, k->key, k->value != 0) ? k->on : k->off;
     } else if ((k->kind == RZ_HF_KEY_MUST && !rz_hf_absent(value) && !equals(value, k->value)) ||
@@ -209,10 +219,11 @@ static void check_activation(struct rz_hf_model *m)
     static const struct {
         const char *name, *others; /* what rz calls it; spellings, between spaces */
     } acts[] = {
-        [RZ_HF_SILU] = {"silu", " silu swish "},
+        [RZ_HF_SILU] = {"silu", " silu swish swiglu "},
         [RZ_HF_GELU] = {"gelu", " gelu gelu_python "},
         [RZ_HF_GELU_TANH] = {"gelu_pytorch_tanh", " gelu_pytorch_tanh gelu_new gelu_fast gelu_python_tanh "},
         [RZ_HF_RELU2] = {"relu2", " relu2 "},
+        [RZ_HF_XIELU] = {"xielu", " xielu "},
     };
     const char *key = spelled(m, keys), *act = json_string_value(json_object_get(m->config, key));
     char shown[60], padded[64], at[100];
@@ -260,16 +271,18 @@ static const char *const eps_keys[] = {"rms_norm_eps", "layer_norm_eps", "layer_
 static void read_numbers(struct rz_hf_model *m)
 {
     struct rz_hf_config *c = &m->c;
-    c->n_layer = rz_hf_count(m, spelled(m, layer_keys), true, 1);
+    size_t listed = json_array_size(rz_hf_get(m, "layers_block_type"));
+    c->n_layer = rz_hf_count(m, spelled(m, layer_keys), !listed, listed ? (uint32_t)listed : 1);
     c->n_embd = rz_hf_count(m, spelled(m, width_keys), true, 1);
-    c->n_ff = rz_hf_count(m, spelled(m, ff_keys), !c->family->wide, 4 * c->n_embd);
-    c->n_head = rz_hf_count(m, spelled(m, head_keys), true, 1);
+    bool own = c->family->wide || c->family->headless;
+    c->n_ff = rz_hf_count(m, spelled(m, ff_keys), !own, 4 * c->n_embd);
+    c->n_head = rz_hf_count(m, spelled(m, head_keys), !c->family->headless, 1);
     c->n_vocab = rz_hf_count(m, "vocab_size", true, 1);
     if (m->status)
         return;
     c->n_kv_head = rz_hf_count(m, "num_key_value_heads", false, c->n_head);
     c->head_dim = rz_hf_count(m, "head_dim", false, c->n_embd >= c->n_head ? c->n_embd / c->n_head : 1);
-    c->n_ctx = rz_hf_count(m, spelled(m, context_keys), !c->family->wide, 2048);
+    c->n_ctx = rz_hf_count(m, spelled(m, context_keys), !own, c->family->headless ? CONTEXT_ENDLESS : 2048);
     c->norm_eps = rz_hf_number(m, m->config, FILE_NAME, spelled(m, eps_keys), false, c->family->eps, 0, 1);
     if (!rz_hf_truth(m, "tie_word_embeddings", c->family->tied))
         c->has |= RZ_HF_UNTIED;
@@ -295,6 +308,13 @@ void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value)
     char key[96];
     snprintf(key, sizeof(key), "%s.%s", m->c.family->arch, name);
     rz_hf_put_f32(m, key, value);
+}
+
+void rz_hf_put_truth(struct rz_hf_model *m, const char *name, bool value)
+{
+    char key[96];
+    snprintf(key, sizeof(key), "%s.%s", m->c.family->arch, name);
+    rz_hf_put_bool(m, key, value);
 }
 
 /* The folder's own name is the model's. */
@@ -333,17 +353,25 @@ static void put_general(struct rz_hf_model *m)
     put_file_type(m);
 }
 
+static void put_heads(struct rz_hf_model *m)
+{
+    if (!(m->c.has & RZ_HF_KV_LAYERS))
+        rz_hf_put_number(m, "attention.head_count_kv", m->c.n_kv_head);
+    rz_hf_put_number(m, "attention.key_length", m->c.head_dim);
+    rz_hf_put_number(m, "attention.value_length", m->c.head_dim);
+}
+
 static void put_numbers(struct rz_hf_model *m)
 {
     const struct rz_hf_config *c = &m->c;
     rz_hf_put_number(m, "block_count", c->n_layer);
     rz_hf_put_number(m, "context_length", c->n_ctx);
     rz_hf_put_number(m, "embedding_length", c->n_embd);
-    rz_hf_put_number(m, "feed_forward_length", c->n_ff);
-    rz_hf_put_number(m, "attention.head_count", c->n_head);
-    rz_hf_put_number(m, "attention.head_count_kv", c->n_kv_head);
-    rz_hf_put_number(m, "attention.key_length", c->head_dim);
-    rz_hf_put_number(m, "attention.value_length", c->head_dim);
+    if (!(c->has & RZ_HF_FF_LAYERS))
+        rz_hf_put_number(m, "feed_forward_length", c->family->headless ? 0 : c->n_ff);
+    rz_hf_put_number(m, "attention.head_count", c->family->headless ? 0 : c->n_head);
+    if (!c->family->headless)
+        put_heads(m);
     rz_hf_put_number(m, "vocab_size", c->n_vocab);
     rz_hf_put_factor(
         m, c->family->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
@@ -367,6 +395,7 @@ void rz_hf_read_config(struct rz_hf_model *m)
     put_numbers(m);
     read_keys(m);
     rz_hf_read_windows(m);
+    rz_hf_read_pooling(m);
     if (m->c.family->rope != RZ_HF_ROPE_NONE)
         rz_hf_read_rope(m);
 }

@@ -158,13 +158,6 @@ static const struct rz_hf_key mpt[] = {
 
 /* --- numbers that follow from several keys --- */
 
-static void put_truth(struct rz_hf_model *m, const char *name, bool value)
-{
-    char key[96];
-    snprintf(key, sizeof(key), "%s.%s", m->c.family->arch, name);
-    rz_hf_put_bool(m, key, value);
-}
-
 static void adjust_qwen2(struct rz_hf_model *m)
 {
     m->c.has |= RZ_HF_BIAS;
@@ -204,12 +197,12 @@ static void adjust_smollm3(struct rz_hf_model *m)
 
 static void adjust_stablelm(struct rz_hf_model *m)
 {
-    put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", false));
+    rz_hf_put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", false));
 }
 
 static void adjust_neox(struct rz_hf_model *m)
 {
-    put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", true));
+    rz_hf_put_truth(m, "use_parallel_residual", rz_hf_truth(m, "use_parallel_residual", true));
 }
 
 static void adjust_bigcode(struct rz_hf_model *m)
@@ -241,6 +234,14 @@ static void adjust_mpt(struct rz_hf_model *m)
 /* --- rows --- */
 
 static const struct rz_hf_family families[] = {
+    {"apertus",
+     "apertus",
+     {rz_hf_ends, rz_hf_qkv, rz_hf_qk_norm, rz_hf_up_down, rz_hf_norms_apertus, rz_hf_xielu},
+     attention_bias,
+     adjust_norms,
+     .act = RZ_HF_XIELU,
+     .eps = 1e-5,
+     .theta = 12e6},
     {"arcee",
      "arcee",
      {rz_hf_ends, rz_hf_qkv_rope, rz_hf_up_down, rz_hf_norms},
@@ -368,6 +369,15 @@ static const struct rz_hf_family families[] = {
      .layer_norm = true,
      .eps = 1e-5,
      .part = 0.25},
+    {"gptj",
+     "gptj",
+     {rz_hf_gptj},
+     NULL,
+     .act = RZ_HF_GELU_TANH,
+     .rope = RZ_HF_ROPE_PART,
+     .wide = true,
+     .layer_norm = true,
+     .eps = 1e-5},
     {"granite", "granite", {rz_hf_ends, rz_hf_qkv_rope, rz_hf_glu, rz_hf_norms}, granite, .eps = 1e-6},
     {"hunyuan_v1_dense",
      "hunyuan-dense",
@@ -479,11 +489,24 @@ static const struct rz_hf_family families[] = {
 
 #define N_FAMILIES (sizeof(families) / sizeof(families[0]))
 
+static const struct rz_hf_family *family_at(size_t i)
+{
+    static const struct rz_hf_family *const others[] = {rz_hf_encoders, rz_hf_mixtures, rz_hf_recurrent};
+    if (i < N_FAMILIES)
+        return &families[i];
+    i -= N_FAMILIES;
+    for (size_t t = 0; t < sizeof(others) / sizeof(others[0]); t++)
+        for (const struct rz_hf_family *f = others[t]; f->model_type; f++)
+            if (!i--)
+                return f;
+    return NULL;
+}
+
 const struct rz_hf_family *rz_hf_family_find(const char *model_type)
 {
-    for (size_t i = 0; i < N_FAMILIES; i++)
-        if (!strcmp(families[i].model_type, model_type))
-            return &families[i];
+    for (size_t i = 0; family_at(i); i++)
+        if (!strcmp(family_at(i)->model_type, model_type))
+            return family_at(i);
     return NULL;
 }
 
@@ -491,7 +514,7 @@ const char *rz_hf_family_list(char *buf, size_t cap)
 {
     size_t used = 0;
     buf[0] = 0;
-    for (size_t i = 0; i < N_FAMILIES && used < cap; i++)
-        used += (size_t)snprintf(buf + used, cap - used, "%s%s", i ? ", " : "", families[i].model_type);
+    for (size_t i = 0; family_at(i) && used < cap; i++)
+        used += (size_t)snprintf(buf + used, cap - used, "%s%s", i ? ", " : "", family_at(i)->model_type);
     return buf;
 }

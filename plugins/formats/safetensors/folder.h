@@ -23,6 +23,30 @@ struct rz_hf_family;
 #define RZ_HF_MLP_BIAS 8u     /* in the feed-forward half                     */
 #define RZ_HF_QK_NORM 0x10u   /* norms of q and k                             */
 #define RZ_HF_TWO_NORMS 0x20u /* a norm for each of the halves                */
+#define RZ_HF_Q_LATENT 0x40u  /* q through a latent vector                    */
+#define RZ_HF_SHARED 0x80u    /* experts that all rows share                  */
+#define RZ_HF_CHOICE 0x100u   /* a bias of the choice of experts              */
+#define RZ_HF_MOE 0x200u      /* of a layer: it has experts                   */
+#define RZ_HF_RECURS 0x400u   /* of a layer: it carries state                 */
+#define RZ_HF_ATTENDS 0x800u  /* of a layer: it has attention                 */
+#define RZ_HF_TYPES 0x1000u   /* a table of the kinds of texts                */
+#define RZ_HF_LATER 0x2000u   /* of a layer: it is not the first              */
+
+#define RZ_HF_FEEDS 0x4000u /* of a layer: it is a feed-forward half alone  */
+#define RZ_HF_CONV_BIAS 0x8000u
+#define RZ_HF_KV_LAYERS 0x10000u /* attention.head_count_kv is given, a layer at a time */
+#define RZ_HF_FF_LAYERS 0x20000u /* feed_forward_length likewise                        */
+
+/* Factors that are multiplied into weights. */
+#define RZ_HF_SCALE_EMBED 0
+#define RZ_HF_SCALE_HEAD 1
+#define RZ_HF_SCALE_IN 2
+#define RZ_HF_SCALE_K 3
+#define RZ_HF_SCALE_OUT 4
+#define RZ_HF_SCALE_GATE 5
+#define RZ_HF_SCALE_DOWN 6
+#define RZ_HF_SCALE_SSM_OUT 7
+#define RZ_HF_SCALES 8
 
 /* The numbers of config.json, in the order in which they are checked. */
 struct rz_hf_config {
@@ -30,8 +54,15 @@ struct rz_hf_config {
     uint32_t n_layer, n_embd, n_ff, n_head, n_kv_head, head_dim, n_vocab, n_ctx;
     double norm_eps, rope_base;
     uint32_t rope_dim;
-    uint32_t has;               /* RZ_HF_* */
-    const float *rope_divisors; /* rope_dim / 2 of them; NULL: none */
+    uint32_t has;                        /* RZ_HF_* */
+    const float *rope_divisors;          /* rope_dim / 2 of them; NULL: none */
+    const float *rope_short, *rope_long; /* the same of LongRoPE */
+    uint32_t skip_rows;                  /* of the table of positions        */
+    uint32_t n_expert, n_extra;          /* experts a layer; layers behind the last that are left out */
+    uint32_t k_plain, v_dim;             /* of a head of latent attention: the key's part without rope */
+    uint32_t inner, groups, state, heads, key_heads; /* of a recurrent layer */
+    double scales[RZ_HF_SCALES], in_scales[5];       /* RZ_HF_SCALE_*; of z, x, B, C, dt */
+    uint32_t *layer_has;                             /* RZ_HF_* of single layers; NULL: none */
 };
 
 struct rz_hf_model {
@@ -44,6 +75,7 @@ struct rz_hf_model {
     uint32_t n_sources, stride;
     json_t *config, *tokenizer_config; /* of the files; NULL: there is none */
     struct rz_hf_config c;
+    float *numbers; /* of the RZ_HF_NUMBER that is read */
     /* tensors as stored, of all files, and their names */
     struct rz_tensor *stored;
     uint64_t n_stored, cap_stored;
@@ -110,6 +142,7 @@ void rz_hf_refuse(struct rz_hf_model *m, const char *key);
 /* Metadata ARCH.NAME. */
 void rz_hf_put_number(struct rz_hf_model *m, const char *name, uint32_t value);
 void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value);
+void rz_hf_put_truth(struct rz_hf_model *m, const char *name, bool value);
 
 /* --- families.c: one row for each model type --- */
 
@@ -117,20 +150,25 @@ void rz_hf_put_factor(struct rz_hf_model *m, const char *name, double value);
 #define RZ_HF_GELU 1
 #define RZ_HF_GELU_TANH 2
 #define RZ_HF_RELU2 3
+#define RZ_HF_XIELU 4
 
 #define RZ_HF_ROPE_WHOLE 0
 #define RZ_HF_ROPE_PART 1 /* of each head, as partial_rotary_factor says */
 #define RZ_HF_ROPE_NONE 2
+#define RZ_HF_ROPE_OWN 3 /* adjust sets rope_dim */
 
 #define RZ_HF_WINDOW_NONE 0   /* sliding_window has no part in the family        */
 #define RZ_HF_WINDOW_KEY 1    /* it counts                                       */
 #define RZ_HF_WINDOW_SWITCH 2 /* it counts with use_sliding_window               */
+#define RZ_HF_WINDOW_OWN 3    /* the family's adjust reads what there is         */
 
 /* What a family makes of one key of config.json, beside the numbers that all have. */
 #define RZ_HF_KEY_PUT 0    /* a number that becomes metadata; value: where the key is absent, 0 for nothing */
 #define RZ_HF_KEY_SWITCH 1 /* a truth value (absent: `value`) that sets bits of rz_hf_config.has            */
 #define RZ_HF_KEY_MUST 2   /* absent, or this number; a truth value counts as 0 or 1                        */
 #define RZ_HF_KEY_NULL 3   /* absent or null                                                                */
+#define RZ_HF_KEY_COUNT 5  /* as PUT, a whole number                                                        */
+#define RZ_HF_KEY_TRUTH 6  /* a truth value that becomes metadata, if it is there                           */
 #define RZ_HF_KEY_TAKEN 4  /* read elsewhere: no relative's key that must be neutral                        */
 
 struct rz_hf_key {
@@ -154,10 +192,19 @@ struct rz_hf_family {
     bool tied;                                    /* where tie_word_embeddings is absent */
     bool wide;               /* the feed-forward width may be absent: four times the model's */
     bool layer_norm;         /* norms subtract the mean */
+    bool headless;           /* no attention, no feed-forward halves */
     bool no_prefix;          /* its tokenizer.model puts no space before a text */
     bool local_rope;         /* layers with a window have a rope of their own */
     double eps, theta, part; /* where config.json has none; theta 0: 10000, part 0: 1 */
+    const char *base;        /* names of tensors may begin with this word and a dot; NULL: none          */
+    const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
+
+/* encoders.c, mixtures.c, recurrent.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
+ * 1_Pooling/config.json says. */
+extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[];
+bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
+void rz_hf_read_pooling(struct rz_hf_model *m);
 
 const struct rz_hf_family *rz_hf_family_find(const char *model_type);
 /* The known model types, for messages. */
@@ -167,13 +214,46 @@ const char *rz_hf_family_list(char *buf, size_t cap);
 
 /* How a weight is made of what is stored. */
 #define RZ_HF_AS_IS 0
-#define RZ_HF_PLUS_ONE 1  /* a norm that is stored minus one                                     */
-#define RZ_HF_ROPE_Q 2    /* rows of query heads: pairs of halves become pairs of neighbours     */
-#define RZ_HF_ROPE_K 3    /* the same: key heads                                                 */
-#define RZ_HF_QKV 4       /* rows of q, k and v group by group become those of q, of k and of v  */
-#define RZ_HF_TRANSPOSE 5 /* [in, out]                                                           */
-#define RZ_HF_STACK_Q 6   /* one tensor a query head, its number the second %u: their rows       */
-#define RZ_HF_STACK_K 7   /* the same: key heads                                                 */
+#define RZ_HF_PLUS_ONE 1   /* a norm that is stored minus one                                     */
+#define RZ_HF_ROPE_Q 2     /* rows of query heads: pairs of halves become pairs of neighbours     */
+#define RZ_HF_ROPE_K 3     /* the same: key heads                                                 */
+#define RZ_HF_QKV 4        /* rows of q, k and v group by group become those of q, of k and of v  */
+#define RZ_HF_TRANSPOSE 5  /* [in, out]                                                           */
+#define RZ_HF_STACK_Q 6    /* one tensor a query head, its number the second %u: their rows       */
+#define RZ_HF_STACK_K 7    /* the same: key heads                                                 */
+#define RZ_HF_STACK_E 8    /* one tensor an expert, its number the second %u: a matrix of a stack */
+#define RZ_HF_EXPERTS 9    /* rows of all experts: a stack                                        */
+#define RZ_HF_EXPERTS_T 10 /* the same, each transposed                                           */
+#define RZ_HF_GATE 11      /* of a stack with the rows of gate and up: the first half             */
+#define RZ_HF_UP 12        /* and the second                                                      */
+#define RZ_HF_GATE_T 13    /* of a stack of transposed ones, [in, gate and up]: the first half    */
+#define RZ_HF_UP_T 14      /* and the second                                                      */
+#define RZ_HF_EVEN_T 15    /* of a stack of transposed ones, [in, gate or up by turns]: gate      */
+#define RZ_HF_SKIP_ROWS 16 /* without the first rz_hf_config.skip_rows rows                      */
+#define RZ_HF_NUMBER 17    /* no tensor: its one element is the layer's in an array of metadata  */
+
+#define RZ_HF_ODD_T 18    /* and up                                                              */
+#define RZ_HF_EVEN 19     /* rows by turns of gate and up, of a vector a row: gate               */
+#define RZ_HF_ODD 20      /* and up                                                              */
+#define RZ_HF_FLAT 21     /* a vector, whatever its shape is                                     */
+#define RZ_HF_LATENT_K 22 /* rows of latent attention's keys, transposed head by head            */
+#define RZ_HF_CONV 24     /* a filter a channel, [channels, 1, taps]                             */
+#define RZ_HF_DECAY 25    /* -exp of it                                                          */
+#define RZ_HF_COLUMN 26   /* a vector as rows of one element                                     */
+#define RZ_HF_DECAY_COLUMN 27
+#define RZ_HF_BY_GROUP 28    /* a vector as rows, one a group                                       */
+#define RZ_HF_ROWS_1 29      /* the first half of the rows                                          */
+#define RZ_HF_ROWS_2 30      /* and the second                                                      */
+#define RZ_HF_DELTA_QKV 31   /* rows of q, k, v and z by key head: q of all, k of all, v of all     */
+#define RZ_HF_DELTA_Z 32     /* and z of all                                                        */
+#define RZ_HF_STRIPED 33     /* rows of value heads: the first of each key head, then the second    */
+#define RZ_HF_STRIPED_QKV 34 /* the same of the last part of the rows                             */
+#define RZ_HF_STRIPED_CONV 35
+#define RZ_HF_STRIPED_DECAY 36
+#define RZ_HF_STRIPED_COLUMNS 37
+#define RZ_HF_SCALE_PARTS 38 /* the parts of rows times rz_hf_config.in_scales                    */
+#define RZ_HF_SCALE 40       /* + RZ_HF_SCALE_*: times that                                       */
+#define RZ_HF_LATENT_V 23    /* and those of its values                                             */
 
 struct rz_hf_spec {
     const char *stored, *name; /* with %u for the layer */
@@ -187,7 +267,8 @@ extern const struct rz_hf_spec rz_hf_ends[], rz_hf_ends_plus[], rz_hf_qkv[], rz_
     rz_hf_norm_biases[], rz_hf_norms_after[], rz_hf_norms_seed[], rz_hf_norms_glm4[], rz_hf_norms_gemma2[],
     rz_hf_norm_cohere[], rz_hf_qk_norm_hunyuan[], rz_hf_qk_norm_gemma[], rz_hf_stablelm[], rz_hf_starcoder2[],
     rz_hf_olmo[], rz_hf_phi[], rz_hf_phi3[], rz_hf_gpt2[], rz_hf_bigcode[], rz_hf_neox[], rz_hf_bloom[],
-    rz_hf_falcon[], rz_hf_mpt[];
+    rz_hf_falcon[], rz_hf_mpt[], rz_hf_gptj[], rz_hf_norms_apertus[], rz_hf_xielu[], rz_hf_experts[],
+    rz_hf_shared_expert[];
 
 /* --- tensors.c --- */
 
@@ -201,6 +282,7 @@ struct rz_hf_vocab {
     struct rz_str *text; /* data = NULL: no token has this id */
     int32_t *type;       /* RZ_TOKEN_*                        */
     float *score;        /* NULL: the kind has none           */
+    int32_t *flags;      /* how added tokens are looked for   */
     struct rz_map ids;
     bool spm;                 /* SentencePiece-like, else byte-level          */
     int32_t add_bos, add_eos; /* from a post-processor; -1: it says nothing */
@@ -211,12 +293,18 @@ struct rz_hf_vocab {
 void rz_hf_read_tokenizer(struct rz_hf_model *m);
 void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *root);
 void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *vocab);
+/* wordpiece.c: after the tokens are read */
+void rz_hf_finish_wordpiece(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *root);
 void rz_hf_read_spm(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_source *s);
 /* Puts a token at its id. Of two texts for one id the later wins where replace is true. */
 void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where, int64_t id,
                  const char *text, size_t len, int32_t type, bool replace);
 /* The kind of a token that was added to a vocabulary: some look special without saying so. */
 int32_t rz_hf_added_kind(const char *text, bool special);
+#define RZ_HF_NORMALIZED 8
+#define RZ_HF_IN_MODEL 16
+/* Keeps what an added token (an object of the file) says about how it is looked for; id < v->n. */
+void rz_hf_added_flags(struct rz_hf_vocab *v, int64_t id, const json_t *token);
 /* The name of the rule that cuts words (tokenizer.ggml.pre) for a pre_tokenizer; what none is known for
  * comes back as its description. */
 const char *rz_hf_pre(struct rz_hf_model *m, const json_t *pre_tokenizer, bool ignore_merges);

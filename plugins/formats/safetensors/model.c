@@ -30,12 +30,45 @@ const char *rz_hf_name(const struct rz_source *s)
     return slash ? slash + 1 : s->path ? s->path : "";
 }
 
+/* A name with a folder is compared with the end of the path. */
+static bool is_named(const struct rz_source *s, const char *name)
+{
+    size_t path = s->path ? strlen(s->path) : 0, len = strlen(name);
+    if (!strchr(name, '/'))
+        return !strcmp(rz_hf_name(s), name);
+    return path > len && s->path[path - len - 1] == '/' && !strcmp(s->path + path - len, name);
+}
+
 const struct rz_source *rz_hf_file(const struct rz_hf_model *m, const char *name)
 {
     for (uint32_t i = 0; i < m->n_sources; i++)
-        if (!strcmp(rz_hf_name(rz_hf_source(m, i)), name))
+        if (is_named(rz_hf_source(m, i), name))
             return rz_hf_source(m, i);
     return NULL;
+}
+
+/* Python writes a number without bounds as Infinity, which JSON does not have: outside of texts it becomes
+ * one of the same length. NULL: there is none, or no memory. */
+static const char *without_infinity(struct rz_hf_model *m, const struct rz_source *s)
+{
+    static const char word[] = "Infinity", number[] = "1e308   ";
+    const size_t n = sizeof(word) - 1;
+    char *copy = NULL;
+    bool text = false;
+    for (uint64_t i = 0; i < s->bytes; i++) {
+        char c = (char)s->data[i];
+        if (text && c == '\\')
+            i++;
+        else if (c == '"')
+            text = !text;
+        else if (!text && c == 'I' && s->bytes - i >= n && !memcmp(s->data + i, word, n)) {
+            if (!copy && (copy = rz_hf_array(m, s->bytes, 1)))
+                memcpy(copy, s->data, s->bytes);
+            if (copy)
+                memcpy(copy + i, number, n);
+        }
+    }
+    return copy;
 }
 
 json_t *rz_hf_json(struct rz_hf_model *m, const char *name)
@@ -47,7 +80,9 @@ json_t *rz_hf_json(struct rz_hf_model *m, const char *name)
         return NULL;
     /* tokenizer_config.json usually has a number of 31 digits, and none that counts */
     size_t flags = strcmp(name, "tokenizer_config.json") ? 0 : JSON_DECODE_INT_AS_REAL;
-    json_t *root = json_loadb((const char *)s->data, s->bytes, JSON_REJECT_DUPLICATES | flags, &error);
+    const char *changed = strcmp(name, "config.json") ? NULL : without_infinity(m, s);
+    json_t *root = json_loadb(changed ? changed : (const char *)s->data, s->bytes,
+                              JSON_REJECT_DUPLICATES | flags, &error);
     if (!root) {
         snprintf(where, sizeof(where), "%s: line %d", name, error.line);
         rz_hf_fail(m, RZ_EFORMAT, where, "column %d: %s", error.column,

@@ -103,6 +103,20 @@ const struct rz_hf_spec rz_hf_norm_biases[] = {
     END,
 };
 
+const struct rz_hf_spec rz_hf_norms_apertus[] = {
+    {L("attention_layernorm.weight", "attn_norm.weight"), 0, 0, 0},
+    {L("feedforward_layernorm.weight", "ffn_norm.weight"), 0, 0, 0},
+    END,
+};
+
+const struct rz_hf_spec rz_hf_xielu[] = {
+    {"model.layers.%u.mlp.act_fn.alpha_p", "xielu.alpha_p", RZ_HF_NUMBER, 0, 0},
+    {"model.layers.%u.mlp.act_fn.alpha_n", "xielu.alpha_n", RZ_HF_NUMBER, 0, 0},
+    {"model.layers.%u.mlp.act_fn.beta", "xielu.beta", RZ_HF_NUMBER, 0, 0},
+    {"model.layers.%u.mlp.act_fn.eps", "xielu.eps", RZ_HF_NUMBER, 0, 0},
+    END,
+};
+
 const struct rz_hf_spec rz_hf_norms_after[] = {
     {L("post_attention_layernorm.weight", "post_attention_norm.weight"), 0, 0, 0},
     {L("post_feedforward_layernorm.weight", "post_ffw_norm.weight"), 0, 0, 0},
@@ -294,6 +308,28 @@ const struct rz_hf_spec rz_hf_falcon[] = {
     {L("mlp.dense_h_to_4h.bias", "ffn_up.bias"), 0, RZ_HF_BIAS, 0},
     {L("mlp.dense_4h_to_h.weight", "ffn_down.weight"), 0, 0, 0},
     {L("mlp.dense_4h_to_h.bias", "ffn_down.bias"), 0, RZ_HF_BIAS, 0},
+    END,
+};
+
+#undef L
+#define L(stored, name) "transformer.h.%u." stored, "blk.%u." name
+
+const struct rz_hf_spec rz_hf_gptj[] = {
+    {"transformer.wte.weight", "token_embd.weight", 0, 0, 0},
+    {"transformer.ln_f.weight", "output_norm.weight", 0, 0, 0},
+    {"transformer.ln_f.bias", "output_norm.bias", 0, 0, 0},
+    {"lm_head.weight", "output.weight", 0, RZ_HF_UNTIED, 0},
+    {"lm_head.bias", "output.bias", 0, RZ_HF_UNTIED, 0},
+    {L("ln_1.weight", "attn_norm.weight"), 0, 0, 0},
+    {L("ln_1.bias", "attn_norm.bias"), 0, 0, 0},
+    {L("attn.q_proj.weight", "attn_q.weight"), 0, 0, 0},
+    {L("attn.k_proj.weight", "attn_k.weight"), 0, 0, 0},
+    {L("attn.v_proj.weight", "attn_v.weight"), 0, 0, 0},
+    {L("attn.out_proj.weight", "attn_output.weight"), 0, 0, 0},
+    {L("mlp.fc_in.weight", "ffn_up.weight"), 0, 0, 0},
+    {L("mlp.fc_in.bias", "ffn_up.bias"), 0, 0, 0},
+    {L("mlp.fc_out.weight", "ffn_down.weight"), 0, 0, 0},
+    {L("mlp.fc_out.bias", "ffn_down.bias"), 0, 0, 0},
     END,
 };
 

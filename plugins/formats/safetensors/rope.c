@@ -70,12 +70,16 @@ static void read_yarn(struct rope *r)
     double by = factor(r), own = 1 + 0.1 * log(by); /* what the host multiplies by itself */
     double mscale = number(r, "mscale", false, 0, 0, FACTOR_MAX);
     double mscale_all = number(r, "mscale_all_dim", false, 0, 0, FACTOR_MAX);
+    if (r->m->c.family->rope == RZ_HF_ROPE_OWN && mscale_all > 0) { /* scales the scores, not the rotation */
+        rz_hf_put_factor(r->m, "rope.scaling.yarn_log_multiplier", 0.1 * mscale_all);
+        own = 1;
+    }
     double attention = mscale != 0 && mscale_all != 0
                            ? yarn_magnitude(by, mscale) / yarn_magnitude(by, mscale_all)
                            : yarn_magnitude(by, 1);
     attention = number(r, "attention_factor", false, attention, 1.0 / FACTOR_MAX, FACTOR_MAX);
     if (json_is_false(json_object_get(r->o, "truncate")))
-        rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "truncate is false, which this rz does not have");
+        rz_hf_put_truth(r->m, "rope.scaling.yarn_truncate", false);
     if (own <= 0)
         rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where, "a yarn factor of %g is not possible", by);
     if (r->m->status)
@@ -110,8 +114,7 @@ static void read_llama3(struct rope *r)
     c->rope_divisors = divisors;
 }
 
-/* The frequencies grow with the text, but only beyond the context that the model was trained for; Hunyuan's
- * alpha changes the base once and for all. */
+/* The frequencies depend on how long a text may get; Hunyuan's alpha changes the base once and for all. */
 static void read_dynamic(struct rope *r)
 {
     struct rz_hf_config *c = &r->m->c;
@@ -121,6 +124,42 @@ static void read_dynamic(struct rope *r)
                    alpha, c->family->model_type);
     else if (alpha > 0)
         c->rope_base *= pow(alpha, c->head_dim / (c->head_dim - 2.0));
+    if (alpha > 0 || r->m->status)
+        return;
+    put_type(r, "dynamic");
+    rz_hf_put_factor(r->m, "rope.scaling.factor", factor(r));
+    rz_hf_put_number(r->m, "rope.scaling.original_context_length", (uint32_t)original_context(r));
+}
+
+/* A list of divisors, one a pair. */
+static const float *read_factors(struct rope *r, const char *key)
+{
+    const json_t *list = json_object_get(r->o, key);
+    uint32_t half = r->m->c.rope_dim / 2;
+    float *out = rz_hf_array(r->m, half, sizeof(*out));
+    bool good = json_array_size(list) == half;
+    for (uint32_t i = 0; i < half && good && out; i++) {
+        double v = json_number_value(json_array_get(list, i));
+        good = v > 1e-6 && v < FACTOR_MAX;
+        out[i] = (float)v;
+    }
+    if (!good)
+        rz_hf_fail(r->m, RZ_EFORMAT, r->where, "%s must be a list of %u numbers above 0", key, half);
+    return out;
+}
+
+/* One list of divisors for texts within the original context, one for those that may get longer. */
+static void read_longrope(struct rope *r)
+{
+    struct rz_hf_config *c = &r->m->c;
+    double original = original_context(r);
+    double by = number(r, "factor", false, c->n_ctx / original, 1.0 / FACTOR_MAX, FACTOR_MAX);
+    double usual = by <= 1 ? 1 : sqrt(1 + log(by) / log(original));
+    c->rope_short = read_factors(r, "short_factor");
+    c->rope_long = read_factors(r, "long_factor");
+    rz_hf_put_number(r->m, "rope.scaling.original_context_length", (uint32_t)original);
+    rz_hf_put_factor(r->m, "rope.scaling.attn_factor",
+                     number(r, "attention_factor", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
 }
 
 static const struct kind {
@@ -135,6 +174,8 @@ static const struct kind {
     {"yarn", read_yarn,
      " factor original_max_position_embeddings beta_fast beta_slow attention_factor mscale mscale_all_dim "
      "truncate "},
+    {"longrope", read_longrope,
+     " factor original_max_position_embeddings attention_factor short_factor long_factor "},
     {"llama3", read_llama3, " factor original_max_position_embeddings low_freq_factor high_freq_factor "},
 };
 
@@ -142,7 +183,8 @@ static bool known_key(const struct kind *kind, const char *key)
 {
     char padded[64];
     if (!strcmp(key, "rope_type") || !strcmp(key, "type") || !strcmp(key, "rope_theta") ||
-        !strcmp(key, "partial_rotary_factor"))
+        !strcmp(key, "partial_rotary_factor") || !strcmp(key, "mrope_section") ||
+        !strcmp(key, "mrope_interleaved")) /* of pictures; text has one position for all sections */
         return true;
     int n = snprintf(padded, sizeof(padded), " %s ", key);
     return n > 0 && (size_t)n < sizeof(padded) && strstr(kind->keys, padded);
@@ -173,7 +215,7 @@ static const struct kind *find_kind(struct rope *r)
         if (!strcmp(type ? type : "default", kinds[i].name))
             return &kinds[i];
     rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where,
-               "rope type \"%s\": this rz has default, linear, dynamic, yarn, llama3",
+               "rope type \"%s\": this rz has default, linear, dynamic, yarn, longrope, llama3",
                rz_show(shown, sizeof(shown), type, strlen(type)));
     return NULL;
 }
@@ -184,12 +226,14 @@ static void read_part(struct rope *r)
     struct rz_hf_config *c = &r->m->c;
     const struct rz_hf_family *f = c->family;
     double part = f->part > 0 ? f->part : 1;
+    if (f->rope == RZ_HF_ROPE_OWN)
+        return;
     c->rope_dim = c->head_dim;
     part = rz_hf_number(r->m, r->m->config, "config.json", "rotary_pct", false, part, 0, 1);
     part = rz_hf_number(r->m, r->m->config, "config.json", "partial_rotary_factor", false, part, 0, 1);
     part = number(r, "partial_rotary_factor", false, part, 0, 1);
     if (f->rope == RZ_HF_ROPE_PART)
-        c->rope_dim = (uint32_t)(c->head_dim * part);
+        c->rope_dim = rz_hf_count(r->m, "rotary_dim", false, (uint32_t)(c->head_dim * part));
     else if (part != 1)
         rz_hf_fail(r->m, RZ_EUNSUPPORTED, r->where,
                    "partial_rotary_factor is %g, which this rz does not have "
@@ -207,6 +251,7 @@ static void read_local(struct rope *full, const json_t *both)
     struct rope r = *full;
     struct rz_hf_model *m = r.m;
     double base = rz_hf_number(m, m->config, "config.json", "rope_local_base_freq", false, 0, 1e-3, 1e12);
+    base = rz_hf_number(m, m->config, "config.json", "local_rope_theta", false, base, 1e-3, 1e12);
     r.o = json_object_get(both, "sliding_attention");
     r.where = "config.json: rope_parameters.sliding_attention";
     const char *type = json_string_value(json_object_get(r.o, "rope_type"));
@@ -245,6 +290,7 @@ void rz_hf_read_rope(struct rz_hf_model *m)
     const double usual = m->c.family->theta > 0 ? m->c.family->theta : 10000;
     struct rope r = find_parameters(m, &both);
     double base = rz_hf_number(m, m->config, "config.json", "rotary_emb_base", false, usual, 1e-3, 1e12);
+    base = rz_hf_number(m, m->config, "config.json", "global_rope_theta", false, base, 1e-3, 1e12);
     base = rz_hf_number(m, m->config, "config.json", "rope_theta", false, base, 1e-3, 1e12);
     m->c.rope_base = number(&r, "rope_theta", false, base, 1e-3, 1e12);
     if (!m->status)

@@ -66,6 +66,15 @@ static int64_t find(struct special *s, const char *name, bool strict)
     return id < 0 && !s->m->status ? by_number(s, key, strict) : id;
 }
 
+/* The id of a token at an end of a text: `id`, or that of another name if that one is put there. */
+static int64_t end_of(struct special *s, const char *text, int64_t id, const char *other)
+{
+    uint32_t put;
+    if (!text || !rz_map_get(&s->v->ids, text, strlen(text), &put) || put == id)
+        return id;
+    return find(s, other, false) == put ? put : id;
+}
+
 static void put_id(struct special *s, const char *key, int64_t id)
 {
     if (id >= 0)
@@ -179,6 +188,9 @@ void rz_hf_read_special(struct rz_hf_model *m, const struct rz_hf_vocab *v)
                         .generation = rz_hf_json(m, "generation_config.json")};
     s.bos = find(&s, "bos", true);
     s.eos = find(&s, "eos", true);
+    /* encoders say class and separator for what stands at the ends */
+    s.bos = end_of(&s, v->first, s.bos, "cls");
+    s.eos = end_of(&s, v->last, s.eos, "sep");
     put_id(&s, KEY "bos_token_id", s.bos);
     put_id(&s, KEY "eos_token_id", s.eos);
     put_id(&s, KEY "unknown_token_id", find(&s, "unk", false));

@@ -10,6 +10,7 @@
 #include "numeric.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 128
@@ -47,8 +48,13 @@ static int32_t fail_tensor(struct making *g, int32_t code, const char *name, con
 static bool find_name(const struct rz_hf_model *m, const char *name, uint32_t *i)
 {
     const char *rest = strchr(name, '.');
+    char longer[NAME_MAX_BYTES];
     if (rz_map_get(&m->names, name, strlen(name), i))
         return true;
+    if (m->c.family->base) {
+        snprintf(longer, sizeof(longer), "%s.%s", m->c.family->base, name);
+        return rz_map_get(&m->names, longer, strlen(longer), i);
+    }
     /* a checkpoint of the model without its head lacks the first part of the names */
     return rest && rz_map_get(&m->names, rest + 1, strlen(rest + 1), i);
 }
@@ -217,10 +223,314 @@ static void make_stack(struct making *g, uint32_t n)
     g->t.bytes = first.bytes * n;
 }
 
+/* A box of the stored tensor becomes all of a new one of these dimensions. */
+static void make_box(struct making *g, const uint64_t dims[3], const uint64_t step[3], uint64_t first)
+{
+    struct rz_piece *p = pieces(g, &g->t, 1);
+    if (!p)
+        return;
+    advance(p, &g->t, first);
+    g->t.bytes = rz_type_info(g->t.type)->bytes;
+    g->t.n_dims = 1;
+    for (int d = 0; d < 3; d++) {
+        axis(p, d, dims[d], step[d]);
+        g->t.dims[d] = dims[d];
+        g->t.bytes *= dims[d];
+        g->t.n_dims = dims[d] > 1 || d < 2 ? (uint32_t)d + 1 : g->t.n_dims;
+    }
+}
+
+/* part: 0 all, else 1 or 2 of two that stand behind each other, or by turns if `turns`. */
+struct expert_part {
+    uint32_t part;
+    bool transposed, turns;
+};
+
+/* Matrices of all experts, in one tensor of two or three dimensions. */
+static void make_experts(struct making *g, struct expert_part o)
+{
+    uint64_t n = g->m->c.n_expert, inner = g->t.dims[0],
+             outer = g->t.n_dims == 3 ? g->t.dims[1] : g->t.dims[1] / n;
+    uint64_t halves = o.part ? 2 : 1, rows = (o.transposed ? inner : outer) / halves;
+    uint64_t row_step = (o.transposed ? 1 : inner) * (o.turns ? 2 : 1);
+    uint64_t first = o.part < 2 ? 0 : o.turns ? row_step / 2 : rows * row_step;
+    expect_rows(g, g->t.n_dims == 3 ? g->t.dims[2] * outer : g->t.dims[1], n, outer);
+    expect_rows(g, o.transposed ? inner : outer, halves, rows);
+    if (!g->m->status && (o.part || o.transposed))
+        make_box(g, (uint64_t[]){o.transposed ? outer : inner, rows, n},
+                 (uint64_t[]){o.transposed ? inner : 1, row_step, inner * outer}, first);
+    g->t.dims[1] = rows;
+    g->t.dims[2] = n;
+    g->t.n_dims = 3;
+}
+
+/* One vector an expert, gate and up by turns. */
+static void make_turns(struct making *g, uint32_t first)
+{
+    uint64_t n = g->t.dims[0], rows = g->t.dims[1];
+    make_box(g, (uint64_t[]){n / 2, rows, 1}, (uint64_t[]){2, n, 0}, first);
+}
+
+/* kv_b has the rows of keys and of values of each head: [heads, k + v, latent]. The keys' part is applied to
+ * the queries, so it stands transposed. */
+static void make_latent(struct making *g, bool keys)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], k = c->k_plain, each = k + c->v_dim;
+    expect_rows(g, g->t.dims[1], c->n_head, each);
+    if (g->m->status)
+        return;
+    if (keys)
+        make_box(g, (uint64_t[]){k, cols, c->n_head}, (uint64_t[]){cols, 1, each * cols}, 0);
+    else
+        make_box(g, (uint64_t[]){cols, c->v_dim, c->n_head}, (uint64_t[]){1, cols, each * cols}, k * cols);
+    g->t.n_dims = 3;
+}
+
+/* --- recurrent layers --- */
+
+/* [channels, 1, taps]: the dimension of one element goes; small tables are F32 everywhere. */
+static void make_conv(struct making *g)
+{
+    if (g->t.n_dims == 3 && g->t.dims[1] == 1) {
+        g->t.dims[1] = g->t.dims[2];
+        g->t.dims[2] = 1;
+        g->t.n_dims = 2;
+    }
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+/* A vector as rows of n elements. */
+static void make_rows(struct making *g, uint64_t n)
+{
+    expect_rows(g, g->t.dims[0], n ? g->t.dims[0] / n : 0, n);
+    if (g->m->status)
+        return;
+    g->t.dims[1] = g->t.dims[0] / n;
+    g->t.dims[0] = n;
+    g->t.n_dims = 2;
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+static void make_half(struct making *g, uint64_t half)
+{
+    uint64_t rows = g->t.dims[1] / 2;
+    expect_rows(g, g->t.dims[1], 2, rows);
+    g->t.offset += half * (g->t.bytes / 2);
+    g->t.bytes /= 2;
+    g->t.dims[1] = rows;
+}
+
+/* Each key head has the rows of its q and k, then those of v and z of its value heads. */
+static void make_delta(struct making *g, bool z)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], k = c->state, v = (uint64_t)c->v_dim * (c->heads / c->key_heads);
+    uint64_t each = 2 * (k + v), first[] = {0, k, 2 * k, 2 * k + v}, n[] = {k, k, v, v};
+    expect_rows(g, g->t.dims[1], c->key_heads, each);
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, z ? 1 : 3);
+    for (uint32_t i = 0; i < (z ? 1 : 3) && p; i++) {
+        uint32_t part = z ? 3 : i;
+        advance(&p[i], &g->t, first[part] * cols);
+        axis(&p[i], 0, cols, 1);
+        axis(&p[i], 1, n[part], cols);
+        axis(&p[i], 2, c->key_heads, each * cols);
+    }
+    g->t.dims[1] = c->key_heads * (z ? v : 2 * k + v);
+    g->t.bytes = g->t.dims[1] * cols * rz_type_info(g->t.type)->bytes;
+}
+
+/* Rows of value heads, each `each` rows of `cols` elements, after `lead` rows that stay. */
+static void make_striped(struct making *g, uint64_t lead, uint64_t cols)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t total = g->t.bytes / rz_type_info(g->t.type)->bytes / cols, per = c->heads / c->key_heads;
+    uint64_t each = total > lead ? (total - lead) / c->heads : 0;
+    expect_rows(g, total - lead, c->heads, each);
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, lead ? 2 : 1);
+    if (p && lead)
+        axis(p, 0, lead * cols, 1);
+    if (!p)
+        return;
+    p += lead ? 1 : 0;
+    advance(p, &g->t, lead * cols);
+    axis(p, 0, each * cols, 1);
+    axis(p, 1, c->key_heads, per * each * cols);
+    axis(p, 2, per, each * cols);
+}
+
+static void make_striped_columns(struct making *g)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], per = c->heads / c->key_heads, each = cols / c->heads;
+    expect_rows(g, cols, c->heads, each);
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, 1);
+    if (!p)
+        return;
+    axis(p, 0, each, 1);
+    axis(p, 1, c->key_heads, per * each);
+    axis(p, 2, per, each);
+    axis(p, 3, g->t.dims[1], cols);
+}
+
+/* The rows of z, x, B, C and dt, or all of them, times a factor. */
+static void make_scaled(struct making *g, const double *factors, uint32_t n)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t cols = g->t.dims[0], at = 0, rows[5] = {g->t.dims[1]};
+    if (n == 5) {
+        uint64_t bc = (uint64_t)c->groups * c->state;
+        memcpy(rows, (uint64_t[]){c->inner, c->inner, bc, bc, c->key_heads}, sizeof(rows));
+        expect_rows(g, g->t.dims[1], 1, 2 * (c->inner + bc) + c->key_heads);
+    } else if (factors[0] == 1) {
+        return;
+    }
+    struct rz_piece *p = g->m->status ? NULL : pieces(g, &g->t, n);
+    for (uint32_t i = 0; i < n && p; at += rows[i] * cols, i++) {
+        advance(&p[i], &g->t, at);
+        axis(&p[i], 0, rows[i] * cols, 1);
+        p[i].scale = (double)(float)factors[i];
+    }
+    g->t.transform |= RZ_TRANSFORM_TO_F32;
+}
+
+static void make_decay(struct making *g)
+{
+    g->t.transform |= RZ_TRANSFORM_TO_F32 | RZ_TRANSFORM_NEG_EXP;
+}
+
+static void shape_recurrent(struct making *g)
+{
+    const struct rz_hf_config *c = &g->m->c;
+    uint64_t keys = 2 * (uint64_t)c->key_heads * c->state;
+    switch (g->spec->form) {
+    case RZ_HF_CONV:
+        make_conv(g);
+        break;
+    case RZ_HF_DECAY:
+        make_decay(g);
+        break;
+    case RZ_HF_COLUMN:
+        make_rows(g, 1);
+        break;
+    case RZ_HF_DECAY_COLUMN:
+        make_rows(g, 1);
+        make_decay(g);
+        break;
+    case RZ_HF_BY_GROUP:
+        make_rows(g, c->groups ? c->inner / c->groups : 0);
+        break;
+    case RZ_HF_ROWS_1:
+    case RZ_HF_ROWS_2:
+        make_half(g, g->spec->form == RZ_HF_ROWS_2);
+        break;
+    case RZ_HF_DELTA_QKV:
+    case RZ_HF_DELTA_Z:
+        make_delta(g, g->spec->form == RZ_HF_DELTA_Z);
+        break;
+    case RZ_HF_STRIPED:
+        make_striped(g, 0, g->t.n_dims > 1 ? g->t.dims[0] : 1);
+        break;
+    case RZ_HF_STRIPED_QKV:
+        make_striped(g, keys, g->t.dims[0]);
+        break;
+    case RZ_HF_STRIPED_CONV:
+        make_conv(g);
+        make_striped(g, keys, g->t.dims[0]);
+        break;
+    case RZ_HF_STRIPED_DECAY:
+        make_striped(g, 0, 1);
+        make_decay(g);
+        break;
+    case RZ_HF_STRIPED_COLUMNS:
+        make_striped_columns(g);
+        break;
+    case RZ_HF_SCALE_PARTS:
+        make_scaled(g, c->in_scales, 5);
+        break;
+    default:
+        make_scaled(g, &c->scales[g->spec->form - RZ_HF_SCALE], 1);
+        break;
+    }
+}
+
+static void make_flat(struct making *g)
+{
+    g->t.dims[0] *= g->t.dims[1] * g->t.dims[2] * g->t.dims[3];
+    g->t.dims[1] = g->t.dims[2] = g->t.dims[3] = 1;
+    g->t.n_dims = 1;
+}
+
+static void make_shorter(struct making *g, uint32_t skip)
+{
+    uint64_t row = g->t.n_dims > 1 ? g->t.bytes / g->t.dims[1] : 0;
+    expect_rows(g, g->t.dims[1], 1, (uint64_t)g->m->c.n_ctx + skip);
+    if (g->m->status || !skip)
+        return;
+    g->t.dims[1] -= skip;
+    g->t.offset += skip * row;
+    g->t.bytes -= skip * row;
+}
+
+/* One element becomes element `layer` of a metadata array. */
+static void make_number(struct making *g, const struct rz_tensor *t)
+{
+    const struct rz_source *s = rz_hf_source(g->m, t->shard);
+    uint64_t each = rz_type_info(t->type)->bytes;
+    _Alignas(16) uint8_t element[16];
+    if (!g->layer) {
+        g->m->numbers = rz_hf_array(g->m, g->m->c.n_layer, sizeof(float));
+        rz_hf_put_array(g->m, g->spec->name, RZ_META_F32, g->m->numbers, g->m->c.n_layer);
+    }
+    if (t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3] != 1 || t->bytes != each || t->offset > s->bytes ||
+        each > s->bytes - t->offset || each > sizeof(element)) {
+        fail_tensor(g, RZ_EFORMAT, g->spec->name, "is not made of single numbers");
+        return;
+    }
+    memcpy(element, s->data + t->offset, each);
+    if (g->m->numbers)
+        rz_type_info(t->type)->decode(element, &g->m->numbers[g->layer], 1);
+}
+
+static void shape_experts(struct making *g)
+{
+    static const struct expert_part parts[] = {
+        [RZ_HF_EXPERTS] = {0, false, false}, [RZ_HF_EXPERTS_T] = {0, true, false},
+        [RZ_HF_GATE] = {1, false, false},    [RZ_HF_UP] = {2, false, false},
+        [RZ_HF_GATE_T] = {1, true, false},   [RZ_HF_UP_T] = {2, true, false},
+        [RZ_HF_EVEN_T] = {1, true, true},    [RZ_HF_ODD_T] = {2, true, true},
+    };
+    switch (g->spec->form) {
+    case RZ_HF_STACK_E:
+        make_stack(g, g->m->c.n_expert);
+        break;
+    case RZ_HF_EVEN:
+        make_turns(g, 0);
+        break;
+    case RZ_HF_ODD:
+        make_turns(g, 1);
+        break;
+    case RZ_HF_LATENT_K:
+        make_latent(g, true);
+        break;
+    case RZ_HF_LATENT_V:
+        make_latent(g, false);
+        break;
+    case RZ_HF_FLAT:
+        make_flat(g);
+        break;
+    default:
+        make_experts(g, parts[g->spec->form]);
+        break;
+    }
+}
+
 static void shape(struct making *g)
 {
     const struct rz_hf_config *c = &g->m->c;
     switch (g->spec->form) {
+    case RZ_HF_AS_IS:
+        break;
     case RZ_HF_PLUS_ONE:
         make_plus_one(g);
         break;
@@ -242,7 +552,14 @@ static void shape(struct making *g)
     case RZ_HF_STACK_K:
         make_stack(g, c->n_kv_head);
         break;
+    case RZ_HF_SKIP_ROWS:
+        make_shorter(g, c->skip_rows);
+        break;
     default:
+        if (g->spec->form >= RZ_HF_CONV)
+            shape_recurrent(g);
+        else
+            shape_experts(g);
         break;
     }
 }
@@ -262,6 +579,10 @@ static void make(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32_t 
     const struct rz_tensor *first = take(&g, 0);
     if (!first)
         return;
+    if (spec->form == RZ_HF_NUMBER) {
+        make_number(&g, first);
+        return;
+    }
     g.t = *first;
     spell(name, sizeof(name), spec->name, layer, 0);
     g.t.name = rz_hf_copy(m, name, strlen(name));
@@ -271,18 +592,18 @@ static void make(struct rz_hf_model *m, const struct rz_hf_spec *spec, uint32_t 
     add(m, g.t);
 }
 
-static void add_divisors(struct rz_hf_model *m)
+static void add_divisors(struct rz_hf_model *m, const char *name, const float *divisors)
 {
     uint32_t half = m->c.rope_dim / 2;
-    if (!m->c.rope_divisors)
+    if (!divisors)
         return;
     add(m, (struct rz_tensor){.size = sizeof(struct rz_tensor),
                               .type = RZ_TYPE_F32,
                               .n_dims = 1,
                               .dims = {half, 1, 1, 1},
                               .bytes = (uint64_t)half * sizeof(float),
-                              .name = rz_hf_copy(m, "rope_freqs.weight", 17),
-                              .data = m->c.rope_divisors});
+                              .name = rz_hf_copy(m, name, strlen(name)),
+                              .data = divisors});
 }
 
 /* Tensors that carry nothing: tables that older programs stored, a head that is the embedding again. */
@@ -305,7 +626,7 @@ static void check_rest(struct rz_hf_model *m, const uint8_t *used)
     char where[160], shown[120];
     for (uint64_t i = 0; i < m->n_stored && !m->status; i++) {
         const char *name = m->stored[i].name.data;
-        if (used[i] || ignorable(m, name))
+        if (used[i] || ignorable(m, name) || rz_hf_is_head(m->c.family, name))
             continue;
         snprintf(where, sizeof(where), "tensor %s", rz_show(shown, sizeof(shown), name, strlen(name)));
         rz_hf_fail(m, RZ_EUNSUPPORTED, where, "is none that a %s model with this config.json has",
@@ -328,13 +649,18 @@ void rz_hf_map_tensors(struct rz_hf_model *m)
 {
     const struct rz_hf_family *f = m->c.family;
     uint8_t *used = rz_hf_array(m, m->n_stored, 1);
-    add_divisors(m);
+    add_divisors(m, "rope_freqs.weight", m->c.rope_divisors);
+    add_divisors(m, "rope_factors_short.weight", m->c.rope_short);
+    add_divisors(m, "rope_factors_long.weight", m->c.rope_long);
     for (uint32_t k = 0; k < RZ_HF_GROUPS && f->names[k]; k++)
         for (const struct rz_hf_spec *spec = f->names[k]; spec->stored && !m->status; spec++) {
-            uint32_t n = strstr(spec->name, "%u") ? m->c.n_layer : 1;
-            bool wanted = (m->c.has & spec->need) == spec->need && !(m->c.has & spec->without);
-            for (uint32_t layer = 0; wanted && layer < n && !m->status; layer++)
-                make(m, spec, layer, used);
+            uint32_t n = strstr(spec->stored, "%u") ? m->c.n_layer : 1;
+            for (uint32_t layer = 0; layer < n && !m->status; layer++) {
+                uint32_t has = m->c.has | (layer ? RZ_HF_LATER : 0);
+                has |= m->c.layer_has ? m->c.layer_has[layer] : 0;
+                if ((has & spec->need) == spec->need && !(has & spec->without))
+                    make(m, spec, layer, used);
+            }
         }
     if (!m->status)
         check_rest(m, used);

@@ -83,6 +83,9 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_
         if (v->spm && !strcmp(text, unknown))
             kind = RZ_TOKEN_UNKNOWN;
         rz_hf_token(m, v, FILE_NAME ": added_tokens", json_integer_value(id), text, strlen(text), kind, true);
+        if (m->status)
+            return;
+        rz_hf_added_flags(v, json_integer_value(id), token);
     }
 }
 
@@ -211,33 +214,40 @@ static void check_bytes_normalizer(struct rz_hf_model *m, const json_t *normaliz
             unsupported(m, FILE_NAME ": normalizer", text_of(step, "type"));
 }
 
-/* SentencePiece: spaces become U+2581, perhaps with one more in front. Sets what is done. */
-static void read_spm_steps(struct rz_hf_model *m, const json_t *root, bool *prefix, bool *spaces)
+/* SentencePiece: spaces become U+2581, perhaps with one more in front. What is done (tokenizer.rz.spaces),
+ * and whether it puts one in front; NULL: spaces stay. */
+static const char *read_spm_steps(struct rz_hf_model *m, const json_t *root, bool *prefix)
 {
+    const char *spaces = NULL;
+    bool first = false;
     const json_t *step, *normalizer = json_object_get(root, "normalizer");
     for (size_t i = 0; (step = step_at(normalizer, "normalizers", i)); i++) {
         const char *type = text_of(step, "type");
         const char *from = text_of(json_object_get(step, "pattern"), "String");
         if (!strcmp(type, "Prepend") && !strcmp(text_of(step, "prepend"), SPACE))
-            *prefix = true;
+            *prefix = first = true;
         else if (!strcmp(type, "Replace") && !strcmp(from, " ") && !strcmp(text_of(step, "content"), SPACE))
-            *spaces = true;
+            spaces = "replace";
         else
             unsupported(m, FILE_NAME ": normalizer", type);
     }
+    if (spaces && first)
+        spaces = "prepend";
     const json_t *pre = json_object_get(root, "pre_tokenizer");
     for (size_t i = 0; (step = step_at(pre, "pretokenizers", i)); i++) {
         const char *scheme = text_of(step, "prepend_scheme");
         if (strcmp(text_of(step, "type"), "Metaspace") != 0 ||
             strcmp(text_of(step, "replacement"), SPACE) != 0 ||
-            !json_is_false(json_object_get(step, "split"))) {
+            !json_is_false(json_object_get(step, "split")) || first) {
             unsupported(m, FILE_NAME ": pre_tokenizer", text_of(step, "type"));
-            return;
+            return NULL;
         }
-        *spaces = true;
-        *prefix |= *scheme ? strcmp(scheme, "never") != 0
-                           : !json_is_false(json_object_get(step, "add_prefix_space"));
+        if (!*scheme)
+            scheme = json_is_false(json_object_get(step, "add_prefix_space")) ? "never" : "always";
+        spaces = !strcmp(scheme, "first") ? "first" : !strcmp(scheme, "never") ? "never" : "always";
+        *prefix = strcmp(spaces, "never") != 0;
     }
+    return spaces;
 }
 
 static const char *special_id(const json_t *item)
@@ -265,6 +275,11 @@ static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t
         const char *type = text_of(step, "type");
         if (!strcmp(type, "ByteLevel"))
             continue;
+        if (!strcmp(type, "RobertaProcessing") || !strcmp(type, "BertProcessing")) {
+            v->first = json_string_value(json_array_get(json_object_get(step, "cls"), 0));
+            v->last = json_string_value(json_array_get(json_object_get(step, "sep"), 0));
+            continue;
+        }
         if (strcmp(type, "TemplateProcessing") != 0) {
             unsupported(m, FILE_NAME ": post_processor", type);
             return;
@@ -288,6 +303,8 @@ static void check_model(struct rz_hf_model *m, const json_t *model)
 {
     const json_t *dropout = json_object_get(model, "dropout");
     const char *type = text_of(model, "type");
+    if (!strcmp(type, "WordPiece"))
+        return;
     if (strcmp(type, "BPE") != 0 && (*type || !json_is_array(json_object_get(model, "merges"))))
         unsupported(m, FILE_NAME ": model.type", type);
     if (json_is_number(dropout) && json_number_value(dropout) != 0)
@@ -318,22 +335,31 @@ static void finish_bytes(struct rz_hf_model *m, const char *pre, const struct rz
 
 static void finish_spm(struct rz_hf_model *m, const json_t *root)
 {
-    bool prefix = false, spaces = false;
-    read_spm_steps(m, root, &prefix, &spaces);
+    bool prefix = false;
+    const char *spaces = read_spm_steps(m, root, &prefix);
     if (!spaces)
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer", "does not write spaces as U+2581");
     rz_hf_put_str(m, "tokenizer.ggml.model", "llama", 5);
     rz_hf_put_str(m, "tokenizer.ggml.pre", "default", 7);
     rz_hf_put_bool(m, "tokenizer.ggml.add_space_prefix", prefix);
+    if (spaces)
+        rz_hf_put_str(m, "tokenizer.rz.spaces", spaces, strlen(spaces));
 }
 
 void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *root)
 {
     const json_t *model = json_object_get(root, "model");
     uint64_t n = 0;
-    bool bytes = has_bytes_step(root);
+    bool bytes = has_bytes_step(root), pieces = !strcmp(text_of(model, "type"), "WordPiece");
     check_model(m, model);
-    v->spm = !bytes;
+    v->spm = !bytes && !pieces;
+    if (pieces) {
+        read_vocab(m, v, FILE_NAME ": model.vocab", json_object_get(model, "vocab"));
+        read_added(m, v, json_object_get(root, "added_tokens"), text_of(model, "unk_token"));
+        read_ends(m, v, json_object_get(root, "post_processor"));
+        rz_hf_finish_wordpiece(m, v, root);
+        return;
+    }
     if (!bytes && !json_is_true(json_object_get(model, "byte_fallback")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": pre_tokenizer",
                    "has no ByteLevel and the model no byte_fallback: this rz has neither without");

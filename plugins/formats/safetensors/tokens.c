@@ -18,6 +18,7 @@ static bool begin(struct rz_hf_model *m, struct rz_hf_vocab *v)
     v->cap = m->c.n_vocab;
     v->text = rz_hf_array(m, v->cap, sizeof(*v->text));
     v->type = rz_hf_array(m, v->cap, sizeof(*v->type));
+    v->flags = rz_hf_array(m, v->cap, sizeof(*v->flags));
     v->score = v->spm ? rz_hf_array(m, v->cap, sizeof(*v->score)) : NULL;
     return !m->status;
 }
@@ -46,6 +47,8 @@ void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where
                    rz_show(shown, sizeof(shown), text, len), (long long)id);
         return;
     }
+    if (at->data && replace && same(*at, text, len))
+        v->flags[id] |= RZ_HF_IN_MODEL;
     if (!at->data || !same(*at, text, len))
         *at = rz_hf_copy(m, text, len);
     v->type[id] = type;
@@ -64,6 +67,32 @@ int32_t rz_hf_added_kind(const char *text, bool special)
     for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++)
         looks_special |= !strcmp(text, looks[i]);
     return special || looks_special ? RZ_TOKEN_CONTROL : RZ_TOKEN_USER;
+}
+
+void rz_hf_added_flags(struct rz_hf_vocab *v, int64_t id, const json_t *token)
+{
+    static const char *const keys[] = {"lstrip", "rstrip", "single_word", "normalized"}; /* bits 0 to 3 */
+    for (uint32_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (json_is_true(json_object_get(token, keys[i])))
+            v->flags[id] |= 1 << i;
+}
+
+/* Pairs of id and flags, of the tokens that have any. */
+static void put_flags(struct rz_hf_model *m, const struct rz_hf_vocab *v)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < v->n; i++)
+        n += v->flags[i] ? 2 : 0;
+    int32_t *pairs = n ? rz_hf_array(m, n, sizeof(*pairs)) : NULL;
+    if (!pairs)
+        return;
+    n = 0;
+    for (uint32_t i = 0; i < v->n; i++)
+        if (v->flags[i]) {
+            pairs[n++] = (int32_t)i;
+            pairs[n++] = v->flags[i];
+        }
+    rz_hf_put_array(m, "tokenizer.rz.added_tokens", RZ_META_I32, pairs, n);
 }
 
 /* Ids without a token, up to the embedding's last row, get one that no text contains. */
@@ -122,6 +151,10 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v)
         if (id >= 0 && id < v->n && v->type[id] == RZ_TOKEN_UNKNOWN && same(v->text[id], text, strlen(text)))
             kind = RZ_TOKEN_UNKNOWN;
         rz_hf_token(m, v, where, id, text, strlen(text), kind, true);
+        if (m->status)
+            return;
+        rz_hf_added_flags(v, id, value);
+        v->flags[id] &= ~RZ_HF_NORMALIZED; /* what reads these files does not normalise first */
     }
 }
 
@@ -129,6 +162,8 @@ static void put(struct rz_hf_model *m, const struct rz_hf_vocab *v)
 {
     rz_hf_put_array(m, KEY "tokens", RZ_META_STR, v->text, v->n);
     rz_hf_put_array(m, KEY "token_type", RZ_META_I32, v->type, v->n);
+    if (v->flags)
+        put_flags(m, v);
     if (v->spm)
         rz_hf_put_array(m, KEY "scores", RZ_META_F32, v->score, v->n);
 }

@@ -97,7 +97,7 @@ void rz_hf_read_windows(struct rz_hf_model *m)
     struct windows w = {.m = m, .on = rz_hf_array(m, m->c.n_layer, 1)};
     const json_t *window = rz_hf_get(m, "sliding_window");
     bool on = is_on(&w), any = false;
-    if (m->status || !on)
+    if (m->status || !on || m->c.family->window == RZ_HF_WINDOW_OWN)
         return;
     if (m->c.family->window == RZ_HF_WINDOW_NONE) {
         rz_hf_refuse(m, rz_hf_truth(m, "use_sliding_window", false) ? "use_sliding_window" : "layer_types");

@@ -11,7 +11,8 @@
 
 static const char run_usage[] =
     "usage: rz run -m MODEL [-p TEXT | -f FILE | < TEXT] [options]\n"
-    "Generates a continuation of the text and prints it as it comes.\n\n"
+    "Answers the text, in the model's chat template, and prints the answer as it\n"
+    "comes.\n\n"
     "  -n N                  new tokens (default: to the end, or a full context)\n"
     "  -c CTX                context in tokens (default: min(trained, 4096))\n"
     "  --temp T, --seed N    temperature (0: greedy); same seed, same text\n"
@@ -21,10 +22,25 @@ static const char run_usage[] =
     "  --logit-bias ID=ADD   added to a token's logit, -inf bans it (repeatable)\n"
     "  --stop TEXT           ends before this text (repeatable)\n"
     "  --ignore-eos          goes on after the end of sequence\n"
-    "  --raw                 takes the prompt as it is, with special tokens\n"
+    "  --system TEXT         the system message\n"
+    "  --raw                 no chat template: continues the prompt as it is, with\n"
+    "                        special tokens\n"
     "  --logprobs K          shows each token's log probability and K alternatives\n"
     "  --timings             speeds, load time, first token and seed, to stderr\n"
     "  --json                one JSON line a token, then an object with everything\n";
+
+static const char chat_usage[] =
+    "usage: rz chat -m MODEL [options]\n"
+    "Talks with a model, turn by turn. /help shows the commands; Ctrl-C ends an\n"
+    "answer. Without a terminal each line of standard input is a turn.\n\n"
+    "  --system TEXT         the system message\n"
+    "  -f FILE               goes on with a conversation (JSON, as /save writes it)\n"
+    "  -n N                  new tokens of one answer (default: to the end)\n"
+    "  -c CTX                context in tokens (default: min(trained, 4096))\n"
+    "  --temp T, --seed N, --top-k K, --top-p P, --min-p P, --typical-p P,\n"
+    "  --repeat-penalty X, --presence-penalty X, --frequency-penalty X,\n"
+    "  --penalty-last-n N, --logit-bias ID=ADD, --stop TEXT, --ignore-eos: as for run\n"
+    "  --timings             speeds and seed of each answer, to stderr\n";
 
 static const char info_usage[] = "usage: rz info MODEL [options]\n"
                                  "Shows what a model file is.\n\n"
@@ -55,7 +71,9 @@ static const char template_usage[] =
     "messages, or an object with messages, tools, documents, add_generation_prompt\n"
     "(true unless given), chat_template_kwargs and any other template variable.\n\n"
     "  --template FILE       this template; with -m in place of the model's own\n"
-    "  --json                {\"prompt\":\"...\"}\n";
+    "  --ids                 the token ids that run, chat and serve make of it (-m)\n"
+    "  --json                {\"prompt\":\"...\"}; with -m also its ids, how answers are\n"
+    "                        read, and the stretches that the conversation gave\n";
 
 static const char embed_usage[] =
     "usage: rz embed -m MODEL [-p TEXT ... | -f FILE | < TEXTS] [options]\n"
@@ -110,6 +128,7 @@ static const char plan_usage[] = "usage: rz plan MODEL --explain\n"
 
 static const struct rz_command commands[] = {
     COMMAND("run", "-m MODEL [-p TEXT | -f FILE]", "generate text", run_usage, rz_cli_run),
+    COMMAND("chat", "-m MODEL", "talk with a model", chat_usage, rz_cli_chat),
     COMMAND("info", "MODEL", "what a model file is", info_usage, rz_cli_info),
     COMMAND("tokenize", "-m MODEL [-p TEXT | -f FILE]", "token ids of a text", tokenize_usage,
             rz_cli_tokenize),

@@ -7,9 +7,10 @@
 
 #include "../common/command.h"
 
-/* run.c info.c tokens.c template.c embed.c eval.c perplexity.c bench.c plan.c */
+/* run.c chat.c info.c tokens.c template.c embed.c eval.c perplexity.c bench.c plan.c */
 
 int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+int32_t rz_cli_chat(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_info(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 int32_t rz_cli_tokenize(void *self, uint32_t flags, int32_t argc, const char *const *argv,
                         struct rz_err *err);

@@ -1,50 +1,30 @@
-/* run.c - `rz run`: one prompt in, its continuation out as it comes.
+/* run.c - `rz run`: one prompt in, its answer out as it comes.
  *
- * Standard output gets the text and nothing else (with --json: a line a token, then one object); what
- * is said about it goes to standard error. The prompt is taken as it is.
+ * Standard output gets the answer and nothing else (with --json: a line a token, then one object); what is
+ * said about it, and the model's reasoning, goes to standard error. The prompt is one message of a
+ * conversation, in the model's chat template; with --raw, or where there is no template, it is taken as it
+ * is.
  */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
-
-#define POLL_MS 1000
-#define SEED_BITS 53 /* so that every JSON reader keeps a drawn seed exactly */
+#include "generate.h"
 
 struct run_values {
-    struct rz_cli_value model, prompt, file, new_tokens, context, temp, top_k, top_p, min_p, typical_p;
-    struct rz_cli_value repeat, presence, frequency, last_n, seed, stop, bias, logprobs;
-    struct rz_cli_value ignore_eos, raw, timings, system;
+    struct rz_cli_value model, prompt, file, logprobs, raw, timings, system;
+    struct rz_gen_values gen;
 };
 
 #define AT(field) offsetof(struct run_values, field)
-#define INT_MAX_D 2147483647.0
 
 static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "prompt", .letter = 'p', .type = OPT_TEXT, .at = AT(prompt)},
     {.name = "file", .letter = 'f', .type = OPT_TEXT, .at = AT(file)},
-    {.name = "new", .letter = 'n', .type = OPT_INT, .min = 1, .max = INT_MAX_D, .at = AT(new_tokens)},
-    {.name = "context", .letter = 'c', .type = OPT_INT, .min = 1, .max = INT_MAX_D, .at = AT(context)},
-    {.name = "temp", .type = OPT_FLOAT, .min = 0, .max = 100, .at = AT(temp)},
-    {.name = "top-k", .type = OPT_INT, .min = 0, .max = INT_MAX_D, .at = AT(top_k)},
-    {.name = "top-p", .type = OPT_FLOAT, .min = 0, .max = 1, .at = AT(top_p)},
-    {.name = "min-p", .type = OPT_FLOAT, .min = 0, .max = 1, .at = AT(min_p)},
-    {.name = "typical-p", .type = OPT_FLOAT, .min = 0, .max = 1, .at = AT(typical_p)},
-    {.name = "repeat-penalty", .type = OPT_FLOAT, .min = 0.01, .max = 100, .at = AT(repeat)},
-    {.name = "presence-penalty", .type = OPT_FLOAT, .min = -100, .max = 100, .at = AT(presence)},
-    {.name = "frequency-penalty", .type = OPT_FLOAT, .min = -100, .max = 100, .at = AT(frequency)},
-    {.name = "penalty-last-n", .type = OPT_INT, .min = -1, .max = INT_MAX_D, .at = AT(last_n)},
-    {.name = "seed", .type = OPT_U64, .at = AT(seed)},
-    {.name = "stop", .type = OPT_LIST, .at = AT(stop)},
-    {.name = "logit-bias", .type = OPT_LIST, .at = AT(bias)},
+    RZ_GEN_OPTIONS(struct run_values),
     {.name = "logprobs", .type = OPT_INT, .min = 0, .max = RZ_LOGPROBS_MAX, .at = AT(logprobs)},
-    {.name = "ignore-eos", .type = OPT_FLAG, .at = AT(ignore_eos)},
     {.name = "raw", .type = OPT_FLAG, .at = AT(raw)},
     {.name = "timings", .type = OPT_FLAG, .at = AT(timings)},
     {.name = "system", .type = OPT_TEXT, .at = AT(system)},
@@ -55,118 +35,85 @@ static const struct rz_cli_option options[] = {
 
 /* A run from its options to its last event. */
 struct run {
-    struct rz_cli_model m;
+    struct rz_gen g;
     uint32_t flags; /* RZ_COMMAND_* */
     bool show_logprobs;
-    struct rz_request request;
-    int32_t *prompt;
-    struct rz_str stops[RZ_CLI_LIST_MAX];
-    struct rz_bias biases[RZ_CLI_LIST_MAX];
-    struct rz_buf text; /* --json only: all of it */
+    struct rz_chat *chat; /* NULL: the prompt is taken as it is */
+    int32_t *ids;
+    struct rz_buf piece;           /* what the last event brought of the answer */
+    struct rz_buf text, reasoning; /* --json only: all of it */
     json_t *tokens;
     char last; /* last byte written */
-    double t_submit, t_first;
-    struct rz_event done;
 };
 
-static double now(void)
+/* --- the prompt --- */
+
+static json_t *conversation(const struct rz_buf *text, const struct run_values *v)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    json_t *messages = json_array();
+    if (v->system.given)
+        json_array_append_new(messages, json_pack("{s:s,s:o}", "role", "system", "content",
+                                                  rz_cli_json_text(v->system.text, strlen(v->system.text))));
+    json_array_append_new(messages, json_pack("{s:s,s:o}", "role", "user", "content",
+                                              rz_cli_json_text(text->data ? text->data : "", text->len)));
+    return json_pack("{s:o}", "messages", messages);
 }
 
-static void set_float(float *to, const struct rz_cli_value *v)
+/* RZ_ENOTFOUND: no template, and nothing asks for one. */
+static int32_t chat_prompt(struct run *r, const struct run_values *v, const struct rz_buf *text,
+                           struct rz_err *err)
 {
-    if (v->given)
-        *to = (float)v->f;
-}
-
-static int32_t read_sampling(struct run *r, const struct run_values *v, struct rz_err *err)
-{
-    struct rz_sampling *s = &r->request.sampling;
-    s->size = sizeof(*s);
-    int32_t code = r->m.api->sampling(r->m.model, s);
+    struct rz_chat_info info;
+    int32_t code = rz_gen_chat(&r->g, conversation(text, v), &r->chat, &info, err);
     if (code)
-        return rz_fail(err, code, "run", "the model's default sampling cannot be read");
-    set_float(&s->temperature, &v->temp);
-    set_float(&s->top_p, &v->top_p);
-    set_float(&s->min_p, &v->min_p);
-    set_float(&s->typical_p, &v->typical_p);
-    set_float(&s->repeat_penalty, &v->repeat);
-    set_float(&s->presence_penalty, &v->presence);
-    set_float(&s->frequency_penalty, &v->frequency);
-    if (v->top_k.given)
-        s->top_k = (int32_t)v->top_k.i;
-    if (v->last_n.given)
-        s->penalty_last_n = (int32_t)v->last_n.i;
-    if (v->seed.given) {
-        s->seed = v->seed.u;
-    } else if (!s->seed) {
-        if (getrandom(&s->seed, sizeof(s->seed), 0) != (ssize_t)sizeof(s->seed))
-            return rz_fail(err, RZ_EIO, "run", "no random seed: %s (use --seed)", strerror(errno));
-        s->seed >>= 64 - SEED_BITS;
-    }
+        return code;
+    r->g.request.flags |= info.request_flags;
+    r->g.request.prompt = info.ids;
+    r->g.request.n_prompt = (uint32_t)info.n_ids;
     return RZ_OK;
 }
 
-/* ID=ADD, where ADD may be -inf. */
-static int32_t read_bias(const char *text, uint32_t n_vocab, struct rz_bias *out, struct rz_err *err)
+static int32_t raw_prompt(struct run *r, const struct run_values *v, const struct rz_buf *text,
+                          struct rz_err *err)
 {
-    char id_text[16] = "", shown[64];
-    size_t n = strcspn(text, "=");
-    int64_t id = -1;
-    double add = -INFINITY;
-    bool ok = n < sizeof(id_text) && text[n] == '=';
-    if (ok)
-        memcpy(id_text, text, n);
-    ok = ok && rz_cli_int(id_text, &id) && id >= 0 && id < (int64_t)n_vocab;
-    ok = ok && (!strcmp(text + n + 1, "-inf") || rz_cli_float(text + n + 1, &add));
-    if (!ok)
-        return rz_fail(err, RZ_ECONFIG, "run", "--logit-bias %s: not ID=ADD with an id below %u",
-                       rz_show(shown, sizeof(shown), text, strlen(text)), n_vocab);
-    *out = (struct rz_bias){.token = (int32_t)id, .add = (float)add};
-    return RZ_OK;
-}
-
-static int32_t read_lists(struct run *r, const struct run_values *v, struct rz_err *err)
-{
-    for (uint32_t i = 0; i < v->stop.n; i++) {
-        r->stops[i] = (struct rz_str){v->stop.list[i], strlen(v->stop.list[i])};
-        if (!r->stops[i].len)
-            return rz_fail(err, RZ_ECONFIG, "run", "--stop: an empty text would stop at once");
-    }
-    for (uint32_t i = 0; i < v->bias.n; i++) {
-        int32_t code = read_bias(v->bias.list[i], r->m.vocab.n_vocab, &r->biases[i], err);
-        if (code)
-            return code;
-    }
-    r->request.stops = r->stops;
-    r->request.n_stops = v->stop.n;
-    r->request.biases = r->biases;
-    r->request.n_biases = v->bias.n;
-    return RZ_OK;
-}
-
-static int32_t read_prompt(struct run *r, const struct run_values *v, struct rz_err *err)
-{
-    struct rz_buf text;
     uint64_t n = 0;
-    uint32_t flags = (r->m.vocab.add_bos ? RZ_ENCODE_BOS : 0) | (v->raw.given ? RZ_ENCODE_SPECIAL : 0);
-    int32_t code = rz_cli_text("run", &v->prompt, &v->file, &text, err);
-    if (!code)
-        code = rz_cli_encode(&r->m, text.data, text.len, flags, &r->prompt, &n, err);
-    rz_buf_free(&text);
+    uint32_t flags = (r->g.m.vocab.add_bos ? RZ_ENCODE_BOS : 0) | (v->raw.given ? RZ_ENCODE_SPECIAL : 0);
+    int32_t code = rz_cli_encode(&r->g.m, text->data, text->len, flags, &r->ids, &n, err);
     if (code)
         return code;
     if (!n)
         return rz_fail(err, RZ_EINVAL, "run", "the prompt is empty (and the model has no BOS token)");
     if (n > UINT32_MAX)
         return rz_fail(err, RZ_ELIMIT, "run", "the prompt has %llu tokens", (unsigned long long)n);
-    r->request.prompt = r->prompt;
-    r->request.n_prompt = (uint32_t)n;
+    r->g.request.prompt = r->ids;
+    r->g.request.n_prompt = (uint32_t)n;
     return RZ_OK;
 }
+
+static int32_t read_prompt(struct run *r, const struct run_values *v, struct rz_err *err)
+{
+    struct rz_buf text;
+    struct rz_err none = RZ_ERR_INIT;
+    int32_t code = rz_cli_text("run", &v->prompt, &v->file, &text, err);
+    if (!code && v->raw.given) {
+        code = raw_prompt(r, v, &text, err);
+    } else if (!code) {
+        code = chat_prompt(r, v, &text, &none);
+        if (code == RZ_ENOTFOUND && !v->system.given) {
+            if (!(r->flags & RZ_COMMAND_QUIET))
+                fprintf(stderr, "rz: no chat template for this model: the prompt is taken as it is\n");
+            code = raw_prompt(r, v, &text, err);
+        } else if (code == RZ_ENOTFOUND) {
+            code = rz_fail(err, RZ_ECONFIG, "run", "--system: %s", none.message);
+        } else if (code) {
+            *err = none;
+        }
+    }
+    rz_buf_free(&text);
+    return code;
+}
+
+/* --- the answer --- */
 
 static json_t *top_json(const struct rz_event *ev)
 {
@@ -180,7 +127,7 @@ static json_t *top_json(const struct rz_event *ev)
 static void print_piece(const struct run *r, int32_t id, float logprob)
 {
     char piece[256], shown[128];
-    int64_t n = r->m.tokenizer->piece(r->m.tok, id, piece, sizeof(piece));
+    int64_t n = r->g.m.tokenizer->piece(r->g.m.tok, id, piece, sizeof(piece));
     n = n < 0 || n > (int64_t)sizeof(piece) ? 0 : n;
     fprintf(stderr, "  %d %s %.4f", id, rz_show(shown, sizeof(shown), piece, (size_t)n), (double)logprob);
 }
@@ -196,23 +143,38 @@ static void print_logprobs(const struct run *r, const struct rz_event *ev)
     fprintf(stderr, "\n");
 }
 
-/* Shows one token: its text, or with --json its line. */
-static int32_t show_token(struct run *r, const struct rz_event *ev, struct rz_err *err)
+static void take_piece(void *arg, const struct rz_chat_piece *piece)
 {
-    if (!(r->flags & RZ_COMMAND_JSON)) {
-        if (r->show_logprobs && ev->token >= 0)
-            print_logprobs(r, ev);
-        if (ev->n_text)
-            r->last = ev->text[ev->n_text - 1];
-        return ev->n_text ? rz_cli_write(ev->text, ev->n_text, err) : RZ_OK;
-    }
+    struct run *r = arg;
+    if (piece->kind == RZ_CHAT_CONTENT)
+        rz_buf_add(&r->piece, piece->text.data, piece->text.len);
+    else if (r->flags & RZ_COMMAND_JSON)
+        rz_buf_add(&r->reasoning, piece->text.data, piece->text.len);
+    else if (!(r->flags & RZ_COMMAND_QUIET))
+        fprintf(stderr, "%.*s", (int)piece->text.len, piece->text.data);
+}
+
+/* What an event adds to the answer, in r->piece. */
+static int32_t read_text(struct run *r, const struct rz_event *ev, struct rz_err *err)
+{
+    rz_buf_clear(&r->piece);
+    int32_t code = RZ_OK;
+    if (!r->chat)
+        rz_buf_add(&r->piece, ev->text, ev->n_text);
+    else
+        code = r->g.chats->feed(r->chat, ev->text, ev->n_text, take_piece, r, err);
+    return code || rz_buf_ok(&r->piece) ? code : rz_fail(err, RZ_ENOMEM, "run", "no memory for the answer");
+}
+
+static int32_t show_line(struct run *r, const struct rz_event *ev, struct rz_err *err)
+{
     json_t *line = json_object();
-    rz_buf_add(&r->text, ev->text, ev->n_text);
+    rz_buf_add(&r->text, r->piece.data, r->piece.len);
     if (ev->token >= 0) {
         json_object_set_new(line, "token", json_integer(ev->token));
         json_array_append_new(r->tokens, json_integer(ev->token));
     }
-    json_object_set_new(line, "text", rz_cli_json_text(ev->text, ev->n_text));
+    json_object_set_new(line, "text", rz_cli_json_text(r->piece.data ? r->piece.data : "", r->piece.len));
     if (r->show_logprobs && ev->token >= 0) {
         json_object_set_new(line, "logprob", json_real((double)ev->logprob));
         json_object_set_new(line, "top", top_json(ev));
@@ -220,36 +182,37 @@ static int32_t show_token(struct run *r, const struct rz_event *ev, struct rz_er
     return rz_cli_json(line, err);
 }
 
-static int32_t stream(struct run *r, struct rz_err *err)
+static int32_t show_piece(struct run *r, struct rz_err *err)
 {
-    const struct rz_engine *e = r->m.api->engine(r->m.model);
-    uint64_t ticket = 0;
-    if (!e)
-        return rz_fail(err, RZ_EINTERNAL, "run", "the model has no engine");
-    r->t_submit = now();
-    int32_t code = e->submit(e->ctx, &r->request, &ticket, err);
+    if (!r->piece.len)
+        return RZ_OK;
+    r->last = r->piece.data[r->piece.len - 1];
+    return rz_cli_write(r->piece.data, r->piece.len, err);
+}
+
+/* Shows one token: its text, or with --json its line. */
+static int32_t show_token(void *arg, const struct rz_event *ev, struct rz_err *err)
+{
+    struct run *r = arg;
+    int32_t code = read_text(r, ev, err);
     if (code)
         return code;
-    while (!code && !r->done.kind) {
-        struct rz_event ev = {.size = sizeof(ev)};
-        int32_t got = e->poll(e->ctx, ticket, &ev, POLL_MS);
-        if (got == RZ_AGAIN)
-            continue;
-        if (got != RZ_OK) {
-            code = rz_fail(err, got < 0 ? got : RZ_EINTERNAL, "run", "the engine ended without a last event");
-        } else if (ev.kind == RZ_EVENT_ERROR) {
-            code = rz_fail(err, ev.code < 0 ? ev.code : RZ_EINTERNAL, "run", "%.*s", (int)ev.n_text, ev.text);
-        } else {
-            if (!r->t_first && ev.kind == RZ_EVENT_TOKEN)
-                r->t_first = now();
-            if (ev.kind == RZ_EVENT_DONE)
-                r->done = ev;
-            if (ev.kind == RZ_EVENT_TOKEN || ev.n_text)
-                code = show_token(r, &ev, err);
-        }
-    }
-    e->release(e->ctx, ticket);
-    return code;
+    if (r->flags & RZ_COMMAND_JSON)
+        return show_line(r, ev, err);
+    if (r->show_logprobs && ev->token >= 0)
+        print_logprobs(r, ev);
+    return show_piece(r, err);
+}
+
+/* What the parser held back. */
+static int32_t show_rest(struct run *r, struct rz_err *err)
+{
+    rz_buf_clear(&r->piece);
+    int32_t code = r->chat ? r->g.chats->finish(r->chat, take_piece, r, err) : RZ_OK;
+    if (code || !r->piece.len)
+        return code;
+    const struct rz_event none = {.token = -1};
+    return r->flags & RZ_COMMAND_JSON ? show_line(r, &none, err) : show_piece(r, err);
 }
 
 static double rate(double n, double seconds)
@@ -265,11 +228,11 @@ static double decode_rate(const struct rz_event *done)
 
 static void print_timings(const struct run *r)
 {
-    const struct rz_event *d = &r->done;
+    const struct rz_event *d = &r->g.done;
     fprintf(stderr, "rz: prompt %u tokens, %.1f tokens/s\n", d->n_prompt, rate(d->n_prompt, d->t_prompt));
     fprintf(stderr, "rz: new    %u tokens, %.1f tokens/s\n", d->n_new, decode_rate(d));
-    fprintf(stderr, "rz: load %.3f s, first token after %.3f s, seed %llu\n", r->m.info.load_seconds,
-            r->t_first ? r->t_first - r->t_submit : 0, (unsigned long long)r->request.sampling.seed);
+    fprintf(stderr, "rz: load %.3f s, first token after %.3f s, seed %llu\n", r->g.m.info.load_seconds,
+            r->g.t_first ? r->g.t_first - r->g.t_submit : 0, (unsigned long long)r->g.request.sampling.seed);
 }
 
 static const char *finish_name(uint32_t finish)
@@ -280,24 +243,26 @@ static const char *finish_name(uint32_t finish)
 
 static int32_t print_result(struct run *r, struct rz_err *err)
 {
-    const struct rz_event *d = &r->done;
-    if (!rz_buf_ok(&r->text))
+    const struct rz_event *d = &r->g.done;
+    if (!rz_buf_ok(&r->text) || !rz_buf_ok(&r->reasoning))
         return rz_fail(err, RZ_ENOMEM, "run", "no memory for the whole text");
     json_t *prompt = json_array(), *o = json_object(), *t;
-    for (uint32_t i = 0; i < r->request.n_prompt; i++)
-        json_array_append_new(prompt, json_integer(r->prompt[i]));
-    t = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "load_s", r->m.info.load_seconds, "prompt_s", d->t_prompt,
+    for (uint32_t i = 0; i < r->g.request.n_prompt; i++)
+        json_array_append_new(prompt, json_integer(r->g.request.prompt[i]));
+    t = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "load_s", r->g.m.info.load_seconds, "prompt_s", d->t_prompt,
                   "prompt_tokens_per_s", rate(d->n_prompt, d->t_prompt), "new_s", d->t_gen,
                   "new_tokens_per_s", decode_rate(d), "first_token_s",
-                  r->t_first ? r->t_first - r->t_submit : 0);
+                  r->g.t_first ? r->g.t_first - r->g.t_submit : 0);
     json_object_set_new(o, "finish", json_string(finish_name(d->finish)));
     json_object_set_new(o, "text", rz_cli_json_text(r->text.data ? r->text.data : "", r->text.len));
+    if (r->reasoning.len)
+        json_object_set_new(o, "reasoning", rz_cli_json_text(r->reasoning.data, r->reasoning.len));
     json_object_set_new(o, "prompt_tokens", json_integer(d->n_prompt));
     json_object_set_new(o, "new_tokens", json_integer(d->n_new));
     json_object_set_new(o, "seed",
-                        r->request.sampling.seed <= INT64_MAX
-                            ? json_integer((json_int_t)r->request.sampling.seed)
-                            : json_sprintf("%llu", (unsigned long long)r->request.sampling.seed));
+                        r->g.request.sampling.seed <= INT64_MAX
+                            ? json_integer((json_int_t)r->g.request.sampling.seed)
+                            : json_sprintf("%llu", (unsigned long long)r->g.request.sampling.seed));
     json_object_set_new(o, "prompt", prompt);
     json_object_set(o, "tokens", r->tokens);
     json_object_set_new(o, "timings", t);
@@ -313,33 +278,23 @@ static int32_t finish(struct run *r, const struct run_values *v, struct rz_err *
         code = rz_cli_write("\n", 1, err);
     if (v->timings.given)
         print_timings(r);
-    if (!code && r->done.finish == RZ_FINISH_ERROR)
-        code = rz_fail(err, RZ_EDEVICE, "run", "the engine gave up after %u tokens", r->done.n_new);
+    if (!code && r->g.done.finish == RZ_FINISH_ERROR)
+        code = rz_fail(err, RZ_EDEVICE, "run", "the engine gave up after %u tokens", r->g.done.n_new);
     return code;
 }
 
 static int32_t start(const struct rz_cli *cli, struct run *r, const struct run_values *v, struct rz_err *err)
 {
-    struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .max_seqs = 1};
-    mo.context = v->context.given ? (uint32_t)v->context.i : 0;
-    mo.exact_context = v->context.given;
-    int32_t code = rz_cli_open(cli, v->model.text, &mo, &r->m, err);
-    if (!code)
-        code = read_sampling(r, v, err);
-    if (!code)
-        code = read_lists(r, v, err);
+    int32_t code = rz_gen_open(cli, "run", v->model.text, &v->gen, &r->g, err);
     if (!code)
         code = read_prompt(r, v, err);
     if (code)
         return code;
-    r->request.size = sizeof(r->request);
-    r->request.flags = v->ignore_eos.given ? RZ_REQUEST_IGNORE_EOS : 0;
-    r->request.max_new = v->new_tokens.given ? (uint32_t)v->new_tokens.i : 0;
-    r->request.n_logprobs = v->logprobs.given ? (uint32_t)v->logprobs.i : 0;
-    r->show_logprobs = r->request.n_logprobs > 0;
+    r->g.request.n_logprobs = v->logprobs.given ? (uint32_t)v->logprobs.i : 0;
+    r->show_logprobs = r->g.request.n_logprobs > 0;
     r->tokens = json_array();
-    rz_buf_init(&r->text, RZ_CLI_INPUT_MAX);
-    return stream(r, err);
+    code = rz_gen_stream(&r->g, show_token, r, NULL, err);
+    return code ? code : show_rest(r, err);
 }
 
 int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err)
@@ -349,20 +304,26 @@ int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *
     int status = rz_cli_parse(options, argc, argv, &v, NULL, err);
     if (status)
         return status;
-    if (v.system.given) {
+    if (v.system.given && v.raw.given) {
         rz_fail(err, RZ_ECONFIG, "run",
-                "--system: needs the model's chat template, and this build has no "
-                "templates (write the whole prompt and use --raw)");
+                "--system: has no place in a --raw prompt (write it into the prompt)");
         return 2;
     }
+    rz_buf_init(&r.piece, RZ_CLI_INPUT_MAX);
+    rz_buf_init(&r.text, RZ_CLI_INPUT_MAX);
+    rz_buf_init(&r.reasoning, RZ_CLI_INPUT_MAX);
     int32_t code = start(self, &r, &v, err);
     if (!code)
         code = finish(&r, &v, err);
-    rz_cli_close(&r.m);
+    if (r.chat)
+        r.g.chats->close(r.chat);
+    rz_cli_close(&r.g.m);
     json_decref(r.tokens);
+    rz_buf_free(&r.piece);
     rz_buf_free(&r.text);
-    free(r.prompt);
+    rz_buf_free(&r.reasoning);
+    free(r.ids);
     if (code)
         return rz_cli_status(code);
-    return r.done.finish == RZ_FINISH_CANCELLED ? 130 : 0;
+    return r.g.done.finish == RZ_FINISH_CANCELLED ? 130 : 0;
 }

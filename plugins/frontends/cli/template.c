@@ -1,12 +1,17 @@
 /* template.c - `rz template`: the prompt that a chat template makes of a conversation.
+ *
+ * With a model it is the prompt that run, chat and the server use; a template alone is rendered as Python's
+ * jinja2 does it.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include <rz/chat.h>
+
 #include "cli.h"
 
 struct template_values {
-    struct rz_cli_value model, file, templ;
+    struct rz_cli_value model, file, templ, ids;
 };
 
 #define AT(field) offsetof(struct template_values, field)
@@ -15,6 +20,7 @@ static const struct rz_cli_option options[] = {
     {.name = "model", .letter = 'm', .type = OPT_TEXT, .at = AT(model)},
     {.name = "file", .letter = 'f', .type = OPT_TEXT, .at = AT(file)},
     {.name = "template", .type = OPT_TEXT, .at = AT(templ)},
+    {.name = "ids", .type = OPT_FLAG, .at = AT(ids)},
     {.name = NULL},
 };
 
@@ -56,31 +62,95 @@ static int32_t render(struct rz_cli_model *m, const char *text, const struct rz_
     return code || rz_buf_ok(out) ? code : rz_fail(err, RZ_ENOMEM, "template", "no memory for the prompt");
 }
 
-static int32_t work(const struct rz_cli *cli, const struct template_values *v, uint32_t flags,
-                    struct rz_err *err)
+static json_t *ids_json(const struct rz_chat_info *info)
 {
-    struct rz_cli_model m = {0};
-    struct rz_cli_value none = {0};
-    struct rz_buf templ, json, out;
-    const char *text;
-    rz_buf_init(&templ, RZ_CLI_INPUT_MAX);
+    json_t *list = json_array();
+    for (uint64_t i = 0; i < info->n_ids; i++)
+        json_array_append_new(list, json_integer(info->ids[i]));
+    return list;
+}
+
+static int32_t show_json(const struct rz_chat_info *info, struct rz_err *err)
+{
+    json_t *outside = json_array();
+    for (uint64_t i = 0; i < info->n_outside; i++)
+        json_array_append_new(outside, json_pack("[I,I]", (json_int_t)info->outside[i].begin,
+                                                 (json_int_t)info->outside[i].end));
+    return rz_cli_json(json_pack("{s:o,s:o,s:o,s:s,s:s,s:b,s:b}", "prompt",
+                                 rz_cli_json_text(info->text, info->n_text), "ids", ids_json(info), "outside",
+                                 outside, "template", info->source, "format", info->format, "reasoning",
+                                 (int)info->reasoning, "tools", (int)info->tools),
+                       err);
+}
+
+static int32_t show_ids(const struct rz_chat_info *info, struct rz_err *err)
+{
+    int32_t code = RZ_OK;
+    for (uint64_t i = 0; i < info->n_ids && !code; i++)
+        code = rz_cli_print(err, i ? " %d" : "%d", info->ids[i]);
+    return code ? code : rz_cli_write("\n", 1, err);
+}
+
+/* With a model. */
+static int32_t show_chat(const struct rz_cli *cli, struct rz_cli_model *m, const struct template_values *v,
+                         const char *text, const struct rz_buf *json, uint32_t flags, struct rz_err *err)
+{
+    const struct rz_chat_api *chats = cli->host->query(cli->host->ctx, RZ_CHAT_1, 0);
+    struct rz_chat_ask ask = {.size = sizeof(ask), .json = json->data ? json->data : "", .n = json->len};
+    struct rz_chat_info info = {.size = sizeof(info)};
+    struct rz_chat *chat = NULL;
+    if (!chats)
+        return rz_fail(err, RZ_EUNSUPPORTED, RZ_CHAT_1, "the host does not offer it");
+    ask.templ = text;
+    int32_t code = chats->open(chats->ctx, m->model, &ask, &chat, err);
+    if (code)
+        return code;
+    code = chats->info(chat, &info);
+    if (!code && flags & RZ_COMMAND_JSON)
+        code = show_json(&info, err);
+    else if (!code)
+        code = v->ids.given ? show_ids(&info, err) : rz_cli_write(info.text, info.n_text, err);
+    chats->close(chat);
+    return code;
+}
+
+/* A template alone. */
+static int32_t show_text(struct rz_cli_model *m, const char *text, const struct rz_buf *json, uint32_t flags,
+                         struct rz_err *err)
+{
+    struct rz_buf out;
     rz_buf_init(&out, RZ_CLI_INPUT_MAX);
-    int32_t code = rz_cli_text("template", &none, &v->file, &json, err);
-    if (!code)
-        code = read_template(v, &templ, &text, err);
-    if (!code)
-        code = open_model(cli, v, &m, err);
-    if (!code)
-        code = render(&m, text, &json, &out, err);
+    int32_t code = render(m, text, json, &out, err);
     const char *prompt = out.data ? out.data : "";
     if (!code && flags & RZ_COMMAND_JSON)
         code = rz_cli_json(json_pack("{s:o}", "prompt", rz_cli_json_text(prompt, out.len)), err);
     else if (!code)
         code = rz_cli_write(prompt, out.len, err);
+    rz_buf_free(&out);
+    return code;
+}
+
+static int32_t work(const struct rz_cli *cli, const struct template_values *v, uint32_t flags,
+                    struct rz_err *err)
+{
+    struct rz_cli_model m = {0};
+    struct rz_cli_value none = {0};
+    struct rz_buf templ, json;
+    const char *text = NULL;
+    rz_buf_init(&templ, RZ_CLI_INPUT_MAX);
+    int32_t code = rz_cli_text("template", &none, &v->file, &json, err);
+    if (!code && v->ids.given && !v->model.given && v->templ.given)
+        code = rz_fail(err, RZ_ECONFIG, "template", "--ids: needs the vocabulary of a model (-m)");
+    if (!code)
+        code = read_template(v, &templ, &text, err);
+    if (!code)
+        code = open_model(cli, v, &m, err);
+    if (!code)
+        code =
+            m.model ? show_chat(cli, &m, v, text, &json, flags, err) : show_text(&m, text, &json, flags, err);
     rz_cli_close(&m);
     rz_buf_free(&templ);
     rz_buf_free(&json);
-    rz_buf_free(&out);
     return code;
 }
 

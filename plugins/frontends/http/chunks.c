@@ -1,4 +1,4 @@
-/* chunks.c - the JSON of /v1/completions: choices, log probabilities, usage.
+/* chunks.c - what answers have in common: usage, and log probabilities in both shapes of the API.
  */
 #include <string.h>
 
@@ -7,29 +7,25 @@
 
 #define PIECE_MAX 4096 /* a longer token is shown cut in logprobs */
 
-json_t *rz_http_usage(const struct rz_http_request *r)
+json_t *rz_http_usage(struct rz_http_request *r)
 {
     json_int_t prompt = r->last.n_prompt, fresh = r->last.n_new;
     return json_pack("{s:I,s:I,s:I}", "prompt_tokens", prompt, "completion_tokens", fresh, "total_tokens",
                      prompt + fresh);
 }
 
-json_t *rz_http_completion_json(const struct rz_http_request *r, const char *text, size_t n, json_t *logprobs,
-                                const char *finish)
+/* The bytes that a token adds after what was decoded so far; returns how many. */
+static size_t token_bytes(const struct rz_http_request *r, struct rz_decode_state *state, int32_t id,
+                          char bytes[PIECE_MAX])
 {
-    json_t *choice = json_pack("{s:i,s:o,s:o,s:s?}", "index", 0, "text", rz_http_text(text, n), "logprobs",
-                               logprobs ? logprobs : json_null(), "finish_reason", finish);
-    return json_pack("{s:s,s:s,s:I,s:s,s:[o]}", "id", r->id, "object", "text_completion", "created",
-                     (json_int_t)r->created, "model", r->model->name, "choices", choice);
+    int64_t n = r->model->tokenizer->decode(r->model->tok, state, id, RZ_DECODE_SPECIAL, bytes, PIECE_MAX);
+    return n < 0 || n > PIECE_MAX ? 0 : (size_t)n;
 }
 
-/* The text that a token adds after what was decoded so far. */
 static json_t *token_text(const struct rz_http_request *r, struct rz_decode_state *state, int32_t id)
 {
     char bytes[PIECE_MAX];
-    int64_t n =
-        r->model->tokenizer->decode(r->model->tok, state, id, RZ_DECODE_SPECIAL, bytes, sizeof(bytes));
-    return rz_http_text(bytes, n < 0 || n > (int64_t)sizeof(bytes) ? 0 : (size_t)n);
+    return rz_http_text(bytes, token_bytes(r, state, id, bytes));
 }
 
 static uint64_t characters(const char *s, size_t n)
@@ -63,4 +59,32 @@ void rz_http_logprobs_add(struct rz_http_request *r, const struct rz_event *ev)
     if (text)
         r->characters += characters(json_string_value(text), json_string_length(text));
     json_array_append_new(json_object_get(r->logprobs, "tokens"), text);
+}
+
+static json_t *chat_entry(const struct rz_http_request *r, struct rz_decode_state *state, int32_t id,
+                          float logprob)
+{
+    char bytes[PIECE_MAX];
+    size_t n = token_bytes(r, state, id, bytes);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_integer((unsigned char)bytes[i]));
+    return json_pack("{s:o,s:f,s:o}", "token", rz_http_text(bytes, n), "logprob", (double)logprob, "bytes",
+                     list);
+}
+
+void rz_http_chat_logprobs_add(struct rz_http_request *r, const struct rz_event *ev)
+{
+    if (!r->ask.has_logprobs || ev->token < 0)
+        return;
+    if (!r->logprobs)
+        r->logprobs = json_pack("{s:[],s:n}", "content", "refusal");
+    json_t *top = json_array();
+    for (uint32_t i = 0; i < ev->n_top && i < (uint32_t)r->ask.logprobs; i++) {
+        struct rz_decode_state copy = r->decode;
+        json_array_append_new(top, chat_entry(r, &copy, ev->top[i].token, ev->top[i].logprob));
+    }
+    json_t *entry = chat_entry(r, &r->decode, ev->token, ev->logprob);
+    json_object_set_new(entry, "top_logprobs", top);
+    json_array_append_new(json_object_get(r->logprobs, "content"), entry);
 }

@@ -1,206 +1,62 @@
-/* completion.c - a request of /v1/completions from its whole body to its last byte.
- *
- * The engine's loop thread only sets a flag and resumes the connection (rz_http_wake); events are polled in
- * libmicrohttpd's threads, one thread a connection. A connection is suspended only while nothing is
- * pending, decided under the request's lock, so no wake is lost and nobody waits in a loop.
+/* completion.c - /v1/completions: a prompt as text or ids, and the JSON of its answer.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "checked.h"
 #include "http.h"
 
-#define SSE_FULL ((size_t)64 << 10) /* no more events are taken while so much waits to be sent */
-#define SSE_BLOCK ((size_t)8 << 10)
-
-void rz_http_wake(void *request)
+static json_t *answer(const struct rz_http_request *r, const char *text, size_t n, json_t *logprobs,
+                      const char *finish)
 {
-    struct rz_http_request *r = request;
-    pthread_mutex_lock(&r->lock);
-    r->pending = true;
-    if (r->suspended) {
-        r->suspended = false;
-        MHD_resume_connection(r->connection);
-    }
-    pthread_mutex_unlock(&r->lock);
+    json_t *choice = json_pack("{s:i,s:o,s:o,s:s?}", "index", 0, "text", rz_http_text(text, n), "logprobs",
+                               logprobs ? logprobs : json_null(), "finish_reason", finish);
+    return json_pack("{s:s,s:s,s:I,s:s,s:[o]}", "id", r->id, "object", "text_completion", "created",
+                     (json_int_t)r->created, "model", r->model->name, "choices", choice);
 }
 
-/* True: suspended until the next wake. */
-static bool suspend_if_idle(struct rz_http_request *r)
+static void chunk(struct rz_http_request *r, const struct rz_event *ev, const char *finish)
 {
-    pthread_mutex_lock(&r->lock);
-    bool idle = !r->pending && !atomic_load(&r->http->closing);
-    if (idle) {
-        r->suspended = true;
-        MHD_suspend_connection(r->connection);
-    }
-    pthread_mutex_unlock(&r->lock);
-    return idle;
-}
-
-static const char *finish_name(const struct rz_http_request *r)
-{
-    return r->last.finish == RZ_FINISH_LENGTH ? "length" : "stop";
-}
-
-/* Why a request that ended without a result ended. */
-static bool failed(const struct rz_http_request *r, struct rz_http_error *e)
-{
-    const struct rz_event *ev = &r->last;
-    *e = (struct rz_http_error){.status = 500, .code = "engine_failed", .message = "the engine failed"};
-    if (ev->kind == RZ_EVENT_ERROR)
-        e->message = ev->text; /* n_text is below the array's size: see end_with */
-    else if (ev->finish == RZ_FINISH_CANCELLED)
-        *e = (struct rz_http_error){
-            .status = 503, .code = "cancelled", .message = "the server ended the request"};
-    else if (ev->finish == RZ_FINISH_TIMEOUT)
-        *e = (struct rz_http_error){.status = 504, .code = "timeout", .message = "the request took too long"};
-    else
-        return ev->finish == RZ_FINISH_ERROR;
-    return true;
-}
-
-static void sse(struct rz_http_request *r, json_t *data)
-{
-    char *text = data ? json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(data);
-    if (text)
-        rz_buf_printf(&r->out, "data: %s\n\n", text);
-    free(text);
-}
-
-static void sse_chunk(struct rz_http_request *r, const struct rz_event *ev, const char *finish)
-{
-    json_t *o = rz_http_completion_json(r, ev->text, ev->n_text, r->logprobs, finish);
+    json_t *o = answer(r, ev->text, ev->n_text, r->logprobs, finish);
     r->logprobs = NULL;
     if (r->ask.include_usage)
         json_object_set_new(o, "usage", json_null());
-    sse(r, o);
+    rz_http_sse(r, o);
 }
 
-static void sse_end(struct rz_http_request *r, const struct rz_event *ev)
+static void take(struct rz_http_request *r, const struct rz_event *ev)
 {
-    struct rz_http_error e;
-    if (failed(r, &e)) {
-        sse(r, rz_http_error_json(&e));
-    } else {
-        sse_chunk(r, ev, finish_name(r));
-        if (r->ask.include_usage) {
-            json_t *o = rz_http_completion_json(r, "", 0, NULL, NULL);
-            json_object_set_new(o, "choices", json_array());
-            json_object_set_new(o, "usage", rz_http_usage(r));
-            sse(r, o);
-        }
-    }
-    rz_buf_str(&r->out, "data: [DONE]\n\n");
-}
-
-static void end_with(struct rz_http_request *r, const struct rz_event *ev)
-{
-    r->ended = true;
-    r->last = *ev;
-    r->last.n_text = ev->n_text < sizeof(ev->text) ? ev->n_text : sizeof(ev->text) - 1;
-    r->last.text[r->last.n_text] = 0;
-    if (r->phase == PHASE_SSE)
-        sse_end(r, ev);
-    else if (ev->kind == RZ_EVENT_DONE)
-        rz_buf_add(&r->out, ev->text, ev->n_text);
-}
-
-static void take_event(struct rz_http_request *r, const struct rz_event *ev)
-{
-    if (ev->kind != RZ_EVENT_TOKEN) {
-        end_with(r, ev);
-        return;
-    }
     rz_http_logprobs_add(r, ev);
     if (r->phase != PHASE_SSE)
         rz_buf_add(&r->out, ev->text, ev->n_text);
     else if (ev->n_text)
-        sse_chunk(r, ev, NULL);
+        chunk(r, ev, NULL);
 }
 
-/* Takes the events that wait; false: the connection was suspended because there were none. */
-static bool pump(struct rz_http_request *r)
+static void end(struct rz_http_request *r, const struct rz_event *ev)
 {
-    const struct rz_engine *e = r->model->engine;
-    do {
-        int32_t got = RZ_OK;
-        pthread_mutex_lock(&r->lock);
-        r->pending = false;
-        pthread_mutex_unlock(&r->lock);
-        while (!r->ended && (r->phase != PHASE_SSE || r->out.len < SSE_FULL)) {
-            struct rz_event ev = {.size = sizeof(ev)};
-            got = e->poll(e->ctx, r->ticket, &ev, 0);
-            if (got == RZ_AGAIN)
-                break;
-            if (got != RZ_OK)
-                ev = (struct rz_event){.size = sizeof(ev), .kind = RZ_EVENT_DONE, .finish = RZ_FINISH_ERROR};
-            take_event(r, &ev);
-        }
-        if (r->ended || (r->phase == PHASE_SSE && r->out.len) || atomic_load(&r->http->closing))
-            return true;
-    } while (!suspend_if_idle(r));
-    return false;
+    if (r->phase == PHASE_SSE)
+        chunk(r, ev, rz_http_finish_name(r));
+    else
+        rz_buf_add(&r->out, ev->text, ev->n_text);
 }
 
-/* libmicrohttpd asks for the next bytes of a stream. */
-static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
+static json_t *whole(struct rz_http_request *r)
 {
-    struct rz_http_request *r = cls;
-    (void)pos;
-    if (!r->out.len && !r->ended && !pump(r))
-        return 0;
-    if (!rz_buf_ok(&r->out))
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (!r->out.len)
-        return r->ended ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
-    size_t n = r->out.len < max ? r->out.len : max;
-    memcpy(to, r->out.data, n);
-    rz_buf_drop(&r->out, n);
-    return (ssize_t)n;
-}
-
-static enum MHD_Result start_stream(struct rz_http_request *r)
-{
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, SSE_BLOCK, read_stream, r, NULL);
-    if (!response)
-        return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", "text/event-stream");
-    MHD_add_response_header(response, "Cache-Control", "no-cache");
-    if (r->ask.ignored.len)
-        MHD_add_response_header(response, "X-Rz-Ignored", r->ask.ignored.data);
-    enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    return result;
-}
-
-enum MHD_Result rz_http_completion_continue(struct rz_http_request *r)
-{
-    struct rz_http_error e;
-    if (!pump(r))
-        return MHD_YES;
-    if (!r->ended)
-        return MHD_NO; /* the server closes */
-    if (failed(r, &e))
-        return rz_http_reply_error(r->connection, &e);
-    if (!rz_buf_ok(&r->out)) {
-        e = (struct rz_http_error){.status = 500, .message = "the answer is too long"};
-        return rz_http_reply_error(r->connection, &e);
-    }
-    json_t *o =
-        rz_http_completion_json(r, r->out.data ? r->out.data : "", r->out.len, r->logprobs, finish_name(r));
+    json_t *o = answer(r, r->out.data ? r->out.data : "", r->out.len, r->logprobs, rz_http_finish_name(r));
     r->logprobs = NULL;
-    json_object_set_new(o, "usage", rz_http_usage(r));
-    return rz_http_reply_json(r->connection, MHD_HTTP_OK, o, r->ask.ignored.len ? r->ask.ignored.data : NULL);
+    return o;
 }
 
-/* --- from the fields to a request of the engine --- */
+static json_t *usage_chunk(struct rz_http_request *r)
+{
+    json_t *o = answer(r, "", 0, NULL, NULL);
+    json_object_set_new(o, "choices", json_array());
+    json_object_set_new(o, "usage", rz_http_usage(r));
+    return o;
+}
+
+/* --- the prompt --- */
 
 static int32_t prompt_ids(const struct rz_http_model *m, const json_t *list, int32_t **ids, uint64_t *n,
                           struct rz_err *err)
@@ -237,164 +93,35 @@ static int32_t prompt_text(const struct rz_http_model *m, const json_t *text, in
     }
 }
 
-static int32_t read_prompt(const struct rz_http_request *r, int32_t **ids, uint64_t *n, struct rz_err *err)
-{
-    const json_t *prompt = r->ask.prompt;
-    int32_t code = json_is_array(prompt) ? prompt_ids(r->model, prompt, ids, n, err)
-                                         : prompt_text(r->model, prompt, ids, n, err);
-    if (code)
-        return code;
-    if (!*n)
-        return rz_fail(err, RZ_EINVAL, "prompt", "is empty");
-    if (*n > UINT32_MAX)
-        return rz_fail(err, RZ_ELIMIT, "prompt", "%llu tokens", (unsigned long long)*n);
-    for (uint32_t i = 0; i < r->ask.n_biases; i++)
-        if ((uint32_t)r->ask.biases[i].token >= r->model->vocab.n_vocab)
-            return rz_fail(err, RZ_EINVAL, "logit_bias", "%d is not a token id below %u",
-                           r->ask.biases[i].token, r->model->vocab.n_vocab);
-    return RZ_OK;
-}
-
-static void set_sampling(const struct rz_http_ask *ask, struct rz_sampling *s)
-{
-    s->top_k = ask->top_k < 0 ? 0 : (int32_t)ask->top_k;
-    s->temperature = (float)ask->temperature;
-    s->top_p = (float)ask->top_p;
-    s->min_p = (float)ask->min_p;
-    s->typical_p = (float)ask->typical_p;
-    s->repeat_penalty = (float)ask->repeat_penalty;
-    s->presence_penalty = (float)ask->presence_penalty;
-    s->frequency_penalty = (float)ask->frequency_penalty;
-    if (ask->has_seed)
-        s->seed = (uint64_t)ask->seed;
-    else if (!s->seed && getrandom(&s->seed, sizeof(s->seed), 0) < 0)
-        s->seed = (uint64_t)time(NULL);
-}
-
 static int32_t submit(struct rz_http_request *r, struct rz_err *err)
 {
+    const json_t *prompt = r->ask.prompt;
     int32_t *ids = NULL;
-    uint64_t n = 0, ticket;
-    const struct rz_http_ask *ask = &r->ask;
-    struct rz_request q = {.size = sizeof(q), .sampling = r->model->sampling};
-    int32_t code = read_prompt(r, &ids, &n, err);
-    q.flags = ask->ignore_eos ? RZ_REQUEST_IGNORE_EOS : 0;
-    q.prompt = ids;
-    q.n_prompt = (uint32_t)n;
-    q.max_new = (uint32_t)ask->max_tokens;
-    q.n_logprobs = ask->has_logprobs ? (uint32_t)(ask->logprobs ? ask->logprobs : 1) : 0;
-    q.stops = ask->stops;
-    q.n_stops = ask->n_stops;
-    q.biases = ask->biases;
-    q.n_biases = ask->n_biases;
-    q.timeout_ms = (uint64_t)r->http->request_timeout_s * 1000;
-    q.wake = rz_http_wake;
-    q.wake_arg = r;
-    set_sampling(ask, &q.sampling);
+    uint64_t n = 0;
+    int32_t code = json_is_array(prompt) ? prompt_ids(r->model, prompt, &ids, &n, err)
+                                         : prompt_text(r->model, prompt, &ids, &n, err);
+    if (!code && !n)
+        code = rz_fail(err, RZ_EINVAL, "prompt", "is empty");
+    if (!code && n > UINT32_MAX)
+        code = rz_fail(err, RZ_ELIMIT, "prompt", "%llu tokens", (unsigned long long)n);
     if (!code)
-        code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
+        code = rz_http_submit(r, ids, n, 0, err);
     free(ids);
-    if (code)
-        return code;
-    pthread_mutex_lock(&r->http->lock);
-    r->ticket = ticket;
-    r->has_ticket = true;
-    rz_http_watch_add(r);
-    pthread_mutex_unlock(&r->http->lock);
-    return RZ_OK;
+    return code;
 }
 
-static enum MHD_Result refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err)
-{
-    char message[1100];
-    struct rz_http_error e = {.status = 500, .message = message};
-    bool named = err->where[0] && (code == RZ_EINVAL || code == RZ_ELIMIT);
-    snprintf(message, sizeof(message), "%s%s%s", err->where, err->where[0] ? ": " : "", err->message);
-    if (code == RZ_EBUSY) {
-        e.status = 503;
-        e.type = "overloaded_error";
-        e.code = "queue_full";
-        e.header = "Retry-After: 1";
-    } else if (code == RZ_ELIMIT) {
-        e.status = 400;
-        e.code = "context_length_exceeded";
-        e.param = "prompt";
-    } else if (code == RZ_EINVAL || code == RZ_EFORMAT || code == RZ_EUNSUPPORTED) {
-        e.status = 400;
-        e.param = named ? err->where : NULL;
-        e.code = code == RZ_EFORMAT ? "invalid_json" : NULL;
-    }
-    return rz_http_reply_error(r->connection, &e);
-}
-
-static void name_request(struct rz_http_request *r)
-{
-    uint8_t random[12] = {0};
-    if (getrandom(random, sizeof(random), 0) < 0)
-        memcpy(random, &r->ticket, sizeof(r->ticket));
-    size_t at = (size_t)snprintf(r->id, sizeof(r->id), "cmpl-");
-    for (size_t i = 0; i < sizeof(random); i++)
-        at += (size_t)snprintf(r->id + at, sizeof(r->id) - at, "%02x", random[i]);
-    r->created = (int64_t)time(NULL);
-}
-
-/* A NULL name is the first model. */
-static const struct rz_http_model *find_model(const struct rz_http *h, const char *name)
-{
-    for (uint32_t i = 0; i < h->n_models; i++)
-        if (!name || !strcmp(name, h->models[i].name))
-            return &h->models[i];
-    return NULL;
-}
-
-/* What the model's own defaults are, before the fields are read. */
-static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s)
-{
-    *ask = (struct rz_http_ask){.max_tokens = 16, .top_k = s->top_k};
-    ask->temperature = (double)s->temperature;
-    ask->top_p = (double)s->top_p;
-    ask->min_p = (double)s->min_p;
-    ask->typical_p = (double)s->typical_p;
-    ask->repeat_penalty = (double)s->repeat_penalty;
-    ask->presence_penalty = (double)s->presence_penalty;
-    ask->frequency_penalty = (double)s->frequency_penalty;
-}
-
-/* The model decides the defaults and a field names the model: read again if it is not the first one. */
-static int32_t read_ask(struct rz_http_request *r, struct rz_err *err)
-{
-    r->model = find_model(r->http, NULL);
-    for (int pass = 0; r->model; pass++) {
-        set_defaults(&r->ask, &r->model->sampling);
-        int32_t code =
-            rz_http_ask_read(&r->ask, r->body.data ? r->body.data : "", r->body.len, r->http->strict, err);
-        const struct rz_http_model *named = code ? r->model : find_model(r->http, r->ask.model);
-        if (code || named == r->model || pass)
-            return code;
-        r->model = named;
-        if (named)
-            rz_http_ask_free(&r->ask);
-    }
-    return rz_fail(err, RZ_ENOTFOUND, "model", "the server has no such model");
-}
+static const struct rz_http_shape shape = {.id = "cmpl-",
+                                           .fields = RZ_HTTP_COMPLETION,
+                                           .prompt = "prompt",
+                                           .max_tokens = 16,
+                                           .submit = submit,
+                                           .take = take,
+                                           .end = end,
+                                           .whole = whole,
+                                           .usage = rz_http_usage,
+                                           .usage_chunk = usage_chunk};
 
 enum MHD_Result rz_http_completion_start(struct rz_http_request *r)
 {
-    struct rz_err err = RZ_ERR_INIT;
-    int32_t code = read_ask(r, &err);
-    if (code == RZ_ENOTFOUND) {
-        struct rz_http_error e = {.status = 404, .param = "model", .code = "model_not_found"};
-        e.message = err.message;
-        return rz_http_reply_error(r->connection, &e);
-    }
-    rz_buf_free(&r->body);
-    r->decode = (struct rz_decode_state){.size = sizeof(r->decode)};
-    r->phase = r->ask.stream ? PHASE_SSE : PHASE_WHOLE;
-    rz_buf_init(&r->out, RZ_HTTP_TEXT_MAX);
-    name_request(r);
-    if (!code)
-        code = submit(r, &err);
-    if (code)
-        return refuse(r, code, &err);
-    return r->ask.stream ? start_stream(r) : rz_http_completion_continue(r);
+    return rz_http_start(r, &shape);
 }

@@ -1,4 +1,4 @@
-/* fields.c - the body of /v1/completions: one table says what each field may be.
+/* fields.c - the bodies of /v1/completions and /v1/chat/completions: one table says what each field may be.
  *
  * Each known field is honoured or refused by its name; null counts as absent. The JSON is bounded in
  * depth before it is parsed, so that a hostile body cannot use the parser's stack.
@@ -18,6 +18,7 @@
 #define FIELD_FALSE 6 /* only false is available                            */
 #define FIELD_NONE 7  /* known to the API, not available: only null         */
 #define FIELD_SKIP 8  /* accepted: nothing follows from it                  */
+#define FIELD_TRUE 9  /* only true is available                             */
 #define IGNORED_MAX 512
 
 typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
@@ -29,16 +30,52 @@ struct field {
     size_t at;  /* in struct rz_http_ask: bool, int64_t, double or const char *  */
     size_t has; /* a bool that says that the field was given; 0: none         */
     field_read *read;
+    uint32_t only; /* RZ_HTTP_*: in bodies of this kind; 0: in all */
 };
 
-static field_read read_prompt, read_stop, read_bias, read_stream_options;
+static field_read read_prompt, read_stop, read_bias, read_stream_options, read_messages, read_tools,
+    read_choice, read_format, read_kwargs, read_documents, read_modalities;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)
 
 static const struct field fields[] = {
     {.name = "model", .type = FIELD_TEXT, AT(model)},
-    {.name = "prompt", .type = FIELD_CALL, .read = read_prompt},
+    {.name = "prompt", .type = FIELD_CALL, .read = read_prompt, .only = RZ_HTTP_COMPLETION},
+    {.name = "messages", .type = FIELD_CALL, .read = read_messages, .only = RZ_HTTP_CHAT},
+    {.name = "tools", .type = FIELD_CALL, .read = read_tools, .only = RZ_HTTP_CHAT},
+    {.name = "tool_choice", .type = FIELD_CALL, .read = read_choice, .only = RZ_HTTP_CHAT},
+    {.name = "parallel_tool_calls", .type = FIELD_TRUE, .only = RZ_HTTP_CHAT},
+    {.name = "chat_template_kwargs", .type = FIELD_CALL, .read = read_kwargs, .only = RZ_HTTP_CHAT},
+    {.name = "documents", .type = FIELD_CALL, .read = read_documents, .only = RZ_HTTP_CHAT},
+    {.name = "reasoning_effort", .type = FIELD_TEXT, AT(effort), .only = RZ_HTTP_CHAT},
+    {.name = "max_completion_tokens",
+     .type = FIELD_INT,
+     .min = 1,
+     .max = 2147483647,
+     AT(completion_tokens),
+     HAS(has_completion),
+     .only = RZ_HTTP_CHAT},
+    {.name = "top_logprobs",
+     .type = FIELD_INT,
+     .min = 0,
+     .max = RZ_LOGPROBS_MAX,
+     AT(logprobs),
+     HAS(has_top),
+     .only = RZ_HTTP_CHAT},
+    {.name = "logprobs", .type = FIELD_BOOL, AT(want_logprobs), .only = RZ_HTTP_CHAT},
+    {.name = "modalities", .type = FIELD_CALL, .read = read_modalities, .only = RZ_HTTP_CHAT},
+    {.name = "functions", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
+    {.name = "function_call", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
+    {.name = "audio", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
+    {.name = "prediction", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
+    {.name = "web_search_options", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
+    {.name = "verbosity", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
+    {.name = "store", .type = FIELD_FALSE, .only = RZ_HTTP_CHAT},
+    {.name = "metadata", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
+    {.name = "service_tier", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
+    {.name = "prompt_cache_key", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
+    {.name = "safety_identifier", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
     {.name = "stream", .type = FIELD_BOOL, AT(stream)},
     {.name = "stream_options", .type = FIELD_CALL, .read = read_stream_options},
     {.name = "max_tokens", .type = FIELD_INT, .min = 1, .max = 2147483647, AT(max_tokens)},
@@ -61,18 +98,19 @@ static const struct field fields[] = {
      .min = 0,
      .max = RZ_LOGPROBS_MAX,
      AT(logprobs),
-     HAS(has_logprobs)},
+     HAS(has_logprobs),
+     .only = RZ_HTTP_COMPLETION},
     {.name = "stop", .type = FIELD_CALL, .read = read_stop},
     {.name = "logit_bias", .type = FIELD_CALL, .read = read_bias},
     {.name = "ignore_eos", .type = FIELD_BOOL, AT(ignore_eos)},
     {.name = "user", .type = FIELD_SKIP},
     {.name = "n", .type = FIELD_ONE},
-    {.name = "best_of", .type = FIELD_ONE},
-    {.name = "echo", .type = FIELD_FALSE},
-    {.name = "suffix", .type = FIELD_NONE},
+    {.name = "best_of", .type = FIELD_ONE, .only = RZ_HTTP_COMPLETION},
+    {.name = "echo", .type = FIELD_FALSE, .only = RZ_HTTP_COMPLETION},
+    {.name = "suffix", .type = FIELD_NONE, .only = RZ_HTTP_COMPLETION},
     {.name = "grammar", .type = FIELD_NONE},
     {.name = "json_schema", .type = FIELD_NONE},
-    {.name = "response_format", .type = FIELD_NONE},
+    {.name = "response_format", .type = FIELD_CALL, .read = read_format},
     {.name = NULL},
 };
 
@@ -163,6 +201,62 @@ static int32_t read_stream_options(struct rz_http_ask *ask, const json_t *value,
     return RZ_OK;
 }
 
+static int32_t read_messages(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->messages = (json_t *)value;
+    return rz_http_messages_check(value, err);
+}
+
+static int32_t read_tools(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->tools = json_array_size(value) ? (json_t *)value : NULL;
+    return rz_http_tools_check(value, err);
+}
+
+static int32_t read_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    const char *choice = json_string_value(value);
+    if (!choice)
+        return refuse(err, "tool_choice",
+                      "only \"auto\" and \"none\" are available: no function can be forced");
+    ask->no_tools = !strcmp(choice, "none");
+    if (ask->no_tools || !strcmp(choice, "auto"))
+        return RZ_OK;
+    return refuse(err, "tool_choice",
+                  !strcmp(choice, "required") ? "\"required\" is not available in this build: use \"auto\""
+                                              : "not \"auto\", \"none\" or \"required\"");
+}
+
+static int32_t read_format(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    const char *type = json_string_value(json_object_get(value, "type"));
+    (void)ask;
+    if (type && !strcmp(type, "text"))
+        return RZ_OK;
+    return refuse(err, "response_format", "only {\"type\": \"text\"} is available in this build");
+}
+
+static int32_t read_kwargs(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->kwargs = (json_t *)value;
+    return json_is_object(value) ? RZ_OK : refuse(err, "chat_template_kwargs", "not an object");
+}
+
+static int32_t read_documents(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->documents = (json_t *)value;
+    return json_is_array(value) ? RZ_OK : refuse(err, "documents", "not a list");
+}
+
+static int32_t read_modalities(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    const char *only = json_string_value(json_array_get(value, 0));
+    (void)ask;
+    if (json_array_size(value) == 1 && only && !strcmp(only, "text"))
+        return RZ_OK;
+    return refuse(err, "modalities", "only [\"text\"] is available");
+}
+
 static int32_t read_number(const struct field *f, void *at, const json_t *value, struct rz_err *err)
 {
     double v = json_number_value(value);
@@ -204,6 +298,8 @@ static int32_t read_field(struct rz_http_ask *ask, const struct field *f, const 
         return json_integer_value(value) == 1 ? RZ_OK : refuse(err, f->name, "only 1 is available");
     case FIELD_FALSE:
         return json_is_false(value) ? RZ_OK : refuse(err, f->name, "only false is available");
+    case FIELD_TRUE:
+        return json_is_true(value) ? RZ_OK : refuse(err, f->name, "only true is available");
     case FIELD_SKIP:
         return RZ_OK;
     default:
@@ -226,7 +322,24 @@ static void note_ignored(struct rz_http_ask *ask, const char *name)
         rz_buf_printf(&ask->ignored, "%s%s", ask->ignored.len ? ", " : "", shown);
 }
 
-static int32_t read_fields(struct rz_http_ask *ask, bool strict, struct rz_err *err)
+/* What several fields say together. */
+static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_err *err)
+{
+    if (kind == RZ_HTTP_COMPLETION && !ask->prompt)
+        return refuse(err, "prompt", "is missing");
+    if (kind == RZ_HTTP_CHAT && !ask->messages)
+        return refuse(err, "messages", "is missing");
+    if (kind == RZ_HTTP_CHAT && ask->has_top && !ask->want_logprobs)
+        return refuse(err, "top_logprobs", "is only allowed with logprobs = true");
+    if (ask->has_completion) /* the newer name */
+        ask->max_tokens = ask->completion_tokens;
+    ask->has_logprobs |= ask->want_logprobs;
+    if (ask->has_stream_options && !ask->stream)
+        return refuse(err, "stream_options", "is only allowed with stream = true");
+    return RZ_OK;
+}
+
+static int32_t read_fields(struct rz_http_ask *ask, uint32_t kind, bool strict, struct rz_err *err)
 {
     const char *name;
     json_t *value;
@@ -234,7 +347,7 @@ static int32_t read_fields(struct rz_http_ask *ask, bool strict, struct rz_err *
     {
         const struct field *f = fields;
         int32_t code = RZ_OK;
-        while (f->name && strcmp(f->name, name))
+        while (f->name && (strcmp(f->name, name) || (f->only && f->only != kind)))
             f++;
         if (!f->name && strict) {
             char shown[64];
@@ -248,11 +361,7 @@ static int32_t read_fields(struct rz_http_ask *ask, bool strict, struct rz_err *
         if (code)
             return code;
     }
-    if (!ask->prompt)
-        return refuse(err, "prompt", "is missing");
-    if (ask->has_stream_options && !ask->stream)
-        return refuse(err, "stream_options", "is only allowed with stream = true");
-    return RZ_OK;
+    return check_fields(ask, kind, err);
 }
 
 /* True if brackets nest deeper than RZ_HTTP_DEPTH_MAX; strings are skipped. */
@@ -273,7 +382,8 @@ static bool too_deep(const char *s, size_t n)
     return false;
 }
 
-int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, bool strict, struct rz_err *err)
+int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, uint32_t kind, bool strict,
+                         struct rz_err *err)
 {
     json_error_t why;
     rz_buf_init(&ask->ignored, IGNORED_MAX);
@@ -285,7 +395,7 @@ int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, bo
                        why.text);
     if (!json_is_object(ask->root))
         return rz_fail(err, RZ_EFORMAT, "", "the body is not a JSON object");
-    return read_fields(ask, strict, err);
+    return read_fields(ask, kind, strict, err);
 }
 
 void rz_http_ask_free(struct rz_http_ask *ask)

@@ -91,6 +91,7 @@ static int32_t find_models(struct rz_http *h, struct rz_err *err)
     h->models_api = h->host->query(h->host->ctx, RZ_HOST_MODEL_1, 0);
     if (!h->models_api)
         return rz_fail(err, RZ_EUNSUPPORTED, RZ_HOST_MODEL_1, "the host does not offer it");
+    h->chats = h->host->query(h->host->ctx, RZ_CHAT_1, 0);
     h->n_models = 0;
     for (uint32_t i = 0; i < RZ_HTTP_MODELS_MAX; i++) {
         struct rz_http_model *m = &h->models[i];
@@ -99,6 +100,7 @@ static int32_t find_models(struct rz_http *h, struct rz_err *err)
         struct rz_model *model = h->models_api->served(h->models_api->ctx, i, &m->name);
         if (!model)
             break;
+        m->model = model;
         m->engine = h->models_api->engine(model);
         m->tokenizer = h->models_api->tokenizer(model, &m->tok);
         if (!m->engine || !m->tokenizer || m->tokenizer->info(m->tok, &m->vocab) ||

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 #include <pthread.h>
+#include <rz/chat.h>
 #include <rz/frontend.h>
 #include <rz/host.h>
 #include <rz/plugin.h>
@@ -31,6 +32,7 @@
 /* A model that is served; constant after start. */
 struct rz_http_model {
     const char *name;
+    struct rz_model *model;
     const struct rz_engine *engine;
     const struct rz_tokenizer *tokenizer;
     void *tok;
@@ -39,9 +41,14 @@ struct rz_http_model {
     struct rz_sampling sampling;
 };
 
-/* What a body of /v1/completions asks for. Borrowed texts belong to `root`. */
+/* What a body asks for. Borrowed texts and values belong to `root`. */
 struct rz_http_ask {
     json_t *root, *prompt;
+    json_t *messages, *tools, *kwargs, *documents; /* of a conversation; NULL: not given */
+    const char *effort;
+    bool no_tools;                               /* tool_choice = "none" */
+    bool want_logprobs, has_top, has_completion; /* chat: logprobs; top_logprobs, max_completion_tokens */
+    int64_t completion_tokens;
     const char *model;
     bool stream, include_usage, ignore_eos;
     bool has_seed, has_logprobs, has_stream_options;
@@ -58,6 +65,25 @@ struct rz_http_ask {
 #define PHASE_SSE 2   /* runs; answered event by event */
 
 struct rz_http_route;
+struct rz_http_request;
+
+#define RZ_HTTP_COMPLETION 1u
+#define RZ_HTTP_CHAT 2u
+
+/* How the answers of a route look, and where its prompt comes from. Functions are called in
+ * libmicrohttpd's threads, one at a time for a request. */
+struct rz_http_shape {
+    const char *id;     /* ids of answers begin with it         */
+    const char *prompt; /* the field that holds the prompt      */
+    uint32_t fields;    /* RZ_HTTP_COMPLETION or RZ_HTTP_CHAT   */
+    int64_t max_tokens; /* unless the body says; 0: no limit    */
+    int32_t (*submit)(struct rz_http_request *r, struct rz_err *err);
+    void (*take)(struct rz_http_request *r, const struct rz_event *ev); /* a token                  */
+    void (*end)(struct rz_http_request *r, const struct rz_event *ev);  /* the last event of a success */
+    json_t *(*whole)(struct rz_http_request *r);                        /* the answer in one piece  */
+    json_t *(*usage)(struct rz_http_request *r);
+    json_t *(*usage_chunk)(struct rz_http_request *r);
+};
 
 struct rz_http_request {
     struct rz_http *http;
@@ -66,6 +92,7 @@ struct rz_http_request {
     bool used;                  /* under http.lock */
     struct MHD_Connection *connection;
     const struct rz_http_route *route;
+    const struct rz_http_shape *shape;
     int phase;
     struct rz_buf body;
     bool body_too_long;
@@ -81,6 +108,12 @@ struct rz_http_request {
     struct rz_decode_state decode; /* of the texts in logprobs */
     json_t *logprobs;              /* of the text not yet answered; NULL: none */
     uint64_t characters;           /* so far, for text_offset */
+    /* chat.c */
+    struct rz_chat *chat;
+    struct rz_buf reasoning; /* PHASE_WHOLE: so far */
+    json_t *calls;           /* PHASE_WHOLE: so far; NULL: none */
+    uint32_t n_calls, n_reasoning;
+    bool begun; /* the first chunk is out */
     /* between the loop thread and libmicrohttpd's */
     pthread_mutex_t lock;
     bool pending, suspended;
@@ -89,6 +122,7 @@ struct rz_http_request {
 struct rz_http {
     const struct rz_host *host;
     const struct rz_host_model *models_api;
+    const struct rz_chat_api *chats; /* NULL: the host has none */
     struct rz_http_model models[RZ_HTTP_MODELS_MAX];
     uint32_t n_models;
     /* options */
@@ -156,10 +190,16 @@ json_t *rz_http_text(const char *bytes, size_t n);
 
 /* --- fields.c --- */
 
-/* Reads a body; errors have the field in err->where. rz_http_ask_free also after an error. */
-int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, bool strict,
+/* Reads a body of the kind RZ_HTTP_*; errors have the field in err->where. rz_http_ask_free also after an
+ * error. */
+int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, uint32_t kind, bool strict,
                          struct rz_err *err);
 void rz_http_ask_free(struct rz_http_ask *ask);
+
+/* --- messages.c: the parts of a conversation --- */
+
+int32_t rz_http_messages_check(const json_t *messages, struct rz_err *err);
+int32_t rz_http_tools_check(const json_t *tools, struct rz_err *err);
 
 /* --- serve.c: routing --- */
 
@@ -168,22 +208,33 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
 void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
                        enum MHD_RequestTerminationCode why);
 
-/* --- completion.c: /v1/completions after its body is read --- */
+/* --- completion.c, chat.c: /v1/completions and /v1/chat/completions after their bodies are there --- */
 
 enum MHD_Result rz_http_completion_start(struct rz_http_request *r);
+enum MHD_Result rz_http_chat_start(struct rz_http_request *r);
+/* Frees what chat.c keeps. */
+void rz_http_chat_free(struct rz_http_request *r);
+
+/* --- request.c: from the body to the last byte --- */
+
+enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape);
 /* Goes on with a request that is answered in one piece. */
-enum MHD_Result rz_http_completion_continue(struct rz_http_request *r);
+enum MHD_Result rz_http_continue(struct rz_http_request *r);
+/* Gives the engine the prompt; flags: RZ_REQUEST_*. */
+int32_t rz_http_submit(struct rz_http_request *r, const int32_t *ids, uint64_t n, uint32_t flags,
+                       struct rz_err *err);
+/* Adds an event to the stream; takes data. */
+void rz_http_sse(struct rz_http_request *r, json_t *data);
+const char *rz_http_finish_name(const struct rz_http_request *r);
 /* Wakes what waits, from any thread. */
 void rz_http_wake(void *request);
 
 /* --- chunks.c: the JSON of answers --- */
 
-json_t *rz_http_usage(const struct rz_http_request *r);
-/* One choice's envelope; takes logprobs, which may be NULL. finish: NULL while it goes on. */
-json_t *rz_http_completion_json(const struct rz_http_request *r, const char *text, size_t n, json_t *logprobs,
-                                const char *finish);
-/* Adds one token to r->logprobs. */
+json_t *rz_http_usage(struct rz_http_request *r);
+/* Adds one token to r->logprobs, in the shape of completions or of chat. */
 void rz_http_logprobs_add(struct rz_http_request *r, const struct rz_event *ev);
+void rz_http_chat_logprobs_add(struct rz_http_request *r, const struct rz_event *ev);
 
 /* --- watch.c --- */
 

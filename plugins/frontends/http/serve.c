@@ -43,6 +43,7 @@ static const struct rz_http_route routes[] = {
     {"/health", "GET", "Allow: GET, HEAD", true, health},
     {"/v1/models", "GET", "Allow: GET, HEAD", false, models},
     {"/v1/completions", "POST", "Allow: POST", false, rz_http_completion_start},
+    {"/v1/chat/completions", "POST", "Allow: POST", false, rz_http_chat_start},
 };
 
 static const struct rz_http_route *find_route(const char *url)
@@ -137,9 +138,12 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         r->model = NULL;
         r->logprobs = NULL;
         r->characters = 0;
+        r->n_calls = r->n_reasoning = 0;
+        r->begun = false;
         r->created = (int64_t)time(NULL);
         rz_buf_init(&r->body, h->max_body);
         rz_buf_init(&r->out, 0);
+        rz_buf_init(&r->reasoning, 0);
         r->ask = (struct rz_http_ask){0};
     }
     pthread_mutex_unlock(&h->lock);
@@ -166,6 +170,7 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
         r->model->engine->release(r->model->engine->ctx, r->ticket);
     rz_http_ask_free(&r->ask);
     json_decref(r->logprobs);
+    rz_http_chat_free(r);
     rz_buf_free(&r->body);
     rz_buf_free(&r->out);
     pthread_mutex_lock(&h->lock);
@@ -206,7 +211,7 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
         return r ? MHD_YES : MHD_NO;
     }
     if (r->phase == PHASE_WHOLE)
-        return rz_http_completion_continue(r);
+        return rz_http_continue(r);
     if (*n_upload)
         return take_body(r, upload, n_upload);
     if (r->body_too_long) {

@@ -1,107 +1,39 @@
 /* bpe.c - rz.tokenizer/1 for byte-level BPE (`tokenizer.ggml.model` = gpt2).
  *
- * The file spells each byte of a token as one printable character (GPT-2's table). That is undone at
- * load, so that encoding and decoding work on plain bytes and any byte string has ids. A tokenizer is
- * read-only after create; each encoding has its own memory.
+ * The file spells each byte of a token as one printable character (GPT-2's table). Encoding works on plain
+ * bytes from the tokens of the 256 bytes on, so any byte string has ids. A tokenizer is read-only after
+ * create; each encoding has its own memory.
  */
 #include "../common/meta.h"
 #include "../common/tok.h"
+#include "chars.h"
 #include "err.h"
-#include "merge.h"
+#include "spell.h"
 #include "split.h"
-#include "utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MERGES "tokenizer.ggml.merges"
+#define BATCH 16u /* merges whose places in memory are asked for at once */
 
 struct bpe {
     struct rz_vocab vocab;
     struct rz_merges merges;
+    struct rz_chars chars;
     struct rz_splitter splitter;
     int32_t byte_id[256]; /* the token of a single byte; -1: none */
-    uint32_t *starts;     /* n + 1 offsets of the tokens' bytes    */
-    char *bytes;
 };
 
-/* The character that spells byte b: itself where it is printable Latin-1, else the next from U+0100 on. */
-static uint32_t byte_spelling(unsigned b)
+static void find_bytes(struct bpe *t)
 {
-    if (b < 33)
-        return 256 + b;
-    if (b >= 127 && b <= 160)
-        return 256 + 33 + b - 127;
-    return b == 173 ? 256 + 33 + 34 : b;
-}
-
-/* The byte that character cp spells; -1: none. */
-static int spelled_byte(uint32_t cp)
-{
-    if (cp >= 256 && cp < 256 + 68)
-        return cp < 289 ? (int)cp - 256 : cp < 323 ? (int)cp - 289 + 127 : 173;
-    return cp < 256 && byte_spelling(cp) == cp ? (int)cp : -1;
-}
-
-/* The bytes that a token stands for (room for s.len); a token with other characters stands for itself. */
-static size_t spelled_bytes(struct rz_str s, char *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.len;) {
-        uint32_t cp;
-        size_t len = rz_utf8_decode(s.data + i, s.len - i, &cp);
-        int byte = len ? spelled_byte(cp) : -1;
-        if (byte < 0) {
-            memcpy(out, s.data, s.len);
-            return s.len;
-        }
-        out[n++] = (char)byte;
-        i += len;
-    }
-    return n;
-}
-
-/* The other way round, to out (room for 2n). */
-static size_t spell(const char *bytes, size_t n, char *out)
-{
-    size_t len = 0;
-    for (size_t i = 0; i < n; i++)
-        len += rz_utf8_encode(byte_spelling((unsigned char)bytes[i]), out + len);
-    return len;
-}
-
-static int32_t load_bytes(struct bpe *t, struct rz_err *err)
-{
-    const struct rz_vocab *v = &t->vocab;
-    uint64_t total = 0, at = 0;
-    for (uint32_t i = 0; i < v->n; i++)
-        total += v->text[i].len;
-    if (total > UINT32_MAX)
-        return rz_fail(err, RZ_ELIMIT, "key tokenizer.ggml.tokens",
-                       "the tokens take %llu bytes (limit 4 GiB)", (unsigned long long)total);
-    t->starts = malloc(((size_t)v->n + 1) * sizeof(*t->starts));
-    t->bytes = malloc(total ? total : 1);
-    if (!t->starts || !t->bytes)
-        return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %llu bytes of tokens",
-                       (unsigned long long)total);
-    for (uint32_t i = 0; i < v->n; i++) {
-        t->starts[i] = (uint32_t)at;
-        if (v->kind[i] == RZ_TOKEN_NORMAL || v->kind[i] == RZ_TOKEN_BYTE) {
-            at += spelled_bytes(v->text[i], t->bytes + at);
-        } else if (v->kind[i] != RZ_TOKEN_UNUSED) {
-            memcpy(t->bytes + at, v->text[i].data, v->text[i].len);
-            at += v->text[i].len;
-        }
-    }
-    t->starts[v->n] = (uint32_t)at;
     for (unsigned b = 0; b < 256; b++) {
         char byte = (char)b, text[2];
         uint32_t id;
-        size_t len = spell(&byte, 1, text);
-        t->byte_id[b] = rz_map_get(&v->ids, text, len, &id) ? (int32_t)id : -1;
+        size_t len = rz_spell(&byte, 1, text);
+        t->byte_id[b] = rz_vocab_find(&t->vocab, text, len, &id) ? (int32_t)id : -1;
     }
-    return RZ_OK;
 }
 
 static int32_t bad_merge(struct rz_err *err, uint64_t i, struct rz_str s, const char *what)
@@ -111,31 +43,76 @@ static int32_t bad_merge(struct rz_err *err, uint64_t i, struct rz_str s, const 
     return rz_fail(err, RZ_EFORMAT, where, "\"%s\": %s", rz_show(shown, sizeof(shown), s.data, s.len), what);
 }
 
-/* Resolves "LEFT RIGHT" to the ids of both and of what they become. *next: the id after the last result,
- * which is mostly the one wanted, as most vocabularies list their tokens in the order of the merges. */
-static int32_t load_merge(struct bpe *t, uint32_t rank, struct rz_str s, char *joined, uint32_t *next,
-                          struct rz_err *err)
+/* A merge on its way into the table. */
+struct merge {
+    struct rz_str left, right;
+    uint64_t left_hash, right_hash;
+    uint32_t left_id, right_id;
+};
+
+static int32_t split_merge(const struct bpe *t, uint32_t rank, struct rz_str s, struct merge *g,
+                           struct rz_err *err)
 {
-    const struct rz_vocab *v = &t->vocab;
+    const struct rz_token_ids *ids = &t->vocab.ids;
     const char *space = s.len > 2 ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
     if (!space)
         return bad_merge(err, rank, s, "a merge must be two tokens with a space between");
-    size_t left = (size_t)(space - s.data), right = s.len - left - 1;
-    uint32_t a, b, ab = *next;
-    if (!rz_map_get(&v->ids, s.data, left, &a))
-        return bad_merge(err, rank, s, "its left side is no token");
-    if (!rz_map_get(&v->ids, space + 1, right, &b))
-        return bad_merge(err, rank, s, "its right side is no token");
-    memcpy(joined, s.data, left); /* both are tokens: at most twice the longest */
-    memcpy(joined + left, space + 1, right);
-    bool guessed =
-        ab < v->n && v->text[ab].len == left + right && !memcmp(v->text[ab].data, joined, left + right);
-    if (!guessed && !rz_map_get(&v->ids, joined, left + right, &ab))
-        return bad_merge(err, rank, s, "what it makes is no token");
-    if (!rz_vocab_guarded(v, ab))
-        rz_merges_add(&t->merges, a, b, rank, ab);
-    *next = ab + 1;
+    g->left = (struct rz_str){s.data, (uint64_t)(space - s.data)};
+    g->right = (struct rz_str){space + 1, s.len - g->left.len - 1};
+    g->left_hash = rz_token_hash(ids, g->left.data, g->left.len);
+    g->right_hash = rz_token_hash(ids, g->right.data, g->right.len);
+    rz_token_ids_hint(ids, g->left_hash);
+    rz_token_ids_hint(ids, g->right_hash);
     return RZ_OK;
+}
+
+static int32_t find_sides(const struct bpe *t, uint32_t rank, struct rz_str s, struct merge *g,
+                          struct rz_err *err)
+{
+    const struct rz_token_ids *ids = &t->vocab.ids;
+    if (!rz_token_ids_get(ids, g->left.data, g->left.len, g->left_hash, &g->left_id))
+        return bad_merge(err, rank, s, "its left side is no token");
+    if (!rz_token_ids_get(ids, g->right.data, g->right.len, g->right_hash, &g->right_id))
+        return bad_merge(err, rank, s, "its right side is no token");
+    rz_merges_hint(&t->merges, g->left_id, g->right_id);
+    return RZ_OK;
+}
+
+/* What both sides become: most vocabularies list their tokens in the order of the merges, so *next, the id
+ * after the last such token, is mostly the one. joined: room for two tokens. */
+static bool find_joined(const struct rz_vocab *v, const struct merge *g, char *joined, uint32_t *next)
+{
+    uint64_t a = g->left.len, b = g->right.len;
+    const struct rz_str *guess = *next < v->n ? &v->text[*next] : NULL;
+    if (guess && guess->len == a + b && !memcmp(guess->data, g->left.data, a) &&
+        !memcmp(guess->data + a, g->right.data, b))
+        return true;
+    memcpy(joined, g->left.data, a);
+    memcpy(joined + a, g->right.data, b);
+    return rz_vocab_find(v, joined, a + b, next);
+}
+
+/* Merges rank .. rank + n - 1, n <= BATCH; their texts are s[0..n). */
+static int32_t load_batch(struct bpe *t, uint32_t rank, const struct rz_str *s, uint32_t n, char *joined,
+                          uint32_t *next, struct rz_err *err)
+{
+    struct merge batch[BATCH];
+    int32_t status = RZ_OK;
+    for (uint32_t k = 0; k < n && !status; k++)
+        status = split_merge(t, rank + k, s[k], &batch[k], err);
+    for (uint32_t k = 0; k < n && !status; k++)
+        status = find_sides(t, rank + k, s[k], &batch[k], err);
+    for (uint32_t k = 0; k < n && !status; k++) {
+        const struct merge *g = &batch[k];
+        if (!find_joined(&t->vocab, g, joined, next))
+            return bad_merge(err, rank + k, s[k], "what it makes is no token");
+        if (!rz_vocab_guarded(&t->vocab, *next)) {
+            rz_merges_add(&t->merges, g->left_id, g->right_id, rank + k, *next);
+            rz_chars_note(&t->chars, g->left_id, g->left, g->right_id, g->right, rank + k);
+        }
+        ++*next;
+    }
+    return status;
 }
 
 static int32_t load_merges(struct bpe *t, const struct rz_format_model *meta, struct rz_err *err)
@@ -150,14 +127,19 @@ static int32_t load_merges(struct bpe *t, const struct rz_format_model *meta, st
     if (n >= INT32_MAX)
         return rz_fail(err, RZ_ELIMIT, "key " MERGES, "%llu merges are too many", (unsigned long long)n);
     char *joined = malloc(2 * (size_t)t->vocab.longest + 1);
-    if (!joined || !rz_merges_init(&t->merges, (uint32_t)n, t->vocab.ids.seed)) {
+    if (!joined || !rz_merges_init(&t->merges, (uint32_t)n, t->vocab.ids.seed) ||
+        !rz_chars_init(&t->chars, t->vocab.n, t->byte_id)) {
         free(joined);
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %llu merges", (unsigned long long)n);
     }
     status = RZ_OK;
-    for (uint32_t i = 0, next = 0; i < n && !status; i++)
-        status = load_merge(t, i, ((const struct rz_str *)data)[i], joined, &next, err);
+    for (uint32_t i = 0, next = 0; i < n && !status; i += BATCH)
+        status = load_batch(t, i, (const struct rz_str *)data + i, n - i < BATCH ? (uint32_t)n - i : BATCH,
+                            joined, &next, err);
     free(joined);
+    for (uint32_t i = 0; i < t->vocab.n && !status; i++)
+        rz_chars_token(&t->chars, &t->merges, i, t->vocab.text[i]);
+    rz_chars_done(&t->chars);
     return status;
 }
 
@@ -188,9 +170,8 @@ static void destroy(void *tok)
         return;
     rz_splitter_free(&t->splitter);
     rz_merges_free(&t->merges);
+    rz_chars_free(&t->chars);
     rz_vocab_free(&t->vocab);
-    free(t->starts);
-    free(t->bytes);
     free(t);
 }
 
@@ -202,14 +183,14 @@ static int32_t load(struct bpe *t, const struct rz_format_model *meta, const cha
         return status;
     const struct rz_vocab_defaults defaults = {.bos = -1, .eos = -1, .unk = -1, .add_bos = rule->add_bos};
     status = rz_vocab_load(&t->vocab, meta, &defaults, err);
-    if (!status)
-        status = load_bytes(t, err);
-    if (!status)
+    if (!status) {
+        find_bytes(t);
         status = load_merges(t, meta, err);
+    }
     if (!status)
         status = rz_splitter_init(&t->splitter, rule, err);
     if (!status && !rule->whole_words) /* the spellings are not needed again */
-        rz_map_free(&t->vocab.ids);
+        rz_token_ids_free(&t->vocab.ids);
     return status;
 }
 
@@ -263,7 +244,7 @@ static int32_t whole_word(struct job *j, const char *bytes, size_t n)
 {
     const struct rz_vocab *v = &j->bpe->vocab;
     uint32_t id;
-    if (n > v->longest || !rz_map_get(&v->ids, j->spelled, spell(bytes, n, j->spelled), &id))
+    if (n > v->longest || !rz_vocab_find(v, j->spelled, rz_spell(bytes, n, j->spelled), &id))
         return -1;
     return v->kind[id] == RZ_TOKEN_NORMAL ? (int32_t)id : -1;
 }
@@ -277,9 +258,8 @@ static int32_t merge_word(struct job *j, const char *bytes, size_t n)
             return RZ_OK;
         }
     }
-    for (size_t i = 0; i < n; i++)
-        j->word[i] = j->bpe->byte_id[(unsigned char)bytes[i]];
-    int64_t count = rz_merge(&j->bpe->merges, &j->pairs, j->word, n);
+    size_t symbols = rz_chars_begin(&j->bpe->chars, bytes, n, j->word);
+    int64_t count = rz_merge(&j->bpe->merges, &j->pairs, j->word, symbols);
     if (count < 0)
         return RZ_ENOMEM;
     for (int64_t i = 0; i < count; i++)
@@ -350,7 +330,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     if (!j.word || (t->splitter.rule->whole_words && !j.spelled))
         goto done;
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
-    status = rz_vocab_cut(&cut);
+    status = rz_cut(&cut);
     *n_ids = out.n;
 done:
     free(j.word);
@@ -368,12 +348,15 @@ static int64_t decode(void *tok, struct rz_decode_state *state, int32_t id, uint
     int32_t kind = rz_vocab_kind(&t->vocab, id);
     if (kind < 0)
         return kind;
-    uint64_t len = t->starts[id + 1] - t->starts[id];
-    if ((kind == RZ_TOKEN_CONTROL || kind == RZ_TOKEN_UNKNOWN) && !(flags & RZ_DECODE_SPECIAL))
-        len = 0;
+    struct rz_str s = t->vocab.text[id];
+    uint64_t len = 0;
+    if (kind == RZ_TOKEN_NORMAL || kind == RZ_TOKEN_BYTE)
+        len = rz_spelled_bytes(s, out, cap);
+    else if (kind == RZ_TOKEN_USER || (kind != RZ_TOKEN_UNUSED && flags & RZ_DECODE_SPECIAL))
+        len = (uint64_t)rz_bytes_out(s.data, s.len, out, cap);
     if (len <= cap && state)
         state->n_tokens++;
-    return rz_bytes_out(t->bytes + t->starts[id], len, out, cap);
+    return (int64_t)len;
 }
 
 RZ_TOKENIZER_PLUGIN("bpe", "gpt2");

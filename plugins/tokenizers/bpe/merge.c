@@ -4,83 +4,83 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE UINT32_MAX
 #define SHORT_MAX 48u /* up to here a scan for the lowest rank beats the heap */
 
-static uint64_t hash(const struct rz_merges *m, uint32_t left, uint32_t right)
+static uint64_t pair_of(uint32_t left, uint32_t right)
 {
-    __uint128_t p = (__uint128_t)(((uint64_t)left << 32 | right) ^ m->seed) * 0x9e3779b97f4a7c15u;
-    return (uint64_t)p ^ (uint64_t)(p >> 64);
+    return ((uint64_t)left << 32 | right) + 1;
+}
+
+static uint64_t place(const struct rz_merges *m, uint64_t pair)
+{
+    __uint128_t p = (__uint128_t)(pair ^ m->seed) * 0x9e3779b97f4a7c15u;
+    return ((uint64_t)p ^ (uint64_t)(p >> 64)) & m->mask;
 }
 
 bool rz_merges_init(struct rz_merges *m, uint32_t n, uint64_t seed)
 {
     uint64_t slots = 16;
-    while (slots < 2ull * n)
+    while (slots * 2 < 3ull * n)
         slots *= 2;
-    *m = (struct rz_merges){.mask = slots - 1, .seed = seed};
-    m->slots = malloc(slots * sizeof(*m->slots));
-    m->result = malloc((n ? n : 1) * sizeof(*m->result));
-    if (!m->slots || !m->result) {
-        rz_merges_free(m);
-        return false;
-    }
-    memset(m->slots, 0xff, slots * sizeof(*m->slots));
-    return true;
+    *m = (struct rz_merges){.mask = slots - 1, .seed = seed, .slots = calloc(slots, sizeof(*m->slots))};
+    return m->slots != NULL;
 }
 
 void rz_merges_free(struct rz_merges *m)
 {
     free(m->slots);
-    free(m->result);
     *m = (struct rz_merges){0};
+}
+
+void rz_merges_hint(const struct rz_merges *m, uint32_t left, uint32_t right)
+{
+    __builtin_prefetch(&m->slots[place(m, pair_of(left, right))]);
 }
 
 static struct rz_merge_slot *find(const struct rz_merges *m, uint32_t left, uint32_t right)
 {
-    uint64_t i = hash(m, left, right) & m->mask;
-    for (;; i = (i + 1) & m->mask) {
-        struct rz_merge_slot *s = &m->slots[i];
-        if (s->rank == NONE || (s->left == left && s->right == right))
-            return s;
-    }
+    uint64_t pair = pair_of(left, right);
+    for (uint64_t i = place(m, pair);; i = (i + 1) & m->mask)
+        if (!m->slots[i].pair || m->slots[i].pair == pair)
+            return &m->slots[i];
 }
 
 void rz_merges_add(struct rz_merges *m, uint32_t left, uint32_t right, uint32_t rank, uint32_t result)
 {
     struct rz_merge_slot *s = find(m, left, right);
-    if (s->rank != NONE)
-        return;
-    *s = (struct rz_merge_slot){left, right, rank};
-    m->result[rank] = result;
+    if (!s->pair)
+        *s = (struct rz_merge_slot){pair_of(left, right), (uint64_t)rank << 32 | result};
 }
 
-static uint32_t rank_of(const struct rz_merges *m, int32_t left, int32_t right)
+uint64_t rz_merges_find(const struct rz_merges *m, int32_t left, int32_t right)
 {
-    return left < 0 || right < 0 ? NONE : find(m, (uint32_t)left, (uint32_t)right)->rank;
+    if (left < 0 || right < 0)
+        return RZ_NO_MERGE;
+    const struct rz_merge_slot *s = find(m, (uint32_t)left, (uint32_t)right);
+    return s->pair ? s->made : RZ_NO_MERGE;
 }
 
 static size_t merge_short(const struct rz_merges *m, int32_t *ids, size_t n)
 {
-    uint32_t ranks[SHORT_MAX]; /* of the pair i, i + 1 */
+    uint64_t made[SHORT_MAX]; /* by the pair i, i + 1 */
     for (size_t i = 0; i + 1 < n; i++)
-        ranks[i] = rank_of(m, ids[i], ids[i + 1]);
+        made[i] = rz_merges_find(m, ids[i], ids[i + 1]);
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++)
-            if (ranks[i] < ranks[best])
+            if (made[i] < made[best])
                 best = i;
-        if (ranks[best] == NONE)
+        if (made[best] == RZ_NO_MERGE)
             break;
-        ids[best] = (int32_t)m->result[ranks[best]];
+        ids[best] = (int32_t)(uint32_t)made[best];
         n--;
         memmove(ids + best + 1, ids + best + 2, (n - best - 1) * sizeof(*ids));
         if (best + 1 < n) {
-            memmove(ranks + best + 1, ranks + best + 2, (n - best - 2) * sizeof(*ranks));
-            ranks[best] = rank_of(m, ids[best], ids[best + 1]);
+            memmove(made + best + 1, made + best + 2, (n - best - 2) * sizeof(*made));
+            made[best] = rz_merges_find(m, ids[best], ids[best + 1]);
         }
         if (best)
-            ranks[best - 1] = rank_of(m, ids[best - 1], ids[best]);
+            made[best - 1] = rz_merges_find(m, ids[best - 1], ids[best]);
     }
     return n;
 }
@@ -90,10 +90,9 @@ static uint32_t node_rank(const void *arg, const struct rz_pair_node *a, const s
                           uint32_t end, int32_t *joined)
 {
     (void)end;
-    const struct rz_merges *m = arg;
-    uint32_t rank = rank_of(m, a->id, b->id);
-    *joined = rank == NONE ? -1 : (int32_t)m->result[rank];
-    return rank;
+    uint64_t made = rz_merges_find(arg, a->id, b->id);
+    *joined = made == RZ_NO_MERGE ? -1 : (int32_t)(uint32_t)made;
+    return (uint32_t)(made >> 32); /* RZ_PAIR_NONE of RZ_NO_MERGE */
 }
 
 int64_t rz_merge(const struct rz_merges *m, struct rz_pairs *work, int32_t *ids, size_t n)

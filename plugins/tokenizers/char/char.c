@@ -25,9 +25,9 @@ struct job {
 static int32_t find(const struct chars *t, const char *text, size_t n)
 {
     uint32_t id;
-    if (rz_map_get(&t->vocab.ids, text, n, &id) && t->vocab.kind[id] == RZ_TOKEN_NORMAL)
+    if (rz_vocab_find(&t->vocab, text, n, &id) && t->vocab.kind[id] == RZ_TOKEN_NORMAL)
         return (int32_t)id;
-    if (n == 1 && *text == ' ' && rz_map_get(&t->vocab.ids, RZ_SPACE, RZ_SPACE_LEN, &id) &&
+    if (n == 1 && *text == ' ' && rz_vocab_find(&t->vocab, RZ_SPACE, RZ_SPACE_LEN, &id) &&
         !rz_vocab_guarded(&t->vocab, id))
         return (int32_t)id;
     return -1;
@@ -68,7 +68,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     struct job j = {tok, &out};
     struct rz_cut cut = {.vocab = tok, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
-    int32_t status = rz_vocab_cut(&cut);
+    int32_t status = rz_cut(&cut);
     *n_ids = out.n;
     return status;
 }

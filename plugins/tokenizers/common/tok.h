@@ -3,7 +3,7 @@
 #ifndef RZ_TOKENIZERS_TOK_H
 #define RZ_TOKENIZERS_TOK_H
 
-#include "vocab.h"
+#include "cut.h"
 
 #include <rz/plugin.h>
 
@@ -28,7 +28,7 @@ int32_t rz_tok_kind(void *tok, int32_t id);
     static int32_t encode_marked(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, \
                                  uint64_t *n_ids, struct rz_err *err) \
     { \
-        int32_t status = rz_vocab_check(in, err); \
+        int32_t status = rz_cut_check(in, err); \
         *n_ids = 0; \
         return status ? status : encode(tok, in, ids, cap, n_ids, err); \
     } \

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define KEY "tokenizer.ggml."
+#define BATCH 16u /* tokens whose places in memory are asked for at once */
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Tokens that end a generation whatever the metadata says, by their spelling. */
@@ -32,6 +33,25 @@ static int32_t fail_at(struct rz_err *err, int32_t code, const char *key, uint64
     return rz_fail(err, code, where, "%s", what);
 }
 
+/* Enters tokens first .. first + n - 1, n <= BATCH. */
+static int32_t index_tokens(struct rz_vocab *v, uint32_t first, uint32_t n, struct rz_err *err)
+{
+    uint64_t hashes[BATCH];
+    for (uint32_t k = 0; k < n; k++) {
+        struct rz_str s = v->text[first + k];
+        if (s.len > RZ_TOKEN_BYTES_MAX)
+            return fail_at(err, RZ_ELIMIT, KEY "tokens", first + k, "the token is longer than 65536 bytes");
+        if (s.len > v->longest)
+            v->longest = (uint32_t)s.len;
+        hashes[k] = rz_token_hash(&v->ids, s.data, s.len);
+        rz_token_ids_hint(&v->ids, hashes[k]);
+    }
+    for (uint32_t k = 0; k < n; k++)
+        if (v->text[first + k].len && !rz_token_ids_add(&v->ids, first + k, hashes[k]))
+            return fail_at(err, RZ_EFORMAT, KEY "tokens", first + k, "the same token was there before");
+    return RZ_OK;
+}
+
 static int32_t load_tokens(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
 {
     const char *key = KEY "tokens";
@@ -47,20 +67,11 @@ static int32_t load_tokens(struct rz_vocab *v, const struct rz_format_model *met
                        (unsigned long long)n);
     v->n = (uint32_t)n;
     v->text = data;
-    if (!rz_map_init(&v->ids, n))
+    if (!rz_token_ids_init(&v->ids, v->text, v->n))
         return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
-    for (uint32_t i = 0; i < v->n; i++) {
-        struct rz_str s = v->text[i];
-        if (s.len > RZ_TOKEN_BYTES_MAX)
-            return fail_at(err, RZ_ELIMIT, key, i, "the token is longer than 65536 bytes");
-        int added = s.len ? rz_map_add(&v->ids, s.data, s.len, i) : 1;
-        if (added < 0)
-            return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
-        if (!added)
-            return fail_at(err, RZ_EFORMAT, key, i, "the same token was there before");
-        if (s.len > v->longest)
-            v->longest = (uint32_t)s.len;
-    }
+    for (uint32_t i = 0; i < v->n; i += BATCH)
+        if ((status = index_tokens(v, i, v->n - i < BATCH ? v->n - i : BATCH, err)))
+            return status;
     return RZ_OK;
 }
 
@@ -134,12 +145,12 @@ static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta,
     if (status < 0)
         return status;
     for (size_t i = 0; i < LEN(end_texts); i++)
-        if (rz_map_get(&v->ids, end_texts[i], strlen(end_texts[i]), &id)) {
+        if (rz_vocab_find(v, end_texts[i], strlen(end_texts[i]), &id)) {
             add_end(v, (int32_t)id);
             v->kind[id] = RZ_TOKEN_CONTROL; /* some files say "normal" or "user-defined" */
         }
     for (size_t i = 0; i < LEN(end_control_texts); i++)
-        if (rz_map_get(&v->ids, end_control_texts[i], strlen(end_control_texts[i]), &id) &&
+        if (rz_vocab_find(v, end_control_texts[i], strlen(end_control_texts[i]), &id) &&
             v->kind[id] == RZ_TOKEN_CONTROL)
             add_end(v, (int32_t)id);
     return RZ_OK;
@@ -202,24 +213,6 @@ bool rz_vocab_guarded(const struct rz_vocab *v, uint32_t id)
            (kind == RZ_TOKEN_USER && is_marker(v, id));
 }
 
-static int32_t load_special(struct rz_vocab *v, struct rz_err *err)
-{
-    if (!rz_special_init(&v->user, 16) || !rz_special_init(&v->all, 64))
-        return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
-    for (uint32_t i = 0; i < v->n; i++) {
-        bool user = v->kind[i] == RZ_TOKEN_USER;
-        if ((!user && v->kind[i] != RZ_TOKEN_CONTROL && v->kind[i] != RZ_TOKEN_UNKNOWN) || !v->text[i].len)
-            continue;
-        if (v->text[i].len > RZ_SPECIAL_BYTES_MAX)
-            return fail_at(err, RZ_ELIMIT, KEY "tokens", i, "a special token is longer than 256 bytes");
-        bool guarded = rz_vocab_guarded(v, i);
-        if (!rz_special_add(&v->all, v->text[i], i, guarded) ||
-            (user && !rz_special_add(&v->user, v->text[i], i, guarded)))
-            return rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
-    }
-    return RZ_OK;
-}
-
 int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
                       const struct rz_vocab_defaults *defaults, struct rz_err *err)
 {
@@ -230,7 +223,7 @@ int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
     if (!status)
         status = load_ids(v, meta, defaults, err);
     if (!status)
-        status = load_special(v, err);
+        status = rz_added_load(v, meta, err);
     if (status)
         rz_vocab_free(v);
     return status;
@@ -238,9 +231,8 @@ int32_t rz_vocab_load(struct rz_vocab *v, const struct rz_format_model *meta,
 
 void rz_vocab_free(struct rz_vocab *v)
 {
-    rz_map_free(&v->ids);
-    rz_special_free(&v->user);
-    rz_special_free(&v->all);
+    rz_token_ids_free(&v->ids);
+    rz_added_free(&v->added);
     free(v->kind);
     memset(v, 0, sizeof(*v));
 }
@@ -269,65 +261,12 @@ int64_t rz_vocab_piece(const struct rz_vocab *v, int32_t id, char *out, uint64_t
     return rz_bytes_out(v->text[id].data, v->text[id].len, out, cap);
 }
 
+bool rz_vocab_find(const struct rz_vocab *v, const char *text, size_t n, uint32_t *id)
+{
+    return n <= v->longest && rz_token_ids_get(&v->ids, text, n, rz_token_hash(&v->ids, text, n), id);
+}
+
 int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id)
 {
     return id < 0 || (uint32_t)id >= v->n ? RZ_ENOTFOUND : v->kind[id];
-}
-
-/* The end of the white space at text[at..n) that the token before it takes with it. */
-static size_t strip(const struct rz_vocab *v, uint32_t id, const char *text, size_t n, size_t at)
-{
-    struct rz_str s = v->text[id];
-    if (!v->strip_after || rz_str_is(s, "<s>") || rz_str_is(s, "<unk>") || rz_str_is(s, "<|endoftext|>"))
-        return at;
-    while (at < n && (text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r')))
-        at++;
-    return at;
-}
-
-int32_t rz_vocab_check(const struct rz_marked_text *in, struct rz_err *err)
-{
-    uint64_t before = 0;
-    for (uint64_t i = 0; i < in->n_plain; i++) {
-        const struct rz_span *s = &in->plain[i];
-        if (s->begin < before || s->end < s->begin || s->end > in->n)
-            return rz_fail(err, RZ_EINVAL, "text",
-                           "plain stretch %llu is [%llu, %llu) of %llu bytes, after one that ends at %llu",
-                           (unsigned long long)i, (unsigned long long)s->begin, (unsigned long long)s->end,
-                           (unsigned long long)in->n, (unsigned long long)before);
-        before = s->end;
-    }
-    return RZ_OK;
-}
-
-int32_t rz_vocab_cut(const struct rz_cut *c)
-{
-    const struct rz_vocab *v = c->vocab;
-    const struct rz_marked_text *in = c->in;
-    struct rz_special_walk w = {.special = in->flags & RZ_ENCODE_SPECIAL ? &v->all : &v->user,
-                                .text = in->text,
-                                .n = in->n,
-                                .plain = in->plain,
-                                .n_plain = in->n_plain};
-    bool first = true;
-    if (in->flags & RZ_ENCODE_BOS && v->info.bos >= 0)
-        rz_ids_add(c->out, v->info.bos);
-    while (w.at < w.n) {
-        size_t at = w.at;
-        struct rz_special_hit hit = rz_special_next(&w);
-        if (hit.begin > at) {
-            int32_t status = c->text(c->arg, in->text + at, hit.begin - at, first);
-            if (status < 0)
-                return status;
-            first = false;
-        }
-        if (hit.len) {
-            rz_ids_add(c->out, (int32_t)hit.id);
-            first = true;
-            w.at = strip(v, hit.id, in->text, w.n, w.at);
-        }
-    }
-    if (in->flags & RZ_ENCODE_EOS && v->info.eos >= 0)
-        rz_ids_add(c->out, v->info.eos);
-    return RZ_OK;
 }

@@ -6,8 +6,8 @@
 #ifndef RZ_TOKENIZERS_VOCAB_H
 #define RZ_TOKENIZERS_VOCAB_H
 
-#include "map.h"
-#include "special.h"
+#include "added.h"
+#include "ids.h"
 
 #include <rz/tokenizer.h>
 
@@ -18,10 +18,8 @@ struct rz_vocab {
     uint32_t longest;          /* bytes of the longest spelling                     */
     const struct rz_str *text; /* n spellings, borrowed from the metadata           */
     uint8_t *kind;             /* n RZ_TOKEN_*                                      */
-    struct rz_map ids;         /* spelling -> id, without empty ones                */
-    struct rz_special user;    /* spelled in a text: user-defined tokens ...        */
-    struct rz_special all;     /* ... and with RZ_ENCODE_SPECIAL control ones too   */
-    bool strip_after; /* white space after a spelled token goes (Phi-3): all but <s>, <unk>, <|endoftext|> */
+    struct rz_token_ids ids;   /* of spellings, without empty ones                  */
+    struct rz_added added;     /* those that are found as they are spelled          */
     struct rz_tokenizer_info info;
 };
 
@@ -38,6 +36,8 @@ void rz_vocab_free(struct rz_vocab *v);
 /* Fills what the caller's struct has room for. */
 int32_t rz_vocab_info(const struct rz_vocab *v, struct rz_tokenizer_info *out);
 int64_t rz_vocab_piece(const struct rz_vocab *v, int32_t id, char *out, uint64_t cap);
+/* The token spelled so, of whatever kind. */
+bool rz_vocab_find(const struct rz_vocab *v, const char *text, size_t n, uint32_t *id);
 int32_t rz_vocab_kind(const struct rz_vocab *v, int32_t id);
 /* Whether the token is a control token by its kind, its use or its spelling (rz/tokenizer.h, encode_marked).
  * No text gives one but by its spelling, where that may stand: never by merging. */
@@ -58,18 +58,5 @@ static inline void rz_ids_add(struct rz_ids *o, int32_t id)
 
 /* The bytes of a token to the caller's buffer, if they fit; returns len. */
 int64_t rz_bytes_out(const char *bytes, uint64_t len, char *out, uint64_t cap);
-
-/* Cuts a text at the tokens that are spelled in it. `text` gets the stretches between, `first` is true
- * at the beginning and after each such token; a negative status of it ends the walk. */
-struct rz_cut {
-    const struct rz_vocab *vocab;
-    const struct rz_marked_text *in;
-    struct rz_ids *out;
-    int32_t (*text)(void *arg, const char *text, size_t n, bool first);
-    void *arg;
-};
-int32_t rz_vocab_cut(const struct rz_cut *c);
-/* Whether the plain stretches are as they must be. */
-int32_t rz_vocab_check(const struct rz_marked_text *in, struct rz_err *err);
 
 #endif

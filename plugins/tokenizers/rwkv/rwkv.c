@@ -111,7 +111,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     struct job j = {tok, &out};
     struct rz_cut cut = {.vocab = tok, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
-    int32_t status = rz_vocab_cut(&cut);
+    int32_t status = rz_cut(&cut);
     *n_ids = out.n;
     return status;
 }

@@ -12,15 +12,30 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define TEXT_MAX (1u << 30) /* bytes of a text: three times that are still 32-bit numbers */
+
+/* What is done about spaces. All write U+2581 for them. */
+static const struct spaces {
+    const char *name;  /* tokenizer.rz.spaces                                           */
+    bool prefix;       /* one more in front ...                                         */
+    bool only_first;   /* ... of the text, else of each stretch between spelled tokens; */
+    bool unless_there; /* ... not before a space                                        */
+    bool normal;       /* before added tokens of the normalised text are looked for     */
+} all_spaces[] = {
+    {"prepend", true, false, false, true}, /* what GGUF means with add_space_prefix */
+    {"replace", false, false, false, true}, {"always", true, false, true, false},
+    {"first", true, true, true, false},     {"never", false, false, false, false},
+};
 
 struct spm {
     struct rz_vocab vocab;
     uint32_t *rank;       /* of each token: a higher score is a lower number */
     int32_t byte_id[256]; /* -1: none */
-    bool add_space;       /* a text begins as if a space stood before it */
+    const struct spaces *spaces;
+    bool from_folder;           /* merging gives an added token only if that is told */
+    struct rz_added_set normal; /* added tokens of the normalised text, as that spells them ... */
+    char *normal_text;          /* ... here                                                     */
 };
 
 /* Orders numbers other than NaN: the higher the score, the lower the rank. Never RZ_PAIR_NONE. */
@@ -58,40 +73,81 @@ static int32_t load_scores(struct spm *t, const struct rz_format_model *meta, st
     return RZ_OK;
 }
 
-/* Whether the model calls itself Phi-3: its tokens take the white space after them away. */
-static bool is_phi3(const struct rz_format_model *meta)
-{
-    struct rz_str name = rz_meta_text(meta, "general.name");
-    for (uint64_t i = 0; i + 4 <= name.len; i++) {
-        const char *s = name.data + i;
-        uint64_t left = name.len - i;
-        if (!strncasecmp(s, "phi3", 4) || (left >= 5 && !strncasecmp(s, "phi-3", 5)))
-            return true;
-    }
-    return false;
-}
-
 static void destroy(void *tok)
 {
     struct spm *t = tok;
     if (!t)
         return;
     rz_vocab_free(&t->vocab);
+    rz_special_free(&t->normal.user);
+    rz_special_free(&t->normal.all);
+    free(t->normal_text);
     free(t->rank);
     free(t);
+}
+
+static int32_t load_spaces(struct spm *t, const struct rz_format_model *meta, struct rz_err *err)
+{
+    static const char key[] = "tokenizer.rz.spaces";
+    struct rz_str name = {"", 0};
+    bool prefix = true;
+    int32_t status = rz_meta_get_bool(meta, "tokenizer.ggml.add_space_prefix", &prefix, err);
+    if (status >= 0)
+        status = rz_meta_get_str(meta, key, &name, err);
+    if (status < 0)
+        return status;
+    t->from_folder = status;
+    for (size_t i = 0; i < sizeof(all_spaces) / sizeof(all_spaces[0]); i++)
+        if (status ? rz_str_is(name, all_spaces[i].name) : all_spaces[i].prefix == prefix) {
+            t->spaces = &all_spaces[i];
+            return RZ_OK;
+        }
+    return rz_fail(err, RZ_EFORMAT, "key tokenizer.rz.spaces",
+                   "must be prepend, replace, always, first or never");
+}
+
+static size_t escape(char *out, const char *text, size_t n, bool space);
+
+/* The added tokens of the normalised text, in its spelling. */
+static int32_t load_normal(struct spm *t, struct rz_err *err)
+{
+    const struct rz_vocab *v = &t->vocab;
+    uint64_t total = 1, at = 0;
+    bool good = rz_special_init(&t->normal.user, 0) && rz_special_init(&t->normal.all, 0);
+    if (good && t->spaces->normal) {
+        for (uint32_t i = 0; i < v->n; i++)
+            total += v->added.flags[i] & RZ_ADDED_NORMAL ? RZ_SPACE_LEN * (v->text[i].len + 1) : 0;
+        t->normal_text = malloc(total);
+        good = t->normal_text != NULL;
+    }
+    for (uint32_t i = 0; t->normal_text && i < v->n && good; i++) {
+        uint32_t id;
+        const struct rz_special *all = &v->added.normal.all;
+        if (!(v->added.flags[i] & RZ_ADDED_NORMAL) ||
+            !rz_map_get(&all->map, v->text[i].data, v->text[i].len, &id))
+            continue;
+        char *text = t->normal_text + at;
+        struct rz_str s = {text, escape(text, v->text[i].data, v->text[i].len, t->spaces->prefix)};
+        at += s.len;
+        if (s.len > RZ_SPECIAL_BYTES_MAX)
+            return rz_fail(err, RZ_ELIMIT, "vocabulary", "added token %u is too long when normalised", i);
+        bool guarded = rz_vocab_guarded(v, i);
+        good = rz_special_add(&t->normal.all, s, i, guarded) &&
+               (v->kind[i] != RZ_TOKEN_USER || rz_special_add(&t->normal.user, s, i, guarded));
+    }
+    return good ? RZ_OK : rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for special tokens");
 }
 
 static int32_t load(struct spm *t, const struct rz_format_model *meta, struct rz_err *err)
 {
     static const struct rz_vocab_defaults defaults = {.bos = 1, .eos = 2, .unk = 0, .add_bos = true};
-    t->add_space = true;
-    int32_t status = rz_meta_get_bool(meta, "tokenizer.ggml.add_space_prefix", &t->add_space, err);
-    if (status < 0)
-        return status;
-    status = rz_vocab_load(&t->vocab, meta, &defaults, err);
+    int32_t status = load_spaces(t, meta, err);
+    if (!status)
+        status = rz_vocab_load(&t->vocab, meta, &defaults, err);
+    if (!status)
+        status = load_normal(t, err);
     if (!status)
         status = load_scores(t, meta, err);
-    t->vocab.strip_after = is_phi3(meta);
     return status ? status : rz_byte_tokens(&t->vocab, t->byte_id, err);
 }
 
@@ -122,6 +178,7 @@ static int32_t probe(void *self, const struct rz_format_model *meta)
 /* One encoding. */
 struct job {
     const struct spm *spm;
+    const struct rz_marked_text *in;
     struct rz_ids *out;
     struct rz_pairs pairs;
     char *text; /* with U+2581 for spaces; room for three times the input and a space */
@@ -131,9 +188,11 @@ struct job {
 static int32_t find(const struct spm *t, const char *text, size_t n)
 {
     uint32_t id;
-    if (n > t->vocab.longest || !rz_map_get(&t->vocab.ids, text, n, &id))
+    if (!rz_vocab_find(&t->vocab, text, n, &id))
         return -1;
-    return t->vocab.kind[id] == RZ_TOKEN_BYTE || rz_vocab_guarded(&t->vocab, id) ? -1 : (int32_t)id;
+    uint8_t kind = t->vocab.kind[id];
+    bool apart = kind == RZ_TOKEN_USER && t->from_folder && !(t->vocab.added.flags[id] & RZ_ADDED_MERGED);
+    return kind == RZ_TOKEN_BYTE || apart || rz_vocab_guarded(&t->vocab, id) ? -1 : (int32_t)id;
 }
 
 static uint32_t pair_rank(const void *arg, const struct rz_pair_node *a, const struct rz_pair_node *b,
@@ -145,19 +204,20 @@ static uint32_t pair_rank(const void *arg, const struct rz_pair_node *a, const s
     return *joined < 0 ? RZ_PAIR_NONE : j->spm->rank[*joined];
 }
 
-static size_t escape(struct job *j, const char *text, size_t n, bool space)
+/* Writes U+2581 for spaces, and one in front if `space`; out has room for three times n and one. */
+static size_t escape(char *out, const char *text, size_t n, bool space)
 {
     size_t len = 0;
     if (space) {
-        memcpy(j->text, RZ_SPACE, RZ_SPACE_LEN);
+        memcpy(out, RZ_SPACE, RZ_SPACE_LEN);
         len = RZ_SPACE_LEN;
     }
     for (size_t i = 0; i < n; i++) {
         if (text[i] == ' ') {
-            memcpy(j->text + len, RZ_SPACE, RZ_SPACE_LEN);
+            memcpy(out + len, RZ_SPACE, RZ_SPACE_LEN);
             len += RZ_SPACE_LEN;
         } else {
-            j->text[len++] = text[i];
+            out[len++] = text[i];
         }
     }
     return len;
@@ -178,21 +238,23 @@ static void add_bytes(struct job *j, const char *bytes, size_t n)
         rz_ids_add(j->out, t->vocab.info.unk);
 }
 
-static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
+/* Merges a piece of j->text. */
+static int32_t merge_piece(void *arg, const char *text, size_t n, bool first)
 {
     struct job *j = arg;
-    size_t len = escape(j, text, n, first && j->spm->add_space), count = 0;
-    if (!rz_pairs_reserve(&j->pairs, len))
+    size_t begin = (size_t)(text - j->text), end = begin + n, count = 0;
+    (void)first;
+    if (!rz_pairs_reserve(&j->pairs, n))
         return RZ_ENOMEM;
-    for (size_t at = 0; at < len; count++) {
+    for (size_t at = begin; at < end; count++) {
         uint32_t cp;
-        size_t step = rz_utf8_decode(j->text + at, len - at, &cp);
+        size_t step = rz_utf8_decode(j->text + at, end - at, &cp);
         step = step ? step : 1;
         j->pairs.nodes[count] =
             (struct rz_pair_node){.id = find(j->spm, j->text + at, step), .start = (uint32_t)at};
         at += step;
     }
-    if (count && !rz_pairs_merge(&j->pairs, count, (uint32_t)len, pair_rank, j))
+    if (count && !rz_pairs_merge(&j->pairs, count, (uint32_t)end, pair_rank, j))
         return RZ_ENOMEM;
     for (uint32_t i = 0; i != RZ_PAIR_NONE; i = j->pairs.nodes[i].next) {
         const struct rz_pair_node *node = &j->pairs.nodes[i];
@@ -200,9 +262,36 @@ static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
             rz_ids_add(j->out, node->id);
         else
             add_bytes(j, j->text + node->start,
-                      (node->next == RZ_PAIR_NONE ? len : j->pairs.nodes[node->next].start) - node->start);
+                      (node->next == RZ_PAIR_NONE ? end : j->pairs.nodes[node->next].start) - node->start);
     }
     return RZ_OK;
+}
+
+static bool wants_prefix(const struct job *j, const char *text, size_t n, bool first)
+{
+    const struct spaces *s = j->spm->spaces;
+    bool there = *text == ' ' || (n >= RZ_SPACE_LEN && !memcmp(text, RZ_SPACE, RZ_SPACE_LEN));
+    return s->prefix && (s->only_first ? text == j->in->text : first) && !(s->unless_there && there);
+}
+
+static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
+{
+    struct job *j = arg;
+    const struct spm *t = j->spm;
+    size_t len = escape(j->text, text, n, wants_prefix(j, text, n, first));
+    if (!t->normal.all.map.count)
+        return merge_piece(j, j->text, len, first);
+    /* Where a plain stretch would lie in the normalised text is not looked for: all of it is plain. */
+    size_t at = (size_t)(text - j->in->text);
+    struct rz_span all = {0, len};
+    struct rz_marked_text in = {.size = sizeof(in),
+                                .flags = j->in->flags,
+                                .text = j->text,
+                                .n = len,
+                                .plain = &all,
+                                .n_plain = rz_cut_is_plain(j->in, at, at + n)};
+    struct rz_cut cut = {.vocab = &t->vocab, .in = &in, .out = j->out, .text = merge_piece, .arg = j};
+    return rz_cut_at(&cut, rz_added_pick(&t->normal, in.flags));
 }
 
 static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, uint64_t cap, uint64_t *n_ids,
@@ -214,9 +303,14 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     if (in->n > TEXT_MAX)
         return rz_fail(err, RZ_ELIMIT, "text", "%llu bytes are too long (limit 1 GiB)",
                        (unsigned long long)in->n);
-    struct job j = {.spm = t, .out = &out, .text = malloc(RZ_SPACE_LEN * (in->n + 1))};
-    struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
-    int32_t status = j.text ? rz_vocab_cut(&cut) : RZ_ENOMEM;
+    struct job j = {.spm = t, .in = in, .out = &out, .text = malloc(RZ_SPACE_LEN * (in->n + 1))};
+    struct rz_cut cut = {.vocab = &t->vocab,
+                         .in = in,
+                         .out = &out,
+                         .text = encode_text,
+                         .arg = &j,
+                         .normal_apart = t->spaces->normal};
+    int32_t status = j.text ? rz_cut(&cut) : RZ_ENOMEM;
     *n_ids = out.n;
     free(j.text);
     rz_pairs_free(&j.pairs);
@@ -228,7 +322,7 @@ static int64_t decode(void *tok, struct rz_decode_state *state, int32_t id, uint
                       uint64_t cap)
 {
     const struct spm *t = tok;
-    return rz_tok_decode(&t->vocab, state, id, flags, t->add_space, out, cap);
+    return rz_tok_decode(&t->vocab, state, id, flags, t->spaces->prefix, out, cap);
 }
 
 RZ_TOKENIZER_PLUGIN("spm", "llama");

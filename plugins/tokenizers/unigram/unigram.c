@@ -291,7 +291,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     struct job j = {.t = t, .out = &out, .best = malloc(t->window * sizeof(double))};
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     rz_buf_init(&j.text, TEXT_MAX);
-    int32_t status = j.best ? rz_vocab_cut(&cut) : RZ_ENOMEM;
+    int32_t status = j.best ? rz_cut(&cut) : RZ_ENOMEM;
     *n_ids = out.n;
     rz_buf_free(&j.text);
     free(j.token);

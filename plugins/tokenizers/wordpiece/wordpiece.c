@@ -55,7 +55,7 @@ static size_t longest(const struct job *j, size_t at, uint32_t *id)
     size_t len = j->len - at;
     if (len > j->vocab->longest)
         len = j->vocab->longest;
-    while (len && (!rz_map_get(&j->vocab->ids, j->word + at, len, id) || rz_vocab_guarded(j->vocab, *id)))
+    while (len && (!rz_vocab_find(j->vocab, j->word + at, len, id) || rz_vocab_guarded(j->vocab, *id)))
         len--;
     return len;
 }
@@ -147,7 +147,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
     memcpy(j.word, RZ_SPACE, RZ_SPACE_LEN);
-    int32_t status = rz_vocab_cut(&cut);
+    int32_t status = rz_cut(&cut);
     *n_ids = out.n;
     return status;
 }

@@ -1,0 +1,93 @@
+/* chat.h - rz.chat/1: a conversation to the ids of a prompt, and generated text to what it says.
+ *
+ * The host knows chat templates and how models write reasoning and tool calls; frontends know neither.
+ */
+#ifndef RZ_CHAT_H
+#define RZ_CHAT_H
+
+#include <rz/engine.h>
+#include <rz/tokenizer.h>
+#include <rz/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RZ_CHAT_1 "rz.chat/1"
+
+#define RZ_CHAT_CONTENT 1u   /* text of the answer                            */
+#define RZ_CHAT_REASONING 2u /* text of the model's reasoning                 */
+#define RZ_CHAT_CALL 3u      /* a whole tool call: text holds the arguments   */
+
+/* A piece of an answer. Texts live until the callback returns. */
+struct rz_chat_piece {
+    uint32_t size;
+    uint32_t kind;  /* RZ_CHAT_*                                                       */
+    uint32_t index; /* RZ_CHAT_CALL: 0 for the first call of the answer, 1 for the next */
+    uint32_t zero;
+    struct rz_str text; /* RZ_CHAT_CALL: a JSON object                                 */
+    struct rz_str name; /* RZ_CHAT_CALL: of the function                               */
+    struct rz_str id;   /* RZ_CHAT_CALL: as the model gave it; len 0: it gives none    */
+};
+RZ_ABI_SIZE(struct rz_chat_piece, 64, id);
+
+typedef void rz_chat_emit(void *arg, const struct rz_chat_piece *piece);
+
+#define RZ_CHAT_NO_TOOLS 1u /* tool calls in the answer are not looked for: they stay content */
+
+struct rz_chat_ask {
+    uint32_t size;
+    uint32_t flags; /* RZ_CHAT_NO_TOOLS */
+    /* As for rz_host_model.render. Messages have the shape of OpenAI's API: arguments of tool calls may be
+     * JSON in a text, and content may be a list of parts of type text; both are given to the template in
+     * the form that it takes. */
+    const char *json;
+    uint64_t n;
+    const char *templ; /* NULL: the configured one, the model's own, or the default for its vocabulary */
+};
+RZ_ABI_SIZE(struct rz_chat_ask, 32, templ);
+
+/* A rendered conversation; what is pointed to lives until close. */
+struct rz_chat_info {
+    uint32_t size;
+    uint32_t request_flags; /* RZ_REQUEST_* that reading the answer needs                        */
+    const char *text;       /* the prompt                                                        */
+    uint64_t n_text;
+    const struct rz_span *outside; /* stretches of it that the conversation gave                 */
+    uint64_t n_outside;
+    const int32_t *ids; /* of the prompt; BOS is there once, from the template or the vocabulary */
+    uint64_t n_ids;
+    const char *source; /* where the template came from: "model", "configuration", a default's name, ... */
+    const char *format; /* how tool calls are read: "hermes", ...; "none"                        */
+    uint32_t reasoning; /* 1: the answer begins inside of reasoning                              */
+    uint32_t tools;     /* 1: tools were given and the template shows them to the model          */
+};
+RZ_ABI_SIZE(struct rz_chat_info, 80, tools);
+
+struct rz_chat; /* a conversation and the parser of its answer */
+
+struct rz_chat_api {
+    uint32_t size, minor;
+    void *ctx;
+    /* Renders and encodes. model: opened with RZ_MODEL_TOKENIZER or RZ_MODEL_RUN. RZ_ENOTFOUND: the model has
+     * no template and there is no default for it. RZ_EFORMAT: as for render. Any thread, concurrently. */
+    int32_t (*open)(void *ctx, struct rz_model *model, const struct rz_chat_ask *ask, struct rz_chat **out,
+                    struct rz_err *err);
+    void (*close)(struct rz_chat *chat);
+    int32_t (*info)(struct rz_chat *chat, struct rz_chat_info *out);
+    /* Takes the next n bytes of the answer, cut anywhere, and calls emit for what they complete. All the
+     * content, reasoning and calls together do not depend on how the answer was cut. Text that looks like
+     * a call and is none comes as content. RZ_ELIMIT: a call does not end. One thread a chat. */
+    int32_t (*feed)(struct rz_chat *chat, const char *text, uint64_t n, rz_chat_emit *emit, void *arg,
+                    struct rz_err *err);
+    /* The answer is over: calls emit for what was held back. Then another answer may follow. */
+    int32_t (*finish)(struct rz_chat *chat, rz_chat_emit *emit, void *arg, struct rz_err *err);
+    /* RZ_CHAT_* of the bytes that come next, as far as it is known. */
+    uint32_t (*state)(struct rz_chat *chat);
+};
+RZ_ABI_SIZE(struct rz_chat_api, 64, state);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

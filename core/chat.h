@@ -1,0 +1,27 @@
+/* chat.h - what the files of rz.chat/1 share: chat.c, chat_messages.c, chat_default.c. */
+#ifndef RZ_CORE_CHAT_H
+#define RZ_CORE_CHAT_H
+
+#include <jansson.h>
+
+#include "models.h"
+
+/* --- chat_messages.c: a conversation in the forms that templates take --- */
+
+#define RZ_CHAT_FORMS 5u
+
+/* Conversations come in the shape of OpenAI's API; templates differ in what they want of it. Form 0 is what
+ * most take: arguments of calls as objects, content as one text. The others are tried where a template
+ * refuses it: 1 arguments as texts, 2 content as it is given, 3 no content where there is none, 4 the system
+ * message at the beginning of the first user message. developer: the template knows that role. The caller
+ * decrefs; NULL: no memory, or the conversation has no such form. */
+json_t *rz_chat_form(const json_t *root, unsigned form, bool developer);
+/* Checks what forms rely on: RZ_EFORMAT names the message. */
+int32_t rz_chat_check(const json_t *root, struct rz_err *err);
+
+/* --- chat_default.c: templates for models that bring none --- */
+
+/* The default for the vocabulary, and its name; NULL: there is none. */
+const char *rz_chat_default(const struct rz_model *model, const char **name);
+
+#endif

@@ -1,0 +1,16 @@
+/* family_minimax_m2.c - MiniMax M2: rotary pairs of halves in a part of each head, an RMS norm of the whole q
+ * and k rows, sigmoid routing with a bias of the choice. */
+#include "model.h"
+
+void rz_family_minimax_m2(struct rz_builder *b)
+{
+    struct rz_attn_options attn = {.rope = rz_build_rope(b), .neox = true, .qk_norm = RZ_QK_ROW};
+    struct rz_moe_options moe = {.route = RZ_ROUTE_SIGMOID, .renorm = true};
+
+    int32_t x = rz_build_embed(b);
+    for (uint32_t layer = 0; layer < rz_build_hparams(b)->n_layer; layer++) {
+        x = rz_build_attn(b, layer, x, &attn);
+        x = rz_build_moe(b, layer, x, &moe);
+    }
+    rz_build_head(b, x, &(struct rz_head_options){.norm = RZ_NORM_RMS});
+}

@@ -1,0 +1,143 @@
+/* screen.h - the screened LM head, but for the arithmetic on vectors: which rows of a large matrix can be
+ * among the k largest products with x, decided from the upper five bits of each weight.
+ *
+ * For kernel files; each table includes it with vectors of its own. Layout PLANES of a Q8_0 matrix: the byte
+ * u = w + 128 of each weight is cut into u >> 3 (plane A, with the scales and an error norm a block) and u & 7
+ * (plane B). One pass over the groups of rows reads A; where the largest possible value of some row reaches
+ * the k-th best value found so far, B is read as well and the group computed exactly, by the same additions
+ * in the same order as always. What stays below cannot be among the k best: its logit is given as -inf.
+ *
+ * The bound. Over a block of 32, with l = u & 7 and e = l - 3.5, the exact integer sum is
+ *     s = sum w x = sum (8 (u >> 3) - 128 + 3.5) x + sum e x,   |sum e x| <= |e|_2 |x|_2  (Cauchy-Schwarz).
+ * The value is the chain v += s p over blocks, p = d_w d_x, the estimate A the same chain with
+ * a = 8 sum (u >> 3) x - 124.5 sum x. Both chains of n blocks are within (n + 4) 2^-23 of their sums of |s p|
+ * and |a p|, and |s|, |a| <= 132 |x|_1. So with N >= |e|_2, X >= |x|_2 and R = 2 (n + 4) 2^-23 132 |x|_1,
+ *     |v - A| <= B = sum |p| (N X + R),
+ * and B is computed with all terms positive, within a relative 2 n 2^-23, that the factor 1 + 2^-8 covers
+ * for n up to 2^13 together with the rounding of A + B (A is at most 300 B, for N >= 2.8 always).
+ */
+#ifndef RZ_BACKENDS_SCREEN_H
+#define RZ_BACKENDS_SCREEN_H
+
+#include <math.h>
+#include <rz/kernels.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define SCREEN_K_MAX 64   /* above, too many rows stay                       */
+#define SCREEN_ROWS_MAX 4 /* rows of a step                                  */
+#define SCREEN_BLOCKS_MAX 8192
+#define SCREEN_NORM_STEPS 12 /* the error norm is stored in twelfths, rounded up */
+
+/* One block of x, for the estimate. */
+struct screen_x {
+    float offset; /* -124.5 times the sum of its integers */
+    float norm;   /* X / SCREEN_NORM_STEPS                */
+    float slack;  /* R                                    */
+    float d;
+};
+
+/* The k best exact values of one thread and row: a heap, the least of them first. */
+struct screen_best {
+    uint32_t n, zero[15];
+    float value[SCREEN_K_MAX];
+};
+
+/* What the team shares: the best k-th value that anybody has, as an ordered integer. */
+struct screen_shared {
+    _Atomic int32_t least[SCREEN_ROWS_MAX];
+    int32_t zero[16 - SCREEN_ROWS_MAX];
+};
+
+/* Floats as integers of the same order (NaN is never stored). */
+static inline int32_t screen_ordered(float x)
+{
+    int32_t i;
+    memcpy(&i, &x, 4);
+    return i < 0 ? i ^ 0x7fffffff : i;
+}
+
+static inline float screen_float(int32_t i)
+{
+    float x;
+    i = i < 0 ? i ^ 0x7fffffff : i;
+    memcpy(&x, &i, 4);
+    return x;
+}
+
+/* Of 32 integers times d: see the head of the file. n: blocks of the row. */
+static inline struct screen_x screen_block(const int32_t q[32], float d, uint64_t n)
+{
+    int64_t sum = 0, size = 0, square = 0;
+    for (int i = 0; i < 32; i++) {
+        sum += q[i];
+        size += q[i] < 0 ? -q[i] : q[i];
+        square += (int64_t)q[i] * q[i];
+    }
+    return (struct screen_x){.offset = -124.5f * (float)sum,
+                             .norm = sqrtf((float)square) * (1.0f + 0x1p-20f) / SCREEN_NORM_STEPS,
+                             .slack = 2.0f * (float)(n + 4) * 0x1p-23f * 132.0f * (float)size,
+                             .d = d};
+}
+
+static inline void screen_begin(struct screen_shared *s)
+{
+    for (int t = 0; t < SCREEN_ROWS_MAX; t++)
+        atomic_init(&s->least[t], INT32_MIN);
+}
+
+static inline float screen_least(struct screen_shared *s, int t)
+{
+    int32_t i = atomic_load_explicit(&s->least[t], memory_order_relaxed);
+    return i == INT32_MIN ? -INFINITY : screen_float(i);
+}
+
+/* Takes an exact value in; tells the others once k are there. */
+static inline void screen_take(struct screen_shared *s, int t, struct screen_best *b, uint32_t k, float v)
+{
+    uint32_t i;
+    if (b->n < k) { /* sift up */
+        for (i = b->n++; i && b->value[(i - 1) / 2] > v; i = (i - 1) / 2)
+            b->value[i] = b->value[(i - 1) / 2];
+        b->value[i] = v;
+    } else if (v > b->value[0]) { /* replaces the least; sift down */
+        for (i = 0; 2 * i + 1 < k;) {
+            uint32_t child = 2 * i + 1;
+            child += child + 1 < k && b->value[child + 1] < b->value[child];
+            if (b->value[child] >= v)
+                break;
+            b->value[i] = b->value[child];
+            i = child;
+        }
+        b->value[i] = v;
+    } else {
+        return;
+    }
+    if (b->n < k)
+        return;
+    int32_t mine = screen_ordered(b->value[0]);
+    int32_t now = atomic_load_explicit(&s->least[t], memory_order_relaxed);
+    while (mine > now && !atomic_compare_exchange_weak_explicit(&s->least[t], &now, mine,
+                                                                memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+/* All wanted rows of the step ask for few best ones. k: [n_rows]. */
+static inline bool screen_wanted(const struct rz_kernel_call *c, uint32_t k[SCREEN_ROWS_MAX])
+{
+    if (c->n_rows > SCREEN_ROWS_MAX)
+        return false;
+    for (uint32_t i = 0; i < c->n_rows; i++) {
+        const struct rz_batch_row *r = &c->step->rows[c->step->wanted[i]];
+        if (r->want == RZ_WANT_HIDDEN)
+            k[i] = 1;
+        else if (r->want == RZ_WANT_TOP_K && r->k && r->k <= SCREEN_K_MAX)
+            k[i] = r->k;
+        else
+            return false;
+    }
+    return true;
+}
+
+#endif
