@@ -240,8 +240,18 @@ static uint32_t rows_of_tile(const struct rz_kernel_call *c, uint32_t n_kv_head)
     return rows;
 }
 
+/* Where some matrix is quantised its activations are rounded too, and more than products of bfloat16 are. */
+static bool quantised_program(const struct rz_kernel_node *n)
+{
+    const uint64_t exact = 1ull << RZ_TYPE_F32 | 1ull << RZ_TYPE_F16 | 1ull << RZ_TYPE_BF16 |
+                           1ull << RZ_TYPE_F64 | 1ull << RZ_TYPE_I8 | 1ull << RZ_TYPE_I16 |
+                           1ull << RZ_TYPE_I32 | 1ull << RZ_TYPE_I64;
+    return RZ_HAS(n, matrix_types) && n->matrix_types & ~exact;
+}
+
 int32_t attention(const struct rz_kernel_call *c, int coarse)
 {
+    coarse = coarse && quantised_program(c->node);
     uint32_t n_kv_head = (uint32_t)c->node->attr[RZ_A_N_KV_HEAD].i, rows = rows_of_tile(c, n_kv_head);
     if (c->n_rows <= SPREAD_ROWS) {
         run_spread(c, n_kv_head, coarse);
