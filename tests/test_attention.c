@@ -337,8 +337,8 @@ RZ_TEST(attention, fast)
     attention(&FAST, 0, 1e-5);
 }
 
-/* With bfloat16 in four factors a score is off by some 2^-9 of its size, and so is a value: results are of size
- * one, the largest of some ten thousand. */
+/* With bfloat16 in four factors a score is off by some 2^-9 of its size, and so is a value: results are of
+ * size one, and this is the largest error of some ten thousand. */
 RZ_TEST(attention, widest_coarse)
 {
     attention(&WIDEST, 0, 0.03);

@@ -1,9 +1,9 @@
 /* kernels_split.c - attention over one split with vectors of sixteen; and the coarse way with products of
  * bfloat16, for heads that are a multiple of sixteen wide.
  *
- * There keys, values, queries and weights are rounded to bfloat16 and multiplied in pairs: of elements for the
- * scores, of positions for the values. A split's keys, then its values, are first laid out in pairs, once for
- * all queries. A weight's rounding is part of the sum that the result is divided by.
+ * There keys, values, queries and weights are rounded to bfloat16 and multiplied in pairs: of elements for
+ * the scores, of positions for the values. A split's keys, then its values, are first laid out in pairs, once
+ * for all queries. A weight's rounding is part of the sum that the result is divided by.
  */
 #include "avx512.h"
 #include "vec512.h"
@@ -124,8 +124,8 @@ INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const
     }
 }
 
-/* y[i] += pairs first .. end - 1 of weights and values, for n queries and some vectors of elements. keep: which
- * half of a pair counts. */
+/* y[i] += pairs first .. end - 1 of weights and values, for n queries and some vectors of elements. keep:
+ * which half of a pair counts. */
 INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t first,
                         uint64_t end, uint64_t d, struct partial *p, const int n, const int vectors,
                         __mmask32 keep)

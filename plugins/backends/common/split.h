@@ -99,8 +99,8 @@ INLINE void scores_n(const struct job *j, int first, const struct keys *k, float
     QUERIES_N(CALL_SCORES, n)
 }
 
-/* The blocks of positions pos .. pos + LANES - 1; where these lie outside of from .. end - 1, some block inside,
- * as pages before `from` may be gone. */
+/* The blocks of positions pos .. pos + LANES - 1; where these lie outside of from .. end - 1, some block
+ * inside, as pages before `from` may be gone. */
 static struct keys keys_of(const struct job *j, uint64_t pos, uint64_t from, uint64_t end)
 {
     uint64_t block_bytes = 8 * j->dim * (j->kv->type == RZ_TYPE_F32 ? 4 : 2);
