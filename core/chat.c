@@ -20,7 +20,7 @@ struct rz_chat {
     struct rz_parse_kind kind;
     struct rz_parser *parser;
     const char *source;
-    bool tools;
+    bool tools, plain_tools; /* shown to the model; told in messages because the template knows none */
 };
 
 /* A template and where it came from. */
@@ -112,6 +112,32 @@ static bool shows_tools(const struct rz_chat *chat, const struct rz_model *model
     return !same;
 }
 
+/* Tells the tools in messages. They are not shown then either if the template shows no messages. */
+static int32_t tell_tools(struct rz_chat *chat, const struct rz_model *model, const char *templ,
+                          const json_t *root, struct rz_err *err)
+{
+    struct rz_chat again = {.text.max = chat->text.max, .marks.max = chat->marks.max};
+    unsigned form;
+    json_t *told = rz_chat_plain_tools(root);
+    if (!told)
+        return rz_fail(err, RZ_ENOMEM, "template", "no memory for the tools");
+    int32_t code = render(&again, model, templ, told, &form, err);
+    json_decref(told);
+    bool same = !code && again.text.len == chat->text.len &&
+                (!again.text.len || !memcmp(again.text.data, chat->text.data, again.text.len));
+    if (!code && !same) {
+        struct rz_buf text = chat->text, marks = chat->marks;
+        chat->text = again.text;
+        chat->marks = again.marks;
+        again.text = text;
+        again.marks = marks;
+        chat->tools = chat->plain_tools = true;
+    }
+    rz_buf_free(&again.text);
+    rz_buf_free(&again.marks);
+    return code;
+}
+
 /* True if the template itself begins with the BOS token. */
 static bool has_bos(const struct rz_chat *chat, const struct rz_model *model, int32_t bos)
 {
@@ -164,6 +190,8 @@ static int32_t make_parser(struct rz_chat *chat, const struct rz_chat_ask *ask, 
     const json_t *tools = wanted ? json_object_get(root, "tools") : NULL;
     char *list = json_array_size(tools) ? json_dumps(tools, JSON_COMPACT) : NULL;
     chat->kind = rz_parse_detect(templ, strlen(templ), text, chat->text.len, chat->text.len - last);
+    if (chat->plain_tools)
+        chat->kind.format = rz_parse_format(RZ_CHAT_PLAIN_FORMAT);
     chat->parser = rz_parser_new(&chat->kind, list, list ? strlen(list) : 0);
     free(list);
     return chat->parser ? RZ_OK : rz_fail(err, RZ_ENOMEM, "answer", "no memory for its parser");
@@ -183,8 +211,11 @@ static int32_t chat_fill(struct rz_chat *chat, struct rz_model *model, const str
     if (!code) {
         chat->source = c.source;
         chat->tools = shows_tools(chat, model, c.text, root, form);
-        code = encode(chat, model, err);
+        if (!chat->tools && json_is_object(root) && json_array_size(json_object_get(root, "tools")))
+            code = tell_tools(chat, model, c.text, root, err);
     }
+    if (!code)
+        code = encode(chat, model, err);
     if (!code)
         code = make_parser(chat, ask, c.text, root, err);
     free(c.copy);

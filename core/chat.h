@@ -19,6 +19,13 @@ json_t *rz_chat_form(const json_t *root, unsigned form, bool developer);
 /* Checks what forms rely on: RZ_EFORMAT names the message. */
 int32_t rz_chat_check(const json_t *root, struct rz_err *err);
 
+/* --- chat_tools.c: tools for templates that know none --- */
+
+/* The conversation with its tools told in messages, to be called as the format RZ_CHAT_PLAIN_FORMAT says. The
+ * caller decrefs; NULL: no memory. */
+json_t *rz_chat_plain_tools(const json_t *root);
+#define RZ_CHAT_PLAIN_FORMAT "hermes"
+
 /* --- chat_default.c: templates for models that bring none --- */
 
 /* The default for the vocabulary, and its name; NULL: there is none. */

@@ -82,7 +82,8 @@ static void show_str(const struct rz_format_model *tables, const char *key, cons
     rz_show(out, cap, s.data, s.len);
 }
 
-static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct rz_err *err)
+static int32_t open_tables(struct rz_models *m, struct rz_model *model, const char *section,
+                           struct rz_err *err)
 {
     struct rz_format_limits limits = {.size = sizeof(limits),
                                       .max_tensors = setting(m, "limits", "max_tensors"),
@@ -95,14 +96,18 @@ static int32_t open_tables(struct rz_models *m, struct rz_model *model, struct r
     status = find_format(m, model, err);
     if (!status) {
         status = model->format->open(model->format_self, model->set.sources, model->set.n,
-                                     sizeof(struct rz_source), &limits, &model->tables, err);
+                                     sizeof(struct rz_source), &limits, &model->file_tables, err);
         if (status)
             rz_err_wrap(err, model->path);
     }
     if (status)
         return status;
+    show_str(model->file_tables, "general.architecture", "unknown", model->shown_arch,
+             sizeof(model->shown_arch));
+    status = rz_model_override(model, section, err);
+    if (status)
+        return status;
     model->has_hparams = rz_hparams_read(model->tables, &model->h, NULL) == RZ_OK;
-    show_str(model->tables, "general.architecture", "unknown", model->shown_arch, sizeof(model->shown_arch));
     show_str(model->tables, "general.name", "", model->shown_name, sizeof(model->shown_name));
     return RZ_OK;
 }
@@ -262,7 +267,7 @@ static void warn_user(void *ctx, const char *text)
 static int32_t choose_context(struct rz_models *m, const struct rz_model *model, const char *section,
                               const struct rz_model_options *o, uint32_t *out, struct rz_err *err)
 {
-    uint64_t trained = model->graph->h.n_ctx_train, context = o->context;
+    uint64_t trained = model->h.n_ctx_train, context = o->context;
     if (!context && section)
         context = setting(m, section, "context");
     if (!context)
@@ -275,7 +280,7 @@ static int32_t choose_context(struct rz_models *m, const struct rz_model *model,
     if (context > (1u << 24))
         return rz_fail(err, RZ_ELIMIT, "engine.context", "%llu: at most %u", (unsigned long long)context,
                        1u << 24);
-    *out = (uint32_t)context;
+    *out = context ? (uint32_t)context : 1;
     return RZ_OK;
 }
 
@@ -286,11 +291,12 @@ static const struct rz_kv_group *kv_group_at(const struct rz_program *p, uint32_
 
 static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
 {
-    uint64_t bytes = 0, element = kv_type == RZ_TYPE_F32 ? 4 : 2;
+    uint64_t bytes = 0;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
         const struct rz_kv_group *k = kv_group_at(p, g);
-        bytes += element * k->n_layers * k->n_heads *
-                 ((uint64_t)k->k_dim + (k->kind == RZ_KV_LATENT ? 0 : k->v_dim));
+        uint64_t v_dim = k->kind == RZ_KV_LATENT ? 0 : k->v_dim;
+        bytes += (uint64_t)k->n_layers * k->n_heads *
+                 (rz_kv_row_bytes(kv_type, k->k_dim) + rz_kv_row_bytes(kv_type, v_dim));
     }
     return bytes;
 }
@@ -307,23 +313,20 @@ static uint32_t automatic_pages(const struct rz_model *model, const struct rz_pl
     return pages > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)pages;
 }
 
-static int32_t choose_limits(struct rz_models *m, struct rz_model *model, const char *section,
+static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32_t context,
                              const struct rz_model_options *o, struct rz_err *err)
 {
     struct rz_plan_limits *l = &model->limits;
-    const struct rz_option_value *kv = rz_settings_get(m->settings, "engine", "kv_type");
     *l = (struct rz_plan_limits){.size = sizeof(*l),
                                  .max_rows = (uint32_t)setting(m, "engine", "max_batch_tokens"),
                                  .max_seqs =
                                      o->max_seqs ? o->max_seqs : (uint32_t)setting(m, "engine", "max_seqs"),
                                  .page_tokens = (uint32_t)setting(m, "engine", "page_tokens"),
-                                 .kv_type = !strcmp(kv->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16};
+                                 .kv_type = rz_models_kv_type(m)};
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
-    int32_t status = choose_context(m, model, section, o, &l->max_context, err);
-    if (status)
-        return status;
+    l->max_context = context;
     /* What sees a text as a whole gets it as a whole. */
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
         l->max_rows = l->max_context;
@@ -357,7 +360,7 @@ static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p
     return RZ_OK;
 }
 
-static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char *section,
+static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context,
                          const struct rz_model_options *o, struct rz_err *err)
 {
     int32_t status = rz_models_compute(m, err);
@@ -371,7 +374,7 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, const char
                                  .warn = warn_user,
                                  .observe = o->observe ? show_input : NULL,
                                  .ctx = model};
-    status = choose_limits(m, model, section, o, err);
+    status = choose_limits(m, model, context, o, err);
     if (!status)
         status = choose_cache(m, model, &setup.cache, err);
     if (!status)
@@ -450,6 +453,7 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
                       const struct rz_model_options *o, struct rz_model **out, struct rz_err *err)
 {
     double begin = now();
+    uint32_t context = 0;
     struct rz_model *model = calloc(1, sizeof(*model));
     if (!model)
         return rz_fail(err, RZ_ENOMEM, path, "no memory");
@@ -458,18 +462,21 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
     model->name = strdup(name);
     model->path = strdup(path);
     model->chat_template = template_setting(m, section);
-    int32_t status =
-        model->name && model->path ? open_tables(m, model, err) : rz_fail(err, RZ_ENOMEM, path, "no memory");
+    int32_t status = model->name && model->path ? open_tables(m, model, section, err)
+                                                : rz_fail(err, RZ_ENOMEM, path, "no memory");
     if (!status && o->level >= RZ_MODEL_TOKENIZER)
         status = open_tokenizer(m, model, err);
     if (!status && o->level >= RZ_MODEL_RUN) {
-        status = rz_graph_build(model->tables, model->set.sources, model->set.n, &model->graph, err);
+        status = choose_context(m, model, section, o, &context, err);
+        if (!status)
+            status =
+                rz_graph_build(model->tables, model->set.sources, model->set.n, context, &model->graph, err);
         if (status)
             rz_err_wrap(err, path);
         if (!status)
             status = check_vocabulary(model, err);
         if (!status)
-            status = open_plan(m, model, section, o, err);
+            status = open_plan(m, model, context, o, err);
         if (!status)
             status = rz_source_check(&model->set, err);
         if (!status)
@@ -495,8 +502,9 @@ void rz_model_close(struct rz_model *model)
     rz_graph_free(model->graph);
     if (model->tok)
         model->tokenizer->destroy(model->tok);
-    if (model->tables)
-        model->format->close(model->format_self, model->tables);
+    if (model->file_tables)
+        model->format->close(model->format_self, model->file_tables);
+    rz_overrides_free(model->overrides);
     rz_source_close(&model->set);
     free(model->identity);
     free(model->name);

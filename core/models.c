@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* What a model without a section is called: its file's name without the ending; clients see it. */
 static void name_of_file(const char *path, char *out, size_t cap)
@@ -75,10 +76,14 @@ static uint64_t count_parameters(const struct rz_format_model *t, uint64_t *byte
     return n;
 }
 
-static int32_t kv_type_of(const struct rz_models *m)
+int32_t rz_models_kv_type(const struct rz_models *m)
 {
+    static const int32_t types[] = {RZ_TYPE_F32, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
     const struct rz_option_value *v = rz_settings_get(m->settings, "engine", "kv_type");
-    return v && v->text && !strcmp(v->text, "f32") ? RZ_TYPE_F32 : RZ_TYPE_F16;
+    for (size_t i = 0; v && v->text && i < sizeof(types) / sizeof(types[0]); i++)
+        if (!strcasecmp(v->text, rz_type_info(types[i])->name))
+            return types[i];
+    return RZ_TYPE_F16;
 }
 
 static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
@@ -96,7 +101,7 @@ static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
                                  .n_ctx = model->limits.max_context,
                                  .has_template =
                                      rz_meta_find(model->tables, "tokenizer.chat_template") != NULL,
-                                 .kv_type = kv_type_of(model->owner),
+                                 .kv_type = rz_models_kv_type(model->owner),
                                  .arch = model->shown_arch,
                                  .name = model->shown_name,
                                  .path = model->path,
@@ -107,7 +112,7 @@ static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
         info.file_bytes += model->set.sources[i].bytes;
     for (uint32_t i = 0; i < h->n_layer; i++)
         if (rz_layer_in(h->attends, i))
-            info.kv_bytes_token += 2ull * h->n_kv_head * h->head_dim * (info.kv_type == RZ_TYPE_F32 ? 4 : 2);
+            info.kv_bytes_token += 2ull * h->n_kv_head * rz_kv_row_bytes(info.kv_type, h->head_dim);
     memcpy(out, &info, size < sizeof(info) ? size : sizeof(info));
     out->size = size;
     return RZ_OK;
@@ -235,7 +240,8 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
                                       .tensor_data = host_tensor_data,
                                       .check = host_check,
                                       .threads = host_threads,
-                                      .render = rz_model_render};
+                                      .render = rz_model_render,
+                                      .describe = rz_model_describe};
     *out = m;
     return RZ_OK;
 }

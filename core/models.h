@@ -8,6 +8,8 @@
 #include "exec.h"
 #include "model.h"
 
+struct rz_overrides;
+
 /* A model as far as it was asked to be opened; members of later levels are NULL. */
 struct rz_model {
     struct rz_models *owner;
@@ -18,8 +20,10 @@ struct rz_model {
     struct rz_source_set set;
     const struct rz_format *format;
     void *format_self;
-    struct rz_format_model *tables;
-    struct rz_hparams h; /* zero if the file is no model that rz runs */
+    struct rz_format_model *file_tables;  /* the format's                                  */
+    struct rz_overrides *overrides;       /* NULL: there are none                          */
+    const struct rz_format_model *tables; /* what all others read: the file's, overridden */
+    struct rz_hparams h;                  /* zero if the file is no model that rz runs */
     bool has_hparams;
     char shown_arch[64], shown_name[128];
     /* RZ_MODEL_TOKENIZER */
@@ -54,8 +58,18 @@ struct rz_models {
 int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, const char *section,
                       const struct rz_model_options *options, struct rz_model **out, struct rz_err *err);
 void rz_model_close(struct rz_model *model);
+/* overrides.c: makes model->tables of model->file_tables. */
+int32_t rz_model_override(struct rz_model *model, const char *section, struct rz_err *err);
+void rz_overrides_free(struct rz_overrides *o);
+/* Each setting that is in use, for people. */
+void rz_overrides_each(const struct rz_overrides *o, void (*line)(void *arg, const char *text), void *arg);
 /* The pool, made by the first who asks. */
+/* engine.kv_type, an RZ_TYPE_* */
+int32_t rz_models_kv_type(const struct rz_models *m);
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err);
+/* rz_host_model.describe: describe.c */
+int32_t rz_model_describe(struct rz_model *model, void (*line)(void *arg, const char *name, const char *text),
+                          void *arg);
 /* template.c: the prompt of a conversation (rz_host_model.render has the words about templ and json). marks,
  * unless NULL, gets a struct rz_span for each stretch of text that the conversation gave. */
 int32_t rz_model_prompt(const struct rz_model *model, const char *templ, const char *json, uint64_t n,

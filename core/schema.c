@@ -27,7 +27,7 @@ static const struct rz_option rz_options[] = {
 };
 
 static const struct rz_option engine_options[] = {
-    OPT_CHOICE("kv_type", "f16", "f16|f32", "element type of the KV cache"),
+    OPT_CHOICE("kv_type", "f16", "f16|bf16|f32|q8_0", "element type of the KV cache"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
     OPT_RANGE("max_batch_tokens", INT, "512", 1, 65536, "rows of one step"),
     OPT_RANGE("max_seqs", INT, "16", 1, 1024, "sequences that run at once"),
@@ -65,14 +65,27 @@ static const struct rz_option limits_options[] = {
     OPT_RANGE("max_array", SIZE, "16M", 1, 0x1p63, "elements of one metadata array"),
 };
 
-static const struct rz_option every_model_options[] = {
-    OPT("chat_template", STRING, NULL, "text of a chat template in place of the model's own (use @file:)"),
+/* What a file lacks or says otherwise; all but the template become metadata (overrides.c). */
+#define MODEL_SETTINGS \
+    OPT("chat_template", STRING, NULL, "text of a chat template in place of the model's own (use @file:)"), \
+    OPT_RANGE("sliding_window", INT, NULL, 0, 134217728, "positions that layers with a window see; 0: all"), \
+    OPT_RANGE("attention_chunk", INT, NULL, 0, 134217728, "positions of one chunk of chunked attention"), \
+    OPT_CHOICE("pooling", NULL, "mean|cls|last", "how a text's states become its embedding"), \
+    OPT_RANGE("rope_base", FLOAT, NULL, 0.001, 1e12, "base of the rotary embedding"), \
+    OPT_CHOICE("rope_scaling", NULL, "none|linear|yarn|dynamic", "how it is stretched"), \
+    OPT_RANGE("rope_factor", FLOAT, NULL, 0.000001, 1000000, "by how much"), \
+    OPT_RANGE("rope_magnitude", FLOAT, NULL, 0.000001, 1000000, "factor of yarn and long ropes"), \
+    OPT_RANGE("rope_original_context", INT, NULL, 1, 134217728, "positions that it was trained for before"), \
+    OPT("yarn_truncate", BOOL, NULL, "round the range that yarn corrects")
+
+static const struct rz_option any_model_options[] = {
+    MODEL_SETTINGS,
 };
 
 static const struct rz_option model_options[] = {
     OPT("path", PATH, NULL, "the model's file"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: that of [engine]"),
-    OPT("chat_template", STRING, NULL, "text of a chat template in place of the model's own (use @file:)"),
+    MODEL_SETTINGS,
 };
 
 static const struct rz_option plugin_options[] = {
@@ -92,7 +105,8 @@ static const struct rz_schema_section sections[] = {
      TABLE(sampling_options)},
     {"tokenizer", "text to token ids", TABLE(tokenizer_options)},
     {"limits", "what a model file may ask for", TABLE(limits_options)},
-    {"model", "every model, unless its own section says otherwise", TABLE(every_model_options)},
+    {"model", "what any model's file lacks or says otherwise; [model.NAME] has the same",
+     TABLE(any_model_options)},
     {"model.", "a model with a name: [model.NAME]", TABLE(model_options)},
     {"plugin.", "a plugin: [plugin.NAME]; its own options are shown by `rz plugin info NAME`",
      TABLE(plugin_options)},

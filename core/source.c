@@ -215,6 +215,9 @@ static const char *const folder_files[] = {
     "tokenizer.model", "vocab.json",        "tokenizer_config.json",   "vocab.txt",
 };
 
+/* How an embedding model pools stands in a folder of its own. */
+#define POOLING "1_Pooling/config.json"
+
 static bool of_model(const char *name)
 {
     size_t len = strlen(name), tail = strlen(".safetensors");
@@ -248,6 +251,11 @@ static int32_t read_folder(DIR *d, const char *path, char **names, uint32_t *n, 
         if (*n == SHARDS_MAX)
             return rz_fail(err, RZ_ELIMIT, path, "more than %d files of a model", SHARDS_MAX);
         names[*n] = strdup(e->d_name);
+        if (!names[(*n)++])
+            return rz_fail(err, RZ_ENOMEM, path, "no memory");
+    }
+    if (!faccessat(dirfd(d), POOLING, R_OK, 0) && *n < SHARDS_MAX) {
+        names[*n] = strdup(POOLING);
         if (!names[(*n)++])
             return rz_fail(err, RZ_ENOMEM, path, "no memory");
     }

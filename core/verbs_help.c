@@ -110,7 +110,7 @@ static bool plugin_command(const struct rz_main *p, const char *name)
 
 void rz_help(const struct rz_main *p)
 {
-    printf("usage: rz COMMAND [ARGUMENTS]        rz COMMAND --help says more\n\n");
+    printf("usage: rz COMMAND [ARGUMENTS]        rz COMMAND --help says more\n");
     for (size_t i = 0; i < N_VERBS; i++) {
         const struct rz_command *c = builtin_command(p, verbs[i].name);
         if (c || rz_help_verb(verbs[i].name) || plugin_command(p, verbs[i].name))

@@ -26,6 +26,7 @@ void rig_open(struct rig *rig)
 {
     struct rz_err err = RZ_ERR_INIT;
     fake_init(&rig->fake, &rig->setup.limits, rig->setup.n_kv_groups);
+    memcpy(rig->fake.windows, rig->setup.kv_windows, sizeof(rig->fake.windows));
     rig->setup.device = &rig->fake.table;
     rig->setup.plan = fake_plan(&rig->fake);
     rig->setup.tokenizer = &fake_tokenizer_table;

@@ -38,22 +38,35 @@ static uint64_t hash_on(uint64_t hash, int32_t token, uint32_t pos)
     return mix(hash, (uint64_t)token << 32 | pos);
 }
 
-static uint64_t hash_of(const int32_t *tokens, uint32_t n)
+/* Does a row at pos see position p? Groups take turns, so all of them matter. */
+static bool sees(const struct fake *f, uint32_t pos, uint32_t p)
+{
+    uint32_t window = f->n_groups ? f->windows[p % f->n_groups] : 0;
+    return !window || p + window > pos;
+}
+
+static uint64_t hash_of(const struct fake *f, const int32_t *tokens, uint32_t n)
 {
     uint64_t hash = HASH_OF_NOTHING;
     for (uint32_t i = 0; i < n; i++)
-        hash = hash_on(hash, tokens[i], i);
+        if (!f || sees(f, n - 1, i))
+            hash = hash_on(hash, tokens[i], i);
     return hash;
 }
 
 void fake_logits(const struct fake *f, const int32_t *tokens, uint32_t n, float *logits)
 {
-    logits_of(f, hash_of(tokens, n), logits);
+    logits_of(f, hash_of(f, tokens, n), logits);
 }
 
 void fake_hidden(const int32_t *tokens, uint32_t n, float *hidden)
 {
-    hidden_of(hash_of(tokens, n), hidden);
+    hidden_of(hash_of(NULL, tokens, n), hidden);
+}
+
+void fake_hidden_all(const int32_t *tokens, uint32_t n, uint32_t pos, float *hidden)
+{
+    hidden_of(mix(hash_of(NULL, tokens, n), pos), hidden);
 }
 
 /* --- the contract --- */
@@ -184,14 +197,18 @@ static void store_rows(struct fake *f, const struct rz_batch *b)
                 (struct fake_cell){.token = b->rows[i].token, .pos = b->rows[i].pos[0]};
 }
 
-/* What lies in the pages up to the row; groups take turns, so all of them matter. */
+/* What lies in the pages that the row sees. */
 static uint64_t read_back(struct fake *f, const struct rz_batch *b, uint32_t index)
 {
     const struct rz_batch_row *row = &b->rows[index];
     uint64_t hash = HASH_OF_NOTHING;
+    bool all = b->seqs[row->seq].mask == RZ_MASK_ALL;
+    uint32_t end = all ? b->seqs[row->seq].length : (uint32_t)row->pos[0] + 1;
     if (!f->n_groups)
         return f->hashes[index];
-    for (uint32_t p = 0; p <= (uint32_t)row->pos[0]; p++) {
+    for (uint32_t p = 0; p < end; p++) {
+        if (!sees(f, (uint32_t)row->pos[0], p))
+            continue;
         const struct fake_cell *c = cell_of(f, &b->seqs[row->seq], p % f->n_groups, p);
         if (c->pos != (int32_t)p)
             breach(f, "a page holds another position", (uint64_t)c->pos, p);
@@ -199,7 +216,7 @@ static uint64_t read_back(struct fake *f, const struct rz_batch *b, uint32_t ind
     }
     if (f->limits.n_slots && hash != f->hashes[index])
         breach(f, "pages and state of different texts", index, (uint64_t)row->pos[0]);
-    return hash;
+    return all ? mix(hash, (uint64_t)row->pos[0]) : hash;
 }
 
 /* As little as RZ_WANT_TOP_K allows: nothing but the k best. */

@@ -32,6 +32,7 @@ struct fake {
     struct rz_device table;
     struct rz_plan_limits limits;
     uint32_t n_groups;
+    uint32_t windows[8];       /* positions that a row sees in each group; 0: all */
     struct fake_cell *cells;   /* [n_groups][n_pages][page_tokens] */
     struct fake_state *states; /* [n_slots] */
     uint64_t *hashes;          /* [max_rows] of the state behind each row of the step */
@@ -50,9 +51,12 @@ struct fake {
 void fake_init(struct fake *f, const struct rz_plan_limits *limits, uint32_t n_groups);
 void fake_deinit(struct fake *f);
 struct rz_plan *fake_plan(struct fake *f);
-/* The logits behind a text of n tokens. */
+/* The logits behind a text of n tokens: of those of them that the last sees. */
 void fake_logits(const struct fake *f, const int32_t *tokens, uint32_t n, float *logits);
+/* The hidden state of its last token; without windows. */
 void fake_hidden(const int32_t *tokens, uint32_t n, float *hidden);
+/* That of the token at pos which sees the whole text. */
+void fake_hidden_all(const int32_t *tokens, uint32_t n, uint32_t pos, float *hidden);
 
 /* pieces[id] is what token id adds; FAKE_END ends. */
 struct fake_tokenizer {

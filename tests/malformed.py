@@ -159,8 +159,8 @@ class Gguf:
     def all(self):
         for group in (self.header, self.cuts, self.scalars, self.arrays, self.strings, self.keys, self.limits,
                       self.tensor_fields, self.tensor_types, self.layout, self.data_cuts, self.wrong_types,
-                      self.ranges, self.missing, self.tensors_of_the_model, self.vocabulary, self.ids, self.merges,
-                      self.split):
+                      self.ranges, self.missing, self.layers, self.recurrent, self.tensors_of_the_model,
+                      self.vocabulary, self.ids, self.merges, self.split):
             group()
         return self.kinds
 
@@ -377,6 +377,62 @@ class Gguf:
                         lambda m: m.put(a + "block_count", kind, value))
         self.change("unknown scaling", "rope.scaling.type", lambda m: m.put(a + "rope.scaling.type", STR, "magic"))
         self.change("yarn without its context", "original_context", lambda m: m.put(a + "rope.scaling.type", STR, "yarn"))
+
+    def layers(self):
+        """Counts that are given for each layer."""
+        key, n = self.llama.arch + ".attention.head_count_kv", self.llama.get(self.llama.arch + ".block_count")[3]
+        for what, values, of, expect in (
+                ("one alone", [2], I32, "1 entries for %d layers" % n),
+                ("a negative one", [2] * (n - 1) + [-1], I32, "of layer %d is -1" % (n - 1)),
+                ("different ones", [2] * (n - 1) + [4], U32, "is 4 in layer"),
+                ("none in the last", [2] * (n - 1) + [0], I32, "of 0 in some layers"),
+                ("texts", ["2"] * n, STR, "head_count_kv")):
+            self.change("head_count_kv of layers: " + what, expect, lambda m: m.put(key, ARRAY, values, of))
+        self.change("attention.recurrent_layers is no list", "recurrent_layers",
+                    lambda m: m.put(self.llama.arch + ".attention.recurrent_layers", BOOL, 1))
+
+    def mamba2(self):
+        """A good model with one recurrent layer, the vocabulary that of the other."""
+        m = copy.deepcopy(self.llama)
+        width, inner, heads, state, groups, taps = m.get(m.arch + ".embedding_length")[3], 48, 6, 8, 2, 4
+        mixed = inner + 2 * groups * state
+        self.rename(m, "mamba2")
+        for key, value in (("block_count", 1), ("feed_forward_length", 0), ("attention.head_count", 0),
+                           ("ssm.conv_kernel", taps), ("ssm.inner_size", inner), ("ssm.state_size", state),
+                           ("ssm.time_step_rank", heads), ("ssm.group_count", groups)):
+            m.put("mamba2." + key, U32, value)
+        for key in ("head_count_kv", "key_length", "value_length"):
+            m.drop("mamba2.attention." + key)
+        m.drop("mamba2.rope.dimension_count")
+        shapes = {"attn_norm.weight": [width], "ssm_in.weight": [width, inner + mixed + heads],
+                  "ssm_conv1d.weight": [taps, mixed], "ssm_conv1d.bias": [mixed], "ssm_dt.bias": [heads],
+                  "ssm_a": [1, heads], "ssm_d": [1, heads], "ssm_norm.weight": [inner // groups, groups],
+                  "ssm_out.weight": [inner, width]}
+        m.tensors = [t for t in m.tensors if not t[0].startswith("blk.")]
+        for name, dims in shapes.items():
+            n = dims[0] * (dims + [1])[1]
+            m.tensors.append(["blk.0." + name, dims, 0, struct.pack("<f", 0.01) * n])
+        return m
+
+    def recurrent(self):
+        good = self.mamba2()
+        for key, values in (("ssm.inner_size", (0, 47, 2 ** 20 + 1)), ("ssm.state_size", (0, 2 ** 20 + 1)),
+                            ("ssm.time_step_rank", (0, 2 ** 20 + 1)), ("ssm.group_count", (0, 4, 2 ** 20 + 1)),
+                            ("ssm.conv_kernel", (0, 65))):
+            for value in values:
+                self.change("%s is %d" % (key, value), key, lambda m: m.put("mamba2." + key, U32, value), good)
+        for key, expect in (("ssm.inner_size", "ssm.inner_size"), ("ssm.state_size", "ssm.state_size"),
+                            ("ssm.time_step_rank", "ssm.time_step_rank"), ("ssm.group_count", "shape"),
+                            ("ssm.conv_kernel", "is missing")):
+            self.change("no " + key, expect, lambda m: m.drop("mamba2." + key), good)
+        self.change("a convolution of one token", "two tokens", lambda m: m.put("mamba2.ssm.conv_kernel", U32, 1), good)
+        for i, (name, dims, _, data) in enumerate(good.tensors):
+            if name.startswith("blk.") and not name.endswith(("_conv1d.bias", "_norm.weight")):
+                self.change("no tensor " + name + " (mamba2)", name, lambda m: m.tensors.pop(i), good)
+                self.change("shape of " + name + " (mamba2)", name, lambda m: m.tensors[i].__setitem__(
+                    slice(1, 4), [[dims[0] * 2] + dims[1:], 0, data * 2]), good)
+                if not name.endswith(("ssm_in.weight", "ssm_out.weight")):
+                    self.change("integers in " + name + " (mamba2)", name[6:], lambda m: m.tensors[i].__setitem__(2, 26), good)
 
     def missing(self):
         a = self.llama.arch + "."

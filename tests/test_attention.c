@@ -50,7 +50,8 @@ static const struct asked {
              {0, 257}, {0, 258}, {1, 69},  {0, 590},        {0, 591}, {0, 592}, {0, 593}};
 #define QUERIES (sizeof asked / sizeof asked[0])
 
-/* Sequences, their pages, and what was stored: k and v are [SEQS][LENGTH][n_kv * dim]. */
+/* Sequences, their pages, and what was stored: k and v are [SEQS][LENGTH][n_kv * dim]; kept_k and kept_v are
+ * what the KV type keeps of them. */
 struct scene {
     struct rz_kv_view kv;
     uint8_t *memory;
@@ -58,14 +59,44 @@ struct scene {
     const int32_t *tables[SEQS];
     const int32_t *const *groups[SEQS];
     struct rz_batch_seq seqs[SEQS];
-    float *k, *v;
+    float *k, *v, *kept_k, *kept_v;
 };
 
 static const uint32_t lengths[SEQS] = {LENGTH, 70};
 
+/* n <= RZ_KV_BLOCK elements of one head. */
+static void keep_block(int32_t type, const float *x, float *kept, uint32_t n)
+{
+    float largest = 0;
+    for (uint32_t i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(x[i]));
+    float scale = rz_f16_to_f32(rz_f32_to_f16(largest / 127));
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], 4);
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+        kept[i] = x[i];
+        if (type == RZ_TYPE_BF16)
+            memcpy(&kept[i], &bits, 4);
+        if (type == RZ_TYPE_F16)
+            kept[i] = rz_f16_to_f32(rz_f32_to_f16(x[i]));
+        if (type == RZ_TYPE_Q8_0)
+            kept[i] = scale * fmaxf(-127, fminf(127, rintf(x[i] / scale)));
+    }
+}
+
+static float *keep(const struct attention *a, const float *x, size_t n)
+{
+    float *kept = must_alloc(n * sizeof *kept);
+    for (size_t head = 0; head < n; head += a->h.dim)
+        for (uint32_t d = 0; d < a->h.dim; d += RZ_KV_BLOCK)
+            keep_block(a->kv_type, x + head + d, kept + head + d,
+                       a->h.dim - d < RZ_KV_BLOCK ? a->h.dim - d : RZ_KV_BLOCK);
+    return kept;
+}
+
 static void scene_open(const struct attention *a, struct scene *s, struct rng *r, uint32_t layout)
 {
-    uint64_t element = a->kv_type == RZ_TYPE_F32 ? 4 : 2;
     memset(s, 0, sizeof *s);
     s->kv = (struct rz_kv_view){.size = sizeof s->kv,
                                 .type = a->kv_type,
@@ -74,7 +105,7 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
                                 .n_heads = a->h.n_kv,
                                 .k_dim = a->h.dim,
                                 .v_dim = a->h.dim};
-    s->kv.v_offset = (element * PAGE * a->h.dim + 63) / 64 * 64;
+    s->kv.v_offset = (rz_kv_row_bytes(a->kv_type, a->h.dim) * PAGE + 63) / 64 * 64;
     s->kv.head_bytes = 2 * s->kv.v_offset;
     s->kv.layer_bytes = s->kv.head_bytes * a->h.n_kv;
     s->kv.page_bytes = s->kv.layer_bytes * 2; /* the node is of the second layer */
@@ -101,6 +132,8 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
         s->k[i] = (float)rng_normal(r);
         s->v[i] = (float)rng_normal(r);
     }
+    s->kept_k = keep(a, s->k, n);
+    s->kept_v = keep(a, s->v, n);
 }
 
 static void scene_close(struct scene *s)
@@ -108,6 +141,8 @@ static void scene_close(struct scene *s)
     free(s->memory);
     free(s->k);
     free(s->v);
+    free(s->kept_k);
+    free(s->kept_v);
 }
 
 static void attrs(const struct attention *a, struct kernel_case *n)
@@ -150,11 +185,6 @@ static void store(const struct attention *a, struct scene *s)
     free(in[1]);
 }
 
-static double stored(const struct attention *a, float x)
-{
-    return a->kv_type == RZ_TYPE_F32 ? x : rz_f16_to_f32(rz_f32_to_f16(x));
-}
-
 static int32_t first_seen(const struct heads *h, int32_t pos)
 {
     return h->window && pos >= (int32_t)h->window ? pos + 1 - (int32_t)h->window : 0;
@@ -182,7 +212,7 @@ static double score_of(const struct attention *a, const struct scene *s, const s
            at = (row->seq * LENGTH + (size_t)p) * width + head / (h->n_head / h->n_kv) * h->dim;
     double x = 0;
     for (uint32_t i = 0; i < h->dim; i++)
-        x += (double)q[i] * stored(a, s->k[at + i]);
+        x += (double)q[i] * (double)s->kept_k[at + i];
     x /= sqrt(h->dim);
     if (h->softcap > 0)
         x = h->softcap * tanh(x / h->softcap);
@@ -208,7 +238,7 @@ static void truth(const struct attention *a, const struct scene *s, const struct
     for (uint32_t i = 0; i < h->dim; i++) {
         out[i] = 0;
         for (int32_t p = first; p < end; p++)
-            out[i] += score[p] / total * stored(a, s->v[at + (size_t)p * width + i]);
+            out[i] += score[p] / total * (double)s->kept_v[at + (size_t)p * width + i];
     }
 }
 
@@ -311,13 +341,13 @@ static void attention(const struct rz_plugin *plugin, int64_t choice, double sla
         {3, 3, 20, 2, 0, 4, false},  {5, 5, 14, 0, 1, 0, false},    {4, 4, 24, 0, 0, 0, true},
         {6, 2, 16, 40, 0, 0, true},
     };
-    static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32};
+    static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
     const struct rz_kernels *k = kernel_table(plugin, choice);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
-        for (size_t t = 0; t < 2; t++) {
-            struct attention a = {k, types[t], heads[i], slack};
+        for (size_t t = i; t < i + 2; t++) { /* two of the types each, in turn */
+            struct attention a = {k, types[t % 4], heads[i], slack};
             struct scene s;
             struct rng r = {i};
             scene_open(&a, &s, &r, layout_of(k));

@@ -362,6 +362,43 @@ class Http(Case):
             self.assertIn(says, text)
             self.assertEqual(server.stop(), 0)
 
+    def test_answers_of_several_messages(self):
+        """<|end|> ends a message of gpt-oss, <|call|> the answer."""
+        script = ["<|channel|>", "analysis", "<|message|>", "hm", "<|end|>", "<|start|>", "assistant",
+                  "<|channel|>commentary to=functions.get <|constrain|>json<|message|>", "{\"city\": \"Paris\"}", "<|call|>", "no"]
+        model = scripted.write(self.path("harmony.gguf"), script, scripted.TEMPLATE + "{# <|channel|><|message|> #}",
+                               ["<|channel|>", "<|message|>", "<|start|>", "<|call|>", "<|return|>"])
+        server = Server(model)
+        status, text, _ = server.post({"messages": [user("Hi")], "tools": [TOOL]})
+        self.assertEqual(status, 200, text)
+        o = json.loads(text)
+        message = o["choices"][0]["message"]
+        self.assertEqual((message["content"], message["reasoning_content"], o["choices"][0]["finish_reason"]),
+                         (None, "hm", "tool_calls"))
+        self.assertEqual(message["tool_calls"][0]["function"], {"name": "get", "arguments": "{\"city\": \"Paris\"}"})
+        self.assertEqual(o["usage"]["completion_tokens"], 9)
+        self.assertEqual(server.stop(), 0)
+
+    def test_tools_for_a_template_that_knows_none(self):
+        templ = "{% for m in messages %}<|begin|>{{ m.role }}:{{ m.content }}<|end|>{% endfor %}" + scripted.GO
+        model = scripted.write(self.path("simple.gguf"), CALL, templ)
+        call = {"id": "1", "type": "function", "function": {"name": "get", "arguments": "{\"city\": \"Rome\"}"}}
+        given = {"messages": [{"role": "system", "content": "Be."}, user("Hi"),
+                              {"role": "assistant", "content": None, "tool_calls": [call]},
+                              {"role": "tool", "tool_call_id": "1", "content": "21"},
+                              {"role": "tool", "tool_call_id": "2", "content": "22"}], "tools": [TOOL]}
+        got = json.loads(rzlib.rz("template", "-m", model, "--json", stdin=json.dumps(given).encode()).out)
+        self.assertEqual((got["tools"], got["format"]), (True, "hermes"))
+        self.assertIn("<|begin|>system:Be.\n\n", got["prompt"])
+        self.assertIn("<tools>\n{\"name\": \"get\", ", got["prompt"])
+        self.assertIn("<|begin|>assistant:<tool_call>\n{\"name\": \"get\", \"arguments\": {\"city\": \"Rome\"}}\n</tool_call>"
+                      "<|end|><|begin|>user:<tool_response>\n21\n</tool_response>\n<tool_response>\n22\n</tool_response><|end|>",
+                      got["prompt"])
+        server = Server(model)
+        status, text, _ = server.post(given)
+        self.assertEqual((status, json.loads(text)["choices"][0]["finish_reason"]), (200, "tool_calls"))
+        self.assertEqual(server.stop(), 0)
+
     def test_a_model_without_template(self):
         server = Server(self.bare)
         status, text, _ = server.post({"messages": [user("Hi")]})

@@ -19,15 +19,19 @@ import rzlib
 
 F32_KV = ("-o", "engine.kv_type=f32")
 ARCHES = """
-arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite deepseek_v3
-deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new gemma gemma2 gemma3
-glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gpt_oss gpt_oss-yarn-exact granite granitemoe hunyuan_v1_dense
-llama llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 minimax_m2 mistral
-mistral-full mixtral mpt mpt-6h nemotron olmo olmo2 olmo3 olmoe phi phi3 phi3-swa qwen2 qwen2-tied qwen2_moe qwen3
-qwen3_moe seed_oss smollm3 stablelm stablelm-parallel starcoder2
+apertus arcee bloom bloom-6h cohere cohere-qknorm cohere2 dbrx deepseek_v2 deepseek_v2-groups deepseek_v2-lite
+deepseek_v3 deepseek_v3-nogroup deepseek_v3-yarn ernie4_5 ernie4_5_moe exaone4 exaone4-swa falcon falcon-new
+falcon_h1 falcon_mamba gemma gemma2 gemma3 gemma4 glm4 glm4_moe gpt2 gpt_bigcode gpt_neox gpt_neox-seq gpt_oss
+gpt_oss-yarn-exact gptj granite granitemoe granitemoehybrid hunyuan_v1_dense jamba lfm2 lfm2_moe llama
+llama-mha-tied llama-mqa llama-rope-linear llama-rope-llama3 llama-rope-yarn llama4 mamba mamba2 minimax_m2 mistral
+mistral-full mixtral mpt mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi phi3 phi3-longrope
+phi3-longrope-short phi3-swa phimoe qwen2 qwen2-tied qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3
+stablelm stablelm-parallel starcoder2
 """.split()
-# Their GGUF form lacks something that the folder has: a window, a chunk, the exact range of yarn.
-NOT_THE_SAME = ("gpt_oss-yarn-exact", "llama4", "mistral", "starcoder2")
+# The GGUF form lacks something that the folder has (a window, a chunk, the exact range of yarn, a magnitude), or
+# its weights were multiplied and rounded in another order (falcon_h1), or exp is another library's (the recurrent ones).
+NOT_THE_SAME = ("gpt_oss-yarn-exact", "llama4", "mistral", "phimoe", "starcoder2", "falcon_h1", "falcon_mamba",
+                "granitemoehybrid", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_5", "qwen3_next")
 TEXTS = ["", " ", "Hello world", " the and in", "it's 12345 o'clock\n\n  x", "the\tthe\u00e9 \u4f60\u597d \U0001f600",
          "<s>in</s><|im_end|> on", "  two  spaces ", "a\r\nb", "<|endoftext|>", "<0x41>\u2581"]
 # The folders of these vocabularies and the names of their pre-tokenizers, which the description must give.
@@ -64,13 +68,14 @@ class Elsewhere(Case):
     def check(self, arch):
         """Logits and greedy tokens on both tables; the GGUF form and what is converted have the same bits."""
         folder, gguf = rzlib.shared("arch", arch, "hf"), rzlib.shared("arch", arch, "model.gguf")
+        context = ("-c", "56") if arch == "phi3-longrope-short" else ()
         truth = rzlib.floats(rzlib.shared("arch", arch, "logits.f32"))
         ids = rzlib.ints(rzlib.shared("arch", arch, "tokens.i32"))
         want = rzlib.ints(rzlib.shared("arch", arch, "greedy.i32"))
         tokens, n, worst = self.path("ids.i32"), len(truth) // len(ids), []
         rzlib.write_ints(tokens, ids + want[:-1])
         rzlib.rz("convert", folder, self.path("out.gguf"), "-y")
-        for args in (("--plugin", "scalar", *F32_KV), F32_KV):
+        for args in (("--plugin", "scalar", *F32_KV, *context), F32_KV + context):
             data = self.logits(folder, tokens, *args)
             mine = rzlib.as_floats(data)
             worst.append(max(abs(a - b) for a, b in zip(mine, truth)) / rzlib.deviation(truth))
@@ -91,14 +96,11 @@ class Elsewhere(Case):
     def test_tokens(self):
         for arch in ARCHES:
             for args in ((), ("--bos",), ("--no-special",)):
+                if not rzlib.shared("arch", arch, "model.gguf"):
+                    continue
                 with self.subTest(arch=arch, args=args):
                     self.assertEqual(self.tokens_of(rzlib.shared("arch", arch, "hf"), TEXTS, *args),
                                      self.tokens_of(rzlib.shared("arch", arch, "model.gguf"), TEXTS, *args))
-
-    def test_families_that_are_not_there(self):
-        for arch in ("bert", "mamba"):
-            done = rzlib.rz("info", "-m", rzlib.shared("arch", arch, "hf"), status=1)
-            self.assertRegex(done.err, 'config.json: model_type: ".*" is a family that this rz cannot open')
 
 
 class Vocabularies(Case):
@@ -273,7 +275,7 @@ class Own(Case):
             ({"attention_bias": True}, "self_attn.q_proj.bias: is missing", "with biases"),
             ({"mlp_bias": True}, "mlp.gate_proj.bias: is missing"),
             ({"model_type": "qwen2"}, "self_attn.q_proj.bias: is missing"),
-            ({"model_type": "gpt_neo"}, 'model_type: "gpt_neo" is a family', "llama, mistral, mpt"),
+            ({"model_type": "gpt_neo"}, 'model_type: "gpt_neo" is a family', "the nearest that it can is gpt_neox"),
             ({"model_type": None}, "model_type: is missing"),
             ({"vocab_size": 300}, "vocab_size: is 300, the embedding has"),
             ({"use_sliding_window": True, "sliding_window": 16}, "use_sliding_window: is true"),
@@ -286,14 +288,15 @@ class Own(Case):
             ({"num_local_experts": 8}, "num_local_experts: is 8"),
             ({"logit_scale": 0.25}, "logit_scale: is 0.25"),
             ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping: is 50.0"),
-            ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, 'rope type "ntk"', "default, linear, dynamic, yarn, llama3"),
+            ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, 'rope type "ntk"', "default, linear, dynamic, yarn, longrope, llama3"),
             ({"rope_scaling": {"type": "dynamic", "alpha": 2.0}}, "alpha is 2"),
-            ({"rope_scaling": {"rope_type": "longrope"}}, 'rope type "longrope"'),
+            ({"rope_scaling": {"rope_type": "longrope"}}, "short_factor must be a list of 8 numbers"),
+            ({"rope_scaling": {"rope_type": "longrope", "short_factor": [1] * 8, "long_factor": [1] * 7 + [0]}},
+             "long_factor must be a list of 8 numbers"),
             ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor: is missing"),
             ({"rope_scaling": {"type": "linear", "factor": 2, "mystery": 1}}, '"mystery" is not known'),
             ({"rope_scaling": {"factor": 2.0}}, "has no rope_type"),
             ({"rope_scaling": "linear"}, "rope_scaling: must be an object or null"),
-            ({"rope_scaling": {"type": "yarn", "factor": 4, "truncate": False}}, "truncate is false"),
             ({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1}},
              "high_freq_factor 1 must be above"),
             ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "has no rope_type"),
@@ -317,7 +320,7 @@ class Own(Case):
         def model(**change):
             return lambda t: t["model"].update(change)
         cases = [
-            ("tiny-qwen2", model(type="WordPiece"), 'model.type: is "WordPiece"'),
+            ("tiny-qwen2", model(type="WordPiece"), "is not BertNormalizer"),
             ("tiny-qwen2", model(dropout=0.1), "model.dropout: is 0.1"),
             ("tiny-qwen2", model(end_of_word_suffix="</w>"), 'end_of_word_suffix: is "</w>"'),
             ("tiny-qwen2", model(continuing_subword_prefix="##"), 'continuing_subword_prefix: is "##"'),
@@ -332,7 +335,7 @@ class Own(Case):
             ("tiny-qwen2", model(merges=["h zzzz"]), "its right side is no token"),
             ("tiny-qwen2", lambda t: t.update(added_tokens=[{"id": 3}]), "added_tokens: entry 0 has no id or no content"),
             ("tiny-qwen2", lambda t: t.update(normalizer={"type": "Lowercase"}), 'normalizer: is "Lowercase"'),
-            ("tiny-qwen2", lambda t: t.update(post_processor={"type": "RobertaProcessing"}), 'is "RobertaProcessing"'),
+            ("tiny-qwen2", lambda t: t.update(post_processor={"type": "ByteFallback"}), 'is "ByteFallback"'),
             ("tiny-qwen2", lambda t: t.update(pre_tokenizer={"type": "Whitespace"}), "has no ByteLevel"),
             ("tiny-qwen2", lambda t: t.update(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}),
              "words bytes after a space"),

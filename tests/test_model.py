@@ -54,12 +54,20 @@ class Models(unittest.TestCase):
               % (self.backend, name, " ".join(args), worst, kl, 100 * top1))
         return worst, kl, top1
 
-    def test_f16_kv_is_close(self):
-        for name in EXACT:
-            with self.subTest(model=name):
-                _, kl, top1 = self.against_reference(name)
-                self.assertLessEqual(kl, 1e-5)
-                self.assertGreaterEqual(top1, 0.99)
+    def test_short_kv_is_close(self):
+        for kv, bar in (("f16", 1e-5), ("bf16", 1e-4), ("q8_0", 5e-4)):
+            for name in EXACT:
+                with self.subTest(model=name, kv=kv):
+                    _, kl, top1 = self.against_reference(name, "-o", "engine.kv_type=" + kv)
+                    self.assertLessEqual(kl, bar)
+                    self.assertGreaterEqual(top1, 0.99 if kv == "f16" else 0.9)
+
+    def test_short_kv_has_the_same_bits(self):
+        for kv in ("bf16", "q8_0"):
+            base = self.logits("tiny-mqa", "-o", "engine.kv_type=" + kv, "-t", "1")
+            for way in (("-t", "2"), ("--chunk", "1"), ("--chunk", "7"), ("-t", "2", "--beside", "3")):
+                with self.subTest(kv=kv, way=" ".join(way)):
+                    self.assertTrue(self.logits("tiny-mqa", "-o", "engine.kv_type=" + kv, *way) == base, "other logits")
 
     def test_same_bits_however_it_is_run(self):
         for name in BITS:

@@ -64,6 +64,22 @@ RZ_TEST(wordpiece, words)
     meta_free(&m);
 }
 
+RZ_TEST(wordpiece, cased)
+{
+    struct meta m = {0};
+    struct tok t;
+    wordpiece_meta(&m);
+    meta_bool(&m, K "normalizer.lowercase", 0);
+    make(&t, &rz_builtin_wordpiece, &m);
+    check_ids(&t, "hello Hello caf\303\251 cafe\314\201", 0, "4 1 1 1");
+    stop(&t);
+    meta_bool(&m, K "normalizer.strip_accents", 1);
+    make(&t, &rz_builtin_wordpiece, &m);
+    check_ids(&t, "hello Hello caf\303\251 cafe\314\201", 0, "4 1 8 8");
+    stop(&t);
+    meta_free(&m);
+}
+
 /* --- unigram --- */
 static void unigram_meta(struct meta *m, bool bytes)
 {

@@ -33,9 +33,7 @@ RZ_ENCODER(f16)
 RZ_ENCODER(bf16)
 {
     (void)imatrix;
-    uint32_t bits;
-    memcpy(&bits, x, 4);
-    uint16_t h = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    uint16_t h = rz_f32_to_bf16(*x);
     memcpy(block, &h, 2);
 }
 

@@ -52,6 +52,22 @@ void rz_nearest_try(struct rz_nearest *n, const char *name)
     }
 }
 
+const char *rz_nearest_kin(const char *word, const char *(*name)(void *ctx, uint32_t i), void *ctx)
+{
+    const char *best = NULL, *one;
+    size_t most = 2;
+    for (uint32_t i = 0; (one = name(ctx, i)); i++) {
+        size_t n = 0;
+        while (word[n] && word[n] == one[n])
+            n++;
+        if (n > most || (best && n == most && strlen(one) < strlen(best))) {
+            most = n;
+            best = one;
+        }
+    }
+    return best;
+}
+
 const char *rz_nearest_hint(const struct rz_nearest *n, char *buf, size_t cap)
 {
     if (n->best)

@@ -66,6 +66,16 @@ static inline float rz_bf16_to_f32(uint16_t h)
     return f;
 }
 
+/* Single to bfloat16, round to nearest even. */
+static inline uint16_t rz_f32_to_bf16(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 /* The 6-bit scale and minimum of group g (0..7) of a Q4_K or Q5_K block. */
 static inline void rz_k4_scale_min(const uint8_t *s, int g, uint8_t *scale, uint8_t *min)
 {

@@ -44,6 +44,9 @@ struct rz_parse_kind {
 struct rz_parse_kind rz_parse_detect(const char *templ, size_t n_templ, const char *prompt, size_t n,
                                      size_t own);
 
+/* The format of this name. */
+const struct rz_parse_format *rz_parse_format(const char *name);
+
 struct rz_parser;
 
 /* tools: the JSON list of the request's tools, copied; NULL or empty: calls are not looked for. NULL: no

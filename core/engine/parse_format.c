@@ -125,6 +125,14 @@ static bool has_thoughts(const char *templ, size_t n, const char *close)
     return holds(templ, n, word);
 }
 
+const struct rz_parse_format *rz_parse_format(const char *name)
+{
+    const struct rz_parse_format *f = formats;
+    while (strcmp(f->name, "none") && strcmp(f->name, name))
+        f++;
+    return f;
+}
+
 struct rz_parse_kind rz_parse_detect(const char *templ, size_t n_templ, const char *prompt, size_t n,
                                      size_t own)
 {

@@ -119,23 +119,24 @@ static int32_t take_scratch(struct rz_plan *plan, struct rz_err *err)
 
 static int32_t take_kv(struct rz_plan *plan, struct rz_err *err)
 {
-    uint64_t element = plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2, offset[8];
+    int32_t type = plan->limits.kv_type;
+    uint64_t tokens = plan->limits.page_tokens, offset[8];
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++) {
         const struct rz_kv_group *group = rz_kv_group_at(plan->program, g);
         struct rz_kv_view *v = &plan->kv_views[g];
         uint64_t total;
         *v = (struct rz_kv_view){.size = sizeof(*v),
-                                 .type = plan->limits.kv_type,
+                                 .type = type,
                                  .layout = plan->select.kv_layouts[g],
                                  .page_tokens = plan->limits.page_tokens,
                                  .n_heads = group->n_heads,
                                  .k_dim = group->k_dim,
                                  .v_dim = group->v_dim};
-        uint64_t k_bytes = rz_round_up(element * plan->limits.page_tokens * group->k_dim, ALIGN);
+        uint64_t k_bytes = rz_round_up(tokens * rz_kv_row_bytes(type, group->k_dim), ALIGN);
         v->v_offset = group->kind == RZ_KV_LATENT ? 0 : k_bytes;
         v->head_bytes = k_bytes;
         if (v->v_offset)
-            v->head_bytes += rz_round_up(element * plan->limits.page_tokens * group->v_dim, ALIGN);
+            v->head_bytes += rz_round_up(tokens * rz_kv_row_bytes(type, group->v_dim), ALIGN);
         v->layer_bytes = v->head_bytes * group->n_heads;
         v->page_bytes = v->layer_bytes * group->n_layers;
         offset[g] = plan->kv_bytes;

@@ -48,6 +48,7 @@ const char *rz_op_name(uint16_t op)
         {RZ_OP_GATE, "gate"},
         {RZ_OP_MATMUL_HEADS, "matmul_heads"},
         {RZ_OP_ADD_ROW, "add_row"},
+        {RZ_OP_COLUMNS, "columns"},
         {RZ_OP_SSM, "ssm"},
         {RZ_OP_CONV, "conv"},
         {RZ_OP_SCAN, "scan"},

@@ -7,6 +7,7 @@
 #include "builder.h"
 
 #include "checked.h"
+#include "nearest.h"
 #include "numeric.h"
 #include "transform.h"
 
@@ -16,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COPY_ALIGN 64u /* of weights that are copied */
+#define COPY_ALIGN 64u   /* of weights that are copied */
+#define LOOKED_AT 65536u /* bytes of the largest weight that a program is made of, not only for */
 
 /* Room for one more element of a growing table; false: no memory. */
 static bool room(struct rz_builder *b, void **table, uint32_t n, uint32_t *cap, size_t each)
@@ -152,6 +154,8 @@ static const void *find_stored(void *ctx, const struct rz_tensor *t)
 /* The weight's bytes: the file's own, or a copy where they have to be changed or are not aligned. */
 static const void *weight_bytes(struct rz_builder *b, const struct rz_tensor *t, int32_t type, uint64_t bytes)
 {
+    if (!b->context && bytes > LOOKED_AT) /* nobody will run it */
+        return rz_arena_alloc(&b->graph->arena, COPY_ALIGN);
     uintptr_t need = type == RZ_TYPE_F32 ? sizeof(float) : sizeof(uint16_t);
     if (rz_tensor_is_plain(t)) {
         const void *stored = rz_tensor_data(t, b->sources, b->n_sources);
@@ -273,8 +277,34 @@ static int32_t bind_part(struct rz_builder *b, const struct rz_tensor *t, const 
         if (b->weights[i].name.data == t->name.data && b->weights[i].bytes == w.bytes)
             return (int32_t)i;
     const uint8_t *data = weight_bytes(b, t, w.type, all);
-    w.data = data ? data + all / units * p->first : NULL;
+    w.data = data ? data + (b->context ? all / units * p->first : 0) : NULL;
     return data ? keep_weight(b, &w) : -1;
+}
+
+static float element(const struct rz_meta *e, uint32_t i)
+{
+    float f;
+    memcpy(&f, (const uint8_t *)e->data + (uint64_t)i * sizeof(f), sizeof(f));
+    return f;
+}
+
+double rz_build_number(struct rz_builder *b, uint32_t layer, const char *key)
+{
+    double v = 0;
+    if (b->status)
+        return 0;
+    const struct rz_meta *e = rz_meta_find(b->tables, key);
+    if (!e)
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is missing from the model's metadata");
+    else if (e->type != RZ_META_ARRAY)
+        b->status = rz_meta_f64(b->tables, key, &v, b->err);
+    else if (e->elem_type != RZ_META_F32 || layer >= e->n)
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is no array of floats, one a layer");
+    else
+        v = (double)element(e, layer);
+    if (!b->status && !isfinite(v))
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is %g", v);
+    return v;
 }
 
 uint64_t rz_build_has(const struct rz_builder *b, const char *format, ...)
@@ -380,21 +410,28 @@ static void finish(struct rz_builder *b)
     };
 }
 
+static const char *family_name(void *ctx, uint32_t i)
+{
+    (void)ctx;
+    return rz_family_at(i) ? rz_family_at(i)->arch : NULL;
+}
+
 static int32_t unknown_family(const char *arch, struct rz_err *err)
 {
-    char have[256] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; rz_family_at(i) && used < sizeof(have); i++)
-        used +=
-            (size_t)snprintf(have + used, sizeof(have) - used, "%s%s", i ? ", " : "", rz_family_at(i)->arch);
+    const char *kin = rz_nearest_kin(arch, family_name, NULL);
+    uint32_t n = 0;
+    while (rz_family_at(n))
+        n++;
     return rz_fail(err, RZ_EUNSUPPORTED, "general.architecture",
-                   "\"%s\" is a family that this rz does not have (it has %s)", arch, have);
+                   "\"%s\" is a family that this rz does not have%s%s (it has %u)", arch,
+                   kin ? "; the nearest that it has is " : "", kin ? kin : "", n);
 }
 
 int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *sources, uint32_t n_sources,
-                       struct rz_graph **out, struct rz_err *err)
+                       uint32_t context, struct rz_graph **out, struct rz_err *err)
 {
     struct rz_builder b = {.tables = m,
+                           .context = context,
                            .sources = sources,
                            .n_sources = n_sources,
                            .err = err,
@@ -407,10 +444,12 @@ int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *
         return rz_fail(err, RZ_ENOMEM, "program", "no memory");
     rz_arena_init(&b.graph->arena, 0);
     b.status = rz_hparams_read(m, &b.graph->h, err);
-    if (!b.status) {
-        family = rz_family_find(b.graph->h.arch);
-        b.status = family ? index_names(&b) : unknown_family(b.graph->h.arch, err);
-    }
+    /* An unknown family comes first: what its files lack or say is nobody's business. */
+    family = rz_family_find(b.graph->h.arch);
+    if (!family && (b.graph->h.arch[0] || !b.status))
+        b.status = unknown_family(b.graph->h.arch, err);
+    if (!b.status)
+        b.status = index_names(&b);
     if (!b.status)
         b.status = rz_hparams_uses(&b.graph->h, family->uses, err);
     if (!b.status) {

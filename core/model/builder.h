@@ -25,6 +25,8 @@ struct rz_builder {
     struct rz_rope ropes[RZ_BUILD_GROUPS_MAX];
     struct rz_kv_group kv_groups[RZ_BUILD_GROUPS_MAX];
     uint32_t n_ropes, n_kv_groups;
+    uint32_t rope_pairs; /* bit i: ropes i and i + 1 are variants of one */
+    uint32_t context;    /* positions that sequences may have            */
     struct rz_state *states;
     uint32_t n_states, cap_states;
     int32_t hidden, logits;
@@ -88,6 +90,8 @@ int32_t rz_prim_two(struct rz_builder *b, uint16_t op, int32_t layer, int32_t x,
 int32_t rz_prim_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, int32_t sum);
 /* up -1: act(gate) alone. */
 int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, int32_t y, uint32_t act);
+/* xIELU (arXiv:2411.13010) of x, with the parameters as models store them. */
+int32_t rz_prim_xielu(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_xielu *p);
 /* A place for one more layer's KV: in the group of this shape and life, which the first of them makes. */
 int32_t rz_build_place(struct rz_builder *b, struct rz_kv_group want, int32_t *layer);
 

@@ -6,6 +6,7 @@
 #define SWA (RZ_H_WINDOW | RZ_H_PATTERN)
 
 static const struct rz_family families[] = {
+    {"apertus", rz_family_apertus, 0},
     {"arcee", rz_family_arcee, 0},
     {"bert", rz_family_bert, RZ_H_BIDIRECTIONAL},
     {"bloom", rz_family_bloom, 0},
@@ -21,9 +22,11 @@ static const struct rz_family families[] = {
     {"gemma", rz_family_gemma, 0},
     {"gemma2", rz_family_gemma2, SWA | RZ_H_ATTN_SOFTCAP | RZ_H_FINAL_SOFTCAP | RZ_H_ATTN_SCALE},
     {"gemma3", rz_family_gemma3, SWA | RZ_H_BASE_SWA | RZ_H_FINAL_SOFTCAP | RZ_H_ATTN_SCALE},
+    {"gemma4", rz_family_gemma4, SWA | RZ_H_BASE_SWA | RZ_H_FINAL_SOFTCAP | RZ_H_DIM_SWA | RZ_H_PER_LAYER},
     {"glm4", rz_family_glm4, 0},
     {"glm4moe", rz_family_glm4moe, RZ_H_EXPERTS},
     {"gpt2", rz_family_gpt2, 0},
+    {"gptj", rz_family_gptj, 0},
     {"gpt-oss", rz_family_gpt_oss, SWA | RZ_H_EXPERTS},
     {"gptneox", rz_family_gptneox, RZ_H_PARALLEL},
     {"granite", rz_family_granite,

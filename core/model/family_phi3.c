@@ -1,5 +1,5 @@
 /* family_phi3.c - Phi-3: as Llama, with rotary pairs of halves, fused tensors, and a window where the file
- * has one. Its long rope is not there yet. Abdin et al. 2024, arXiv:2404.14219. */
+ * has one; LongRoPE in those made for long texts. Abdin et al. 2024, arXiv:2404.14219. */
 #include "model.h"
 
 void rz_family_phi3(struct rz_builder *b)
@@ -7,7 +7,6 @@ void rz_family_phi3(struct rz_builder *b)
     struct rz_attn_options attn = {
         .rope = rz_build_rope(b), .neox = true, .window = rz_build_hparams(b)->window};
     struct rz_ffn_options ffn = {0};
-    rz_build_refuse(b, "rope_factors_long.weight", "long rope");
 
     int32_t x = rz_build_embed(b);
     for (uint32_t layer = 0; layer < rz_build_hparams(b)->n_layer; layer++) {

@@ -13,7 +13,6 @@ void rz_family_phimoe(struct rz_builder *b)
                                    .window = rz_build_hparams(b)->window};
     struct rz_moe_options moe = {
         .half = {.norm = RZ_NORM_LAYER}, .route = RZ_ROUTE_SPARSE_MIXER, .near = NEAR};
-    rz_build_refuse(b, "rope_factors_long.weight", "long rope");
 
     int32_t x = rz_build_embed(b);
     for (uint32_t layer = 0; layer < rz_build_hparams(b)->n_layer; layer++) {

@@ -99,6 +99,9 @@ static const struct {
     uint32_t hi;
 } counts[] = {
     {"attention.sliding_window", RZ_H_WINDOW, offsetof(struct rz_hparams, window), CONTEXT_MAX},
+    {"attention.shared_kv_layers", RZ_H_SHARED_KV, offsetof(struct rz_hparams, shared_kv), LAYERS_MAX},
+    {"embedding_length_per_layer_input", RZ_H_PER_LAYER, offsetof(struct rz_hparams, embd_per_layer),
+     WIDTH_MAX},
     {"attention.chunk_size", RZ_H_CHUNK, offsetof(struct rz_hparams, chunk), CONTEXT_MAX},
     {"attention.temperature_length", RZ_H_TEMPERATURE, offsetof(struct rz_hparams, temperature_step),
      CONTEXT_MAX},
@@ -301,6 +304,7 @@ int32_t rz_hparams_uses(const struct rz_hparams *h, uint64_t uses, struct rz_err
                   {"use_parallel_residual", RZ_H_PARALLEL},
                   {"attention.causal", RZ_H_BIDIRECTIONAL},
                   {"hidden_activation", RZ_H_ACT},
+                  {"attention.key_length_swa", RZ_H_DIM_SWA},
                   {"attention.head_count or attention.head_count_kv of 0", RZ_H_NO_HEADS},
                   {"attention.head_count_kv of 0 in some layers", RZ_H_SOME_HEADS},
                   {"feed_forward_length of 0", RZ_H_NO_FFN},
@@ -336,6 +340,10 @@ static void read_scaling(struct reader *r, struct rz_hparams *h)
         r->status = status;
     want_f64(r, "rope.scaling.factor", 1e-6, 1e6, h->scaling_factor, &h->scaling_factor);
     want_f64(r, "rope.scaling.attn_factor", 1e-6, 1e6, 1, &h->scaling_attn_factor);
+    double both = 0;
+    want_f64(r, "rope.scaling.attn_factor", 1e-6, 1e6, 0, &both);
+    want_f64(r, "rope.scaling.attn_factor_short", 1e-6, 1e6, both, &h->scaling_magnitude[0]);
+    want_f64(r, "rope.scaling.attn_factor_long", 1e-6, 1e6, both, &h->scaling_magnitude[1]);
     want_u32(r, "rope.scaling.original_context_length", 1, CONTEXT_MAX, 0, &h->scaling_context);
     want_f64(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32, &h->yarn_beta_fast);
     want_f64(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, 1, &h->yarn_beta_slow);
@@ -347,10 +355,14 @@ static void read_scaling(struct reader *r, struct rz_hparams *h)
         h->scaling = RZ_SCALING_LINEAR;
     else if (type.len == 4 && !memcmp(type.data, "yarn", 4))
         h->scaling = RZ_SCALING_YARN;
-    else if (type.len == 4 && !memcmp(type.data, "none", 4))
+    else if (type.len == 7 && !memcmp(type.data, "dynamic", 7))
+        h->scaling = RZ_SCALING_DYNAMIC;
+    else if ((type.len == 4 && !memcmp(type.data, "none", 4)) ||
+             (type.len == 8 && !memcmp(type.data, "longrope", 8))) /* its tensors say it */
         h->scaling = RZ_SCALING_NONE;
     else
-        r->status = rz_fail(r->err, RZ_EUNSUPPORTED, key, "is \"%s\": this rz has none, linear, yarn",
+        r->status = rz_fail(r->err, RZ_EUNSUPPORTED, key,
+                            "is \"%s\": this rz has none, linear, dynamic, yarn, longrope",
                             rz_show(shown, sizeof(shown), type.data, type.len));
 }
 
@@ -360,6 +372,9 @@ static int32_t check(const struct rz_hparams *h, struct rz_err *err)
     if (h->n_kv_head && h->n_head % h->n_kv_head)
         return rz_fail(err, RZ_EFORMAT, "attention.head_count_kv", "%u does not divide the %u query heads",
                        h->n_kv_head, h->n_head);
+    if (h->rope_dim_swa % 2 || h->rope_dim_swa > h->head_dim_swa)
+        return rz_fail(err, RZ_EFORMAT, "rope.dimension_count_swa",
+                       "is %u: must be even and at most the head's %u", h->rope_dim_swa, h->head_dim_swa);
     if (h->rope_dim % 2 || h->rope_dim > h->head_dim)
         return rz_fail(err, RZ_EFORMAT, "rope.dimension_count",
                        "is %u: must be even and at most the head's %u", h->rope_dim, h->head_dim);
@@ -412,6 +427,11 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
         h->norm_eps = h->layer_norm_eps;
     want_f64(&r, "rope.freq_base", 1e-3, 1e12, 10000, &h->rope_base);
     want_u32(&r, "attention.value_length", 1, WIDTH_MAX / 16, h->head_dim, &h->v_dim);
+    uint32_t v_dim_swa = 0;
+    want_u32(&r, "attention.key_length_swa", 1, WIDTH_MAX / 16, h->head_dim, &h->head_dim_swa);
+    want_u32(&r, "attention.value_length_swa", 1, WIDTH_MAX / 16, h->head_dim_swa, &v_dim_swa);
+    want_u32(&r, "rope.dimension_count_swa", 2, WIDTH_MAX / 16, h->rope_dim, &h->rope_dim_swa);
+    h->set |= h->head_dim_swa != h->head_dim || h->rope_dim_swa != h->rope_dim ? RZ_H_DIM_SWA : 0;
     uint32_t ahead = 0; /* layers at the end that only foretell further tokens */
     want_u32(&r, "nextn_predict_layers", 0, h->n_layer - 1, 0, &ahead);
     h->n_layer -= ahead;
@@ -425,7 +445,8 @@ int32_t rz_hparams_read(const struct rz_format_model *m, struct rz_hparams *h, s
     if (!h->n_vocab)
         return rz_fail(err, RZ_EFORMAT, "tokenizer.ggml.tokens",
                        "is missing: the vocabulary's size is unknown");
-    if ((h->n_head && !h->head_dim) || (h->v_dim != h->head_dim && !(h->set & RZ_H_LATENT)))
+    if ((h->n_head && !h->head_dim) || (h->v_dim != h->head_dim && !(h->set & RZ_H_LATENT)) ||
+        v_dim_swa != h->head_dim_swa)
         return rz_fail(err, RZ_EFORMAT, "attention.key_length",
                        "%u and value_length %u: must be equal and above 0", h->head_dim, h->v_dim);
     return check(h, err);

@@ -107,7 +107,9 @@ static void bind_attn(struct rz_builder *b, uint32_t layer, const struct rz_attn
     else
         w->q = qkv_part(b, layer, fused, false, false, "attn_q", 0, q);
     w->k = qkv_part(b, layer, fused, false, false, "attn_k", q, kv);
-    w->v = qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
+    w->v = o->v_may_be_k && !fused && !rz_build_has(b, "blk.%u.attn_v.weight", layer)
+               ? w->k
+               : qkv_part(b, layer, fused, false, false, "attn_v", q + kv, kv);
     if (o->qkv_bias || o->optional_bias) {
         w->bq = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_q", 0, q);
         w->bk = qkv_part(b, layer, fused, true, !o->qkv_bias, "attn_k", q, kv);
@@ -157,6 +159,8 @@ static int32_t store_qkv(struct rz_builder *b, uint32_t layer, int32_t n, const 
     q = shape_heads(b, l, q, w->q_norm, o->n_head, o);
     k = shape_heads(b, l, k, w->k_norm, o->n_kv_head, o);
     v = rz_build_map(b, l, v, &(struct rz_map_options){.clamp = o->clamp});
+    if (o->v_norm)
+        v = rz_prim_norm(b, l, v, -1, &(struct rz_norm){.w = -1, .bias = -1, .parts = o->n_kv_head});
     q = rz_build_map(b, l, q,
                      &(struct rz_map_options){.temperature_step = o->temperature_step,
                                               .temperature_scale = o->temperature_scale});
@@ -177,17 +181,18 @@ static double qk_norm_eps(const struct rz_builder *b, const struct rz_attn_optio
     return rz_build_eps(b, o->qk_norm == RZ_QK_LAYER ? RZ_NORM_LAYER : RZ_NORM_RMS);
 }
 
-/* A region has one eps, and norms with weights. */
+/* A region has one eps, no norm of v, and norms with weights. */
 static bool qkv_is_region(const struct rz_builder *b, const struct rz_attn_options *o)
 {
-    if (o->qk_norm == RZ_QK_PLAIN || o->temperature_step)
+    if (o->v_norm || o->qk_norm == RZ_QK_PLAIN || o->temperature_step)
         return false;
     return !o->qk_norm || o->norm == RZ_NORM_NONE || rz_build_eps(b, o->norm) == qk_norm_eps(b, o);
 }
 
 static bool qkv_is_plain(const struct rz_attn_options *o)
 {
-    return o->norm == RZ_NORM_RMS && !o->qk_norm && o->clamp == 0 && o->rope >= 0 && !o->temperature_step;
+    return o->norm == RZ_NORM_RMS && !o->qk_norm && !o->v_norm && o->clamp == 0 && o->rope >= 0 &&
+           !o->temperature_step;
 }
 
 static void attrs_qkv(struct rz_builder *b, uint32_t node, const struct attn_weights *w,
@@ -377,6 +382,8 @@ static int32_t glu(struct rz_builder *b, int32_t l, int32_t n, int32_t y, const 
     if (!o->no_gate)
         gate = rz_prim_matmul(b, l, n, rz_build_like(b, "gate", up), w->gate, w->b_gate);
     rz_prim_matmul(b, l, n, up, w->up, w->b_up);
+    if (o->act == RZ_ACT_XIELU)
+        return rz_prim_xielu(b, l, up, y, &o->xielu);
     return o->no_gate ? rz_prim_act(b, l, up, -1, y, o->act) : rz_prim_act(b, l, gate, up, y, o->act);
 }
 
@@ -389,6 +396,8 @@ static int32_t norm_glu(struct rz_builder *b, uint32_t layer, int32_t x, const s
                         const struct rz_ffn_options *o)
 {
     int32_t l = (int32_t)layer, y = rz_build_value(b, "h", RZ_ROWS_ALL, b->graph->h.n_ff);
+    if (o->act == RZ_ACT_XIELU) /* has an eps of its own, so no region can say it */
+        return glu(b, l, rz_prim_norm(b, l, x, -1, &w->norm), y, w, o);
     uint32_t node = rz_build_begin(
         b, RZ_OP_NORM_GLU, l,
         &(struct rz_operands){.n_in = 1,

@@ -36,6 +36,7 @@ int32_t rz_meta_layers(const struct rz_format_model *m, const char *key, uint32_
 #define RZ_SCALING_NONE 0
 #define RZ_SCALING_LINEAR 1
 #define RZ_SCALING_YARN 2
+#define RZ_SCALING_DYNAMIC 3
 
 struct rz_hparams {
     char arch[32];
@@ -45,14 +46,18 @@ struct rz_hparams {
     double rope_base;
     uint32_t scaling; /* RZ_SCALING_* */
     double scaling_factor, scaling_attn_factor, yarn_beta_fast, yarn_beta_slow;
-    uint32_t scaling_context; /* what the model was trained for before scaling; 0: unknown */
+    double scaling_magnitude[2]; /* of LongRoPE's short and long variant; 0: the file does not say */
+    uint32_t scaling_context;    /* what the model was trained for before scaling; 0: unknown */
     double layer_norm_eps;
     uint64_t set; /* RZ_H_* of those below that the file sets to something that changes the result */
     uint32_t window;
-    uint64_t windowed[RZ_LAYER_WORDS]; /* RZ_H_PATTERN */
-    uint32_t window_every;             /* where the file gives the pattern as a number; 0: it does not */
-    uint32_t pooling;                  /* RZ_POOL_* */
-    uint32_t act;                      /* RZ_ACT_*; RZ_H_ACT */
+    uint64_t windowed[RZ_LAYER_WORDS];   /* RZ_H_PATTERN */
+    uint32_t window_every;               /* where the file gives the pattern as a number; 0: it does not */
+    uint32_t pooling;                    /* RZ_POOL_* */
+    uint32_t act;                        /* RZ_ACT_*; RZ_H_ACT */
+    uint32_t head_dim_swa, rope_dim_swa; /* of layers with a window */
+    uint32_t embd_per_layer;             /* width of what each layer adds of the token; RZ_H_PER_LAYER */
+    uint32_t shared_kv;                  /* layers at the end that use the KV of earlier ones          */
     double rope_base_swa, attn_softcap, final_softcap, attn_scale, clamp_kqv, max_alibi_bias;
     double embed_scale, residual_scale, logit_scale;
     uint32_t v_dim; /* of a head's value; head_dim but with a latent KV */
@@ -93,6 +98,9 @@ struct rz_hparams {
 #define RZ_H_BIDIRECTIONAL 0x2000u
 #define RZ_H_EVERY 0x4000u
 #define RZ_H_ACT 0x8000u
+#define RZ_H_DIM_SWA 0x10000u
+#define RZ_H_PER_LAYER 0x20000u
+#define RZ_H_SHARED_KV 0x40000u
 #define RZ_H_LATENT 0x100000u
 #define RZ_H_CHUNK 0x200000u
 #define RZ_H_TEMPERATURE 0x400000u
@@ -128,9 +136,10 @@ struct rz_graph {
 struct rz_builder;
 
 /* The family's tensors are bound by name; shapes are checked against what the family expects.
- * sources: the mapped shards, in the order of rz_tensor.shard. */
+ * sources: the mapped shards, in the order of rz_tensor.shard. context: positions that sequences may have; 0:
+ * the program is only looked at, and its weights have no bytes. */
 int32_t rz_graph_build(const struct rz_format_model *m, const struct rz_source *sources, uint32_t n_sources,
-                       struct rz_graph **out, struct rz_err *err);
+                       uint32_t context, struct rz_graph **out, struct rz_err *err);
 void rz_graph_free(struct rz_graph *g);
 
 /* --- what family files use. After an error all calls do nothing, so that they need no checks. --- */
@@ -148,6 +157,21 @@ void rz_build_refuse(struct rz_builder *b, const char *name, const char *what);
 int32_t rz_build_rope(struct rz_builder *b);
 /* One with another base and no scaling, as some models have in their layers with a window. */
 int32_t rz_build_rope_plain(struct rz_builder *b, double base);
+/* The same of another number of elements. */
+int32_t rz_build_rope_part(struct rz_builder *b, double base, uint32_t dim);
+/* The only element of a tensor; fallback: the model has none. */
+double rz_build_scalar(struct rz_builder *b, double fallback, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* x times a whole matrix, without a bias */
+int32_t rz_build_product(struct rz_builder *b, int32_t layer, int32_t x, uint64_t n, const char *name);
+/* act(gate) * up */
+int32_t rz_build_gated(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, uint32_t act);
+/* A row of another table than the embedding, for each token. */
+int32_t rz_build_lookup(struct rz_builder *b, uint64_t n, const char *name);
+/* RMS norm of each of the equal parts of x, one weight for all. */
+int32_t rz_build_norm_parts(struct rz_builder *b, int32_t layer, int32_t x, uint32_t parts, const char *name);
+/* A number of the metadata: of this key, or element `layer` of the array there; required. */
+double rz_build_number(struct rz_builder *b, uint32_t layer, const char *key);
 /* Value of the embedded tokens. */
 int32_t rz_build_embed(struct rz_builder *b);
 /* x + position_embd[position] */
@@ -170,6 +194,8 @@ struct rz_map_options {
 /* x itself if there is nothing to do */
 int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o);
 int32_t rz_build_add(struct rz_builder *b, int32_t layer, int32_t x, int32_t y);
+/* Columns first..first+n-1 of x */
+int32_t rz_build_columns(struct rz_builder *b, int32_t layer, int32_t x, uint64_t first, uint64_t n);
 
 #define RZ_QK_NONE 0
 #define RZ_QK_HEAD RZ_QK_NORM_HEAD
@@ -184,6 +210,8 @@ struct rz_attn_options {
     bool optional_bias;     /* biases are taken if there             */
     bool branch;            /* the result is the branch alone, without x */
     bool qk_norm_late;      /* after rope                            */
+    bool v_norm;            /* RMS norm of each head of v, without a weight */
+    bool v_may_be_k;        /* without a tensor of its own v is k as it was before norm and rope */
     uint32_t qk_norm;       /* RZ_QK_*                               */
     uint32_t norm;          /* RZ_NORM_* before                      */
     const char *pre, *post; /* name of the norm before (NULL: attn_norm) and after (NULL: none) */
@@ -207,7 +235,12 @@ int32_t rz_build_attn(struct rz_builder *b, uint32_t layer, int32_t x, const str
 #define RZ_ACT_GELU 1
 #define RZ_ACT_GELU_TANH 2
 #define RZ_ACT_RELU2 3
+#define RZ_ACT_XIELU 4
 #define RZ_ACT_SWIGLU 8 /* clamped, of gpt-oss */
+
+struct rz_xielu {
+    double alpha_p, alpha_n, beta, eps;
+};
 
 struct rz_ffn_options {
     bool optional_bias;
@@ -216,6 +249,7 @@ struct rz_ffn_options {
     uint32_t norm;          /* RZ_NORM_* before */
     const char *pre, *post; /* NULL: ffn_norm, none */
     double residual;        /* 0: none          */
+    struct rz_xielu xielu;  /* of RZ_ACT_XIELU, without a gate */
 };
 /* x + residual post(down(act(gate(norm(x))) * up(norm(x)))); without a gate down(act(up)). */
 int32_t rz_build_ffn(struct rz_builder *b, uint32_t layer, int32_t x, const struct rz_ffn_options *o);
@@ -273,6 +307,7 @@ struct rz_family {
 };
 const struct rz_family *rz_family_find(const char *arch);
 const struct rz_family *rz_family_at(uint32_t i);
+void rz_family_apertus(struct rz_builder *b);
 void rz_family_arcee(struct rz_builder *b);
 void rz_family_bert(struct rz_builder *b);
 void rz_family_bloom(struct rz_builder *b);
@@ -295,8 +330,10 @@ void rz_family_falcon_h1(struct rz_builder *b);
 void rz_family_gemma(struct rz_builder *b);
 void rz_family_gemma2(struct rz_builder *b);
 void rz_family_gemma3(struct rz_builder *b);
+void rz_family_gemma4(struct rz_builder *b);
 void rz_family_glm4(struct rz_builder *b);
 void rz_family_gpt2(struct rz_builder *b);
+void rz_family_gptj(struct rz_builder *b);
 void rz_family_gptneox(struct rz_builder *b);
 void rz_family_granite(struct rz_builder *b);
 void rz_family_hunyuan(struct rz_builder *b);

@@ -5,7 +5,13 @@
  */
 #include "builder.h"
 
+#include "err.h"
+#include "numeric.h"
+
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #define SWIGLU_LIMIT 7.0 /* of gpt-oss: no file says it */
 
@@ -105,6 +111,8 @@ void rz_attrs_rope(struct rz_builder *b, uint32_t node, uint32_t n_head, const s
     rz_build_attr(b, node, RZ_A_HEAD_DIM, o->head_dim, 0);
     rz_build_attr(b, node, RZ_A_ROPE, o->rope, 0);
     rz_build_flag(b, node, RZ_A_ROPE_NEOX, o->neox);
+    if (o->rope >= 0 && b->rope_pairs >> o->rope & 1)
+        rz_build_attr(b, node, RZ_A_ROPE_VARIANTS, 2, 0);
 }
 
 int32_t rz_prim_rope(struct rz_builder *b, int32_t layer, int32_t x, uint32_t n_head,
@@ -200,6 +208,33 @@ int32_t rz_prim_act(struct rz_builder *b, int32_t layer, int32_t gate, int32_t u
     return y;
 }
 
+static double softplus(double x)
+{
+    return x > 30 ? x : log1p(exp(x));
+}
+
+int32_t rz_prim_xielu(struct rz_builder *b, int32_t layer, int32_t x, int32_t y, const struct rz_xielu *p)
+{
+    uint32_t node = rz_build_begin(b, RZ_OP_ACT, layer,
+                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
+    rz_build_attr(b, node, RZ_A_XIELU_P, 0, softplus(p->alpha_p));
+    rz_build_attr(b, node, RZ_A_XIELU_N, 0, p->beta + softplus(p->alpha_n));
+    rz_build_attr(b, node, RZ_A_XIELU_BETA, 0, p->beta);
+    rz_build_attr(b, node, RZ_A_EPS, 0, p->eps);
+    rz_build_end(b, node);
+    return y;
+}
+
+int32_t rz_build_columns(struct rz_builder *b, int32_t layer, int32_t x, uint64_t first, uint64_t n)
+{
+    int32_t y = rz_build_value(b, "columns", RZ_ROWS_ALL, n);
+    uint32_t node = rz_build_begin(b, RZ_OP_COLUMNS, layer,
+                                   &(struct rz_operands){.n_in = 1, .in = {x}, .n_out = 1, .out = {y}});
+    rz_build_attr(b, node, RZ_A_COLUMN, (int64_t)first, 0);
+    rz_build_end(b, node);
+    return y;
+}
+
 int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struct rz_map_options *o)
 {
     if ((o->factor == 0 || o->factor == 1) && o->softcap == 0 && o->clamp == 0 && !o->temperature_step)
@@ -216,18 +251,66 @@ int32_t rz_build_map(struct rz_builder *b, int32_t layer, int32_t x, const struc
     return y;
 }
 
+/* --- what single families are made of --- */
+
+int32_t rz_build_product(struct rz_builder *b, int32_t layer, int32_t x, uint64_t n, const char *name)
+{
+    uint64_t width = b->status ? 0 : b->values[x].width;
+    int32_t w = layer < 0 ? rz_build_weight(b, true, width, n, "%s.weight", name)
+                          : rz_build_weight(b, true, width, n, "blk.%d.%s.weight", layer, name);
+    return rz_prim_matmul(b, layer, x, rz_build_value(b, "product", RZ_ROWS_ALL, n), w, -1);
+}
+
+int32_t rz_build_gated(struct rz_builder *b, int32_t layer, int32_t gate, int32_t up, uint32_t act)
+{
+    return rz_prim_act(b, layer, gate, up, rz_build_like(b, "gated", gate), act);
+}
+
+int32_t rz_build_norm_parts(struct rz_builder *b, int32_t layer, int32_t x, uint32_t parts, const char *name)
+{
+    uint64_t width = b->status ? 0 : b->values[x].width / parts;
+    struct rz_norm n = {.bias = -1, .parts = parts};
+    n.w = layer < 0 ? rz_build_weight(b, true, width, 1, "%s.weight", name)
+                    : rz_build_weight(b, true, width, 1, "blk.%d.%s.weight", layer, name);
+    return rz_prim_norm(b, layer, x, -1, &n);
+}
+
+double rz_build_scalar(struct rz_builder *b, double fallback, const char *format, ...)
+{
+    char name[96];
+    float f;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof(name), format, args);
+    va_end(args);
+    int32_t w = rz_build_weight(b, false, 1, 1, "%s", name);
+    if (w < 0)
+        return fallback;
+    if (b->weights[w].type != RZ_TYPE_F32) {
+        b->status = rz_fail(b->err, RZ_EUNSUPPORTED, name, "has type %s, expected F32",
+                            rz_type_info(b->weights[w].type)->name);
+        return fallback;
+    }
+    memcpy(&f, b->weights[w].data, sizeof(f));
+    return (double)f;
+}
+
 /* --- what the first layer reads --- */
 
-int32_t rz_build_embed(struct rz_builder *b)
+int32_t rz_build_lookup(struct rz_builder *b, uint64_t n, const char *name)
 {
-    const struct rz_hparams *h = &b->graph->h;
-    int32_t table = rz_build_weight(b, true, h->n_embd, h->n_vocab, "token_embd.weight");
-    int32_t x = rz_build_value(b, "embedding", RZ_ROWS_ALL, h->n_embd);
+    int32_t table = rz_build_weight(b, true, n, b->graph->h.n_vocab, "%s.weight", name);
+    int32_t x = rz_build_value(b, "looked up", RZ_ROWS_ALL, n);
     uint32_t node =
         rz_build_begin(b, RZ_OP_GET_ROWS, -1,
                        &(struct rz_operands){.n_out = 1, .out = {x}, .n_weights = 1, .weights = {table}});
     rz_build_end(b, node);
     return x;
+}
+
+int32_t rz_build_embed(struct rz_builder *b)
+{
+    return rz_build_lookup(b, b->graph->h.n_embd, "token_embd");
 }
 
 int32_t rz_build_token_type(struct rz_builder *b, int32_t x)

@@ -9,11 +9,39 @@
 
 #define DELTA_EPS 1e-6 /* of the norm of q and k, whatever the other norms add */
 
-/* Fails if the file's sizes do not fit each other. */
-static void need(struct rz_builder *b, bool ok, const char *key, const char *what)
+/* A size that the file gives and that fits: n is a multiple of unit, and not 0. */
+static void need(struct rz_builder *b, const char *key, uint64_t n, uint64_t unit, const char *of)
 {
-    if (!b->status && !ok)
-        b->status = rz_fail(b->err, RZ_EFORMAT, key, "%s (model of family \"%s\")", what, b->graph->h.arch);
+    if (b->status)
+        return;
+    if (!n)
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is missing from the model's metadata");
+    else if (n % unit)
+        b->status = rz_fail(b->err, RZ_EFORMAT, key, "is %llu: must be a multiple of %s, %llu",
+                            (unsigned long long)n, of, (unsigned long long)unit);
+}
+
+static bool sizes_fit(struct rz_builder *b, bool heads)
+{
+    const struct rz_hparams *h = &b->graph->h;
+    need(b, "ssm.state_size", h->ssm.state, 1, "");
+    need(b, "ssm.time_step_rank", h->ssm.rank, heads ? h->ssm.groups : 1, "ssm.group_count");
+    need(b, "ssm.inner_size", h->ssm.inner, heads ? h->ssm.rank : 1, "ssm.time_step_rank");
+    return !b->status;
+}
+
+/* What recurrent ops read besides their inputs is small, and float32 in every file. */
+static int32_t small(struct rz_builder *b, const struct rz_part *p, int32_t l, const char *name)
+{
+    int32_t w = rz_build_part(b, p, "blk.%d.%s", l, name);
+    if (w >= 0 && b->weights[w].type != RZ_TYPE_F32)
+        b->status = rz_fail(b->err, RZ_EUNSUPPORTED, name, "of layer %d is not float32", l);
+    return w;
+}
+
+static int32_t vector(struct rz_builder *b, int32_t l, uint64_t n, const char *name)
+{
+    return small(b, &(struct rz_part){.cols = n, .rows = 1}, l, name);
 }
 
 /* --- primitives --- */
@@ -26,22 +54,42 @@ static int32_t product(struct rz_builder *b, int32_t l, int32_t x, const struct 
     return rz_prim_matmul(b, l, x, rz_build_value(b, name, RZ_ROWS_ALL, width), w, -1);
 }
 
-static int32_t conv(struct rz_builder *b, int32_t l, int32_t x, uint32_t taps, bool silu, const char *name)
+/* key: where the file says over how many tokens it goes; bias NULL: has none */
+struct conv {
+    const char *key, *name, *bias;
+    uint32_t taps;
+    bool silu;
+};
+
+static int32_t conv(struct rz_builder *b, int32_t l, int32_t x, const struct conv *c)
 {
     uint64_t width = b->status ? 0 : b->values[x].width;
-    need(b, taps >= 2, name, "a convolution over less than two tokens");
-    int32_t w = rz_build_weight(b, true, taps, width, "blk.%d.%s.weight", l, name);
-    int32_t bias = rz_build_weight(b, false, width, 1, "blk.%d.%s.bias", l, name);
+    need(b, c->key, c->taps, 1, "");
+    if (!b->status && c->taps < 2)
+        b->status = rz_fail(b->err, RZ_EFORMAT, c->key, "is 1: a convolution takes at least two tokens");
+    struct rz_part part = {.cols = c->taps, .rows = width},
+                   vector = {.optional = true, .cols = width, .rows = 1};
+    int32_t w = small(b, &part, l, c->name), bias = c->bias ? small(b, &vector, l, c->bias) : -1;
     int32_t y = rz_build_like(b, "convolved", x);
     uint32_t node = rz_build_begin(
         b, RZ_OP_CONV, l,
         &(struct rz_operands){
             .n_in = 1, .in = {x}, .n_out = 1, .out = {y}, .n_weights = 2, .weights = {w, bias}});
-    rz_build_attr(b, node, RZ_A_STATE, rz_build_state(b, l, (taps - 1) * width), 0);
-    rz_build_flag(b, node, RZ_A_SILU, silu);
+    rz_build_attr(b, node, RZ_A_STATE, rz_build_state(b, l, (c->taps - 1) * width), 0);
+    rz_build_flag(b, node, RZ_A_SILU, c->silu);
     rz_build_flag(b, node, RZ_A_BIAS, bias >= 0);
     rz_build_end(b, node);
     return y;
+}
+
+static int32_t ssm_conv(struct rz_builder *b, int32_t l, int32_t x)
+{
+    return conv(b, l, x,
+                &(struct conv){.key = "ssm.conv_kernel",
+                               .name = "ssm_conv1d.weight",
+                               .bias = "ssm_conv1d.bias",
+                               .taps = b->graph->h.ssm.taps,
+                               .silu = true});
 }
 
 /* What a scan reads. xs: x, or x, B and C side by side, and then b and c are -1. */
@@ -120,14 +168,15 @@ int32_t rz_build_mamba(struct rz_builder *b, uint32_t layer, int32_t x, const st
     const struct rz_hparams *h = &b->graph->h;
     uint64_t inner = h->ssm.inner, rank = h->ssm.rank, n = h->ssm.state;
     int32_t l = (int32_t)layer;
-    need(b, inner && rank && n, "ssm.inner_size", "or ssm.time_step_rank or ssm.state_size is missing");
+    if (!sizes_fit(b, false))
+        return -1;
     struct half half = begin_half(b, layer, x, o);
     struct rz_part in = {.cols = h->n_embd, .rows = 2 * inner, .n = inner};
     struct rz_part dbc = {.cols = inner, .rows = rank + 2 * n, .n = rank};
     int32_t u = product(b, l, half.normed, &in, "ssm_in");
     in.first = inner;
     int32_t z = product(b, l, half.normed, &in, "ssm_in");
-    u = conv(b, l, u, h->ssm.taps, true, "ssm_conv1d");
+    u = ssm_conv(b, l, u);
     int32_t dt = selected(b, l, u, &dbc, "ssm_dt_norm");
     dbc.first = rank;
     dbc.n = n;
@@ -136,9 +185,9 @@ int32_t rz_build_mamba(struct rz_builder *b, uint32_t layer, int32_t x, const st
     int32_t cs = selected(b, l, u, &dbc, "ssm_c_norm");
     struct scan s = {.xs = u, .b = bs, .c = cs, .inner = inner, .n_head = inner, .groups = 1, .n_state = n};
     s.dt = product(b, l, dt, &(struct rz_part){.cols = rank, .rows = inner}, "ssm_dt");
-    s.a = rz_build_weight(b, true, n, inner, "blk.%u.ssm_a", layer);
-    s.d = rz_build_weight(b, true, inner, 1, "blk.%u.ssm_d", layer);
-    s.bias = rz_build_weight(b, true, inner, 1, "blk.%u.ssm_dt.bias", layer);
+    s.a = small(b, &(struct rz_part){.cols = n, .rows = inner}, l, "ssm_a");
+    s.d = vector(b, l, inner, "ssm_d");
+    s.bias = vector(b, l, inner, "ssm_dt.bias");
     int32_t y = scan(b, l, &s);
     y = rz_prim_act(b, l, z, y, rz_build_like(b, "gated", y), RZ_ACT_SILU);
     int32_t out = rz_build_weight(b, true, inner, h->n_embd, "blk.%u.ssm_out.weight", layer);
@@ -164,10 +213,7 @@ int32_t rz_build_mamba2(struct rz_builder *b, uint32_t layer, int32_t x, const s
     uint64_t inner = h->ssm.inner, heads = h->ssm.rank, groups = h->ssm.groups, n = h->ssm.state;
     uint64_t mixed = inner + 2 * groups * n;
     int32_t l = (int32_t)layer;
-    need(b, inner && heads && n && inner % heads == 0, "ssm.inner_size",
-         "must be a multiple of ssm.time_step_rank, and ssm.state_size must be there");
-    need(b, heads && heads % groups == 0, "ssm.group_count", "must divide ssm.time_step_rank");
-    if (b->status)
+    if (!sizes_fit(b, true))
         return -1;
     struct half half = begin_half(b, layer, x, o);
     struct rz_part in = {.cols = h->n_embd, .rows = inner + mixed + heads, .n = inner};
@@ -179,11 +225,10 @@ int32_t rz_build_mamba2(struct rz_builder *b, uint32_t layer, int32_t x, const s
     in.n = heads;
     struct scan s = {.b = -1, .c = -1, .inner = inner, .n_head = heads, .groups = groups, .n_state = n};
     s.dt = product(b, l, half.normed, &in, "ssm_in");
-    s.xs = conv(b, l, u, h->ssm.taps, true, "ssm_conv1d");
-    struct rz_part one = {.cols = 1, .rows = heads, .flat = true};
-    s.a = rz_build_weight(b, true, 1, heads, "blk.%u.ssm_a", layer);
-    s.d = rz_build_part(b, &one, "blk.%u.ssm_d", layer);
-    s.bias = rz_build_weight(b, true, heads, 1, "blk.%u.ssm_dt.bias", layer);
+    s.xs = ssm_conv(b, l, u);
+    s.a = small(b, &(struct rz_part){.cols = 1, .rows = heads}, l, "ssm_a");
+    s.d = small(b, &(struct rz_part){.cols = 1, .rows = heads, .flat = true}, l, "ssm_d");
+    s.bias = vector(b, l, heads, "ssm_dt.bias");
     int32_t y = gate_groups(b, l, z, scan(b, l, &s));
     int32_t out = rz_build_weight(b, true, inner, h->n_embd, "blk.%u.ssm_out.weight", layer);
     return end_half(b, layer, &half, y, out, o);
@@ -202,7 +247,9 @@ int32_t rz_build_short_conv(struct rz_builder *b, uint32_t layer, int32_t x, con
     int32_t cs = product(b, l, half.normed, &in, "shortconv.in_proj");
     in.first = 2 * (uint64_t)h->n_embd;
     int32_t xs = product(b, l, half.normed, &in, "shortconv.in_proj");
-    int32_t y = conv(b, l, multiply(b, l, bs, xs), h->ssm.short_taps, false, "shortconv.conv");
+    struct conv how = {
+        .key = "shortconv.l_cache", .name = "shortconv.conv.weight", .taps = h->ssm.short_taps};
+    int32_t y = conv(b, l, multiply(b, l, bs, xs), &how);
     int32_t out = rz_build_weight(b, true, h->n_embd, h->n_embd, "blk.%u.shortconv.out_proj.weight", layer);
     return end_half(b, layer, &half, multiply(b, l, cs, y), out, o);
 }
@@ -217,8 +264,7 @@ struct delta {
 static int32_t delta_rule(struct rz_builder *b, int32_t l, const struct delta *d, bool striped)
 {
     int32_t y = rz_build_value(b, "remembered", RZ_ROWS_ALL, d->inner);
-    int32_t a = rz_build_weight(b, true, d->heads, 1, "blk.%d.ssm_a", l);
-    int32_t bias = rz_build_weight(b, true, d->heads, 1, "blk.%d.ssm_dt.bias", l);
+    int32_t a = vector(b, l, d->heads, "ssm_a"), bias = vector(b, l, d->heads, "ssm_dt.bias");
     uint32_t node = rz_build_begin(b, RZ_OP_DELTA, l,
                                    &(struct rz_operands){.n_in = 3,
                                                          .in = {d->qkv, d->dt, d->beta},
@@ -254,10 +300,7 @@ int32_t rz_build_delta(struct rz_builder *b, uint32_t layer, int32_t x, const st
     struct delta d = {
         .inner = h->ssm.inner, .heads = h->ssm.rank, .key_heads = h->ssm.groups, .k_dim = h->ssm.state};
     int32_t l = (int32_t)layer;
-    need(b, d.inner && d.heads && d.k_dim && d.inner % d.heads == 0, "ssm.inner_size",
-         "must be a multiple of ssm.time_step_rank, and ssm.state_size must be there");
-    need(b, d.heads && d.heads % d.key_heads == 0, "ssm.group_count", "must divide ssm.time_step_rank");
-    if (b->status)
+    if (!sizes_fit(b, true))
         return -1;
     struct half half = begin_half(b, layer, x, o);
     struct rz_part qkv = {.cols = h->n_embd, .rows = 2 * d.key_heads * d.k_dim + d.inner};
@@ -266,7 +309,7 @@ int32_t rz_build_delta(struct rz_builder *b, uint32_t layer, int32_t x, const st
     int32_t z =
         product(b, l, half.normed, &(struct rz_part){.cols = h->n_embd, .rows = d.inner}, "attn_gate");
     delta_gates(b, l, half.normed, &d);
-    d.qkv = conv(b, l, d.qkv, h->ssm.taps, true, "ssm_conv1d");
+    d.qkv = ssm_conv(b, l, d.qkv);
     int32_t y = delta_rule(b, l, &d, o->striped);
     norm.w = rz_build_weight(b, true, d.inner / d.heads, 1, "blk.%u.ssm_norm.weight", layer);
     y = rz_prim_norm(b, l, y, -1, &norm);

@@ -245,8 +245,13 @@ struct rz_host_model {
      * concurrently. */
     int32_t (*render)(struct rz_model *model, const char *templ, const char *json, uint64_t n,
                       void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
+    /* Calls line with the name and the text of each thing that sets the model apart: its family, attention,
+     * rope, experts, pooling, settings that its file lacks; "runs" with the reason where rz cannot run it.
+     * Control thread. */
+    int32_t (*describe)(struct rz_model *model, void (*line)(void *arg, const char *name, const char *text),
+                        void *arg);
 };
-RZ_ABI_SIZE(struct rz_host_model, 136, render);
+RZ_ABI_SIZE(struct rz_host_model, 144, describe);
 RZ_ABI_OFFSET(struct rz_host_model, sampling, 96);
 
 #ifdef __cplusplus

@@ -48,12 +48,33 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
 #define RZ_KV_LAYOUT_ROWS 0
 #define RZ_KV_LAYOUT_T8 1
 
+/* Q8_0: the elements of a position and head lie in blocks of 32, the last one maybe shorter, each behind
+ * its scale, an f16. ROWS and V: one row is its blocks. T8: eight positions are their blocks side by side,
+ * each as eight scales, then [elements][8]. */
+#define RZ_KV_BLOCK 32
+
+/* Bytes of one position's K or V of one head; 0: not a type for KV. */
+static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
+{
+    switch (type) {
+    case RZ_TYPE_F32:
+        return 4 * dim;
+    case RZ_TYPE_F16:
+    case RZ_TYPE_BF16:
+        return 2 * dim;
+    case RZ_TYPE_Q8_0:
+        return dim + (dim + RZ_KV_BLOCK - 1) / RZ_KV_BLOCK * 2;
+    default:
+        return 0;
+    }
+}
+
 /* Where the KV of a group lies: page p, layer l, head h begin at
  * base + p * page_bytes + l * layer_bytes + h * head_bytes, with K first and V v_offset bytes later.
  * v_offset 0: there is no V, values are the first v_dim elements of the keys (RZ_A_LATENT). */
 struct rz_kv_view {
     uint32_t size;
-    int32_t type;    /* RZ_TYPE_F16 or RZ_TYPE_F32 */
+    int32_t type;    /* RZ_TYPE_F16, BF16, F32, Q8_0 */
     uint32_t layout; /* RZ_KV_LAYOUT_*             */
     uint32_t page_tokens, n_heads, k_dim, v_dim, zero;
     uint8_t *base;

@@ -48,6 +48,7 @@ extern "C" {
 #define RZ_OP_MAP 0x30c         /*  x             y                   -                              */
 #define RZ_OP_ADD_POS 0x30d     /*  x             y                   table                          */
 #define RZ_OP_ADD_ROW 0x330     /*  x             y                   table                          */
+#define RZ_OP_COLUMNS 0x331     /*  x             y (as wide as y is) -                              */
 
 #define RZ_OP_CONV 0x320  /*  x             y                   w [taps], bias                 */
 #define RZ_OP_SCAN 0x321  /*  x, dt, (B, C) y                   A, D, dt bias                  */
@@ -94,6 +95,10 @@ extern "C" {
 #define RZ_A_RELU2 19     /* set: the activation is max(x, 0)^2                                */
 #define RZ_A_BOTH 40      /* set: attention honours RZ_MASK_ALL, a window then reaches as far ahead as back */
 #define RZ_A_ROPE_VARIANTS 42 /* i: rope_variant v of a sequence stands for rope RZ_A_ROPE + v, v < i */
+#define RZ_A_COLUMN 43        /* i: of COLUMNS: the first column of x that y has                        */
+#define RZ_A_XIELU_P 44       /* f: p: the activation is p x^2 + beta x above 0, below it                  */
+#define RZ_A_XIELU_N 45       /* f: n: (expm1(min(x, eps)) - x) n + beta x                                 */
+#define RZ_A_XIELU_BETA 46    /* f: beta; eps is RZ_A_EPS, below 0                                      */
 #define RZ_A_ROW 41           /* i: of ADD_ROW: the table's row                                    */
 #define RZ_A_STATE 30         /* i: the state block of the op                                       */
 #define RZ_A_STATE_GROUPS 31  /* i: of SCAN: groups of B and C; of DELTA: heads of q and k          */
@@ -128,6 +133,8 @@ extern "C" {
 #define RZ_ATTR_SILU RZ_ATTR(RZ_A_SILU)
 #define RZ_ATTR_BIAS RZ_ATTR(RZ_A_BIAS)
 #define RZ_ATTRS_ACT (RZ_ATTR_SILU | RZ_ATTR(RZ_A_GELU) | RZ_ATTR(RZ_A_GELU_TANH) | RZ_ATTR(RZ_A_RELU2))
+#define RZ_ATTRS_XIELU \
+    (RZ_ATTR(RZ_A_XIELU_P) | RZ_ATTR(RZ_A_XIELU_N) | RZ_ATTR(RZ_A_XIELU_BETA) | RZ_ATTR_EPS)
 #define RZ_ATTRS_NORM (RZ_ATTR_EPS | RZ_ATTR(RZ_A_LAYER_NORM) | RZ_ATTR(RZ_A_NO_NORM))
 #define RZ_ATTRS_SCAN (RZ_ATTR(RZ_A_STATE) | RZ_ATTR(RZ_A_STATE_GROUPS) | RZ_ATTR(RZ_A_N_HEAD))
 #define RZ_ATTRS_QK \

@@ -39,7 +39,7 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-#define LATENT .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_ROWS
+#define LATENT .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS
 
 /* clang-format off */
 static const struct rz_kernel_row rows[] = {

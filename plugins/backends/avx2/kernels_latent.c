@@ -5,9 +5,10 @@
  * eight lanes over ascending elements; positions add up in ascending order inside splits of 256 absolute
  * positions, which are merged in order. So nothing depends on tiles, threads or company.
  */
-#include "../common/vec_math.h"
 #include "avx2.h"
-#include "numeric.h"
+
+#include "../common/kv.h"
+#include "../common/vec_math.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,29 +36,17 @@ static const uint8_t *position(const struct tile *t, uint64_t pos)
 {
     uint64_t page = (uint64_t)t->pages[pos / t->kv->page_tokens], slot = pos % t->kv->page_tokens;
     return t->kv->base + page * t->kv->page_bytes + t->layer * t->kv->layer_bytes +
-           slot * t->k_dim * (t->kv->type == RZ_TYPE_F32 ? 4 : 2);
-}
-
-INLINE __m256 load8(const uint8_t *p, uint64_t i, const int f32)
-{
-    if (f32)
-        return _mm256_loadu_ps((const float *)(const void *)p + i);
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 2 * i)));
-}
-
-INLINE float load1(const uint8_t *p, uint64_t i, const int f32)
-{
-    return f32 ? ((const float *)(const void *)p)[i] : rz_f16_to_f32(((const uint16_t *)(const void *)p)[i]);
+           slot * rz_kv_row_bytes(t->kv->type, t->k_dim);
 }
 
 /* Scores of all heads for one position, four heads at a time; absent heads are computed and not used. */
-INLINE void scores(struct tile *t, const uint8_t *k, uint64_t at, const int f32)
+INLINE void scores(struct tile *t, const uint8_t *k, uint64_t at, const int type)
 {
     for (int h = 0; h < t->n; h += 4) {
         __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
         uint64_t d = 0;
         for (; d + 8 <= t->k_dim; d += 8) {
-            __m256 v = load8(k, d, f32);
+            __m256 v = kv_row_eight(k, d, type);
             UNROLL
             for (int i = 0; i < 4; i++)
                 acc[i] = _mm256_fmadd_ps(v, _mm256_loadu_ps(t->q[h + i] + d), acc[i]);
@@ -65,7 +54,7 @@ INLINE void scores(struct tile *t, const uint8_t *k, uint64_t at, const int f32)
         for (int i = 0; i < 4; i++) {
             float s = vec_sum(acc[i]);
             for (uint64_t e = d; e < t->k_dim; e++)
-                s = fmaf(load1(k, e, f32), t->q[h + i][e], s);
+                s = fmaf(kv_row_one(k, e, type), t->q[h + i][e], s);
             t->w[h + i][at] = s;
         }
     }
@@ -94,14 +83,14 @@ static void weigh(struct tile *t, int h, uint64_t n)
 }
 
 /* y += weight * value over the positions begin .. begin + n - 1, for four heads and eight elements. */
-INLINE void values(struct tile *t, int h, uint64_t begin, uint64_t n, uint64_t d, const int f32)
+INLINE void values(struct tile *t, int h, uint64_t begin, uint64_t n, uint64_t d, const int type)
 {
     __m256 acc[4];
     UNROLL
     for (int i = 0; i < 4; i++)
         acc[i] = _mm256_loadu_ps(t->y[h + i] + d);
     for (uint64_t p = 0; p < n; p++) {
-        __m256 v = load8(position(t, begin + p), d, f32);
+        __m256 v = kv_row_eight(position(t, begin + p), d, type);
         UNROLL
         for (int i = 0; i < 4; i++)
             acc[i] = _mm256_fmadd_ps(_mm256_set1_ps(t->w[h + i][p]), v, acc[i]);
@@ -111,26 +100,26 @@ INLINE void values(struct tile *t, int h, uint64_t begin, uint64_t n, uint64_t d
         _mm256_storeu_ps(t->y[h + i] + d, acc[i]);
 }
 
-INLINE void values_tail(struct tile *t, int h, uint64_t begin, uint64_t n, uint64_t d, const int f32)
+INLINE void values_tail(struct tile *t, int h, uint64_t begin, uint64_t n, uint64_t d, const int type)
 {
     for (uint64_t p = 0; p < n; p++)
-        t->y[h][d] = fmaf(t->w[h][p], load1(position(t, begin + p), d, f32), t->y[h][d]);
+        t->y[h][d] = fmaf(t->w[h][p], kv_row_one(position(t, begin + p), d, type), t->y[h][d]);
 }
 
-INLINE void split(struct tile *t, uint64_t begin, const int f32)
+INLINE void split(struct tile *t, uint64_t begin, const int type)
 {
     uint64_t n = t->length - begin < SPLIT ? t->length - begin : SPLIT;
     for (uint64_t p = 0; p < n; p++)
-        scores(t, position(t, begin + p), p, f32);
+        scores(t, position(t, begin + p), p, type);
     for (int h = 0; h < t->n; h++)
         weigh(t, h, n);
     for (int h = 0; h < t->n; h += 4) {
         uint64_t d = 0;
         for (; d + 8 <= t->v_dim; d += 8)
-            values(t, h, begin, n, d, f32);
+            values(t, h, begin, n, d, type);
         for (; d < t->v_dim; d++)
             for (int i = h; i < h + 4; i++)
-                values_tail(t, i, begin, n, d, f32);
+                values_tail(t, i, begin, n, d, type);
     }
 }
 
@@ -160,10 +149,8 @@ int32_t latent_attention(const struct rz_kernel_call *c, struct rz_err *err)
             t.q[h][d] = q[(uint64_t)h * t.k_dim + d] * (float)a[RZ_A_SCALE].f;
     }
     for (uint64_t begin = 0; begin < t.length; begin += SPLIT) {
-        if (t.kv->type == RZ_TYPE_F32)
-            split(&t, begin, 1);
-        else
-            split(&t, begin, 0);
+#define CALL_SPLIT(TYPE) split(&t, begin, TYPE)
+        KV_TYPE(CALL_SPLIT, t.kv->type)
     }
     float *out = c->out[0].data + row * c->out[0].stride + first * t.v_dim;
     for (int h = 0; h < t.n; h++)
@@ -184,14 +171,10 @@ int32_t latent_store(const struct rz_kernel_call *c, struct rz_err *err)
     const float *rest = c->in[1].data + c->tile * c->in[1].stride;
     uint8_t *at = kv->base + (uint64_t)page * kv->page_bytes +
                   (uint64_t)a[RZ_A_KV_LAYER].i * kv->layer_bytes +
-                  pos % kv->page_tokens * kv->k_dim * (kv->type == RZ_TYPE_F32 ? 4 : 2);
-    for (uint64_t d = 0; d < kv->k_dim; d++) {
-        float x = d < kv->v_dim ? latent[d] : rest[d - kv->v_dim];
-        if (kv->type == RZ_TYPE_F32)
-            ((float *)(void *)at)[d] = x;
-        else
-            ((uint16_t *)(void *)at)[d] =
-                (uint16_t)_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT));
-    }
+                  pos % kv->page_tokens * rz_kv_row_bytes(kv->type, kv->k_dim);
+    float both[K_MAX];
+    memcpy(both, latent, kv->v_dim * sizeof(float));
+    memcpy(both + kv->v_dim, rest, (kv->k_dim - kv->v_dim) * sizeof(float));
+    kv_row_store(at, both, kv->k_dim, kv->type);
     return RZ_OK;
 }

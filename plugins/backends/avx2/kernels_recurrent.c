@@ -12,16 +12,14 @@
 
 #define CHANNELS 64 /* a tile, about */
 #define TAPS_MAX 8
-#define V_MAX 1024 /* of one head of the delta rule */
+#define SIDE 4 /* chains of additions that go on beside each other */
 
 int32_t recurrent_accept(const struct rz_kernel_node *n)
 {
     for (uint32_t i = 0; i < n->n_weights; i++)
         if (n->weights[i].type != RZ_TYPE_NONE && n->weights[i].type != RZ_TYPE_F32)
             return 0;
-    if (n->op == RZ_OP_CONV)
-        return n->weights[0].cols <= TAPS_MAX;
-    return n->op != RZ_OP_DELTA || n->out_width[0] / (uint64_t)n->attr[RZ_A_N_HEAD].i <= V_MAX;
+    return n->op != RZ_OP_CONV || n->weights[0].cols <= TAPS_MAX;
 }
 
 static float *state_of(const struct rz_kernel_call *c, uint32_t row)
@@ -139,19 +137,32 @@ static struct scan scan_operands(const struct rz_kernel_call *c, uint32_t row, u
         .p_dim = inner / heads, .n_dim = n, .a_cols = c->node->weights[0].cols, .b = b + at, .c = cs + at};
 }
 
-/* y of one channel: its state decays, takes x up, and is read. a: NULL where all decay alike. */
-INLINE float scan_channel(const struct scan *s, float *state, const float *a, __m256 d, __m256 decay, float x)
+/* y of some channels of one head: their states decay, take x up, and are read. a NULL: all decay alike. */
+INLINE void scan_channels(const struct scan *s, float *state, const float *a, __m256 d, __m256 decay,
+                          const float *x, float *y, int channels)
 {
-    __m256 dx = _mm256_mul_ps(d, _mm256_set1_ps(x)), sum = _mm256_setzero_ps();
+    __m256 dx[SIDE], sum[SIDE];
+    UNROLL
+    for (int i = 0; i < channels; i++) {
+        dx[i] = _mm256_mul_ps(d, _mm256_set1_ps(x[i]));
+        sum[i] = _mm256_setzero_ps();
+    }
     for (uint64_t n = 0; n < s->n_dim; n += 8) {
         uint64_t left = s->n_dim - n;
+        __m256 b = load(s->b + n, left), c = load(s->c + n, left);
         if (a)
             decay = vec_exp(_mm256_mul_ps(d, load(a + n, left)));
-        __m256 next = _mm256_fmadd_ps(dx, load(s->b + n, left), _mm256_mul_ps(load(state + n, left), decay));
-        store(state + n, next, left);
-        sum = _mm256_fmadd_ps(next, load(s->c + n, left), sum);
+        UNROLL
+        for (int i = 0; i < channels; i++) {
+            float *at = state + (uint64_t)i * s->n_dim + n;
+            __m256 next = _mm256_fmadd_ps(dx[i], b, _mm256_mul_ps(load(at, left), decay));
+            store(at, next, left);
+            sum[i] = _mm256_fmadd_ps(next, c, sum[i]);
+        }
     }
-    return vec_sum(sum);
+    UNROLL
+    for (int i = 0; i < channels; i++)
+        y[i] = vec_sum(sum[i]);
 }
 
 static void scan_head(const struct rz_kernel_call *c, uint32_t row, uint64_t head, float step)
@@ -161,8 +172,13 @@ static void scan_head(const struct rz_kernel_call *c, uint32_t row, uint64_t hea
     float *state = state_of(c, row) + head * s.p_dim * s.n_dim, skip = weight(c, 1)[head];
     float *y = c->out[0].data + row * c->out[0].stride + head * s.p_dim;
     __m256 d = _mm256_set1_ps(step), decay = vec_exp(_mm256_mul_ps(d, _mm256_set1_ps(a[0])));
-    for (uint64_t p = 0; p < s.p_dim; p++, state += s.n_dim)
-        y[p] = scan_channel(&s, state, s.a_cols > 1 ? a : NULL, d, decay, x[p]) + skip * x[p];
+    uint64_t p = 0;
+    for (; p + SIDE <= s.p_dim && s.a_cols == 1; p += SIDE)
+        scan_channels(&s, state + p * s.n_dim, NULL, d, decay, x + p, y + p, SIDE);
+    for (; p < s.p_dim; p++)
+        scan_channels(&s, state + p * s.n_dim, s.a_cols > 1 ? a : NULL, d, decay, x + p, y + p, 1);
+    for (p = 0; p < s.p_dim; p++)
+        y[p] += skip * x[p];
 }
 
 int32_t scan_run(const struct rz_kernel_call *c, struct rz_err *err)
@@ -225,24 +241,37 @@ static struct delta delta_operands(const struct rz_kernel_call *c, uint32_t row,
     return d;
 }
 
-/* Eight columns of the state. */
-INLINE void delta_eight(const struct delta *d, float *state, uint64_t at, float *y)
+/* Columns of the state, eight to a vector; the last vector may have less than that. */
+INLINE void delta_columns(const struct delta *d, float *state, uint64_t at, float *y, int vectors)
 {
-    uint64_t left = d->v_dim - at;
-    __m256 decay = _mm256_set1_ps(d->decay), known = _mm256_setzero_ps(), sum = known;
+    __m256 decay = _mm256_set1_ps(d->decay), beta = _mm256_set1_ps(d->beta), known[SIDE], sum[SIDE];
+    uint64_t left = vectors > 1 ? 8 : d->v_dim - at;
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        known[v] = sum[v] = _mm256_setzero_ps();
     for (uint64_t i = 0; i < d->k_dim; i++) {
         __m256 k = _mm256_set1_ps(d->k[i] * d->k_factor);
-        known = _mm256_fmadd_ps(k, _mm256_mul_ps(load(state + i * d->v_dim + at, left), decay), known);
+        const float *s = state + i * d->v_dim + at;
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            known[v] = _mm256_fmadd_ps(k, _mm256_mul_ps(load(s + 8 * v, left), decay), known[v]);
     }
-    __m256 r = _mm256_mul_ps(_mm256_set1_ps(d->beta), _mm256_sub_ps(load(d->v + at, left), known));
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        known[v] = _mm256_mul_ps(beta, _mm256_sub_ps(load(d->v + at + 8 * v, left), known[v]));
     for (uint64_t i = 0; i < d->k_dim; i++) {
+        __m256 k = _mm256_set1_ps(d->k[i] * d->k_factor), q = _mm256_set1_ps(d->q[i] * d->q_factor);
         float *s = state + i * d->v_dim + at;
-        __m256 k = _mm256_set1_ps(d->k[i] * d->k_factor);
-        __m256 next = _mm256_fmadd_ps(k, r, _mm256_mul_ps(load(s, left), decay));
-        store(s, next, left);
-        sum = _mm256_fmadd_ps(_mm256_set1_ps(d->q[i] * d->q_factor), next, sum);
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            __m256 next = _mm256_fmadd_ps(k, known[v], _mm256_mul_ps(load(s + 8 * v, left), decay));
+            store(s + 8 * v, next, left);
+            sum[v] = _mm256_fmadd_ps(q, next, sum[v]);
+        }
     }
-    store(y + at, sum, left);
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        store(y + at + 8 * v, sum[v], left);
 }
 
 int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err)
@@ -252,8 +281,12 @@ int32_t delta_run(const struct rz_kernel_call *c, struct rz_err *err)
     for (uint32_t row = 0; row < c->n_rows; row++) {
         struct delta d = delta_operands(c, row, head);
         float *y = c->out[0].data + row * c->out[0].stride + head * d.v_dim;
-        for (uint64_t at = 0; at < d.v_dim; at += 8)
-            delta_eight(&d, state_of(c, row) + head * d.k_dim * d.v_dim, at, y);
+        float *state = state_of(c, row) + head * d.k_dim * d.v_dim;
+        uint64_t at = 0;
+        for (; at + 8 * SIDE <= d.v_dim; at += 8 * SIDE)
+            delta_columns(&d, state, at, y, SIDE);
+        for (; at < d.v_dim; at += 8)
+            delta_columns(&d, state, at, y, 1);
     }
     return RZ_OK;
 }

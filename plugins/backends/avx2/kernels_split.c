@@ -11,16 +11,14 @@
 #define VECTORS_AT_ONCE 2
 #include "../common/split.h"
 
-INLINE __m256 load_values(const uint8_t *p, uint64_t index, const int f32)
+INLINE __m256 load_keys(const struct keys *k, uint64_t d, __m256 scale, const int type)
 {
-    if (f32)
-        return _mm256_loadu_ps((const float *)p + index);
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((const uint16_t *)p + index)));
+    return kv_eight(k->at[0], 8 * d, scale, type);
 }
 
-INLINE __m256 load_keys(const struct keys *k, uint64_t d, const int f32)
+INLINE __m256 load_values(const uint8_t *row, uint64_t d, const int type)
 {
-    return load_values(k->at[0], 8 * d, f32);
+    return kv_row_eight(row, d, type);
 }
 
 static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],

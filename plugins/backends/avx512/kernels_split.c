@@ -18,23 +18,36 @@
 #define VECTORS_AT_ONCE 4
 #include "../common/split.h"
 
-INLINE __m512 load_values(const uint8_t *p, uint64_t index, const int f32)
+INLINE __m512 both_eights(__m256 low, __m256 high)
 {
-    if (f32)
-        return _mm512_loadu_ps((const float *)p + index);
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)((const uint16_t *)p + index)));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+/* Sixteen elements that lie side by side. */
+INLINE __m512 load_sixteen(const uint8_t *p, const int type)
+{
+    if (type == RZ_TYPE_F16)
+        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return both_eights(kv_eight(p, 0, _mm256_setzero_ps(), type), kv_eight(p, 8, _mm256_setzero_ps(), type));
 }
 
 /* Two blocks of eight positions. */
-INLINE __m512 load_keys(const struct keys *k, uint64_t d, const int f32)
+INLINE __m512 load_keys(const struct keys *k, uint64_t d, __m512 scale, const int type)
 {
-    if (f32) {
-        __m512 low = _mm512_castps256_ps512(_mm256_loadu_ps((const float *)k->at[0] + 8 * d));
-        return _mm512_insertf32x8(low, _mm256_loadu_ps((const float *)k->at[1] + 8 * d), 1);
+    if (type == RZ_TYPE_F16) {
+        __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(k->at[0] + 16 * d));
+        __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(k->at[1] + 16 * d));
+        return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
     }
-    __m128i low = _mm_loadu_si128((const __m128i *)((const uint16_t *)k->at[0] + 8 * d));
-    __m128i high = _mm_loadu_si128((const __m128i *)((const uint16_t *)k->at[1] + 8 * d));
-    return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
+    return both_eights(kv_eight(k->at[0], 8 * d, _mm512_castps512_ps256(scale), type),
+                       kv_eight(k->at[1], 8 * d, _mm512_extractf32x8_ps(scale, 1), type));
+}
+
+INLINE __m512 load_values(const uint8_t *row, uint64_t d, const int type)
+{
+    if (type == RZ_TYPE_Q8_0)
+        return both_eights(kv_row_eight(row, d, type), kv_row_eight(row, d + 8, type));
+    return load_sixteen(row + d * kv_element(type), type);
 }
 
 /* --- bfloat16 --- */
@@ -53,7 +66,7 @@ INLINE __m512i round_both(__m512 a, __m512 b, __m512i order)
 /* Keys of the blocks of 16 positions that from .. end - 1 touch: [block][dim / 2][16]. Two elements of eight
  * positions lie side by side. */
 INLINE void pair_keys(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *out,
-                      const int f32)
+                      const int type)
 {
     const __m512i order = _mm512_set_epi16(31, 23, 30, 22, 29, 21, 28, 20, 27, 19, 26, 18, 25, 17, 24, 16, 15,
                                            7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
@@ -61,38 +74,38 @@ INLINE void pair_keys(const struct job *j, uint64_t begin, uint64_t from, uint64
         struct keys k = keys_of(j, pos, from, end);
         uint32_t *at = out->at + (pos - begin) / 16 * (j->dim / 2) * 16;
         for (uint64_t d = 0; d < j->dim; d += 2, at += 16)
-            _mm512_store_si512(
-                at, round_both(load_values(k.at[0], 8 * d, f32), load_values(k.at[1], 8 * d, f32), order));
+            _mm512_store_si512(at, round_both(load_sixteen(k.at[0] + 8 * d * kv_element(type), type),
+                                              load_sixteen(k.at[1] + 8 * d * kv_element(type), type), order));
     }
 }
 
 /* One pair of positions, all elements of the head; what a mask leaves out is 0. */
-INLINE void pair_row(const uint8_t *values, uint64_t index, uint64_t dim, uint32_t *at, const int first,
-                     const int second, const int f32)
+INLINE void pair_row(const uint8_t *row, uint64_t dim, uint32_t *at, const int first, const int second,
+                     const int type)
 {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
                                            7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (uint64_t d = 0; d < dim; d += 16, at += 16) {
-        __m512 a = first ? load_values(values, index + d, f32) : _mm512_setzero_ps();
-        __m512 b = second ? load_values(values, index + dim + d, f32) : _mm512_setzero_ps();
+        __m512 a = first ? load_values(row, d, type) : _mm512_setzero_ps();
+        __m512 b = second ? load_values(row + rz_kv_row_bytes(type, dim), d, type) : _mm512_setzero_ps();
         _mm512_store_si512(at, round_both(a, b, order));
     }
 }
 
 /* Values of the pairs of positions that from .. end - 1 touch: [pair][dim]; 0 outside. */
 INLINE void pair_values(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *out,
-                        const int f32)
+                        const int type)
 {
     for (uint64_t pos = from / 2 * 2; pos < end; pos += 2) {
-        const uint8_t *values = page_of(j, pos) + j->kv->v_offset;
-        uint64_t index = pos % j->kv->page_tokens * j->dim;
+        const uint8_t *row =
+            page_of(j, pos) + j->kv->v_offset + pos % j->kv->page_tokens * rz_kv_row_bytes(type, j->dim);
         uint32_t *at = out->at + (pos - begin) / 2 * j->dim;
         if (pos < from)
-            pair_row(values, index, j->dim, at, 0, 1, f32);
+            pair_row(row, j->dim, at, 0, 1, type);
         else if (pos + 1 == end)
-            pair_row(values, index, j->dim, at, 1, 0, f32);
+            pair_row(row, j->dim, at, 1, 0, type);
         else
-            pair_row(values, index, j->dim, at, 1, 1, f32);
+            pair_row(row, j->dim, at, 1, 1, type);
     }
 }
 
@@ -231,16 +244,14 @@ static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float 
     struct seen seen[QUERIES];
     uint32_t q[QUERIES_AT_ONCE][HEAD_MAX / 2], weights[QUERIES][SPLIT / 2];
     uint64_t from = j->first[0] > begin ? j->first[0] : begin;
-    if (j->kv->type == RZ_TYPE_F32)
-        pair_keys(j, begin, from, end, &pairs, 1);
-    else
-        pair_keys(j, begin, from, end, &pairs, 0);
+#define CALL_KEYS(TYPE) pair_keys(j, begin, from, end, &pairs, TYPE)
+    KV_TYPE(CALL_KEYS, j->kv->type)
     for (int i = 0, n; i < j->n; i += n) {
         n = queries_at_once(j->n - i);
         for (int k = 0; k < n; k++)
             for (uint64_t d = 0; d < j->dim; d += 16)
-                _mm256_storeu_si256((__m256i *)(q[k] + d / 2),
-                                    (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(j->q[i + k] + d)));
+                _mm256_storeu_si256((__m256i *)(q[k] + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(
+                                                                   j->q + (uint64_t)(i + k) * j->dim + d)));
         for (uint64_t at = (from - begin) / 32 * 32; at < end - begin; at += 32) {
             const uint32_t *k = pairs.at + at / 16 * (j->dim / 2) * 16;
 #define CALL_COARSE(N) coarse_scores(q, j->dim, k, w + i, at, N)
@@ -257,10 +268,8 @@ static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float 
         seen[i] = (struct seen){seen[i].first - begin, seen[i].end - begin};
         coarse_weights(w[i], seen[i], weights[i], &p[i]);
     }
-    if (j->kv->type == RZ_TYPE_F32)
-        pair_values(j, begin, from, end, &pairs, 1);
-    else
-        pair_values(j, begin, from, end, &pairs, 0);
+#define CALL_VALUE_PAIRS(TYPE) pair_values(j, begin, from, end, &pairs, TYPE)
+    KV_TYPE(CALL_VALUE_PAIRS, j->kv->type)
     for (int i = 0, n; i < j->n; i += n) {
         n = queries_at_once(j->n - i);
         coarse_few(weights + i, pairs.at, j->dim, seen + i, p + i, n);
@@ -270,7 +279,7 @@ static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float 
 static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p)
 {
-    if (j->dim % 16)
+    if (j->dim % 16 || j->kv->type == RZ_TYPE_Q8_0) /* whose keys have scales in between */
         return false;
     coarse_run(j, begin, end, w, p);
     return true;

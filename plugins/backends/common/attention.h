@@ -22,7 +22,7 @@ struct job {
     uint32_t first[QUERIES], end[QUERIES]; /* positions that the query sees: first .. end - 1  */
     uint32_t pos[QUERIES];                 /* its own                                          */
     float slope[QUERIES];                  /* ALiBi: what a position of distance takes off     */
-    float q[QUERIES][HEAD_MAX];            /* scaled                                           */
+    float q[QUERIES * HEAD_MAX];           /* [n][dim], scaled: dense, so that it stays in the L1 cache */
 };
 
 /* A query's sum over some positions: weights relative to max. */

@@ -101,7 +101,7 @@ static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row
             j->end[j->n] = reach.end;
             j->slope[j->n] = alibi_slope(c->node, head * group + h);
             for (uint64_t d = 0; d < j->dim; d++)
-                j->q[j->n][d] = q[d] * scale;
+                j->q[(uint64_t)j->n * j->dim + d] = q[d] * scale;
         }
     }
 }

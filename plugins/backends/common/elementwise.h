@@ -177,6 +177,24 @@ void act_map(const struct act_map *m, const float *x, float *out, uint64_t n)
         store_some(out + i, map_eight(m, load_some(x + i, n - i)), n - i);
 }
 
+static __m256 xielu_eight(const struct act_xielu *f, __m256 x)
+{
+    __m256 low = _mm256_min_ps(_mm256_set1_ps(f->eps), x); /* the second operand is kept when x is NaN */
+    __m256 above = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(f->p), x), x);
+    __m256 below = _mm256_mul_ps(_mm256_sub_ps(vec_expm1_negative(low), x), _mm256_set1_ps(f->n));
+    __m256 curve = _mm256_blendv_ps(below, above, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
+    return _mm256_fmadd_ps(_mm256_set1_ps(f->beta), x, curve);
+}
+
+void act_xielu(const struct act_xielu *f, const float *x, float *out, uint64_t n)
+{
+    uint64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i, xielu_eight(f, _mm256_loadu_ps(x + i)));
+    if (i < n)
+        store_some(out + i, xielu_eight(f, load_some(x + i, n - i)), n - i);
+}
+
 void act_product(const float *a, const float *b, float *product, uint64_t n)
 {
     uint64_t i = 0;

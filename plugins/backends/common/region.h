@@ -13,7 +13,6 @@
 #include "vec.h"
 #include "x86.h"
 
-#include <math.h>
 #include <string.h>
 
 #define FEW_ROWS 4 /* up to here every thread prepares all rows for itself */
@@ -149,13 +148,13 @@ static void rotate_halves(float *x, uint64_t half, const float *cs, const float 
     for (; i + 8 <= half; i += 8) {
         __m256 u = _mm256_loadu_ps(x + i), v = _mm256_loadu_ps(x + half + i);
         __m256 c = _mm256_loadu_ps(cs + i), s = _mm256_loadu_ps(sn + i);
-        _mm256_storeu_ps(x + i, _mm256_fmsub_ps(u, c, _mm256_mul_ps(v, s)));
-        _mm256_storeu_ps(x + half + i, _mm256_fmadd_ps(v, c, _mm256_mul_ps(u, s)));
+        _mm256_storeu_ps(x + i, _mm256_sub_ps(_mm256_mul_ps(u, c), _mm256_mul_ps(v, s)));
+        _mm256_storeu_ps(x + half + i, _mm256_add_ps(_mm256_mul_ps(v, c), _mm256_mul_ps(u, s)));
     }
     for (; i < half; i++) {
         float u = x[i], v = x[half + i];
-        x[i] = fmaf(u, cs[i], -(v * sn[i]));
-        x[half + i] = fmaf(v, cs[i], u * sn[i]);
+        x[i] = u * cs[i] - v * sn[i];
+        x[half + i] = v * cs[i] + u * sn[i];
     }
 }
 
@@ -168,12 +167,12 @@ static void rotate_neighbours(float *x, uint64_t half, const float *cs, const fl
         __m256 v = _mm256_loadu_ps(x + 2 * i), swapped = _mm256_permute_ps(v, 0xb1);
         __m256 c = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(cs + i)), twice);
         __m256 s = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(sn + i)), twice);
-        _mm256_storeu_ps(x + 2 * i, _mm256_fmaddsub_ps(v, c, _mm256_mul_ps(swapped, s)));
+        _mm256_storeu_ps(x + 2 * i, _mm256_addsub_ps(_mm256_mul_ps(v, c), _mm256_mul_ps(swapped, s)));
     }
     for (; i < half; i++) {
         float u = x[2 * i], v = x[2 * i + 1];
-        x[2 * i] = fmaf(u, cs[i], -(v * sn[i]));
-        x[2 * i + 1] = fmaf(v, cs[i], u * sn[i]);
+        x[2 * i] = u * cs[i] - v * sn[i];
+        x[2 * i + 1] = v * cs[i] + u * sn[i];
     }
 }
 

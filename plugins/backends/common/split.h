@@ -13,7 +13,7 @@
 #define RZ_X86_SPLIT_H
 
 #include "attention.h"
-#include "numeric.h"
+#include "kv.h"
 #include "vec_math.h"
 
 #include <math.h>
@@ -27,9 +27,10 @@ struct keys {
 /* Does the split in a coarser way if there is one; the plugin's own. */
 static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p);
-/* Element d of the keys of LANES positions; elements index .. index + LANES - 1 of some values. */
-static inline __attribute__((always_inline)) VEC load_keys(const struct keys *k, uint64_t d, int f32);
-static inline __attribute__((always_inline)) VEC load_values(const uint8_t *p, uint64_t index, int f32);
+/* Elements d of the keys of LANES positions, for Q8_0 times scale; and elements d .. d + LANES - 1 of a row of
+ * values. */
+INLINE VEC load_keys(const struct keys *k, uint64_t d, VEC scale, const int type);
+INLINE VEC load_values(const uint8_t *row, uint64_t d, const int type);
 
 static const uint8_t *page_of(const struct job *j, uint64_t pos)
 {
@@ -66,23 +67,45 @@ static int queries_at_once(int left)
 
 /* --- scores --- */
 
+INLINE void skip_keys(struct keys k[2], uint64_t bytes)
+{
+    for (uint64_t b = 0; b < LANES / 8; b++) {
+        k[0].at[b] += bytes;
+        k[1].at[b] += bytes;
+    }
+}
+
 /* Scores of n queries for one or two vectors of positions. */
 INLINE void scores_tile(const struct job *j, int first, const struct keys *k, float (*s)[SPLIT], uint64_t at,
-                        const int n, const int vectors, const int f32)
+                        const int n, const int vectors, const int type)
 {
+    const float *queries = j->q + (uint64_t)first * j->dim;
+    const uint64_t block = type == RZ_TYPE_Q8_0 ? KV_BLOCK : j->dim;
+    struct keys at_k[2] = {k[0], k[1]};
     VEC acc[QUERIES_AT_ONCE][2];
     UNROLL
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = V(setzero_ps)();
-    for (uint64_t d = 0; d < j->dim; d++) {
-        VEC k0 = load_keys(&k[0], d, f32), k1 = vectors == 2 ? load_keys(&k[1], d, f32) : k0;
-        UNROLL
-        for (int i = 0; i < n; i++) {
-            VEC q = V(set1_ps)(j->q[first + i][d]);
-            acc[i][0] = V(fmadd_ps)(k0, q, acc[i][0]);
-            if (vectors == 2)
-                acc[i][1] = V(fmadd_ps)(k1, q, acc[i][1]);
+    for (uint64_t begin = 0; begin < j->dim; begin += block) {
+        uint64_t count = j->dim - begin < block ? j->dim - begin : block;
+        VEC scale[2] = {V(setzero_ps)(), V(setzero_ps)()};
+        if (type == RZ_TYPE_Q8_0) {
+            scale[0] = load_keys(&at_k[0], 0, scale[0], RZ_TYPE_F16);
+            scale[1] = load_keys(&at_k[1], 0, scale[1], RZ_TYPE_F16);
+            skip_keys(at_k, 16);
         }
+        for (uint64_t d = 0; d < count; d++) {
+            VEC k0 = load_keys(&at_k[0], d, scale[0], type);
+            VEC k1 = vectors == 2 ? load_keys(&at_k[1], d, scale[1], type) : k0;
+            UNROLL
+            for (int i = 0; i < n; i++) {
+                VEC q = V(set1_ps)(queries[(uint64_t)i * j->dim + begin + d]);
+                acc[i][0] = V(fmadd_ps)(k0, q, acc[i][0]);
+                if (vectors == 2)
+                    acc[i][1] = V(fmadd_ps)(k1, q, acc[i][1]);
+            }
+        }
+        skip_keys(at_k, 8 * count * kv_element(type));
     }
     UNROLL
     for (int i = 0; i < n; i++) {
@@ -93,9 +116,9 @@ INLINE void scores_tile(const struct job *j, int first, const struct keys *k, fl
 }
 
 INLINE void scores_n(const struct job *j, int first, const struct keys *k, float (*s)[SPLIT], uint64_t at,
-                     int n, const int vectors, const int f32)
+                     int n, const int vectors, const int type)
 {
-#define CALL_SCORES(N) scores_tile(j, first, k, s, at, N, vectors, f32)
+#define CALL_SCORES(N) scores_tile(j, first, k, s, at, N, vectors, type)
     QUERIES_N(CALL_SCORES, n)
 }
 
@@ -103,7 +126,7 @@ INLINE void scores_n(const struct job *j, int first, const struct keys *k, float
  * inside, as pages before `from` may be gone. */
 static struct keys keys_of(const struct job *j, uint64_t pos, uint64_t from, uint64_t end)
 {
-    uint64_t block_bytes = 8 * j->dim * (j->kv->type == RZ_TYPE_F32 ? 4 : 2);
+    uint64_t block_bytes = 8 * rz_kv_row_bytes(j->kv->type, j->dim);
     struct keys k;
     for (uint64_t b = 0; b < LANES / 8; b++) {
         uint64_t p = pos + 8 * b;
@@ -117,7 +140,7 @@ static struct keys keys_of(const struct job *j, uint64_t pos, uint64_t from, uin
 /* Scores of all queries for the blocks of positions from..end - 1; those that a query does not see are
  * overwritten later. s[.][i] belongs to position begin + i. */
 INLINE void scores_all(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, float (*s)[SPLIT],
-                       const int f32)
+                       const int type)
 {
     for (uint64_t pos = from / LANES * LANES; pos < end; pos += 2 * LANES) {
         bool two = end - pos > LANES && pos - begin + 2 * LANES <= SPLIT;
@@ -128,9 +151,9 @@ INLINE void scores_all(const struct job *j, uint64_t begin, uint64_t from, uint6
         for (int i = 0, n; i < j->n; i += n) {
             n = queries_at_once(j->n - i);
             if (two)
-                scores_n(j, i, k, s, pos - begin, n, 2, f32);
+                scores_n(j, i, k, s, pos - begin, n, 2, type);
             else
-                scores_n(j, i, k, s, pos - begin, n, 1, f32);
+                scores_n(j, i, k, s, pos - begin, n, 1, type);
         }
     }
 }
@@ -192,8 +215,9 @@ static void softmax(const struct job *j, int i, uint64_t begin, struct seen seen
 
 /* y[i] += sum over positions from..to - 1 of weight * value, for n queries and some vectors of elements. */
 INLINE void values_tile(const struct job *j, int first, float (*w)[SPLIT], uint64_t begin, struct seen range,
-                        uint64_t d, struct partial *p, const int n, const int vectors, const int f32)
+                        uint64_t d, struct partial *p, const int n, const int vectors, const int type)
 {
+    const uint64_t row_bytes = rz_kv_row_bytes(type, j->dim);
     VEC acc[QUERIES_AT_ONCE][VECTORS_AT_ONCE];
     UNROLL
     for (int i = 0; i < n; i++) {
@@ -209,7 +233,7 @@ INLINE void values_tile(const struct job *j, int first, float (*w)[SPLIT], uint6
             VEC value[VECTORS_AT_ONCE];
             UNROLL
             for (int v = 0; v < vectors; v++)
-                value[v] = load_values(values, (slot + k) * j->dim + d + LANES * (uint64_t)v, f32);
+                value[v] = load_values(values + (slot + k) * row_bytes, d + LANES * (uint64_t)v, type);
             UNROLL
             for (int i = 0; i < n; i++) {
                 VEC weight = V(set1_ps)(w[first + i][pos + k - begin]);
@@ -229,9 +253,9 @@ INLINE void values_tile(const struct job *j, int first, float (*w)[SPLIT], uint6
 }
 
 INLINE void values_n(const struct job *j, int first, float (*w)[SPLIT], uint64_t begin, struct seen range,
-                     uint64_t d, struct partial *p, int n, const int vectors, const int f32)
+                     uint64_t d, struct partial *p, int n, const int vectors, const int type)
 {
-#define CALL_VALUES(N) values_tile(j, first, w, begin, range, d, p, N, vectors, f32)
+#define CALL_VALUES(N) values_tile(j, first, w, begin, range, d, p, N, vectors, type)
     QUERIES_N(CALL_VALUES, n)
 }
 
@@ -239,12 +263,11 @@ INLINE void values_n(const struct job *j, int first, float (*w)[SPLIT], uint64_t
 static void values_tail(const struct job *j, int i, float (*w)[SPLIT], uint64_t begin, struct seen range,
                         uint64_t d, struct partial *p)
 {
+    uint64_t row_bytes = rz_kv_row_bytes(j->kv->type, j->dim);
     float y = p[i].y[d];
     for (uint64_t pos = range.first; pos < range.end; pos++) {
-        uint64_t index = pos % j->kv->page_tokens * j->dim + d;
         const uint8_t *values = page_of(j, pos) + j->kv->v_offset;
-        float v = j->kv->type == RZ_TYPE_F32 ? ((const float *)values)[index]
-                                             : rz_f16_to_f32(((const uint16_t *)values)[index]);
+        float v = kv_row_one(values + pos % j->kv->page_tokens * row_bytes, d, j->kv->type);
         y = fmaf(w[i][pos - begin], v, y);
     }
     p[i].y[d] = y;
@@ -252,15 +275,15 @@ static void values_tail(const struct job *j, int i, float (*w)[SPLIT], uint64_t 
 
 /* Queries first..first + n - 1 over one range of positions, all elements of the head. */
 INLINE void values_range(const struct job *j, int first, int n, float (*w)[SPLIT], uint64_t begin,
-                         struct seen range, struct partial *p, const int f32)
+                         struct seen range, struct partial *p, const int type)
 {
     uint64_t d = 0;
     if (range.first >= range.end)
         return;
     for (; d + LANES * VECTORS_AT_ONCE <= j->dim; d += LANES * VECTORS_AT_ONCE)
-        values_n(j, first, w, begin, range, d, p, n, VECTORS_AT_ONCE, f32);
+        values_n(j, first, w, begin, range, d, p, n, VECTORS_AT_ONCE, type);
     for (; d + LANES <= j->dim; d += LANES)
-        values_n(j, first, w, begin, range, d, p, n, 1, f32);
+        values_n(j, first, w, begin, range, d, p, n, 1, type);
     for (; d < j->dim; d++)
         for (int i = 0; i < n; i++)
             values_tail(j, first + i, w, begin, range, d, p);
@@ -269,7 +292,7 @@ INLINE void values_range(const struct job *j, int first, int n, float (*w)[SPLIT
 /* A few queries. What all of them see is read once; the positions before and behind it follow one query
  * at a time, in the same order of additions. */
 INLINE void values_few(const struct job *j, int first, int n, float (*w)[SPLIT], uint64_t begin,
-                       const struct seen *seen, struct partial *p, const int f32)
+                       const struct seen *seen, struct partial *p, const int type)
 {
     struct seen all = seen[first];
     for (int i = first + 1; i < first + n; i++) {
@@ -278,21 +301,21 @@ INLINE void values_few(const struct job *j, int first, int n, float (*w)[SPLIT],
     }
     if (all.first >= all.end) {
         for (int i = first; i < first + n; i++)
-            values_range(j, i, 1, w, begin, seen[i], p, f32);
+            values_range(j, i, 1, w, begin, seen[i], p, type);
         return;
     }
     for (int i = first; i < first + n; i++)
-        values_range(j, i, 1, w, begin, (struct seen){seen[i].first, all.first}, p, f32);
-    values_range(j, first, n, w, begin, all, p, f32);
+        values_range(j, i, 1, w, begin, (struct seen){seen[i].first, all.first}, p, type);
+    values_range(j, first, n, w, begin, all, p, type);
     for (int i = first; i < first + n; i++)
-        values_range(j, i, 1, w, begin, (struct seen){all.end, seen[i].end}, p, f32);
+        values_range(j, i, 1, w, begin, (struct seen){all.end, seen[i].end}, p, type);
 }
 
 INLINE void split_run(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p,
-                      const int f32)
+                      const int type)
 {
     struct seen seen[QUERIES];
-    scores_all(j, begin, j->first[0] > begin ? j->first[0] : begin, end, w, f32);
+    scores_all(j, begin, j->first[0] > begin ? j->first[0] : begin, end, w, type);
     for (int i = 0; i < j->n; i++) {
         memset(p[i].y, 0, j->dim * sizeof(float));
         p[i].max = -INFINITY;
@@ -303,7 +326,7 @@ INLINE void split_run(const struct job *j, uint64_t begin, uint64_t end, float (
     }
     for (int i = 0, n; i < j->n; i += n) {
         n = queries_at_once(j->n - i);
-        values_few(j, i, n, w, begin, seen, p, f32);
+        values_few(j, i, n, w, begin, seen, p, type);
     }
 }
 
@@ -311,10 +334,8 @@ void attention_split(const struct job *j, uint64_t begin, uint64_t end, float (*
 {
     if (j->coarse && split_coarse(j, begin, end, w, p))
         return;
-    if (j->kv->type == RZ_TYPE_F32)
-        split_run(j, begin, end, w, p, 1);
-    else
-        split_run(j, begin, end, w, p, 0);
+#define CALL_SPLIT(TYPE) split_run(j, begin, end, w, p, TYPE)
+    KV_TYPE(CALL_SPLIT, j->kv->type)
 }
 
 #endif

@@ -118,6 +118,30 @@ static int32_t act(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t xielu(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_attr *a = c->node->attr;
+    const struct act_xielu how = {.p = (float)a[RZ_A_XIELU_P].f,
+                                  .n = (float)a[RZ_A_XIELU_N].f,
+                                  .beta = (float)a[RZ_A_XIELU_BETA].f,
+                                  .eps = (float)a[RZ_A_EPS].f};
+    act_xielu(&how, in_row(c, 0), out_row(c), c->out[0].width);
+    return RZ_OK;
+}
+
+static int32_t is_xielu(const struct rz_kernel_node *n)
+{
+    return node_has(n, RZ_A_XIELU_P);
+}
+
+static int32_t columns(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    memcpy(out_row(c), in_row(c, 0) + c->node->attr[RZ_A_COLUMN].i, c->out[0].width * sizeof(float));
+    return RZ_OK;
+}
+
 static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -197,7 +221,8 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 
 #define TEAM (RZ_ROW_TEAM | RZ_ROW_INVARIANT)
 #define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
-#define KV .kv_types = 1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32, .kv_layout = RZ_KV_LAYOUT_T8
+#define KV_TYPES (1u << RZ_TYPE_F16 | 1u << RZ_TYPE_BF16 | 1u << RZ_TYPE_F32 | 1u << RZ_TYPE_Q8_0)
+#define KV .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_T8
 
 #define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
 #define ATTENTION \
@@ -244,6 +269,10 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU), .tiles = tiles_by_row, .run = act_mul), \
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT, \
                   .tiles = tiles_by_row, .run = act), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_XIELU, \
+                  .accept = is_xielu, .tiles = tiles_by_row, .run = xielu), \
+    RZ_KERNEL_ROW(.op = RZ_OP_COLUMNS, .flags = TILED, .weight = RZ_TYPE_NONE, \
+                  .attrs = RZ_ATTR(RZ_A_COLUMN), .tiles = tiles_by_row, .run = columns), \
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) | \
                            RZ_ATTR(RZ_A_TEMPERATURE), \

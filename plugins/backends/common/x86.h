@@ -19,12 +19,17 @@ struct norm {
 struct act_map {
     float factor, softcap, clamp;
 };
+/* p x^2 + beta x above 0, (expm1(min(x, eps)) - x) n + beta x below */
+struct act_xielu {
+    float p, n, beta, eps;
+};
 
 /* elementwise.h; out may be x everywhere */
 void act_norm(const struct norm *norm, const float *x, float *out, uint64_t n);
 /* h[i] = act(gate[i]) * up[i], with up NULL act(gate[i]); act: the attribute's id, such as RZ_A_SILU. */
 void act_apply(uint32_t act, const float *gate, const float *up, float *h, uint64_t n);
 void act_map(const struct act_map *m, const float *x, float *out, uint64_t n);
+void act_xielu(const struct act_xielu *f, const float *x, float *out, uint64_t n);
 void act_product(const float *a, const float *b, float *product, uint64_t n);
 void act_add(const float *a, const float *b, float *sum, uint64_t n);
 

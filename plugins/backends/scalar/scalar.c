@@ -162,6 +162,8 @@ static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
 
 /* --- KV: pages of [tokens][dim], K then V, for each layer and head --- */
 
+#define HEAD_MAX 1024
+
 static uint8_t *kv_head(const struct rz_kernel_call *c, const struct rz_batch_seq *s, uint64_t pos,
                         uint64_t head)
 {
@@ -172,25 +174,55 @@ static uint8_t *kv_head(const struct rz_kernel_call *c, const struct rz_batch_se
            head * v->head_bytes;
 }
 
-static void kv_put(const struct rz_kv_view *v, uint8_t *at, uint64_t index, float x)
+/* Stores a block of n <= RZ_KV_BLOCK elements: as they are, or as integers of -127..127 times their scale. */
+static void kv_put_block(int32_t type, uint8_t *at, const float *x, uint64_t n)
 {
-    uint16_t h = rz_f32_to_f16(x);
-    if (v->type == RZ_TYPE_F32)
-        memcpy(at + index * 4, &x, 4);
-    else
-        memcpy(at + index * 2, &h, 2);
+    float largest = 0;
+    for (uint64_t i = 0; i < n; i++)
+        largest = fmaxf(largest, fabsf(x[i]));
+    uint16_t h = rz_f32_to_f16(largest / 127);
+    float scale = rz_f16_to_f32(h);
+    if (type == RZ_TYPE_F32)
+        memcpy(at, x, n * 4);
+    if (type == RZ_TYPE_Q8_0)
+        memcpy(at, &h, 2);
+    for (uint64_t i = 0; i < n && type != RZ_TYPE_F32; i++) {
+        h = type == RZ_TYPE_BF16 ? rz_f32_to_bf16(x[i]) : rz_f32_to_f16(x[i]);
+        if (type == RZ_TYPE_Q8_0)
+            at[2 + i] = (uint8_t)(int8_t)(scale > 0 ? fmaxf(-127, fminf(127, rintf(x[i] / scale))) : 0);
+        else
+            memcpy(at + 2 * i, &h, 2);
+    }
 }
 
-static double kv_get(const struct rz_kv_view *v, const uint8_t *at, uint64_t index)
+/* Row `slot` of rows of dim elements. */
+static void kv_put(const struct rz_kv_view *v, uint8_t *at, uint64_t slot, uint64_t dim, const float *x)
+{
+    at += slot * rz_kv_row_bytes(v->type, dim);
+    for (uint64_t d = 0; d < dim; d += RZ_KV_BLOCK) {
+        uint64_t n = dim - d < RZ_KV_BLOCK ? dim - d : RZ_KV_BLOCK;
+        kv_put_block(v->type, at, x + d, n);
+        at += rz_kv_row_bytes(v->type, n);
+    }
+}
+
+static double kv_get(const struct rz_kv_view *v, const uint8_t *at, uint64_t slot, uint64_t dim, uint64_t d)
 {
     float x;
     uint16_t h;
-    if (v->type == RZ_TYPE_F32) {
-        memcpy(&x, at + index * 4, 4);
+    at += slot * rz_kv_row_bytes(v->type, dim) + rz_kv_row_bytes(v->type, d / RZ_KV_BLOCK * RZ_KV_BLOCK);
+    d %= RZ_KV_BLOCK;
+    switch (v->type) {
+    case RZ_TYPE_F32:
+        memcpy(&x, at + d * 4, 4);
         return (double)x;
+    case RZ_TYPE_Q8_0:
+        memcpy(&h, at, 2);
+        return (double)rz_f16_to_f32(h) * (int8_t)at[2 + d];
+    default:
+        memcpy(&h, at + d * 2, 2);
+        return (double)(v->type == RZ_TYPE_BF16 ? rz_bf16_to_f32(h) : rz_f16_to_f32(h));
     }
-    memcpy(&h, at + index * 2, 2);
-    return (double)rz_f16_to_f32(h);
 }
 
 static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
@@ -203,24 +235,21 @@ static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
     uint64_t pos = (uint64_t)row->pos[0], slot = pos % v->page_tokens;
     const float *k = in_row(c, 0, c->tile), *val = in_row(c, 1, c->tile);
     if (c->node->attr_mask & RZ_ATTR(RZ_A_LATENT)) {
-        uint8_t *at = kv_head(c, s, pos, 0);
-        for (uint64_t d = 0; d < v->k_dim; d++)
-            kv_put(v, at, slot * v->k_dim + d, d < v->v_dim ? k[d] : val[d - v->v_dim]);
+        float both[HEAD_MAX];
+        memcpy(both, k, v->v_dim * sizeof(float));
+        memcpy(both + v->v_dim, val, (v->k_dim - v->v_dim) * sizeof(float));
+        kv_put(v, kv_head(c, s, pos, 0), slot, v->k_dim, both);
         return RZ_OK;
     }
     for (uint64_t h = 0; h < v->n_heads; h++) {
         uint8_t *at = kv_head(c, s, pos, h);
-        for (uint64_t d = 0; d < v->k_dim; d++)
-            kv_put(v, at, slot * v->k_dim + d, k[h * v->k_dim + d]);
-        for (uint64_t d = 0; d < v->v_dim; d++)
-            kv_put(v, at + v->v_offset, slot * v->v_dim + d, val[h * v->v_dim + d]);
+        kv_put(v, at, slot, v->k_dim, k + h * v->k_dim);
+        kv_put(v, at + v->v_offset, slot, v->v_dim, val + h * v->v_dim);
     }
     return RZ_OK;
 }
 
 /* --- attention: softmax(scale * q k) v over the positions seen; keys in splits, splits in order --- */
-
-#define HEAD_MAX 1024
 
 struct partial {
     double max, sum, y[HEAD_MAX];
@@ -256,7 +285,7 @@ static double score(const struct rz_kernel_call *c, const struct rz_batch_seq *s
     uint64_t slot = pos % v->page_tokens;
     double sum = 0;
     for (uint64_t d = 0; d < v->k_dim; d++)
-        sum += (double)q->q[d] * kv_get(v, k, slot * v->k_dim + d);
+        sum += (double)q->q[d] * kv_get(v, k, slot, v->k_dim, d);
     sum *= a[RZ_A_SCALE].f;
     if (c->node->attr_mask & RZ_ATTR(RZ_A_SOFTCAP))
         sum = a[RZ_A_SOFTCAP].f * tanh(sum / a[RZ_A_SOFTCAP].f);
@@ -284,7 +313,7 @@ static void attend_split(const struct rz_kernel_call *c, const struct rz_batch_s
         const uint8_t *values = kv_head(c, s, i, q->kv_head) + v->v_offset;
         p->sum += weight;
         for (uint64_t d = 0; d < v->v_dim; d++)
-            p->y[d] += weight * kv_get(v, values, i % v->page_tokens * stride + d);
+            p->y[d] += weight * kv_get(v, values, i % v->page_tokens, stride, d);
     }
 }
 
@@ -351,6 +380,14 @@ static int32_t head_fits(const struct rz_kernel_node *n)
 
 /* --- elementwise --- */
 
+static double xielu(const struct rz_attr *a, double x)
+{
+    double linear = a[RZ_A_XIELU_BETA].f * x;
+    if (x > 0)
+        return a[RZ_A_XIELU_P].f * x * x + linear;
+    return (expm1(fmin(x, a[RZ_A_EPS].f)) - x) * a[RZ_A_XIELU_N].f + linear;
+}
+
 static double activation(const struct rz_kernel_node *n, double x)
 {
     if (n->attr_mask & RZ_ATTR(RZ_A_GELU))
@@ -359,6 +396,8 @@ static double activation(const struct rz_kernel_node *n, double x)
         return x / (1 + exp(-2 * 0.79788456080286536 * (x + 0.044715 * x * x * x)));
     if (n->attr_mask & RZ_ATTR(RZ_A_RELU2))
         return x > 0 ? x * x : 0;
+    if (n->attr_mask & RZ_ATTR(RZ_A_XIELU_P))
+        return xielu(n->attr, x);
     return x / (1 + exp(-x));
 }
 
@@ -424,6 +463,14 @@ static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+static int32_t columns(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    memcpy(out_row(c, 0, c->tile), in_row(c, 0, c->tile) + c->node->attr[RZ_A_COLUMN].i,
+           c->out[0].width * sizeof(float));
+    return RZ_OK;
+}
+
 static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -434,7 +481,7 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 /* --- the table --- */
 
 #define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
-#define KV_TYPES (1u << RZ_TYPE_F16 | 1u << RZ_TYPE_F32)
+#define KV_TYPES (1u << RZ_TYPE_F16 | 1u << RZ_TYPE_BF16 | 1u << RZ_TYPE_F32 | 1u << RZ_TYPE_Q8_0)
 
 /* clang-format off */
 static const struct rz_kernel_row rows[] = {
@@ -466,7 +513,8 @@ static const struct rz_kernel_row rows[] = {
                   .tiles = tiles_by_row, .run = rope),
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTRS_KV | RZ_ATTR(RZ_A_LATENT), .kv_types = KV_TYPES,
-                  .kv_layout = RZ_KV_LAYOUT_ROWS, .tiles = tiles_by_row, .run = kv_store),
+                  .kv_layout = RZ_KV_LAYOUT_ROWS, .accept = head_fits, .tiles = tiles_by_row,
+                  .run = kv_store),
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_LATENT) | RZ_ATTR(RZ_A_CHUNK) |
                            RZ_ATTR(RZ_A_SINKS) | RZ_ATTR(RZ_A_BOTH),
@@ -476,7 +524,8 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU),
                   .tiles = tiles_by_row, .run = act_mul),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
+    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE,
+                  .attrs = RZ_ATTRS_ACT | RZ_ATTRS_XIELU,
                   .tiles = tiles_by_row, .run = act),
     RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
                   .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) |
@@ -487,6 +536,8 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .attrs = RZ_ATTR(RZ_A_ROW),
                   .accept = matrix_is_known, .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
+    RZ_KERNEL_ROW(.op = RZ_OP_COLUMNS, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR(RZ_A_COLUMN),
+                  .tiles = tiles_by_row, .run = columns),
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
                   .run = select_rows),
     RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,

@@ -6,6 +6,7 @@
 #include "folder.h"
 
 #include "err.h"
+#include "nearest.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -245,8 +246,9 @@ static const char *text_of(const json_t *o, const char *key)
 
 static void find_family(struct rz_hf_model *m)
 {
-    char shown[80], list[700];
+    char shown[80];
     const char *type = text_of(m->config, "model_type");
+    const char *kin = rz_nearest_kin(type, rz_hf_family_name, NULL);
     m->c.family = rz_hf_family_find(type);
     if (m->c.family)
         return;
@@ -254,8 +256,9 @@ static void find_family(struct rz_hf_model *m)
         rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model_type", "is missing: no language model");
     else
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": model_type",
-                   "\"%s\" is a family that this rz cannot open as a folder (it can %s)",
-                   rz_show(shown, sizeof(shown), type, strlen(type)), rz_hf_family_list(list, sizeof(list)));
+                   "\"%s\" is a family that this rz cannot open as a folder%s%s",
+                   rz_show(shown, sizeof(shown), type, strlen(type)),
+                   kin ? "; the nearest that it can is " : "", kin ? kin : "");
 }
 
 /* The same number under the names that families give it. */

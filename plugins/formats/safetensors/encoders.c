@@ -1,8 +1,8 @@
 /* encoders.c - the rows of the families that see a text as a whole, and what folders of embedding models say
  * about pooling.
  *
- * A checkpoint made for another purpose has a head after the encoder; it has no part in embeddings and is left
- * out (rz_hf_family.heads). Names of tensors may begin with the family's own word (rz_hf_family.base).
+ * A checkpoint made for another purpose has a head after the encoder; it has no part in embeddings and is
+ * left out (rz_hf_family.heads). Names of tensors may begin with the family's own word (rz_hf_family.base).
  */
 #include "folder.h"
 

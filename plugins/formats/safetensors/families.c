@@ -491,7 +491,8 @@ static const struct rz_hf_family families[] = {
 
 static const struct rz_hf_family *family_at(size_t i)
 {
-    static const struct rz_hf_family *const others[] = {rz_hf_encoders, rz_hf_mixtures, rz_hf_recurrent};
+    static const struct rz_hf_family *const others[] = {rz_hf_encoders, rz_hf_mixtures, rz_hf_recurrent,
+                                                        rz_hf_gemma4};
     if (i < N_FAMILIES)
         return &families[i];
     i -= N_FAMILIES;
@@ -510,11 +511,8 @@ const struct rz_hf_family *rz_hf_family_find(const char *model_type)
     return NULL;
 }
 
-const char *rz_hf_family_list(char *buf, size_t cap)
+const char *rz_hf_family_name(void *ctx, uint32_t i)
 {
-    size_t used = 0;
-    buf[0] = 0;
-    for (size_t i = 0; family_at(i) && used < cap; i++)
-        used += (size_t)snprintf(buf + used, cap - used, "%s%s", i ? ", " : "", family_at(i)->model_type);
-    return buf;
+    (void)ctx;
+    return family_at(i) ? family_at(i)->model_type : NULL;
 }

@@ -35,6 +35,7 @@ struct rz_hf_family;
 #define RZ_HF_FEEDS 0x4000u /* of a layer: it is a feed-forward half alone  */
 #define RZ_HF_CONV_BIAS 0x8000u
 #define RZ_HF_KV_LAYERS 0x10000u /* attention.head_count_kv is given, a layer at a time */
+#define RZ_HF_PER_LAYER 0x40000u /* each layer mixes a vector of the token in */
 #define RZ_HF_FF_LAYERS 0x20000u /* feed_forward_length likewise                        */
 
 /* Factors that are multiplied into weights. */
@@ -200,15 +201,15 @@ struct rz_hf_family {
     const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
 
-/* encoders.c, mixtures.c, recurrent.c: their rows, ended by model_type NULL; whether a tensor is of a head that is left out; what
- * 1_Pooling/config.json says. */
-extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[];
+/* encoders.c, mixtures.c, recurrent.c, gemma4.c: their rows, ended by model_type NULL; whether a tensor is of a head
+ * that is left out; what 1_Pooling/config.json says. */
+extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[], rz_hf_gemma4[];
 bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
 void rz_hf_read_pooling(struct rz_hf_model *m);
 
 const struct rz_hf_family *rz_hf_family_find(const char *model_type);
-/* The known model types, for messages. */
-const char *rz_hf_family_list(char *buf, size_t cap);
+/* The known model types, i = 0.. until NULL; ctx is not used. */
+const char *rz_hf_family_name(void *ctx, uint32_t i);
 
 /* --- names.c: the tensors of each family --- */
 
@@ -278,12 +279,11 @@ void rz_hf_map_tensors(struct rz_hf_model *m);
 /* --- tokens.c, tokenizer.c, spm.c, special.c: the vocabulary --- */
 
 struct rz_hf_vocab {
-    uint32_t n, cap;     /* n: the highest id and 1; cap: rows of the embedding */
-    struct rz_str *text; /* data = NULL: no token has this id */
-    int32_t *type;       /* RZ_TOKEN_*                        */
-    float *score;        /* NULL: the kind has none           */
-    int32_t *flags;      /* how added tokens are looked for   */
-    struct rz_map ids;
+    uint32_t n, cap;          /* n: the highest id and 1; cap: rows of the embedding */
+    struct rz_str *text;      /* data = NULL: no token has this id */
+    int32_t *type;            /* RZ_TOKEN_*                        */
+    float *score;             /* NULL: the kind has none           */
+    int32_t *flags;           /* how added tokens are looked for   */
     bool spm;                 /* SentencePiece-like, else byte-level          */
     int32_t add_bos, add_eos; /* from a post-processor; -1: it says nothing */
     const char *first, *last; /* texts that the post-processor puts there; NULL: none */
@@ -291,14 +291,16 @@ struct rz_hf_vocab {
 
 /* Reads whichever tokenizer file there is and adds the tokenizer's metadata. */
 void rz_hf_read_tokenizer(struct rz_hf_model *m);
-void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *root);
-void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *vocab);
+void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v);
+void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v);
 /* wordpiece.c: after the tokens are read */
 void rz_hf_finish_wordpiece(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *root);
 void rz_hf_read_spm(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_source *s);
-/* Puts a token at its id. Of two texts for one id the later wins where replace is true. */
+/* Puts a token at its id; the text must outlive the model. Of two texts for one id the later wins where
+ * replace is true. */
 void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where, int64_t id,
-                 const char *text, size_t len, int32_t type, bool replace);
+                 struct rz_str text, int32_t type, bool replace);
+bool rz_hf_find_token(const struct rz_hf_vocab *v, const char *text, uint32_t *id);
 /* The kind of a token that was added to a vocabulary: some look special without saying so. */
 int32_t rz_hf_added_kind(const char *text, bool special);
 #define RZ_HF_NORMALIZED 8

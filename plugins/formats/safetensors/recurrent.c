@@ -554,6 +554,19 @@ static void adjust_lfm2(struct rz_hf_model *m)
         rz_hf_put_number(m, "expert_gating_func", 2);
 }
 
+/* Which frequencies belong to time, height and width of a picture: of no use for text, but part of the form. */
+static void put_sections(struct rz_hf_model *m)
+{
+    const json_t *list = json_object_get(rz_hf_get(m, "rope_parameters"), "mrope_section");
+    int32_t *sections = rz_hf_array(m, 4, sizeof(*sections));
+    char key[96];
+    for (size_t i = 0; i < 3 && sections; i++)
+        sections[i] = (int32_t)json_integer_value(json_array_get(list, i));
+    snprintf(key, sizeof(key), "%s.rope.dimension_sections", m->c.family->arch);
+    if (json_array_size(list) == 3)
+        rz_hf_put_array(m, key, RZ_META_I32, sections, 4);
+}
+
 /* layer_types, or each `full_attention_interval`th. */
 static void adjust_qwen(struct rz_hf_model *m)
 {
@@ -585,6 +598,7 @@ static void adjust_qwen(struct rz_hf_model *m)
     rz_hf_put_number(m, "full_attention_interval", every);
     rz_hf_put_number(m, "ssm.group_count", m->c.key_heads);
     put_scan(m, m->c.heads * m->c.v_dim, m->c.heads);
+    put_sections(m);
     if (!m->status && m->c.heads % m->c.key_heads)
         rz_hf_refuse(m, "linear_num_value_heads");
 }

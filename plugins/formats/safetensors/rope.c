@@ -158,8 +158,28 @@ static void read_longrope(struct rope *r)
     c->rope_short = read_factors(r, "short_factor");
     c->rope_long = read_factors(r, "long_factor");
     rz_hf_put_number(r->m, "rope.scaling.original_context_length", (uint32_t)original);
-    rz_hf_put_factor(r->m, "rope.scaling.attn_factor",
-                     number(r, "attention_factor", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
+    usual = number(r, "attention_factor", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX);
+    rz_hf_put_factor(r->m, "rope.scaling.attn_factor", usual);
+    if (json_object_get(r->o, "short_mscale") || json_object_get(r->o, "long_mscale")) {
+        rz_hf_put_factor(r->m, "rope.scaling.attn_factor_short",
+                         number(r, "short_mscale", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
+        rz_hf_put_factor(r->m, "rope.scaling.attn_factor_long",
+                         number(r, "long_mscale", false, usual, 1.0 / FACTOR_MAX, FACTOR_MAX));
+    }
+}
+
+/* All elements count for the frequencies, but only the first part is rotated: the others turn so slowly that
+ * nothing is left of it. */
+static void read_proportional(struct rope *r)
+{
+    struct rz_hf_config *c = &r->m->c;
+    uint32_t half = c->rope_dim / 2;
+    double part = number(r, "partial_rotary_factor", false, 1, 0, 1);
+    double by = number(r, "factor", false, 1, 1.0 / FACTOR_MAX, FACTOR_MAX);
+    float *divisors = rz_hf_array(r->m, half, sizeof(*divisors));
+    for (uint32_t i = 0; divisors && i < half; i++)
+        divisors[i] = i < (uint32_t)(part * c->rope_dim / 2) ? (float)by : 1e30f;
+    c->rope_divisors = divisors;
 }
 
 static const struct kind {
@@ -175,7 +195,9 @@ static const struct kind {
      " factor original_max_position_embeddings beta_fast beta_slow attention_factor mscale mscale_all_dim "
      "truncate "},
     {"longrope", read_longrope,
-     " factor original_max_position_embeddings attention_factor short_factor long_factor "},
+     " factor original_max_position_embeddings attention_factor short_factor long_factor short_mscale "
+     "long_mscale "},
+    {"proportional", read_proportional, " factor "},
     {"llama3", read_llama3, " factor original_max_position_embeddings low_freq_factor high_freq_factor "},
 };
 
@@ -220,6 +242,12 @@ static const struct kind *find_kind(struct rope *r)
     return NULL;
 }
 
+static bool is_proportional(const struct rope *r)
+{
+    const char *type = json_string_value(json_object_get(r->o, "rope_type"));
+    return type && !strcmp(type, "proportional");
+}
+
 /* How many elements of a head are rotated. */
 static void read_part(struct rope *r)
 {
@@ -229,6 +257,8 @@ static void read_part(struct rope *r)
     if (f->rope == RZ_HF_ROPE_OWN)
         return;
     c->rope_dim = c->head_dim;
+    if (is_proportional(r))
+        return;
     part = rz_hf_number(r->m, r->m->config, "config.json", "rotary_pct", false, part, 0, 1);
     part = rz_hf_number(r->m, r->m->config, "config.json", "partial_rotary_factor", false, part, 0, 1);
     part = number(r, "partial_rotary_factor", false, part, 0, 1);

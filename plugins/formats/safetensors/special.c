@@ -26,7 +26,7 @@ static int64_t by_text(struct special *s, const json_t *value, const char *where
     uint32_t id;
     if (!value || json_is_null(value))
         return -1;
-    if (text && rz_map_get(&s->v->ids, text, strlen(text), &id))
+    if (text && rz_hf_find_token(s->v, text, &id))
         return id;
     rz_hf_fail(s->m, RZ_EFORMAT, where, "\"%s\" is no token",
                rz_show(shown, sizeof(shown), text ? text : "?", text ? strlen(text) : 1));
@@ -70,7 +70,7 @@ static int64_t find(struct special *s, const char *name, bool strict)
 static int64_t end_of(struct special *s, const char *text, int64_t id, const char *other)
 {
     uint32_t put;
-    if (!text || !rz_map_get(&s->v->ids, text, strlen(text), &put) || put == id)
+    if (!text || !rz_hf_find_token(s->v, text, &put) || put == id)
         return id;
     return find(s, other, false) == put ? put : id;
 }
@@ -132,7 +132,7 @@ static void put_add(struct special *s, const char *key, int32_t told, const char
         snprintf(name, sizeof(name), KEY "%s", key);
         rz_hf_put_bool(s->m, name, own ? json_is_true(value) : told != 0);
     }
-    if (!own && text && (!rz_map_get(&s->v->ids, text, strlen(text), &added) || added != id))
+    if (!own && text && (!rz_hf_find_token(s->v, text, &added) || added != id))
         rz_hf_fail(s->m, RZ_EUNSUPPORTED, "tokenizer.json: post_processor",
                    "puts \"%s\" at an end of a text, which is neither bos_token nor eos_token there",
                    rz_show(shown, sizeof(shown), text, strlen(text)));

@@ -122,7 +122,7 @@ static void read_piece(struct wire *w, struct rz_hf_vocab *v, const struct field
     if (w->m->status)
         return;
     uint32_t id = v->n;
-    rz_hf_token(w->m, v, FILE_NAME, id, text, len, (int32_t)type, false);
+    rz_hf_token(w->m, v, FILE_NAME, id, (struct rz_str){text, len}, (int32_t)type, false);
     if (!w->m->status)
         v->score[id] = score;
 }

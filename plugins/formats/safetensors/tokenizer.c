@@ -3,7 +3,7 @@
  * What these files say beyond tokens and merges must be what the program's tokenizers do; anything else is
  * refused by name.
  */
-#include "folder.h"
+#include "stream.h"
 
 #include "err.h"
 
@@ -40,29 +40,30 @@ static void unsupported(struct rz_hf_model *m, const char *where, const char *wh
 
 /* --- tokens --- */
 
-static bool is_byte_token(const char *s)
+static bool is_byte_token(struct rz_str s)
 {
-    return strlen(s) == 6 && !memcmp(s, "<0x", 3) && s[5] == '>' &&
-           strspn(s + 3, "0123456789abcdefABCDEF") == 2;
+    return s.len == 6 && !memcmp(s.data, "<0x", 3) && s.data[5] == '>' &&
+           strspn((char[]){s.data[3], s.data[4], 0}, "0123456789abcdefABCDEF") == 2;
 }
 
-static void read_vocab(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where, json_t *vocab)
+/* file: whose object `where` is. */
+static void read_vocab(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *file, const char *where,
+                       struct rz_str vocab)
 {
-    const char *text;
-    json_t *id;
-    if (!json_object_size(vocab)) {
+    struct rz_str text;
+    int64_t id;
+    if (!vocab.data) {
         rz_hf_fail(m, RZ_EFORMAT, where, "must be an object with the id of each token");
         return;
     }
-    json_object_foreach(vocab, text, id)
-    {
-        if (m->status)
-            return;
-        if (!json_is_integer(id))
-            rz_hf_fail(m, RZ_EFORMAT, where, "each value must be the id of a token");
-        rz_hf_token(m, v, where, json_integer_value(id), text, strlen(text),
-                    v->spm && is_byte_token(text) ? RZ_TOKEN_BYTE : RZ_TOKEN_NORMAL, false);
-    }
+    struct rz_hf_stream r = rz_hf_stream_begin(m, vocab);
+    while (!m->status && rz_hf_stream_token(&r, &text, &id))
+        rz_hf_token(m, v, where, id, text, v->spm && is_byte_token(text) ? RZ_TOKEN_BYTE : RZ_TOKEN_NORMAL,
+                    false);
+    if (r.bad)
+        rz_hf_stream_fail(m, file, where, "each value must be the id of a token");
+    else if (!r.begun)
+        rz_hf_fail(m, RZ_EFORMAT, where, "must be an object with the id of each token");
 }
 
 static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *added, const char *unknown)
@@ -82,7 +83,8 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_
         int32_t kind = rz_hf_added_kind(text, json_is_true(json_object_get(token, "special")));
         if (v->spm && !strcmp(text, unknown))
             kind = RZ_TOKEN_UNKNOWN;
-        rz_hf_token(m, v, FILE_NAME ": added_tokens", json_integer_value(id), text, strlen(text), kind, true);
+        rz_hf_token(m, v, FILE_NAME ": added_tokens", json_integer_value(id),
+                    rz_hf_copy(m, text, strlen(text)), kind, true);
         if (m->status)
             return;
         rz_hf_added_flags(v, json_integer_value(id), token);
@@ -91,37 +93,57 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_
 
 /* --- merges --- */
 
-/* "LEFT RIGHT" of a merge that is a text or a pair of texts; data = NULL: it is neither. */
-static struct rz_str merge_text(struct rz_hf_model *m, const json_t *merge)
+/* "LEFT RIGHT" of a pair of texts; data = NULL: a space is in them. */
+static struct rz_str join(struct rz_hf_model *m, struct rz_str left, struct rz_str right)
 {
-    const char *left = json_string_value(json_array_get(merge, 0));
-    const char *right = json_string_value(json_array_get(merge, 1));
-    if (json_is_string(merge))
-        return rz_hf_copy(m, json_string_value(merge), json_string_length(merge));
-    if (!left || !right || json_array_size(merge) != 2 || strchr(left, ' ') || strchr(right, ' '))
+    char *text = rz_hf_array(m, left.len + right.len + 1, 1);
+    if (!text || memchr(left.data, ' ', left.len) || memchr(right.data, ' ', right.len))
         return (struct rz_str){NULL, 0};
-    size_t a = strlen(left), b = strlen(right);
-    char *text = rz_hf_array(m, a + b + 2, 1);
-    if (!text)
-        return (struct rz_str){NULL, 0};
-    memcpy(text, left, a);
-    text[a] = ' ';
-    memcpy(text + a + 1, right, b);
-    return (struct rz_str){text, a + b + 1};
+    memcpy(text, left.data, left.len);
+    text[left.len] = ' ';
+    memcpy(text + left.len + 1, right.data, right.len);
+    return (struct rz_str){text, left.len + right.len + 1};
 }
 
-static struct rz_str *read_merges(struct rz_hf_model *m, const json_t *merges, uint64_t *n)
+/* The merges one after the other to a table that is the caller's to free. */
+static uint64_t read_merge_list(struct rz_hf_model *m, struct rz_str merges, struct rz_str **table)
 {
-    *n = json_array_size(merges);
-    if (!json_is_array(merges))
-        rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model.merges", "must be an array");
-    struct rz_str *table = rz_hf_array(m, *n, sizeof(*table));
-    for (uint64_t i = 0; i < *n && !m->status; i++) {
-        table[i] = merge_text(m, json_array_get(merges, i));
-        if (!table[i].data)
-            rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model.merges",
-                       "entry %llu is no pair of tokens without spaces", (unsigned long long)i);
+    struct rz_hf_stream r = rz_hf_stream_begin(m, merges);
+    struct rz_str left, right;
+    uint64_t n = 0, cap = 0;
+    char what[80];
+    while (!m->status && rz_hf_stream_merge(&r, &left, &right)) {
+        if (n == cap) {
+            cap = cap ? 2 * cap : 1024;
+            struct rz_str *grown = realloc(*table, cap * sizeof(**table));
+            if (!grown) {
+                rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %llu merges", (unsigned long long)cap);
+                break;
+            }
+            *table = grown;
+        }
+        if (right.data)
+            left = join(m, left, right);
+        r.bad |= !left.data;
+        if (!r.bad)
+            (*table)[n++] = left;
     }
+    snprintf(what, sizeof(what), "entry %llu is no pair of tokens without spaces", (unsigned long long)n);
+    if (r.bad && !m->status)
+        rz_hf_stream_fail(m, FILE_NAME, FILE_NAME ": model.merges", what);
+    return n;
+}
+
+static struct rz_str *read_merges(struct rz_hf_model *m, struct rz_str merges, uint64_t *n)
+{
+    struct rz_str *list = NULL;
+    if (!merges.data)
+        rz_hf_fail(m, RZ_EFORMAT, FILE_NAME ": model.merges", "must be an array");
+    *n = m->status ? 0 : read_merge_list(m, merges, &list);
+    struct rz_str *table = rz_hf_array(m, *n, sizeof(*table));
+    if (table && *n)
+        memcpy(table, list, *n * sizeof(*table));
+    free(list);
     return table;
 }
 
@@ -158,16 +180,16 @@ static void score_tokens(struct rz_hf_model *m, struct pairs *p, const struct rz
     }
 }
 
-/* Merging by scores joins any two tokens that make a third; so all of these must be merges. */
-static void check_complete(struct rz_hf_model *m, const struct pairs *p)
+/* Merging by scores joins any two tokens that make a third; are all of these merges? */
+static bool is_complete(const struct pairs *p)
 {
-    char pair[300], shown[200];
+    char pair[300];
     uint32_t id;
-    for (uint32_t i = 0; i < p->v->n && !m->status; i++) {
+    for (uint32_t i = 0; i < p->v->n; i++) {
         struct rz_str s = p->v->text[i];
         if (p->v->type[i] != RZ_TOKEN_NORMAL || s.len + 1 > sizeof(pair))
             continue;
-        for (size_t cut = 1; cut < s.len && !m->status; cut++) {
+        for (size_t cut = 1; cut < s.len; cut++) {
             if (((uint8_t)s.data[cut] & 0xc0) == 0x80 || !rz_map_get(&p->ids, s.data, cut, &id) ||
                 !rz_map_get(&p->ids, s.data + cut, s.len - cut, &id))
                 continue;
@@ -175,20 +197,16 @@ static void check_complete(struct rz_hf_model *m, const struct pairs *p)
             pair[cut] = ' ';
             memcpy(pair + cut + 1, s.data + cut, s.len - cut);
             if (!rz_map_get(&p->merges, pair, s.len + 1, &id))
-                rz_hf_fail(
-                    m, RZ_EUNSUPPORTED, FILE_NAME ": model.merges",
-                    "\"%s\" is no merge though both and their sum are tokens: this rz does not have such "
-                    "vocabularies",
-                    rz_show(shown, sizeof(shown), pair, s.len + 1));
+                return false;
         }
     }
+    return true;
 }
 
-static void read_scores(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_str *merges, uint64_t n)
+/* False: the merges cannot be said by scores, and v has none then. */
+static bool read_scores(struct rz_hf_model *m, struct rz_hf_vocab *v, const struct rz_str *merges, uint64_t n)
 {
     struct pairs p = {.v = v};
-    if (m->status)
-        return;
     if (!rz_map_init(&p.ids, v->n) || !rz_map_init(&p.merges, n))
         rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %u tokens", v->n);
     for (uint32_t i = 0; i < v->n && !m->status; i++)
@@ -197,10 +215,12 @@ static void read_scores(struct rz_hf_model *m, struct rz_hf_vocab *v, const stru
             rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %u tokens", v->n);
     if (!m->status)
         score_tokens(m, &p, merges, n);
-    if (!m->status)
-        check_complete(m, &p);
+    bool complete = !m->status && is_complete(&p);
     rz_map_free(&p.ids);
     rz_map_free(&p.merges);
+    if (!complete)
+        v->score = NULL;
+    return complete;
 }
 
 /* --- what happens to a text before and after --- */
@@ -250,21 +270,28 @@ static const char *read_spm_steps(struct rz_hf_model *m, const json_t *root, boo
     return spaces;
 }
 
-static const char *special_id(const json_t *item)
+/* A text that outlives the file's values; NULL: it is none. */
+static const char *kept(struct rz_hf_model *m, const json_t *text)
 {
-    return json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
+    return json_is_string(text) ? rz_hf_copy(m, json_string_value(text), json_string_length(text)).data
+                                : NULL;
 }
 
-static void read_template(struct rz_hf_vocab *v, const json_t *single)
+static const char *special_id(struct rz_hf_model *m, const json_t *item)
+{
+    return kept(m, json_object_get(json_object_get(item, "SpecialToken"), "id"));
+}
+
+static void read_template(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *single)
 {
     size_t n = json_array_size(single), text = n;
     for (size_t i = 0; i < n && text == n; i++)
         if (json_object_get(json_array_get(single, i), "Sequence"))
             text = i;
     if (text > 0)
-        v->first = special_id(json_array_get(single, 0));
+        v->first = special_id(m, json_array_get(single, 0));
     if (text + 1 < n)
-        v->last = special_id(json_array_get(single, n - 1));
+        v->last = special_id(m, json_array_get(single, n - 1));
 }
 
 static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *processor)
@@ -276,8 +303,8 @@ static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t
         if (!strcmp(type, "ByteLevel"))
             continue;
         if (!strcmp(type, "RobertaProcessing") || !strcmp(type, "BertProcessing")) {
-            v->first = json_string_value(json_array_get(json_object_get(step, "cls"), 0));
-            v->last = json_string_value(json_array_get(json_object_get(step, "sep"), 0));
+            v->first = kept(m, json_array_get(json_object_get(step, "cls"), 0));
+            v->last = kept(m, json_array_get(json_object_get(step, "sep"), 0));
             continue;
         }
         if (strcmp(type, "TemplateProcessing") != 0) {
@@ -289,7 +316,7 @@ static void read_ends(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t
                        "puts more than one token at an end of a text");
             return;
         }
-        read_template(v, json_object_get(step, "single"));
+        read_template(m, v, json_object_get(step, "single"));
     }
     if (v->first)
         v->add_bos = 1;
@@ -333,50 +360,48 @@ static void finish_bytes(struct rz_hf_model *m, const char *pre, const struct rz
     rz_hf_put_array(m, "tokenizer.ggml.merges", RZ_META_STR, merges, n);
 }
 
-static void finish_spm(struct rz_hf_model *m, const json_t *root)
+static void finish_spm(struct rz_hf_model *m, const json_t *root, bool scores)
 {
+    const char *kind = scores ? "llama" : "gemma4";
     bool prefix = false;
     const char *spaces = read_spm_steps(m, root, &prefix);
     if (!spaces)
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer", "does not write spaces as U+2581");
-    rz_hf_put_str(m, "tokenizer.ggml.model", "llama", 5);
+    rz_hf_put_str(m, "tokenizer.ggml.model", kind, strlen(kind));
     rz_hf_put_str(m, "tokenizer.ggml.pre", "default", 7);
     rz_hf_put_bool(m, "tokenizer.ggml.add_space_prefix", prefix);
     if (spaces)
         rz_hf_put_str(m, "tokenizer.rz.spaces", spaces, strlen(spaces));
 }
 
-void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *root)
+void rz_hf_read_tokenizer_json(struct rz_hf_model *m, struct rz_hf_vocab *v)
 {
+    struct rz_hf_long values;
+    json_t *root = rz_hf_json_short(m, FILE_NAME, &values);
     const json_t *model = json_object_get(root, "model");
     uint64_t n = 0;
     bool bytes = has_bytes_step(root), pieces = !strcmp(text_of(model, "type"), "WordPiece");
     check_model(m, model);
     v->spm = !bytes && !pieces;
-    if (pieces) {
-        read_vocab(m, v, FILE_NAME ": model.vocab", json_object_get(model, "vocab"));
-        read_added(m, v, json_object_get(root, "added_tokens"), text_of(model, "unk_token"));
-        read_ends(m, v, json_object_get(root, "post_processor"));
-        rz_hf_finish_wordpiece(m, v, root);
-        return;
-    }
-    if (!bytes && !json_is_true(json_object_get(model, "byte_fallback")))
+    if (!bytes && !pieces && !json_is_true(json_object_get(model, "byte_fallback")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": pre_tokenizer",
                    "has no ByteLevel and the model no byte_fallback: this rz has neither without");
-    read_vocab(m, v, FILE_NAME ": model.vocab", json_object_get(model, "vocab"));
+    read_vocab(m, v, FILE_NAME, FILE_NAME ": model.vocab", values.vocab);
     read_added(m, v, json_object_get(root, "added_tokens"), text_of(model, "unk_token"));
-    struct rz_str *merges = read_merges(m, json_object_get(model, "merges"), &n);
+    struct rz_str *merges = pieces ? NULL : read_merges(m, values.merges, &n);
     read_ends(m, v, json_object_get(root, "post_processor"));
-    if (m->status)
-        return;
-    if (bytes) {
+    if (!m->status && pieces) {
+        rz_hf_finish_wordpiece(m, v, root);
+    } else if (!m->status && bytes) {
         bool whole = json_is_true(json_object_get(model, "ignore_merges"));
         check_bytes_normalizer(m, json_object_get(root, "normalizer"));
         finish_bytes(m, rz_hf_pre(m, json_object_get(root, "pre_tokenizer"), whole), merges, n);
-    } else {
-        read_scores(m, v, merges, n);
-        finish_spm(m, root);
+    } else if (!m->status) {
+        finish_spm(m, root, read_scores(m, v, merges, n));
+        if (!v->score)
+            rz_hf_put_array(m, "tokenizer.ggml.merges", RZ_META_STR, merges, n);
     }
+    json_decref(root);
 }
 
 /* One merge a line, after an optional line that begins with #version. */
@@ -400,7 +425,7 @@ static struct rz_str *read_merges_text(struct rz_hf_model *m, const struct rz_so
     return table;
 }
 
-void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t *vocab)
+void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v)
 {
     const struct rz_source *merges = rz_hf_file(m, "merges.txt");
     const char *class = text_of(m->tokenizer_config, "tokenizer_class");
@@ -409,7 +434,7 @@ void rz_hf_read_vocab_json(struct rz_hf_model *m, struct rz_hf_vocab *v, json_t 
         rz_hf_fail(m, RZ_EFORMAT, "merges.txt", "is not in the folder, and vocab.json needs it");
         return;
     }
-    read_vocab(m, v, "vocab.json", vocab);
+    read_vocab(m, v, "vocab.json", "vocab.json", rz_hf_json_object(m, "vocab.json"));
     struct rz_str *table = read_merges_text(m, merges, &n);
     if (m->status)
         return;

@@ -29,28 +29,28 @@ static bool same(struct rz_str a, const char *text, size_t len)
 }
 
 void rz_hf_token(struct rz_hf_model *m, struct rz_hf_vocab *v, const char *where, int64_t id,
-                 const char *text, size_t len, int32_t type, bool replace)
+                 struct rz_str text, int32_t type, bool replace)
 {
     char shown[80];
     if (m->status)
         return;
     if (id < 0 || id >= m->c.n_vocab) {
         rz_hf_fail(m, RZ_EFORMAT, where, "token \"%s\" has the id %lld, the model has 0 to %u",
-                   rz_show(shown, sizeof(shown), text, len), (long long)id, m->c.n_vocab - 1);
+                   rz_show(shown, sizeof(shown), text.data, text.len), (long long)id, m->c.n_vocab - 1);
         return;
     }
     if (!begin(m, v))
         return;
     struct rz_str *at = &v->text[id];
-    if (at->data && !replace && !same(*at, text, len)) {
+    if (at->data && !replace && !same(*at, text.data, text.len)) {
         rz_hf_fail(m, RZ_EFORMAT, where, "token \"%s\" has the id %lld of another token",
-                   rz_show(shown, sizeof(shown), text, len), (long long)id);
+                   rz_show(shown, sizeof(shown), text.data, text.len), (long long)id);
         return;
     }
-    if (at->data && replace && same(*at, text, len))
+    if (at->data && replace && same(*at, text.data, text.len))
         v->flags[id] |= RZ_HF_IN_MODEL;
-    if (!at->data || !same(*at, text, len))
-        *at = rz_hf_copy(m, text, len);
+    if (!at->data || !same(*at, text.data, text.len))
+        *at = text;
     v->type[id] = type;
     if ((uint32_t)id >= v->n)
         v->n = (uint32_t)id + 1;
@@ -110,17 +110,13 @@ static void pad(struct rz_hf_model *m, struct rz_hf_vocab *v)
     v->n = v->cap;
 }
 
-static void index_tokens(struct rz_hf_model *m, struct rz_hf_vocab *v)
+bool rz_hf_find_token(const struct rz_hf_vocab *v, const char *text, uint32_t *id)
 {
-    if (m->status)
-        return;
-    if (!rz_map_init(&v->ids, v->n)) {
-        rz_hf_fail(m, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
-        return;
-    }
-    for (uint32_t i = 0; i < v->n; i++)
-        if (rz_map_add(&v->ids, v->text[i].data, v->text[i].len, i) < 0)
-            rz_hf_fail(m, RZ_ENOMEM, "vocabulary", "no memory for %u tokens", v->n);
+    size_t len = strlen(text);
+    for (*id = 0; *id < v->n; ++*id)
+        if (same(v->text[*id], text, len))
+            return true;
+    return false;
 }
 
 /* tokenizer_config.json lists the tokens that were added to a vocabulary without a tokenizer.json. */
@@ -133,7 +129,7 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v)
     {
         if (!json_is_integer(value))
             rz_hf_fail(m, RZ_EFORMAT, "added_tokens.json", "each value must be the id of a token");
-        rz_hf_token(m, v, "added_tokens.json", json_integer_value(value), key, strlen(key),
+        rz_hf_token(m, v, "added_tokens.json", json_integer_value(value), rz_hf_copy(m, key, strlen(key)),
                     rz_hf_added_kind(key, false), true);
     }
     json_decref(added);
@@ -150,7 +146,7 @@ static void read_added(struct rz_hf_model *m, struct rz_hf_vocab *v)
         int32_t kind = rz_hf_added_kind(text, special);
         if (id >= 0 && id < v->n && v->type[id] == RZ_TOKEN_UNKNOWN && same(v->text[id], text, strlen(text)))
             kind = RZ_TOKEN_UNKNOWN;
-        rz_hf_token(m, v, where, id, text, strlen(text), kind, true);
+        rz_hf_token(m, v, where, id, rz_hf_copy(m, text, strlen(text)), kind, true);
         if (m->status)
             return;
         rz_hf_added_flags(v, id, value);
@@ -164,22 +160,21 @@ static void put(struct rz_hf_model *m, const struct rz_hf_vocab *v)
     rz_hf_put_array(m, KEY "token_type", RZ_META_I32, v->type, v->n);
     if (v->flags)
         put_flags(m, v);
-    if (v->spm)
+    if (v->score)
         rz_hf_put_array(m, KEY "scores", RZ_META_F32, v->score, v->n);
 }
 
 void rz_hf_read_tokenizer(struct rz_hf_model *m)
 {
     struct rz_hf_vocab v = {.add_bos = -1, .add_eos = -1};
-    json_t *root = rz_hf_json(m, "tokenizer.json"), *vocab = NULL;
     const struct rz_source *spm = rz_hf_file(m, "tokenizer.model");
-    if (root) {
-        rz_hf_read_tokenizer_json(m, &v, root);
+    if (rz_hf_file(m, "tokenizer.json")) {
+        rz_hf_read_tokenizer_json(m, &v);
     } else if (spm) {
         rz_hf_read_spm(m, &v, spm);
         read_added(m, &v);
-    } else if ((vocab = rz_hf_json(m, "vocab.json"))) {
-        rz_hf_read_vocab_json(m, &v, vocab);
+    } else if (rz_hf_file(m, "vocab.json")) {
+        rz_hf_read_vocab_json(m, &v);
         read_added(m, &v);
     } else {
         rz_hf_fail(m, RZ_EFORMAT, "tokenizer.json",
@@ -187,10 +182,6 @@ void rz_hf_read_tokenizer(struct rz_hf_model *m)
     }
     pad(m, &v);
     put(m, &v);
-    index_tokens(m, &v);
     if (!m->status)
         rz_hf_read_special(m, &v);
-    rz_map_free(&v.ids);
-    json_decref(root);
-    json_decref(vocab);
 }

@@ -1,7 +1,8 @@
 /* wordpiece.c - BERT's vocabulary in tokenizer.json: pieces that go on a word begin with ##.
  *
- * The host's spelling is GGUF's: what begins a word has U+2581 in front, what goes on has nothing. How a text
- * is cleaned is fixed there, so another way of cleaning is refused.
+ * The host's spelling is GGUF's: what begins a word has U+2581 in front, what goes on has nothing. Capitals
+ * and accents go or stay as the folder says; what the host does besides is fixed, so that another way of
+ * cleaning is refused.
  */
 #include "folder.h"
 
@@ -12,19 +13,25 @@
 #define SPACE "\342\226\201"
 #define GOES_ON "##"
 
-static void check_normalizer(struct rz_hf_model *m, const json_t *n)
+static void read_normalizer(struct rz_hf_model *m, const json_t *n)
 {
     const char *type = json_string_value(json_object_get(n, "type"));
     const json_t *strip = json_object_get(n, "strip_accents");
+    bool lower = json_is_true(json_object_get(n, "lowercase"));
+    rz_hf_put_bool(m, "tokenizer.ggml.normalizer.lowercase", lower);
+    if (json_is_boolean(strip))
+        rz_hf_put_bool(m, "tokenizer.ggml.normalizer.strip_accents", json_is_true(strip));
     if (!type || strcmp(type, "BertNormalizer") != 0)
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer", "is not BertNormalizer");
-    else if (!json_is_true(json_object_get(n, "lowercase")) || json_is_false(strip))
-        rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer",
-                   "keeps capitals or accents, which this rz does not");
     else if (json_is_false(json_object_get(n, "clean_text")) ||
              json_is_false(json_object_get(n, "handle_chinese_chars")))
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer",
                    "keeps control characters or joins ideographs, which this rz does not");
+    bool lowercase = json_is_true(json_object_get(n, "lowercase"));
+    rz_hf_put_bool(m, "tokenizer.ggml.normalizer.lowercase", lowercase);
+    rz_hf_put_bool(m, "tokenizer.ggml.normalizer.strip_accents",
+                   json_is_boolean(strip) ? json_is_true(strip) : lowercase);
+    rz_hf_put_bool(m, "tokenizer.rz.bert_marks", true); /* the rest of a decomposed character counts */
 }
 
 static void check_rest(struct rz_hf_model *m, const json_t *root)
@@ -57,7 +64,7 @@ static struct rz_str respelled(struct rz_hf_model *m, struct rz_str s)
 
 void rz_hf_finish_wordpiece(struct rz_hf_model *m, struct rz_hf_vocab *v, const json_t *root)
 {
-    check_normalizer(m, json_object_get(root, "normalizer"));
+    read_normalizer(m, json_object_get(root, "normalizer"));
     check_rest(m, root);
     for (uint32_t i = 0; i < v->n && !m->status; i++)
         if (v->text[i].data && v->type[i] == RZ_TOKEN_NORMAL)

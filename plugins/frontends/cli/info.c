@@ -255,6 +255,37 @@ static int contexts(const struct rz_model_info *info, uint64_t out[4])
     return n;
 }
 
+/* What sets the model apart, a line each, as text or into an object (a name said twice becomes a list). */
+struct particulars {
+    json_t *object; /* NULL: as text */
+    struct rz_err *err;
+    int32_t code;
+};
+
+static void take_particular(void *arg, const char *name, const char *text)
+{
+    struct particulars *p = arg;
+    json_t *old = json_object_get(p->object, name);
+    if (!p->object) {
+        if (!p->code)
+            p->code = rz_cli_print(p->err, "%-14s %s\n", name, text);
+    } else if (!old) {
+        json_object_set_new(p->object, name, rz_cli_json_text(text, strlen(text)));
+    } else {
+        json_t *list = json_is_array(old) ? json_incref(old) : json_pack("[O]", old);
+        json_array_append_new(list, rz_cli_json_text(text, strlen(text)));
+        json_object_set_new(p->object, name, list);
+    }
+}
+
+static int32_t describe(const struct rz_cli_model *m, json_t *object, struct rz_err *err)
+{
+    struct particulars p = {object, err, RZ_OK};
+    if (m->api->describe)
+        m->api->describe(m->model, take_particular, &p);
+    return p.code;
+}
+
 static int32_t summary_json(const struct rz_cli_model *m, const struct type_sum *sums, struct rz_err *err)
 {
     const struct rz_model_info *i = &m->info;
@@ -285,6 +316,9 @@ static int32_t summary_json(const struct rz_cli_model *m, const struct type_sum 
     json_object_set_new(o, "kv_type", json_string(rz_type_info(i->kv_type)->name));
     json_object_set_new(o, "kv_bytes", kv);
     json_object_set_new(o, "types", types);
+    json_t *particulars = json_object();
+    describe(m, particulars, err);
+    json_object_set_new(o, "particulars", particulars);
     return rz_cli_json(o, err);
 }
 
@@ -307,6 +341,8 @@ static int32_t summary_text(const struct rz_cli_model *m, const struct type_sum 
     if (!code)
         code = rz_cli_print(err, "context        %u\nvocabulary     %u\nchat template  %s\n", i->n_ctx_train,
                             i->n_vocab, i->has_template ? "yes" : "no");
+    if (!code)
+        code = describe(m, NULL, err);
     for (int32_t t = 0; t < TYPES_MAX && !code; t++)
         if (sums[t].tensors)
             code = rz_cli_print(err, "type %-9s %llu tensors, %s parameters, %s\n", rz_type_info(t)->name,

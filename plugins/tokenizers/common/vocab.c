@@ -18,10 +18,13 @@ static const char *const end_texts[] = {
     "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
     "<EOT>",         "_<EOT>",        "<\357\275\234end\342\226\201of\342\226\201sentence\357\275\234>",
 };
-/* The same for tokens around code to fill in, but only where they are control tokens. */
+/* The same for tokens around code to fill in, and for those that end a turn or a call in newer families, but
+ * only where they are control tokens. */
 static const char *const end_control_texts[] = {
-    "<|fim_pad|>",   "<fim-pad>",  "<fim_pad>", "<PAD>",      "<|fim_repo|>",
-    "<|repo_name|>", "<fim-repo>", "<REPO>",    "<reponame>", "<|file_sep|>",
+    "<|return|>", "<|call|>",   "<|flush|>",    "<|calls|>",        "<|end_of_text|>",    "[EOT]",
+    "[EOS]",      "<turn|>",    "[e~[",         "<|tool_response>", "<end_of_utterance>", "<|fim_pad|>",
+    "<fim-pad>",  "<fim_pad>",  "<PAD>",        "<|fim_repo|>",     "<|repo_name|>",      "<fim-repo>",
+    "<REPO>",     "<reponame>", "<|file_sep|>",
 };
 static const char *const end_keys[] = {KEY "eot_token_id", KEY "eom_token_id", KEY "fim_pad_token_id",
                                        KEY "fim_rep_token_id", KEY "fim_sep_token_id"};
@@ -131,6 +134,26 @@ static int32_t load_end_list(struct rz_vocab *v, const struct rz_format_model *m
     return RZ_OK;
 }
 
+static int32_t find_text(const struct rz_vocab *v, const char *text)
+{
+    uint32_t id;
+    return rz_vocab_find(v, text, strlen(text), &id) ? (int32_t)id : -1;
+}
+
+/* Where answers consist of several messages (gpt-oss), the end of one of them is not the end of the answer. */
+static void drop_message_end(struct rz_vocab *v)
+{
+    struct rz_tokenizer_info *info = &v->info;
+    int32_t end = find_text(v, "<|end|>");
+    bool harmony = find_text(v, "<|return|>") >= 0 && find_text(v, "<|call|>") >= 0;
+    bool calls = find_text(v, "<|calls|>") >= 0 && find_text(v, "<|flush|>") >= 0;
+    for (uint32_t i = 0; end >= 0 && (harmony || calls) && i < info->n_end; i++)
+        if (info->end[i] == end) {
+            info->end[i] = info->end[--info->n_end];
+            break;
+        }
+}
+
 static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta, struct rz_err *err)
 {
     uint32_t id;
@@ -153,6 +176,7 @@ static int32_t load_ends(struct rz_vocab *v, const struct rz_format_model *meta,
         if (rz_vocab_find(v, end_control_texts[i], strlen(end_control_texts[i]), &id) &&
             v->kind[id] == RZ_TOKEN_CONTROL)
             add_end(v, (int32_t)id);
+    drop_message_end(v);
     return RZ_OK;
 }
 

@@ -1,7 +1,8 @@
-/* spm.c - rz.tokenizer/1 for SentencePiece vocabularies with scores (`tokenizer.ggml.model` = llama).
+/* spm.c - rz.tokenizer/1 for SentencePiece vocabularies with scores (`tokenizer.ggml.model` = llama), or with
+ * merges in their place (gemma4).
  *
  * A text is taken as characters with U+2581 for each space; neighbours whose joined spelling is a token
- * merge in the order of the tokens' scores. What is no token becomes byte tokens. Control tokens never
+ * merge in the order of the tokens' scores, or of the list of merges. What is no token becomes byte tokens. Control tokens never
  * come out of merging, however the text is spelled. A tokenizer is read-only after create.
  */
 #include "../common/meta.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MERGE_MAX 1024u     /* bytes of a merge; a longer one is none */
 #define TEXT_MAX (1u << 30) /* bytes of a text: three times that are still 32-bit numbers */
 
 /* What is done about spaces. All write U+2581 for them. */
@@ -30,7 +32,8 @@ static const struct spaces {
 
 struct spm {
     struct rz_vocab vocab;
-    uint32_t *rank;       /* of each token: a higher score is a lower number */
+    uint32_t *rank;       /* of each token: a higher score is a lower number; NULL: there are merges */
+    struct rz_map merges; /* "LEFT RIGHT" to the place in the list, as the metadata spells it        */
     int32_t byte_id[256]; /* -1: none */
     const struct spaces *spaces;
     bool from_folder;           /* merging gives an added token only if that is told */
@@ -73,6 +76,31 @@ static int32_t load_scores(struct spm *t, const struct rz_format_model *meta, st
     return RZ_OK;
 }
 
+static bool has_merges(const struct rz_format_model *meta)
+{
+    return rz_str_is(rz_meta_text(meta, "tokenizer.ggml.model"), "gemma4");
+}
+
+static int32_t load_merges(struct spm *t, const struct rz_format_model *meta, struct rz_err *err)
+{
+    const char *where = "key tokenizer.ggml.merges";
+    const void *data;
+    uint64_t n;
+    int32_t status = rz_meta_get_array(meta, where + 4, RZ_META_STR, &data, &n, err);
+    if (status < 0)
+        return status;
+    if (!status || n >= RZ_PAIR_NONE)
+        return rz_fail(err, RZ_EFORMAT, where,
+                       "it is missing, or too long; a vocabulary without scores needs it");
+    bool good = rz_map_init(&t->merges, n);
+    for (uint64_t i = 0; i < n && good; i++) {
+        const struct rz_str *s = (const struct rz_str *)data + i;
+        good = rz_map_add(&t->merges, s->data, s->len, (uint32_t)i) >= 0;
+    }
+    return good ? RZ_OK
+                : rz_fail(err, RZ_ENOMEM, "vocabulary", "no memory for %llu merges", (unsigned long long)n);
+}
+
 static void destroy(void *tok)
 {
     struct spm *t = tok;
@@ -82,6 +110,7 @@ static void destroy(void *tok)
     rz_special_free(&t->normal.user);
     rz_special_free(&t->normal.all);
     free(t->normal_text);
+    rz_map_free(&t->merges);
     free(t->rank);
     free(t);
 }
@@ -147,7 +176,7 @@ static int32_t load(struct spm *t, const struct rz_format_model *meta, struct rz
     if (!status)
         status = load_normal(t, err);
     if (!status)
-        status = load_scores(t, meta, err);
+        status = has_merges(meta) ? load_merges(t, meta, err) : load_scores(t, meta, err);
     return status ? status : rz_byte_tokens(&t->vocab, t->byte_id, err);
 }
 
@@ -172,7 +201,7 @@ static int32_t create(void *self, const struct rz_format_model *meta, const char
 static int32_t probe(void *self, const struct rz_format_model *meta)
 {
     (void)self;
-    return rz_str_is(rz_meta_text(meta, "tokenizer.ggml.model"), "llama") ? 100 : 0;
+    return rz_str_is(rz_meta_text(meta, "tokenizer.ggml.model"), "llama") || has_merges(meta) ? 100 : 0;
 }
 
 /* One encoding. */
@@ -195,13 +224,28 @@ static int32_t find(const struct spm *t, const char *text, size_t n)
     return kind == RZ_TOKEN_BYTE || apart || rz_vocab_guarded(&t->vocab, id) ? -1 : (int32_t)id;
 }
 
+/* The place of a pair in the list of merges. */
+static uint32_t merge_rank(const struct job *j, const struct rz_pair_node *a, const struct rz_pair_node *b,
+                           uint32_t end)
+{
+    char pair[MERGE_MAX];
+    uint32_t left = b->start - a->start, n = end - a->start, rank;
+    if (n + 1 > sizeof(pair))
+        return RZ_PAIR_NONE;
+    memcpy(pair, j->text + a->start, left);
+    pair[left] = ' ';
+    memcpy(pair + left + 1, j->text + b->start, n - left);
+    return rz_map_get(&j->spm->merges, pair, n + 1, &rank) ? rank : RZ_PAIR_NONE;
+}
+
 static uint32_t pair_rank(const void *arg, const struct rz_pair_node *a, const struct rz_pair_node *b,
                           uint32_t end, int32_t *joined)
 {
     const struct job *j = arg;
     *joined = find(j->spm, j->text + a->start, end - a->start);
-    (void)b;
-    return *joined < 0 ? RZ_PAIR_NONE : j->spm->rank[*joined];
+    if (*joined < 0)
+        return RZ_PAIR_NONE;
+    return j->spm->rank ? j->spm->rank[*joined] : merge_rank(j, a, b, end);
 }
 
 /* Writes U+2581 for spaces, and one in front if `space`; out has room for three times n and one. */

@@ -144,6 +144,7 @@ static int32_t probe(void *self, const struct rz_format_model *meta)
 /* One encoding. */
 struct job {
     const struct unigram *t;
+    const struct rz_marked_text *in;
     struct rz_ids *out;
     struct rz_buf text; /* normalised                                                    */
     int32_t *token;     /* of the best way to each place of it: the last token, or UNKNOWN */
@@ -151,26 +152,36 @@ struct job {
     double *best; /* its score; `window` places, reused */
 };
 
+/* Where a stretch of text stands while it is normalised. */
+struct normal {
+    bool begins;   /* the text does, too: blanks here are none between words */
+    bool prefixed; /* the space in front is there                            */
+    bool blank;    /* blanks were left out that one space stands for         */
+};
+
 /* Blanks are kept, merged or dropped as the vocabulary wants; the others are copied. */
-static void add_normal(struct job *j, struct rz_str s, bool *in_word, bool *prefixed)
+static void add_normal(struct job *j, struct rz_str s, struct normal *w)
 {
+    const struct unigram *t = j->t;
     for (uint64_t i = 0; i < s.len; i++) {
-        bool blank = s.data[i] == ' ';
-        if (!blank && !*in_word && ((j->t->add_space && !*prefixed) || j->t->merge_spaces)) {
-            rz_buf_add(&j->text, RZ_SPACE, RZ_SPACE_LEN);
-            *prefixed = true;
+        if (s.data[i] == ' ' && t->merge_spaces) {
+            w->blank = !w->begins;
+            continue;
         }
-        *in_word = !blank;
-        if (!blank)
-            rz_buf_add(&j->text, s.data + i, 1);
-        else if (!j->t->merge_spaces)
+        if ((t->add_space && !w->prefixed) || w->blank)
             rz_buf_add(&j->text, RZ_SPACE, RZ_SPACE_LEN);
+        w->prefixed = true;
+        w->blank = w->begins = false;
+        if (s.data[i] == ' ')
+            rz_buf_add(&j->text, RZ_SPACE, RZ_SPACE_LEN);
+        else
+            rz_buf_add(&j->text, s.data + i, 1);
     }
 }
 
 static void normalise(struct job *j, const char *text, size_t n)
 {
-    bool in_word = false, prefixed = false;
+    struct normal w = {.begins = text == j->in->text};
     rz_buf_clear(&j->text);
     for (size_t at = 0, used; at < n; at += used) {
         struct rz_str s = rz_normal_find(&j->t->map, text + at, n - at, &used);
@@ -182,7 +193,7 @@ static void normalise(struct job *j, const char *text, size_t n)
             s = used ? (struct rz_str){text + at, used} : (struct rz_str){"\357\277\275", 3};
             used = used ? used : 1;
         }
-        add_normal(j, s, &in_word, &prefixed);
+        add_normal(j, s, &w);
     }
 }
 
@@ -288,7 +299,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
 {
     const struct unigram *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
-    struct job j = {.t = t, .out = &out, .best = malloc(t->window * sizeof(double))};
+    struct job j = {.t = t, .in = in, .out = &out, .best = malloc(t->window * sizeof(double))};
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     rz_buf_init(&j.text, TEXT_MAX);
     int32_t status = j.best ? rz_cut(&cut) : RZ_ENOMEM;

@@ -1,9 +1,9 @@
 /* wordpiece.c - rz.tokenizer/1 for BERT's vocabularies (`tokenizer.ggml.model` = bert).
  *
- * A text is cleaned (control characters go, accents go, small letters), cut at white space, around
- * punctuation and around each ideograph; a word is then spelled with the longest tokens from the left, or is
- * the unknown token. The file spells the token that begins a word with U+2581 in front. Read-only after
- * create; an encoding keeps one word at a time.
+ * A text is cleaned (control characters go; unless the vocabulary is cased accents go and letters are small),
+ * cut at white space, around punctuation and around each ideograph; a word is then spelled with the longest
+ * tokens from the left, or is the unknown token. The file spells the token that begins a word with U+2581 in
+ * front. Read-only after create; an encoding keeps one word at a time.
  */
 #include "../common/meta.h"
 #include "../common/tok.h"
@@ -21,10 +21,13 @@
 
 struct wordpiece {
     struct rz_vocab vocab;
+    bool lowercase, strip_accents;
+    bool by_bert; /* as BERT's own code has it, not as the programs that made GGUF common */
 };
 
 /* One encoding: the word that is being read, with U+2581 before it. */
 struct job {
+    const struct wordpiece *t;
     const struct rz_vocab *vocab;
     struct rz_ids *out;
     uint32_t n_chars;
@@ -82,7 +85,8 @@ static void end_word(struct job *j)
 
 static void add_char(struct job *j, uint32_t cp)
 {
-    cp = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    if (j->t->lowercase)
+        cp = (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
     bool alone = is_punctuation(cp) || is_ideograph(cp);
     if (alone)
         end_word(j);
@@ -94,34 +98,43 @@ static void add_char(struct job *j, uint32_t cp)
         end_word(j);
 }
 
-static bool is_mark(uint32_t cp)
+static bool is_mark(uint32_t cp, bool by_bert)
 {
     uint8_t c = rz_uc_class(cp);
-    return c >= RZ_UC_MN && c <= RZ_UC_ME;
+    return c >= RZ_UC_MN && c <= (by_bert ? RZ_UC_MN : RZ_UC_ME);
+}
+
+/* White space that separates words. In BERT's code control characters are none, but for these. */
+static bool is_blank(uint32_t cp, uint8_t class, bool by_bert)
+{
+    bool control = (cp >= 9 && cp <= 13) || class == RZ_UC_NEL;
+    return rz_uc_is_space(class) && !(by_bert && control && cp != '\t' && cp != '\n' && cp != '\r');
 }
 
 /* One character of the text: what is left of it after cleaning goes to the word. Of a decomposed character
- * that is the first part alone: the rest are accents, except in Hangul, where files of this format are used
- * by programs that keep the first consonant only, and the ids must be theirs. */
+ * that is all but the accents. The programs whose ids those of a GGUF file must be keep the first part alone,
+ * which for Hangul is a consonant, and take all marks for accents. */
 static void read_char(struct job *j, uint32_t cp)
 {
     utf8proc_int32_t parts[32];
     int boundary = 0;
     uint8_t c = rz_uc_class(cp);
-    if (rz_uc_is_space(c)) {
+    bool by_bert = j->t->by_bert;
+    if (is_blank(cp, c, by_bert)) {
         end_word(j);
         return;
     }
-    if (cp < 0x20 || cp == 0x7f || cp == 0xfffd || (c >= RZ_UC_CC && c < RZ_UC_CN))
+    if (cp < 0x20 || cp == 0x7f || cp == 0xfffd || (c >= RZ_UC_CC && c < RZ_UC_CN) || c == RZ_UC_NEL)
         return;
-    if (cp < 0x80) {
+    if (cp < 0x80 || !j->t->strip_accents) {
         add_char(j, cp);
         return;
     }
     utf8proc_ssize_t n =
         utf8proc_decompose_char((utf8proc_int32_t)cp, parts, 32, UTF8PROC_DECOMPOSE, &boundary);
-    if (n > 0 && !is_mark((uint32_t)parts[0]))
-        add_char(j, (uint32_t)parts[0]);
+    for (utf8proc_ssize_t i = 0; i < n && (by_bert || !i); i++)
+        if (!is_mark((uint32_t)parts[i], by_bert))
+            add_char(j, (uint32_t)parts[i]);
 }
 
 static int32_t encode_text(void *arg, const char *text, size_t n, bool first)
@@ -143,7 +156,7 @@ static int32_t encode(void *tok, const struct rz_marked_text *in, int32_t *ids, 
 {
     struct wordpiece *t = tok;
     struct rz_ids out = {.ids = ids, .cap = cap};
-    struct job j = {.vocab = &t->vocab, .out = &out, .len = RZ_SPACE_LEN};
+    struct job j = {.t = t, .vocab = &t->vocab, .out = &out, .len = RZ_SPACE_LEN};
     struct rz_cut cut = {.vocab = &t->vocab, .in = in, .out = &out, .text = encode_text, .arg = &j};
     (void)err;
     memcpy(j.word, RZ_SPACE, RZ_SPACE_LEN);
@@ -179,6 +192,14 @@ static int32_t load(struct wordpiece *t, const struct rz_format_model *meta, str
         status = rz_meta_get_id(meta, KEY "seperator_token_id", t->vocab.n, &info->eos, err);
     if (status >= 0)
         status = rz_meta_get_id(meta, KEY "separator_token_id", t->vocab.n, &info->eos, err);
+    t->lowercase = true;
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "normalizer.lowercase", &t->lowercase, err);
+    t->strip_accents = t->lowercase;
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, KEY "normalizer.strip_accents", &t->strip_accents, err);
+    if (status >= 0)
+        status = rz_meta_get_bool(meta, "tokenizer.rz.bert_marks", &t->by_bert, err);
     bool add_bos = true, add_eos = true;
     if (status >= 0)
         status = rz_meta_get_bool(meta, KEY "add_bos_token", &add_bos, err);
