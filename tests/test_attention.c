@@ -32,6 +32,9 @@ struct heads {
     uint32_t n_head, n_kv, dim, window; /* window 0: none */
     double softcap, alibi;              /* 0: none        */
     bool both;                          /* rows see what follows as well */
+    bool sinks;                         /* a score of each head without a value       */
+    uint32_t chunk;                     /* 0: none                                    */
+    uint32_t latent;                    /* values are so many elements of the keys; 0: they are stored */
 };
 
 struct attention {
@@ -61,6 +64,11 @@ struct scene {
     struct rz_batch_seq seqs[SEQS];
     float *k, *v, *kept_k, *kept_v;
 };
+
+static uint32_t v_dim(const struct attention *a)
+{
+    return a->h.latent ? a->h.latent : a->h.dim;
+}
 
 static const uint32_t lengths[SEQS] = {LENGTH, 70};
 
@@ -107,6 +115,11 @@ static void scene_open(const struct attention *a, struct scene *s, struct rng *r
                                 .v_dim = a->h.dim};
     s->kv.v_offset = (rz_kv_row_bytes(a->kv_type, a->h.dim) * PAGE + 63) / 64 * 64;
     s->kv.head_bytes = 2 * s->kv.v_offset;
+    if (a->h.latent) {
+        s->kv.v_dim = a->h.latent;
+        s->kv.head_bytes = s->kv.v_offset;
+        s->kv.v_offset = 0;
+    }
     s->kv.layer_bytes = s->kv.head_bytes * a->h.n_kv;
     s->kv.page_bytes = s->kv.layer_bytes * 2; /* the node is of the second layer */
     s->memory = aligned_alloc(64, s->kv.page_bytes * PAGES);
@@ -151,12 +164,18 @@ static void attrs(const struct attention *a, struct kernel_case *n)
     kernel_attr(n, RZ_A_HEAD_DIM, a->h.dim, 0);
     kernel_attr(n, RZ_A_KV_GROUP, 0, 0);
     kernel_attr(n, RZ_A_KV_LAYER, 1, 0);
+    if (a->h.latent)
+        kernel_attr(n, RZ_A_LATENT, a->h.latent, 0);
 }
 
 /* Stores everything, a few rows of mixed sequences at a time. */
 static void store(const struct attention *a, struct scene *s)
 {
     uint64_t width = (uint64_t)a->h.n_kv * a->h.dim, widths[2] = {width, width};
+    if (a->h.latent) {
+        widths[0] = a->h.latent;
+        widths[1] = width - a->h.latent;
+    }
     struct kernel_case n;
     struct rz_batch_row rows[2 * STORED];
     float *in[2] = {must_alloc(2 * STORED * width * 4), must_alloc(2 * STORED * width * 4)};
@@ -169,8 +188,9 @@ static void store(const struct attention *a, struct scene *s)
             for (uint32_t p = from; p < from + STORED && p < lengths[q]; p++, count++) {
                 size_t at = ((size_t)q * LENGTH + p) * width;
                 rows[count] = (struct rz_batch_row){.seq = q, .pos = {(int32_t)p}};
-                memcpy(in[0] + count * width, s->k + at, width * 4);
-                memcpy(in[1] + count * width, s->v + at, width * 4);
+                memcpy(in[0] + count * widths[0], s->k + at, widths[0] * 4);
+                memcpy(in[1] + count * widths[1], a->h.latent ? s->k + at + a->h.latent : s->v + at,
+                       widths[1] * 4);
             }
         struct rz_step step = {.size = sizeof step,
                                .n_rows = count,
@@ -187,6 +207,8 @@ static void store(const struct attention *a, struct scene *s)
 
 static int32_t first_seen(const struct heads *h, int32_t pos)
 {
+    if (h->chunk)
+        return pos / (int32_t)h->chunk * (int32_t)h->chunk;
     return h->window && pos >= (int32_t)h->window ? pos + 1 - (int32_t)h->window : 0;
 }
 
@@ -219,6 +241,8 @@ static double score_of(const struct attention *a, const struct scene *s, const s
     return h->alibi > 0 ? x + slope(h, head) * (p - row->pos[0]) : x;
 }
 
+static float sinks[32];
+
 /* One head of one query in double precision. */
 static void truth(const struct attention *a, const struct scene *s, const struct rz_batch_row *row,
                   const float *q, uint32_t head, double *out)
@@ -235,16 +259,18 @@ static void truth(const struct attention *a, const struct scene *s, const struct
     }
     for (int32_t p = first; p < end; p++)
         total += score[p] = exp(score[p] - best);
-    for (uint32_t i = 0; i < h->dim; i++) {
+    total += h->sinks ? exp((double)sinks[head] - best) : 0;
+    for (uint32_t i = 0; i < v_dim(a); i++) {
         out[i] = 0;
         for (int32_t p = first; p < end; p++)
-            out[i] += score[p] / total * (double)s->kept_v[at + (size_t)p * width + i];
+            out[i] +=
+                score[p] / total * (double)(h->latent ? s->kept_k : s->kept_v)[at + (size_t)p * width + i];
     }
 }
 
 static void attention_open(const struct attention *a, struct kernel_case *n)
 {
-    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim, out = (uint64_t)a->h.n_head * v_dim(a);
     kernel_begin(n, a->table, RZ_OP_ATTENTION);
     attrs(a, n);
     kernel_attr(n, RZ_A_N_HEAD, a->h.n_head, 0);
@@ -257,8 +283,14 @@ static void attention_open(const struct attention *a, struct kernel_case *n)
         kernel_attr(n, RZ_A_ALIBI, 0, a->h.alibi);
     if (a->h.both)
         kernel_attr(n, RZ_A_BOTH, 1, 1);
+    if (a->h.chunk)
+        kernel_attr(n, RZ_A_CHUNK, a->h.chunk, 0);
+    if (a->h.sinks) {
+        kernel_attr(n, RZ_A_SINKS, 1, 1);
+        kernel_weight(n, RZ_TYPE_F32, a->h.n_head, 1, sinks);
+    }
     n->node.max_context = LENGTH;
-    rz_check(kernel_open(n, &width, 1, &width, 1, QUERIES, a->kv_type));
+    rz_check(kernel_open(n, &width, 1, &out, 1, QUERIES, a->kv_type));
 }
 
 /* Some rows of a step by themselves must give what they gave together. Nothing lies in the pages that they do
@@ -266,7 +298,7 @@ static void attention_open(const struct attention *a, struct kernel_case *n)
 static void same_bits(const struct attention *a, const struct scene *s, const struct kernel_case *n,
                       const struct rz_batch_row *rows, uint32_t n_rows, float *q, const float *y)
 {
-    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    uint64_t width = (uint64_t)a->h.n_head * v_dim(a);
     int32_t pages[SEQS][LENGTH / PAGE + 1];
     const int32_t *tables[SEQS] = {pages[0], pages[1]};
     const int32_t *const *groups[SEQS] = {&tables[0], &tables[1]};
@@ -292,11 +324,13 @@ static void same_bits(const struct attention *a, const struct scene *s, const st
 
 static void attend(const struct attention *a, struct scene *s, struct rng *r)
 {
-    uint64_t width = (uint64_t)a->h.n_head * a->h.dim;
+    uint64_t width = (uint64_t)a->h.n_head * a->h.dim, out = (uint64_t)a->h.n_head * v_dim(a);
     struct rz_batch_row rows[QUERIES];
     struct kernel_case n;
     double *want = must_alloc(a->h.dim * sizeof *want);
-    float *q = must_alloc(QUERIES * width * 4), *y = must_alloc(QUERIES * width * 4);
+    float *q = must_alloc(QUERIES * width * 4), *y = must_alloc(QUERIES * out * 4);
+    for (uint32_t h = 0; h < 32; h++)
+        sinks[h] = (float)(2 * rng_normal(r));
     for (uint32_t i = 0; i < QUERIES; i++)
         rows[i] = (struct rz_batch_row){.seq = asked[i].seq, .pos = {asked[i].pos}};
     for (uint64_t i = 0; i < QUERIES * width; i++)
@@ -308,13 +342,13 @@ static void attend(const struct attention *a, struct scene *s, struct rng *r)
     for (uint32_t i = 0; i < QUERIES; i++)
         for (uint32_t h = 0; h < a->h.n_head; h++) {
             truth(a, s, &rows[i], q + i * width + h * a->h.dim, h, want);
-            for (uint32_t d = 0; d < a->h.dim; d++)
-                rz_check_near(y[i * width + h * a->h.dim + d], want[d], a->slack);
+            for (uint32_t d = 0; d < v_dim(a); d++)
+                rz_check_near(y[i * out + h * v_dim(a) + d], want[d], a->slack);
         }
     for (uint32_t i = 0; i < QUERIES; i++)
-        same_bits(a, s, &n, rows + i, 1, q + i * width, y + i * width);
+        same_bits(a, s, &n, rows + i, 1, q + i * width, y + i * out);
     for (uint32_t i = 0, count = 2; i + count <= QUERIES; i += count, count++)
-        same_bits(a, s, &n, rows + i, count, q + i * width, y + i * width);
+        same_bits(a, s, &n, rows + i, count, q + i * width, y + i * out);
     kernel_close(&n);
     free(want);
     free(q);
@@ -331,26 +365,44 @@ static uint32_t layout_of(const struct rz_kernels *k)
     return RZ_KV_LAYOUT_ROWS;
 }
 
+/* A table without it leaves a latent KV to the next one. */
+static bool has_latent(const struct rz_kernels *k)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < k->n_rows; i++) {
+        const struct rz_kernel_row *r = (const void *)((const char *)k->rows + (size_t)i * k->row_stride);
+        has |= r->op == RZ_OP_ATTENTION && r->attrs & RZ_ATTR(RZ_A_LATENT);
+    }
+    return has;
+}
+
 static void attention(const struct rz_plugin *plugin, int64_t choice, double slack)
 {
     static const struct heads heads[] = {
-        {4, 2, 16, 0, 0, 0, false},  {9, 3, 64, 0, 0, 0, false},    {6, 1, 8, 0, 0, 0, false},
-        {2, 2, 128, 0, 0, 0, false}, {7, 1, 32, 0, 0, 0, false},    {6, 1, 6, 0, 0, 8, false},
-        {4, 4, 12, 5, 0, 0, false},  {20, 1, 16, 100, 0, 0, false}, {4, 2, 80, 0, 5, 0, false},
-        {3, 1, 96, 64, 3, 8, false}, {2, 1, 256, 300, 2, 0, false}, {1, 1, 512, 1, 0, 0, false},
-        {3, 3, 20, 2, 0, 4, false},  {5, 5, 14, 0, 1, 0, false},    {4, 4, 24, 0, 0, 0, true},
-        {6, 2, 16, 40, 0, 0, true},
+        {4, 2, 16, 0, 0, 0, false, false, 0, 0},    {9, 3, 64, 0, 0, 0, false, false, 0, 0},
+        {6, 1, 8, 0, 0, 0, false, false, 0, 0},     {2, 2, 128, 0, 0, 0, false, false, 0, 0},
+        {7, 1, 32, 0, 0, 0, false, false, 0, 0},    {6, 1, 6, 0, 0, 8, false, false, 0, 0},
+        {4, 4, 12, 5, 0, 0, false, false, 0, 0},    {20, 1, 16, 100, 0, 0, false, false, 0, 0},
+        {4, 2, 80, 0, 5, 0, false, false, 0, 0},    {3, 1, 96, 64, 3, 8, false, false, 0, 0},
+        {2, 1, 256, 300, 2, 0, false, false, 0, 0}, {1, 1, 512, 1, 0, 0, false, false, 0, 0},
+        {3, 3, 20, 2, 0, 4, false, false, 0, 0},    {5, 5, 14, 0, 1, 0, false, false, 0, 0},
+        {4, 4, 24, 0, 0, 0, true, false, 0, 0},     {6, 2, 16, 40, 0, 0, true, false, 0, 0},
+        {8, 2, 64, 0, 0, 0, false, true, 0, 0},     {6, 3, 20, 70, 0, 0, false, true, 0, 0},
+        {4, 2, 32, 0, 0, 0, false, false, 100, 0},  {5, 1, 8, 0, 0, 0, false, false, 7, 0},
+        {2, 1, 12, 0, 0, 0, false, false, 0, 8},    {1, 1, 576, 0, 0, 0, false, false, 0, 512},
+        {19, 1, 29, 0, 0, 0, false, false, 0, 21},
     };
     static const int32_t types[] = {RZ_TYPE_F16, RZ_TYPE_F32, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
     const struct rz_kernels *k = kernel_table(plugin, choice);
     if (!k)
         rz_skip("this CPU cannot run %s", plugin->header.name);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
-        for (size_t t = i; t < i + 2; t++) { /* two of the types each, in turn */
+        for (size_t t = i; t < i + 2 && (!heads[i].latent || has_latent(k));
+             t++) { /* two types each, in turn */
             struct attention a = {k, types[t % 4], heads[i], slack};
             struct scene s;
             struct rng r = {i};
-            scene_open(&a, &s, &r, layout_of(k));
+            scene_open(&a, &s, &r, heads[i].latent ? RZ_KV_LAYOUT_ROWS : layout_of(k));
             store(&a, &s);
             attend(&a, &s, &r);
             scene_close(&s);
