@@ -27,7 +27,7 @@ struct keys {
 /* Does the split in a coarser way if there is one; the plugin's own. */
 static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p);
-/* Elements d of the keys of LANES positions, for Q8_0 times scale; and elements d .. d + LANES - 1 of a row of
+/* Element d of the keys of LANES positions, for Q8_0 times scale; elements d .. d + LANES - 1 of a row of
  * values. */
 INLINE VEC load_keys(const struct keys *k, uint64_t d, VEC scale, const int type);
 INLINE VEC load_values(const uint8_t *row, uint64_t d, const int type);
