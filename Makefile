@@ -43,7 +43,7 @@ API := -Icore/api -Icore/base
 CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
-ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16
 
 # One short line a step; V=1 shows the commands.
 Q := $(if $(V),,@)

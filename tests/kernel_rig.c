@@ -25,8 +25,10 @@ void kernel_begin(struct kernel_case *n, const struct rz_kernels *table, uint16_
 {
     memset(n, 0, sizeof *n);
     n->table = table;
-    n->node =
-        (struct rz_kernel_node){.size = sizeof n->node, .op = op, .weight_stride = sizeof n->weights[0]};
+    n->node = (struct rz_kernel_node){.size = sizeof n->node,
+                                      .op = op,
+                                      .weight_stride = sizeof n->weights[0],
+                                      .matrix_types = 1ull << RZ_TYPE_Q8_0};
 }
 
 void kernel_attr(struct kernel_case *n, uint32_t id, int64_t i, double f)

@@ -61,6 +61,17 @@ const char *rz_op_name(uint16_t op)
     return "vendor op";
 }
 
+static uint64_t matrix_types(const struct rz_program *p)
+{
+    uint64_t types = 0;
+    for (uint32_t i = 0; i < p->n_weights; i++) {
+        const struct rz_weight *w = rz_weight_at(p, i);
+        if (w->rows > 1 && w->type >= 0 && w->type < 64)
+            types |= 1ull << w->type;
+    }
+    return types;
+}
+
 void rz_kernel_node_fill(const struct rz_program *p, uint32_t index, uint32_t max_rows, uint64_t max_context,
                          struct rz_kernel_node *out, struct rz_weight_view *weights)
 {
@@ -76,7 +87,8 @@ void rz_kernel_node_fill(const struct rz_program *p, uint32_t index, uint32_t ma
                                    .n_in = n->n_in,
                                    .n_out = n->n_out,
                                    .max_rows = max_rows,
-                                   .max_context = max_context};
+                                   .max_context = max_context,
+                                   .matrix_types = matrix_types(p)};
     for (uint32_t i = 0; i < n->n_in && i < 4; i++)
         out->in_width[i] = rz_value_at(p, (uint32_t)p->refs[n->first_in + i])->width;
     for (uint32_t i = 0; i < n->n_out && i < 4; i++)

@@ -54,7 +54,7 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
 #define RZ_KV_BLOCK 32
 
 /* Bytes of one position's K or V of one head; 0: not a type for KV. */
-static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
+__attribute__((unused)) static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
 {
     switch (type) {
     case RZ_TYPE_F32:
@@ -112,9 +112,10 @@ struct rz_kernel_node {
     const struct rz_weight_view *weights;
     uint32_t weight_stride, n_in, n_out, max_rows; /* most rows that a step can have */
     uint64_t in_width[4], out_width[4];
-    uint64_t max_context; /* most positions that a sequence can have */
+    uint64_t max_context;  /* most positions that a sequence can have */
+    uint64_t matrix_types; /* of all matrices of the program: mask of 1 << RZ_TYPE_* */
 };
-RZ_ABI_SIZE(struct rz_kernel_node, 128, max_context);
+RZ_ABI_SIZE(struct rz_kernel_node, 136, matrix_types);
 
 /* The step as kernels see it. */
 struct rz_step {

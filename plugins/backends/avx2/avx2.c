@@ -1,77 +1,15 @@
 /* avx2.c - the kernel table for x86-64 with AVX2, FMA and F16C: regions run whole, weights in the X8
  * layout, activations as 8-bit blocks of 32 for quantised weights and float32 for the others.
- *
- * This file holds the table only and is built for the baseline CPU; whatever needs the instruction set
- * is in kernels_*.c, which the host calls only after the header's isa bits were found on this machine.
  */
 #include "avx2.h"
 
+#define LAYOUT LAYOUT_X8
+#define LAYOUT_NAME "x8"
+#define MORE_LAYOUTS
 #include "../common/route.h"
+#include "../common/table.h"
 
-#include "err.h"
-
-#include <math.h>
-#include <string.h>
-
-/* Is weight w of this node a matrix that the tiles read? */
-static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
-{
-    switch (n->op) {
-    case RZ_OP_NORM_QKV:
-        return w >= 1 && w <= 3;
-    case RZ_OP_NORM_GLU:
-        return w == 1 || w == 2;
-    case RZ_OP_GLU_ID:
-        return w <= 1;
-    case RZ_OP_PROJ_ADD:
-    case RZ_OP_MATMUL:
-    case RZ_OP_MATMUL_ID:
-    case RZ_OP_MATMUL_HEADS:
-    case RZ_OP_GET_ROWS:
-    case RZ_OP_ADD_POS:
-    case RZ_OP_ADD_ROW:
-        return w == 0;
-    default:
-        return false;
-    }
-}
-
-static uint32_t layout(const struct rz_kernel_node *n, uint32_t w)
-{
-    return is_matrix(n, w) ? LAYOUT_X8 : 0;
-}
-
-/* Matrices of known types, vectors in float32. */
-static int32_t accept_weights(const struct rz_kernel_node *n)
-{
-    for (uint32_t w = 0; w < n->n_weights; w++) {
-        if (n->weights[w].type == RZ_TYPE_NONE)
-            continue;
-        if (is_matrix(n, w) ? !x_type(n->weights[w].type)->block : n->weights[w].type != RZ_TYPE_F32)
-            return 0;
-    }
-    return 1;
-}
-
-static int32_t accept_qkv(const struct rz_kernel_node *n)
-{
-    return accept_weights(n) && attention_accept(n);
-}
-
-static uint32_t tiles_by_row(const struct rz_kernel_call *c)
-{
-    return c->n_rows;
-}
-
-static float *out_row(const struct rz_kernel_call *c)
-{
-    return c->out[0].data + c->tile * c->out[0].stride;
-}
-
-static const float *in_row(const struct rz_kernel_call *c, uint32_t i)
-{
-    return c->in[i].data + c->tile * c->in[i].stride;
-}
+RUNS(int8, 0, 0)
 
 static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
@@ -101,170 +39,21 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
-/* Both norms: what they differ in is in the op. */
-static int32_t norm(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_kernel_node *n = c->node;
-    const struct norm how = {.w = node_vector(n, 0),
-                             .b = node_vector(n, 1),
-                             .cols = n->weights[0].type != RZ_TYPE_NONE ? n->weights[0].cols : 1,
-                             .parts = node_has(n, RZ_A_PARTS) ? (uint64_t)n->attr[RZ_A_PARTS].i : 1,
-                             .eps = n->attr[RZ_A_EPS].f,
-                             .layer = n->op == RZ_OP_LAYERNORM};
-    act_norm(&how, in_row(c, 0), out_row(c), c->in[0].width);
-    return RZ_OK;
-}
-
-static int32_t rope(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_attr *a = c->node->attr;
-    uint64_t offset = node_has(c->node, RZ_A_ROPE_OFFSET) ? (uint64_t)a[RZ_A_ROPE_OFFSET].i : 0;
-    memcpy(out_row(c), in_row(c, 0), c->in[0].width * sizeof(float));
-    rope_row(c, c->tile, out_row(c) + offset, (uint64_t)a[RZ_A_N_HEAD].i);
-    return RZ_OK;
-}
-
-static int32_t kv_store(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    attention_store_row(c, c->tile, in_row(c, 0), in_row(c, 1));
-    return RZ_OK;
-}
-
-static int32_t act_mul(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    act_pair(c->node, in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t act(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    act_apply(node_act(c->node), in_row(c, 0), NULL, out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t xielu(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_attr *a = c->node->attr;
-    const struct act_xielu how = {.p = (float)a[RZ_A_XIELU_P].f,
-                                  .n = (float)a[RZ_A_XIELU_N].f,
-                                  .beta = (float)a[RZ_A_XIELU_BETA].f,
-                                  .eps = (float)a[RZ_A_EPS].f};
-    act_xielu(&how, in_row(c, 0), out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t is_xielu(const struct rz_kernel_node *n)
-{
-    return node_has(n, RZ_A_XIELU_P);
-}
-
-static int32_t columns(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    memcpy(out_row(c), in_row(c, 0) + c->node->attr[RZ_A_COLUMN].i, c->out[0].width * sizeof(float));
-    return RZ_OK;
-}
-
-static int32_t map(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_attr *a = c->node->attr;
-    double grown = 1;
-    if (node_has(c->node, RZ_A_TEMPERATURE))
-        grown += a[RZ_A_TEMPERATURE].f *
-                 log1p(floor((c->step->rows[c->tile].pos[0] + 1.0) / (double)a[RZ_A_TEMPERATURE].i));
-    const struct act_map how = {
-        .factor = (float)(node_has(c->node, RZ_A_FACTOR) ? a[RZ_A_FACTOR].f * grown : grown),
-        .softcap = node_has(c->node, RZ_A_SOFTCAP) ? (float)a[RZ_A_SOFTCAP].f : 0,
-        .clamp = node_has(c->node, RZ_A_CLAMP) ? (float)a[RZ_A_CLAMP].f : 0,
-    };
-    act_map(&how, in_row(c, 0), out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t mul(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    act_product(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t add(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    act_add(in_row(c, 0), in_row(c, 1), out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t sum_id(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    uint64_t n = c->out[0].width;
-    act_sum_parts(in_row(c, 0), c->node->n_in > 1 ? in_row(c, 1) : NULL, c->in[0].width / n, out_row(c), n);
-    return RZ_OK;
-}
-
-static int32_t scale_id(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    uint64_t n = c->in[0].width;
-    for (uint64_t k = 0; k < c->in[1].width; k++)
-        act_map(&(struct act_map){.factor = in_row(c, 1)[k]}, in_row(c, 0), out_row(c) + k * n, n);
-    return RZ_OK;
-}
-
-static int32_t gate(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    act_gate(in_row(c, 0), c->in[0].width, in_row(c, 1), out_row(c), c->out[0].width);
-    return RZ_OK;
-}
-
-static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    memcpy(out_row(c), c->in[0].data + c->step->wanted[c->tile] * c->in[0].stride,
-           c->out[0].width * sizeof(float));
-    return RZ_OK;
-}
-
-#define TEAM (RZ_ROW_TEAM | RZ_ROW_INVARIANT)
-#define TILED (RZ_ROW_TILED | RZ_ROW_INVARIANT)
-#define KV_TYPES (1u << RZ_TYPE_F16 | 1u << RZ_TYPE_BF16 | 1u << RZ_TYPE_F32 | 1u << RZ_TYPE_Q8_0)
-#define KV .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_T8
-
 #define LATENT .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS
-
-#define ROPE RZ_ATTRS_ROPE | RZ_ATTR(RZ_A_ROPE_VARIANTS)
-#define ATTENTION \
-    RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH) | RZ_ATTR(RZ_A_CHUNK) | RZ_ATTR(RZ_A_SINKS)
 
 /* clang-format off */
 static const struct rz_kernel_row rows[] = {
-    RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, .name = "norm_qkv x8",
-                  .attrs = ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS,
-                  .accept = accept_qkv, .layout = layout, .scratch = norm_qkv_scratch,
-                  .run = norm_qkv_run),
-    RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend t8",
-                  .attrs = ATTENTION, .accept = attention_accept,
-                  .scratch = attention_scratch, .run = attention_run),
-    RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "proj_add x8",
-                  .attrs = RZ_ATTR_BIAS | RZ_ATTR_EPS | RZ_ATTR(RZ_A_POST_NORM) | RZ_ATTR(RZ_A_FACTOR),
-                  .accept = accept_weights, .layout = layout, .scratch = product_scratch,
-                  .run = proj_add_run),
-    RZ_KERNEL_ROW(.op = RZ_OP_NORM_GLU, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "norm_glu x8",
-                  .attrs = RZ_ATTRS_NORM | RZ_ATTRS_ACT | RZ_ATTR_BIAS | RZ_ATTR(RZ_A_NO_GATE),
-                  .accept = accept_weights, .layout = layout, .scratch = product_scratch,
-                  .run = norm_glu_run),
-    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "matmul x8",
-                  .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout,
-                  .scratch = product_scratch, .run = matmul_run),
+    ROWS(int8, ""),
+    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .name = "get_rows " LAYOUT_NAME,
+                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .name = "add_pos " LAYOUT_NAME,
+                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos),
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY,
+                  .name = "add_row " LAYOUT_NAME,
+                  .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout,
+                  .tiles = tiles_by_row, .run = add_row),
     RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "glu_id x8",
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights,
                   .layout = layout, .scratch = experts_scratch, .run = experts_glu_run),
@@ -282,45 +71,6 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TILED, .weight = RZ_TYPE_NONE, LATENT,
                   .name = "attention latent", .attrs = RZ_ATTRS_ATTENTION | RZ_ATTR(RZ_A_LATENT),
                   .accept = latent_accept, .tiles = latent_tiles, .run = latent_attention),
-    RZ_KERNEL_ROW(.op = RZ_OP_SUM_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
-                  .run = sum_id),
-    RZ_KERNEL_ROW(.op = RZ_OP_SCALE_ID, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
-                  .run = scale_id),
-    RZ_KERNEL_ROW(.op = RZ_OP_GATE, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
-                  .run = gate),
-    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attention t8",
-                  .attrs = ATTENTION, .accept = attention_accept,
-                  .scratch = attention_scratch, .run = attention_run),
-    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "get_rows x8",
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows),
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_pos x8",
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos),
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .name = "add_row x8",
-                  .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout,
-                  .tiles = tiles_by_row, .run = add_row),
-    RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
-                  .tiles = tiles_by_row, .run = norm),
-    RZ_KERNEL_ROW(.op = RZ_OP_LAYERNORM, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights,
-                  .tiles = tiles_by_row, .run = norm),
-    RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = ROPE | RZ_ATTR(RZ_A_ROPE_OFFSET), .tiles = tiles_by_row, .run = rope),
-    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV,
-                  .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU),
-                  .tiles = tiles_by_row, .run = act_mul),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT,
-                  .tiles = tiles_by_row, .run = act),
-    RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_XIELU,
-                  .accept = is_xielu, .tiles = tiles_by_row, .run = xielu),
-    RZ_KERNEL_ROW(.op = RZ_OP_COLUMNS, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTR(RZ_A_COLUMN),
-                  .tiles = tiles_by_row, .run = columns),
-    RZ_KERNEL_ROW(.op = RZ_OP_MAP, .flags = TILED, .weight = RZ_TYPE_NONE,
-                  .attrs = RZ_ATTR(RZ_A_FACTOR) | RZ_ATTR(RZ_A_SOFTCAP) | RZ_ATTR(RZ_A_CLAMP) |
-                           RZ_ATTR(RZ_A_TEMPERATURE),
-                  .tiles = tiles_by_row, .run = map),
     RZ_KERNEL_ROW(.op = RZ_OP_CONV, .flags = TILED, .weight = RZ_TYPE_ANY,
                   .attrs = RZ_ATTR(RZ_A_STATE) | RZ_ATTR_SILU | RZ_ATTR_BIAS, .accept = recurrent_accept,
                   .tiles = conv_tiles, .run = conv_run),
@@ -329,35 +79,9 @@ static const struct rz_kernel_row rows[] = {
     RZ_KERNEL_ROW(.op = RZ_OP_DELTA, .flags = TILED, .weight = RZ_TYPE_ANY,
                   .attrs = RZ_ATTRS_SCAN | RZ_ATTR_EPS | RZ_ATTR(RZ_A_STRIPED), .accept = recurrent_accept,
                   .tiles = delta_tiles, .run = delta_run),
-    RZ_KERNEL_ROW(.op = RZ_OP_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = mul),
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, .run = add),
-    RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row,
-                  .run = select_rows),
-};
-
-#define X8(TYPE) {.size = sizeof(struct rz_layout), .id = LAYOUT_X8, .type = TYPE, .row_group = GROUP, \
-                  .name = "x8", .bytes = x_bytes, .prep = x_prep}
-static const struct rz_layout layouts[] = {
-    X8(RZ_TYPE_F32), X8(RZ_TYPE_F16), X8(RZ_TYPE_BF16), X8(RZ_TYPE_Q4_0), X8(RZ_TYPE_Q4_1),
-    X8(RZ_TYPE_Q5_0), X8(RZ_TYPE_Q5_1), X8(RZ_TYPE_Q8_0), X8(RZ_TYPE_Q4_K), X8(RZ_TYPE_Q5_K),
-    X8(RZ_TYPE_Q6_K), X8(RZ_TYPE_Q2_K), X8(RZ_TYPE_Q3_K), X8(RZ_TYPE_IQ1_S), X8(RZ_TYPE_IQ1_M),
-    X8(RZ_TYPE_IQ2_XXS), X8(RZ_TYPE_IQ2_XS), X8(RZ_TYPE_IQ2_S), X8(RZ_TYPE_IQ3_XXS), X8(RZ_TYPE_IQ3_S),
-    X8(RZ_TYPE_IQ4_NL), X8(RZ_TYPE_IQ4_XS), X8(RZ_TYPE_TQ1_0), X8(RZ_TYPE_TQ2_0), X8(RZ_TYPE_MXFP4),
-    X8(RZ_TYPE_NVFP4), X8(RZ_TYPE_Q1_0), X8(RZ_TYPE_Q2_0), X8(RZ_TYPE_F64), X8(RZ_TYPE_I8), X8(RZ_TYPE_I16),
-    X8(RZ_TYPE_I32), X8(RZ_TYPE_I64),
 };
 /* clang-format on */
-
-static const struct rz_kernels kernels = {
-    .size = sizeof(kernels),
-    .name = "avx2",
-    .rows = rows,
-    .n_rows = sizeof(rows) / sizeof(rows[0]),
-    .row_stride = sizeof(rows[0]),
-    .layouts = layouts,
-    .n_layouts = sizeof(layouts) / sizeof(layouts[0]),
-    .layout_stride = sizeof(layouts[0]),
-};
+static const struct rz_kernels kernels = TABLE("avx2", rows);
 
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
                     struct rz_err *err)

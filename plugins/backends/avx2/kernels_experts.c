@@ -6,8 +6,8 @@
  * chain of additions whoever else chose its matrix. A matrix may begin inside a group of eight rows; lanes
  * of its neighbours are left out.
  */
+#include "../common/vec_math.h"
 #include "avx2.h"
-#include "vec_math.h"
 
 #include <string.h>
 
@@ -234,58 +234,4 @@ int32_t experts_glu_run(const struct rz_kernel_call *c, struct rz_err *err)
     begin_choice(c, &e);
     run(&e, glu);
     return RZ_OK;
-}
-
-/* --- elementwise --- */
-
-/* gate sigmoid(1.702 gate) (up + 1) is silu(1.702 gate) / 1.702 (up + 1) */
-static void swiglu(float limit, const float *gate, const float *up, float *h, uint64_t n)
-{
-    float g[8], u[8];
-    for (uint64_t i = 0; i < n; i += 8) {
-        uint64_t k = n - i < 8 ? n - i : 8;
-        for (uint64_t j = 0; j < 8; j++) {
-            float x = j < k ? gate[i + j] : 0, y = j < k ? up[i + j] : 0;
-            g[j] = 1.702f * (x < limit ? x : limit);
-            u[j] = (y < -limit ? -limit : y > limit ? limit : y) + 1;
-        }
-        __m256 v = _mm256_mul_ps(vec_silu(_mm256_loadu_ps(g)), _mm256_loadu_ps(u));
-        _mm256_storeu_ps(g, _mm256_div_ps(v, _mm256_set1_ps(1.702f)));
-        memcpy(h + i, g, k * sizeof(float));
-    }
-}
-
-void act_pair(const struct rz_kernel_node *n, const float *gate, const float *up, float *h, uint64_t count)
-{
-    if (node_has(n, RZ_A_SWIGLU))
-        swiglu((float)n->attr[RZ_A_SWIGLU].f, gate, up, h, count);
-    else
-        act_apply(node_act(n), gate, up, h, count);
-}
-
-/* weights NULL: the parts are added as they are. */
-void act_sum_parts(const float *parts, const float *weights, uint64_t used, float *y, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i++) {
-        float sum = weights ? parts[i] * weights[0] : parts[i];
-        for (uint64_t k = 1; k < used; k++)
-            sum += weights ? parts[k * n + i] * weights[k] : parts[k * n + i];
-        y[i] = sum;
-    }
-}
-
-/* y = sigmoid(gate) x; gate has as many elements as x, or one. */
-void act_gate(const float *gate, uint64_t n_gate, const float *x, float *y, uint64_t n)
-{
-    float g[8], v[8];
-    for (uint64_t i = 0; i < n; i += 8) {
-        uint64_t k = n - i < 8 ? n - i : 8;
-        for (uint64_t j = 0; j < 8; j++) {
-            g[j] = n_gate == 1 ? gate[0] : j < k ? gate[i + j] : 0;
-            v[j] = j < k ? x[i + j] : 0;
-        }
-        __m256 e = vec_exp(_mm256_sub_ps(_mm256_setzero_ps(), _mm256_loadu_ps(g)));
-        _mm256_storeu_ps(v, _mm256_div_ps(_mm256_loadu_ps(v), _mm256_add_ps(_mm256_set1_ps(1), e)));
-        memcpy(y + i, v, k * sizeof(float));
-    }
 }

@@ -5,8 +5,10 @@
  * eight lanes over ascending elements; positions add up in ascending order inside splits of 256 absolute
  * positions, which are merged in order. So nothing depends on tiles, threads or company.
  */
-#include "kv.h"
-#include "vec_math.h"
+#include "avx2.h"
+
+#include "../common/kv.h"
+#include "../common/vec_math.h"
 
 #include <math.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  * after every row, and all sums go over a row's own elements in an order that its width gives: a token gets
  * the same bits alone, in a chunk, and in any company.
  */
+#include "../common/vec_math.h"
 #include "avx2.h"
-#include "vec_math.h"
 
 #include <math.h>
 

@@ -1,19 +1,7 @@
-/* kernels_region.c - the regions that the table runs whole, over the tiles: norm and q, k, v with rope
- * and the KV write; norm, gate and up with the activation; a projection with its residual.
- *
- * Each begins with activations for the tiles, quantised once. A few rows are prepared by every thread
- * for itself (cheaper than a barrier); many are shared out. Then groups of eight outputs are shared
- * out, all rows each.
+/* kernels_region.c - the regions over this table's tiles: rows of activations lie one after the other, as
+ * float32 and as 8-bit blocks of 32.
  */
 #include "avx2.h"
-#include "vec.h"
-
-#include <string.h>
-
-#define FEW_ROWS 4    /* up to here every thread prepares all rows for itself               */
-#define BLOCK_ROWS 64 /* activation rows that stay in the L2 cache while groups pass by     */
-#define TILES_A_THREAD 6
-#define ALIGN 64u
 
 /* The rows of one region as the tiles want them. */
 struct acts {
@@ -22,19 +10,7 @@ struct acts {
     uint64_t f_stride, q_stride, cols;
 };
 
-/* One matrix product: out[row][o] = (w[o] . x[row] + bias[o]) * factor + add[row][o]. */
-struct product {
-    const struct rz_weight_view *w;
-    const float *bias, *add;
-    float *out;
-    uint64_t out_stride, add_stride;
-    float factor;
-};
-
-static uint64_t round_up(uint64_t n)
-{
-    return (n + ALIGN - 1) / ALIGN * ALIGN;
-}
+#include "../common/region.h"
 
 static uint64_t acts_row_bytes(uint64_t cols)
 {
@@ -56,10 +32,10 @@ static void prepare_row(const float *x, const struct norm *norm, float *f, struc
         act_quantise(norm ? f : x, q, cols);
 }
 
-/* Makes the activations of all rows visible to this thread. weights: the matrices that will meet them. */
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
-                    const struct product *products, int n_products, struct acts *out)
+                    const struct product *products, int n_products, int wide, struct acts *out)
 {
+    (void)wide; /* this table has one numerics */
     bool quantise = false, few = c->n_rows <= FEW_ROWS;
     for (int i = 0; i < n_products; i++) {
         quantise |= x_type(products[i].w->type)->quantised;
@@ -86,336 +62,45 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
     c->team->barrier(c->team, c->tid);
 }
 
-static void tile_inputs(const struct acts *a, bool quantised, uint32_t row, int n, union tile_x *x)
+static uint32_t tile_rows(uint32_t row, uint32_t end)
 {
-    for (int t = 0; t < n; t++) {
+    return end - row < TILE_ROWS ? end - row : TILE_ROWS;
+}
+
+static uint32_t block_rows(const struct acts *a)
+{
+    (void)a;
+    return 64;
+}
+
+static void tile_inputs(const struct acts *a, bool quantised, uint32_t row, uint32_t n, union tile_x *x)
+{
+    for (uint32_t t = 0; t < n; t++) {
         if (quantised)
-            x[t].q = (const struct act_block *)((const uint8_t *)a->q + (row + (uint32_t)t) * a->q_stride);
+            x[t].q = (const struct act_block *)((const uint8_t *)a->q + (row + t) * a->q_stride);
         else
-            x[t].f = a->f + (row + (uint32_t)t) * a->f_stride;
+            x[t].f = a->f + (row + t) * a->f_stride;
     }
 }
 
 static void group_times(const struct rz_weight_view *w, uint64_t group, const struct acts *a, uint32_t row,
-                        int n, float out[TILE_ROWS][GROUP])
+                        uint32_t n, float y[TILE_ROWS][GROUP])
 {
     union tile_x x[TILE_ROWS];
     tile_inputs(a, x_type(w->type)->quantised, row, n, x);
-    tile_run(w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols, x, n, out);
+    tile_run(w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols, x, (int)n,
+             y);
 }
 
-static uint64_t groups_in(const struct rz_weight_view *w)
+static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
+                       uint64_t n)
 {
-    return (w->rows + GROUP - 1) / GROUP;
-}
-
-/* Rows row..row+n-1 of one group's outputs. */
-static void product_tile(const struct product *p, uint64_t group, const struct acts *a, uint32_t row, int n)
-{
-    float y[TILE_ROWS][GROUP];
-    uint64_t o = group * GROUP, valid = p->w->rows - o < GROUP ? p->w->rows - o : GROUP;
-    group_times(p->w, group, a, row, n, y);
-    for (int t = 0; t < n; t++) {
-        float *out = p->out + (row + (uint32_t)t) * p->out_stride + o;
-        const float *add = p->add ? p->add + (row + (uint32_t)t) * p->add_stride + o : NULL;
-        for (uint64_t r = 0; r < valid; r++) {
-            float v = y[t][r];
-            if (p->bias)
-                v += p->bias[o + r];
-            if (add)
-                v = v * p->factor + add[r];
-            out[r] = v;
-        }
+    for (uint64_t r = 0; r < n; r++) {
+        float v = y[r];
+        if (bias)
+            v += bias[r];
+        if (add)
+            v = v * factor + add[r];
+        out[r] = v;
     }
-}
-
-/* Shares the groups of several products out over the team. */
-static uint32_t tile_count(const struct rz_kernel_call *c, uint64_t groups)
-{
-    uint64_t most = (uint64_t)c->n_threads * TILES_A_THREAD;
-    return (uint32_t)(groups < most ? groups : most);
-}
-
-static void run_products(const struct rz_kernel_call *c, const struct product *products, int n,
-                         const struct acts *a)
-{
-    uint64_t total = 0;
-    for (int i = 0; i < n; i++)
-        total += groups_in(products[i].w);
-    uint32_t tiles = tile_count(c, total);
-    c->team->share(c->team, c->tid, tiles);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
-        uint64_t first = total * (uint64_t)t / tiles, end = total * ((uint64_t)t + 1) / tiles;
-        for (uint32_t block = 0; block < c->n_rows; block += BLOCK_ROWS) {
-            uint32_t stop = c->n_rows - block < BLOCK_ROWS ? c->n_rows : block + BLOCK_ROWS;
-            for (uint64_t g = first; g < end; g++) {
-                uint64_t group = g;
-                const struct product *p = products;
-                for (; group >= groups_in(p->w); p++)
-                    group -= groups_in(p->w);
-                for (uint32_t row = block; row < stop; row += TILE_ROWS)
-                    product_tile(p, group, a, row, stop - row < TILE_ROWS ? (int)(stop - row) : TILE_ROWS);
-            }
-        }
-    }
-}
-
-/* The norm that the region begins with, in *n; NULL: none. */
-static const struct norm *region_norm(const struct rz_kernel_node *node, uint32_t bias, struct norm *n)
-{
-    if (node_has(node, RZ_A_NO_NORM))
-        return NULL;
-    *n = (struct norm){.w = node_vector(node, 0),
-                       .b = node_vector(node, bias),
-                       .cols = node->in_width[0],
-                       .parts = 1,
-                       .eps = node->attr[RZ_A_EPS].f,
-                       .layer = node_has(node, RZ_A_LAYER_NORM)};
-    return n;
-}
-
-static struct product product_of(const struct rz_kernel_call *c, uint32_t w, uint32_t bias, float *out,
-                                 uint64_t stride)
-{
-    return (struct product){.w = &c->node->weights[w],
-                            .bias = node_vector(c->node, bias),
-                            .out = out,
-                            .out_stride = stride,
-                            .factor = 1};
-}
-
-/* --- norm_qkv --- */
-
-/* Pairs (i, i + half). */
-static void rotate_halves(float *x, uint64_t half, const float *cs, const float *sn)
-{
-    uint64_t i = 0;
-    for (; i + 8 <= half; i += 8) {
-        __m256 u = _mm256_loadu_ps(x + i), v = _mm256_loadu_ps(x + half + i);
-        __m256 c = _mm256_loadu_ps(cs + i), s = _mm256_loadu_ps(sn + i);
-        _mm256_storeu_ps(x + i, _mm256_sub_ps(_mm256_mul_ps(u, c), _mm256_mul_ps(v, s)));
-        _mm256_storeu_ps(x + half + i, _mm256_add_ps(_mm256_mul_ps(v, c), _mm256_mul_ps(u, s)));
-    }
-    for (; i < half; i++) {
-        float u = x[i], v = x[half + i];
-        x[i] = u * cs[i] - v * sn[i];
-        x[half + i] = v * cs[i] + u * sn[i];
-    }
-}
-
-/* Pairs (2i, 2i + 1). */
-static void rotate_neighbours(float *x, uint64_t half, const float *cs, const float *sn)
-{
-    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    uint64_t i = 0;
-    for (; i + 4 <= half; i += 4) {
-        __m256 v = _mm256_loadu_ps(x + 2 * i), swapped = _mm256_permute_ps(v, 0xb1);
-        __m256 c = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(cs + i)), twice);
-        __m256 s = _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(sn + i)), twice);
-        _mm256_storeu_ps(x + 2 * i, _mm256_addsub_ps(_mm256_mul_ps(v, c), _mm256_mul_ps(swapped, s)));
-    }
-    for (; i < half; i++) {
-        float u = x[2 * i], v = x[2 * i + 1];
-        x[2 * i] = u * cs[i] - v * sn[i];
-        x[2 * i + 1] = v * cs[i] + u * sn[i];
-    }
-}
-
-void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head)
-{
-    const struct rz_attr *a = c->node->attr;
-    const struct rz_batch_row *r = &c->step->rows[row];
-    uint32_t variant = node_has(c->node, RZ_A_ROPE_VARIANTS) ? c->step->seqs[r->seq].rope_variant : 0;
-    const struct rz_rope_view *t = &c->step->ropes[a[RZ_A_ROPE].i + variant];
-    uint64_t dim = (uint64_t)a[RZ_A_HEAD_DIM].i, half = t->dim / 2, pos = (uint64_t)r->pos[0];
-    const float *cs = t->cos + pos * half, *sn = t->sin + pos * half;
-    bool halves = node_has(c->node, RZ_A_ROPE_NEOX);
-    for (uint64_t h = 0; h < n_head; h++, x += dim) {
-        if (halves)
-            rotate_halves(x, half, cs, sn);
-        else
-            rotate_neighbours(x, half, cs, sn);
-    }
-}
-
-/* The norm of q (weight 8) or k (9), in *n; NULL: none. */
-static const struct norm *head_norm(const struct rz_kernel_node *node, uint32_t w, uint64_t n_head,
-                                    struct norm *n)
-{
-    int64_t kind = node->attr[RZ_A_QK_NORM].i;
-    uint64_t dim = (uint64_t)node->attr[RZ_A_HEAD_DIM].i;
-    if (!node_has(node, RZ_A_QK_NORM))
-        return NULL;
-    *n = (struct norm){.w = node_vector(node, w),
-                       .cols = kind == RZ_QK_NORM_HEAD ? dim : n_head * dim,
-                       .parts = kind == RZ_QK_NORM_ROW ? 1 : n_head,
-                       .eps = node->attr[RZ_A_EPS].f,
-                       .layer = kind == RZ_QK_NORM_LAYER};
-    return n;
-}
-
-/* What happens to the n heads of q or k of one row behind the product: clamp, norm, rope, in place. */
-static void shape_heads(const struct rz_kernel_call *c, uint32_t row, float *x, uint32_t w, uint64_t n)
-{
-    const struct rz_kernel_node *node = c->node;
-    uint64_t width = n * (uint64_t)node->attr[RZ_A_HEAD_DIM].i;
-    struct norm room;
-    const struct norm *norm = head_norm(node, w, n, &room);
-    bool late = node_has(node, RZ_A_QK_NORM_LATE);
-    if (node_has(node, RZ_A_CLAMP))
-        act_map(&(struct act_map){1, 0, (float)node->attr[RZ_A_CLAMP].f}, x, x, width);
-    if (norm && !late)
-        act_norm(norm, x, x, width);
-    if (!node_has(node, RZ_A_NO_ROPE))
-        rope_row(c, row, x, n);
-    if (norm && late)
-        act_norm(norm, x, x, width);
-}
-
-static uint64_t kv_width(const struct rz_kernel_node *n)
-{
-    return (uint64_t)(n->attr[RZ_A_N_KV_HEAD].i * n->attr[RZ_A_HEAD_DIM].i);
-}
-
-uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
-{
-    return acts_bytes(n->in_width[0], max_rows, n_threads) +
-           2 * max_rows * round_up(kv_width(n) * sizeof(float));
-}
-
-static void finish_qkv(const struct rz_kernel_call *c, uint32_t row, float *k, float *v)
-{
-    const struct rz_attr *a = c->node->attr;
-    shape_heads(c, row, c->out[0].data + row * c->out[0].stride, 8, (uint64_t)a[RZ_A_N_HEAD].i);
-    shape_heads(c, row, k, 9, (uint64_t)a[RZ_A_N_KV_HEAD].i);
-    if (node_has(c->node, RZ_A_CLAMP))
-        act_map(&(struct act_map){1, 0, (float)a[RZ_A_CLAMP].f}, v, v, kv_width(c->node));
-    attention_store_row(c, row, k, v);
-}
-
-int32_t norm_qkv_run(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    struct acts a;
-    struct norm norm;
-    uint64_t stride = round_up(kv_width(c->node) * sizeof(float)) / sizeof(float);
-    float *k = (float *)(c->scratch + acts_bytes(c->in[0].width, c->node->max_rows, c->n_threads));
-    float *v = k + c->node->max_rows * stride;
-    const struct product products[3] = {
-        product_of(c, 1, 4, c->out[0].data, c->out[0].stride),
-        product_of(c, 2, 5, k, stride),
-        product_of(c, 3, 6, v, stride),
-    };
-    prepare(c, &c->in[0], region_norm(c->node, 7, &norm), products, 3, &a);
-    run_products(c, products, 3, &a);
-    c->team->barrier(c->team, c->tid);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
-        finish_qkv(c, (uint32_t)r, k + (uint64_t)r * stride, v + (uint64_t)r * stride);
-    return RZ_OK;
-}
-
-/* --- products alone --- */
-
-uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
-{
-    return acts_bytes(n->in_width[0], max_rows, n_threads);
-}
-
-int32_t matmul_run(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    struct acts a;
-    struct product p = product_of(c, 0, 1, c->out[0].data, c->out[0].stride);
-    prepare(c, &c->in[0], NULL, &p, 1, &a);
-    run_products(c, &p, 1, &a);
-    return RZ_OK;
-}
-
-/* The products are normed in rows, and only then the other operand is added. */
-static void post_norm(const struct rz_kernel_call *c)
-{
-    const struct norm norm = {
-        .w = node_vector(c->node, 2), .cols = c->out[0].width, .parts = 1, .eps = c->node->attr[RZ_A_EPS].f};
-    c->team->barrier(c->team, c->tid);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;) {
-        float *out = c->out[0].data + (uint64_t)r * c->out[0].stride;
-        act_norm(&norm, out, out, c->out[0].width);
-        if (node_has(c->node, RZ_A_FACTOR))
-            act_map(&(struct act_map){(float)c->node->attr[RZ_A_FACTOR].f, 0, 0}, out, out, c->out[0].width);
-        act_add(out, c->in[1].data + (uint64_t)r * c->in[1].stride, out, c->out[0].width);
-    }
-}
-
-int32_t proj_add_run(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    struct acts a;
-    struct product p = product_of(c, 0, 1, c->out[0].data, c->out[0].stride);
-    bool post = node_has(c->node, RZ_A_POST_NORM);
-    if (!post) {
-        p.add = c->in[1].data;
-        p.add_stride = c->in[1].stride;
-        if (node_has(c->node, RZ_A_FACTOR))
-            p.factor = (float)c->node->attr[RZ_A_FACTOR].f;
-    }
-    prepare(c, &c->in[0], NULL, &p, 1, &a);
-    run_products(c, &p, 1, &a);
-    if (post)
-        post_norm(c);
-    return RZ_OK;
-}
-
-/* --- norm_glu: gate and up of the same eight outputs, then the activation --- */
-
-static void add_bias(float y[TILE_ROWS][GROUP], const float *bias, uint64_t valid, int n)
-{
-    for (int t = 0; bias && t < n; t++)
-        for (uint64_t r = 0; r < valid; r++)
-            y[t][r] += bias[r];
-}
-
-/* p: up and, unless there is none, gate. */
-static void glu_tile(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
-                     const struct acts *a, uint32_t row, int n)
-{
-    float y[2][TILE_ROWS][GROUP];
-    uint64_t o = group * GROUP, valid = p[0].w->rows - o < GROUP ? p[0].w->rows - o : GROUP;
-    uint32_t act = node_act(c->node);
-    for (int i = 0; i < n_products; i++) {
-        group_times(p[i].w, group, a, row, n, y[i]);
-        add_bias(y[i], p[i].bias ? p[i].bias + o : NULL, valid, n);
-    }
-    for (int t = 0; t < n; t++) {
-        float *out = c->out[0].data + (row + (uint32_t)t) * c->out[0].stride + o;
-        if (n_products == 2)
-            act_apply(act, y[1][t], y[0][t], out, valid);
-        else
-            act_apply(act, y[0][t], NULL, out, valid);
-    }
-}
-
-int32_t norm_glu_run(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    struct acts a;
-    struct norm norm;
-    const struct product p[2] = {product_of(c, 2, 4, NULL, 0), product_of(c, 1, 3, NULL, 0)};
-    int n_products = node_has(c->node, RZ_A_NO_GATE) ? 1 : 2;
-    prepare(c, &c->in[0], region_norm(c->node, 5, &norm), p, n_products, &a);
-    uint64_t total = groups_in(p[0].w);
-    uint32_t tiles = tile_count(c, total);
-    c->team->share(c->team, c->tid, tiles);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
-        uint64_t first = total * (uint64_t)t / tiles, end = total * ((uint64_t)t + 1) / tiles;
-        for (uint32_t block = 0; block < c->n_rows; block += BLOCK_ROWS) {
-            uint32_t stop = c->n_rows - block < BLOCK_ROWS ? c->n_rows : block + BLOCK_ROWS;
-            for (uint64_t g = first; g < end; g++)
-                for (uint32_t row = block; row < stop; row += TILE_ROWS)
-                    glu_tile(c, p, n_products, g, &a, row,
-                             stop - row < TILE_ROWS ? (int)(stop - row) : TILE_ROWS);
-        }
-    }
-    return RZ_OK;
 }

@@ -15,8 +15,8 @@
 #ifndef __clang__
 #pragma GCC optimize("no-tree-ter", "no-tree-reassoc")
 #endif
+#include "../common/vec.h"
 #include "avx2.h"
-#include "vec.h"
 
 #define ONES _mm256_set1_epi16(1)
 

@@ -18,10 +18,11 @@
 #define RZ_AVX512_H
 
 #define GROUP 16 /* rows side by side */
-#include "../common/interleave.h"
+#include "../common/x86.h"
 
 #define LAYOUT_X16 2u
 #define TILE_ROWS 8
+#define QUERIES 96 /* of one job of attention */
 
 /* Words of a block that follow its bytes, [n] each. Sums are over the quantised integers q. */
 enum act_aux {
@@ -41,10 +42,6 @@ enum act_aux {
 void act_put_int8(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
 void act_put_wide(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
 void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint32_t t);
-void act_rmsnorm(const float *x, const float *w, double eps, float *out, uint64_t n);
-/* h[i] = silu(gate[i]) * up[i] */
-void act_silu_mul(const float *gate, const float *up, float *h, uint64_t n);
-void act_add(const float *a, const float *b, float *sum, uint64_t n);
 
 /* out[t][r] = product of group row r with activation row t of a tile. */
 typedef void tile_fn(const void *group, uint64_t cols, const void *tile, float out[][GROUP]);
@@ -78,25 +75,8 @@ struct x_q3_k {
 _Static_assert(sizeof(struct x_iq4_xs) == 160 + 2048 && sizeof(struct x_mxfp4) == 288, "padding");
 _Static_assert(sizeof(struct x_q3_k) == 288 + 1024 + 512, "padding");
 
-/* kernels_rope.c */
-/* Rotates the heads of one row in place. */
-void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
-/* Stores one row's keys and values, [n_heads * dim] each, at its position. */
-void kv_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, const float *v);
-
-/* kernels_region.c */
-uint64_t norm_qkv_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
-uint64_t product_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+/* kernels_region.c: norm, and the product with the largest matrix, screened where few best are wanted. */
 uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
-int32_t head_int8(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t head_wide(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t norm_qkv_int8(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t norm_qkv_wide(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t norm_glu_int8(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t norm_glu_wide(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t proj_add_int8(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t proj_add_wide(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t matmul_int8(const struct rz_kernel_call *c, struct rz_err *err);
-int32_t matmul_wide(const struct rz_kernel_call *c, struct rz_err *err);
+int32_t head(const struct rz_kernel_call *c, int wide);
 
 #endif

@@ -1,10 +1,9 @@
-/* kernels_act.c - activations: norm, quantisation into tiles, activation functions. All lanes and tails
- * add in an order that depends on the width only.
- */
+/* kernels_act.c - activations: quantisation into tiles, and what elementwise.h has. */
 #include "avx512.h"
-#include "vec.h"
+#include "vec512.h"
 
-#include <math.h>
+#include "../common/elementwise.h"
+
 #include <string.h>
 
 INLINE __m512 abs_max(__m512 top, __m512 v)
@@ -87,49 +86,4 @@ void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint3
 {
     for (uint64_t k = 0; k < cols; k++)
         tile[k * n + t] = x[k];
-}
-
-void act_rmsnorm(const float *x, const float *w, double eps, float *out, uint64_t n)
-{
-    __m512d lo = _mm512_setzero_pd(), hi = _mm512_setzero_pd();
-    uint64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        __m512d a = _mm512_cvtps_pd(_mm256_loadu_ps(x + i)), b = _mm512_cvtps_pd(_mm256_loadu_ps(x + i + 8));
-        lo = _mm512_fmadd_pd(a, a, lo);
-        hi = _mm512_fmadd_pd(b, b, hi);
-    }
-    double sum = _mm512_reduce_add_pd(_mm512_add_pd(lo, hi));
-    for (; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    __m512 scale = _mm512_set1_ps((float)(1 / sqrt(sum / (double)n + eps)));
-    for (i = 0; i < n; i += 16) {
-        __mmask16 m = first_lanes(n - i);
-        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), scale);
-        _mm512_mask_storeu_ps(out + i, m, _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, w + i)));
-    }
-}
-
-/* x * sigmoid(x) */
-INLINE __m512 silu(__m512 x)
-{
-    __m512 e = vec_exp(_mm512_sub_ps(_mm512_setzero_ps(), x));
-    return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1), e));
-}
-
-void act_silu_mul(const float *gate, const float *up, float *h, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i += 16) {
-        __mmask16 m = first_lanes(n - i);
-        __m512 g = _mm512_maskz_loadu_ps(m, gate + i), u = _mm512_maskz_loadu_ps(m, up + i);
-        _mm512_mask_storeu_ps(h + i, m, _mm512_mul_ps(silu(g), u));
-    }
-}
-
-void act_add(const float *a, const float *b, float *sum, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i += 16) {
-        __mmask16 m = first_lanes(n - i);
-        __m512 v = _mm512_maskz_loadu_ps(m, a + i);
-        _mm512_mask_storeu_ps(sum + i, m, _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, b + i)));
-    }
 }

@@ -2,7 +2,7 @@
  * the end. Both numerics use the same tiles: activations stay as they are.
  */
 #include "avx512.h"
-#include "vec.h"
+#include "vec512.h"
 
 /* Element k of sixteen rows as float32. */
 INLINE __m512 load_float(const void *group, uint64_t k, const int type)

@@ -10,7 +10,7 @@
 #define RZ_AVX512_TILE_H
 
 #include "avx512.h"
-#include "vec.h"
+#include "vec512.h"
 
 /* What a form is: how the sums of a block become a part of the result. */
 enum form {

@@ -1,19 +1,8 @@
-/* vec.h - small helpers on 512-bit vectors; for kernel files only. */
-#ifndef RZ_AVX512_VEC_H
-#define RZ_AVX512_VEC_H
+/* vec512.h - small helpers on 512-bit vectors; for kernel files only. */
+#ifndef RZ_AVX512_VEC512_H
+#define RZ_AVX512_VEC512_H
 
-#include <immintrin.h>
-#include <stdint.h>
-
-/* Loops whose arrays must live in registers have constant bounds and are unrolled by this. */
-#if defined(RZ_DEBUG) || defined(RZ_TSAN) /* checks in unrolled bodies take compilers minutes */
-#define UNROLL
-#elif defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
+#include "../common/vec.h"
 
 /* The first n lanes. */
 INLINE __mmask16 first_lanes(uint64_t n)
@@ -21,10 +10,8 @@ INLINE __mmask16 first_lanes(uint64_t n)
     return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
 }
 
-/* e^x by range reduction to |r| <= ln2 / 2 and a polynomial of degree 6 (Taylor coefficients refined by
- * Remez; as in Cephes' expf); within 2 ulp. exp(0) is 1; below -87.33 the result is 0, above 88.37 it is
- * limited to exp(88.37). NaN in, NaN out. */
-INLINE __m512 vec_exp(__m512 x)
+/* As vec_exp, of sixteen. */
+INLINE __m512 vec512_exp(__m512 x)
 {
     const __m512 low = _mm512_set1_ps(-87.33654f), high = _mm512_set1_ps(88.37626f);
     __mmask16 keep = _mm512_cmp_ps_mask(x, low, _CMP_NLT_UQ);

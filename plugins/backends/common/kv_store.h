@@ -1,13 +1,16 @@
-/* kernels_kv.c - what is stored in KV pages: keys in blocks of eight positions (RZ_KV_LAYOUT_T8), values and
+/* kv_store.h - what is stored in KV pages: keys in blocks of eight positions (RZ_KV_LAYOUT_T8), values and
  * latent vectors in rows.
  */
+#ifndef RZ_X86_KV_STORE_H
+#define RZ_X86_KV_STORE_H
+
 #include "kv.h"
 #include "numeric.h"
 
 #include <math.h>
 #include <string.h>
 
-#define HEAD_MAX 1024
+#define KEY_MAX 1024
 
 float kv_row_one(const uint8_t *row, uint64_t d, int type)
 {
@@ -101,7 +104,7 @@ void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const flo
     uint64_t pos = (uint64_t)r->pos[0], slot = pos % kv->page_tokens, dim = kv->k_dim;
     uint64_t row_bytes = rz_kv_row_bytes(kv->type, dim);
     int32_t page = c->step->seqs[r->seq].pages[a[RZ_A_KV_GROUP].i][pos / kv->page_tokens];
-    uint8_t key[4 * HEAD_MAX];
+    uint8_t key[4 * KEY_MAX];
     for (uint64_t h = 0; h < kv->n_heads; h++) {
         uint8_t *at = kv->base + (uint64_t)page * kv->page_bytes +
                       (uint64_t)a[RZ_A_KV_LAYER].i * kv->layer_bytes + h * kv->head_bytes;
@@ -110,3 +113,5 @@ void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const flo
         kv_row_store(at + kv->v_offset + slot * row_bytes, v + h * dim, dim, kv->type);
     }
 }
+
+#endif

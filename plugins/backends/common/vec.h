@@ -1,6 +1,6 @@
 /* vec.h - small helpers on 256-bit vectors; for kernel files only. */
-#ifndef RZ_AVX2_VEC_H
-#define RZ_AVX2_VEC_H
+#ifndef RZ_X86_VEC_H
+#define RZ_X86_VEC_H
 
 #include <immintrin.h>
 #include <stdint.h>

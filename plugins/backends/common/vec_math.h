@@ -4,8 +4,8 @@
  * held by tests/test_elementwise.c and, for vec_softplus, tests/test_recurrent.c. Polynomials are minimax
  * in the relative error, fitted for this file. NaN in, NaN out.
  */
-#ifndef RZ_AVX2_VEC_MATH_H
-#define RZ_AVX2_VEC_MATH_H
+#ifndef RZ_X86_VEC_MATH_H
+#define RZ_X86_VEC_MATH_H
 
 #include "vec.h"
 

@@ -3,11 +3,11 @@
  * The types are those of rz_kv_row_bytes. A dequantised Q8_0 element is exact in float32, so an element is
  * the same number wherever it is read.
  */
-#ifndef RZ_AVX2_KV_H
-#define RZ_AVX2_KV_H
+#ifndef RZ_X86_KV_H
+#define RZ_X86_KV_H
 
-#include "avx2.h"
 #include "vec.h"
+#include "x86.h"
 
 #define KV_BLOCK RZ_KV_BLOCK
 
@@ -62,7 +62,7 @@ INLINE __m256 kv_row_eight(const uint8_t *row, uint64_t d, const int type)
     return kv_eight(block + 2, d % KV_BLOCK, scale, type);
 }
 
-/* kernels_kv.c: one element of a row; and rows of dim elements as they are stored. */
+/* kv_store.h: one element of a row; and rows of dim elements as they are stored. */
 float kv_row_one(const uint8_t *row, uint64_t d, int type);
 void kv_row_store(uint8_t *row, const float *x, uint64_t dim, int type);
 

@@ -1,11 +1,13 @@
 /* attention.h - what the files of attention share: a job, and what comes out of one split of it. */
-#ifndef RZ_AVX2_ATTENTION_H
-#define RZ_AVX2_ATTENTION_H
+#ifndef RZ_X86_ATTENTION_H
+#define RZ_X86_ATTENTION_H
 
-#include "avx2.h"
+#include "x86.h"
 
 #define SPLIT RZ_ATTENTION_SPLIT
-#define QUERIES 16   /* (row, head) pairs worked on together */
+#ifndef QUERIES
+#define QUERIES 16 /* (row, head) pairs worked on together */
+#endif
 #define HEAD_MAX 512 /* largest head                         */
 
 /* What a tile works on: queries of one KV head and one sequence, ordered by row, then head. So the first
@@ -16,6 +18,7 @@ struct job {
     uint64_t layer, head, dim;
     int n;                                 /* queries                                          */
     float softcap;                         /* of the scores; 0: none                           */
+    bool coarse;                           /* products may be of bfloat16                      */
     uint32_t first[QUERIES], end[QUERIES]; /* positions that the query sees: first .. end - 1  */
     uint32_t pos[QUERIES];                 /* its own                                          */
     float slope[QUERIES];                  /* ALiBi: what a position of distance takes off     */

@@ -1,0 +1,286 @@
+/* kernels_split.c - attention over one split with vectors of sixteen; and the coarse way with products of
+ * bfloat16, for heads that are a multiple of sixteen wide.
+ *
+ * There keys, values, queries and weights are rounded to bfloat16 and multiplied in pairs: of elements for
+ * the scores, of positions for the values. A split's keys, then its values, are first laid out in pairs, once
+ * for all queries. A weight's rounding is part of the sum that the result is divided by.
+ */
+#include "avx512.h"
+#include "vec512.h"
+
+#define VEC __m512
+#define LANES 16
+#define V(op) _mm512_##op
+#define VEC_EXP vec512_exp
+#define VEC_MAX _mm512_reduce_max_ps
+#define VEC_SUM _mm512_reduce_add_ps
+#define QUERIES_AT_ONCE 6
+#define VECTORS_AT_ONCE 4
+#include "../common/split.h"
+
+INLINE __m512 both_eights(__m256 low, __m256 high)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+/* Sixteen elements that lie side by side. */
+INLINE __m512 load_sixteen(const uint8_t *p, const int type)
+{
+    if (type == RZ_TYPE_F16)
+        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return both_eights(kv_eight(p, 0, _mm256_setzero_ps(), type), kv_eight(p, 8, _mm256_setzero_ps(), type));
+}
+
+/* Two blocks of eight positions. */
+INLINE __m512 load_keys(const struct keys *k, uint64_t d, __m512 scale, const int type)
+{
+    if (type == RZ_TYPE_F16) {
+        __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(k->at[0] + 16 * d));
+        __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(k->at[1] + 16 * d));
+        return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
+    }
+    return both_eights(kv_eight(k->at[0], 8 * d, _mm512_castps512_ps256(scale), type),
+                       kv_eight(k->at[1], 8 * d, _mm512_extractf32x8_ps(scale, 1), type));
+}
+
+INLINE __m512 load_values(const uint8_t *row, uint64_t d, const int type)
+{
+    if (type == RZ_TYPE_Q8_0)
+        return both_eights(kv_row_eight(row, d, type), kv_row_eight(row, d + 8, type));
+    return load_sixteen(row + d * kv_element(type), type);
+}
+
+/* --- bfloat16 --- */
+
+/* Words of 16 x 2 elements, of the keys or of the values of one split. */
+struct pairs {
+    _Alignas(64) uint32_t at[HEAD_MAX / 2 * SPLIT];
+};
+
+/* Words 0 .. 15 of a and of b, rounded, in the order of their 32-bit lanes, then permuted. */
+INLINE __m512i round_both(__m512 a, __m512 b, __m512i order)
+{
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+/* Keys of the blocks of 16 positions that from .. end - 1 touch: [block][dim / 2][16]. Two elements of eight
+ * positions lie side by side. */
+INLINE void pair_keys(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *out,
+                      const int type)
+{
+    const __m512i order = _mm512_set_epi16(31, 23, 30, 22, 29, 21, 28, 20, 27, 19, 26, 18, 25, 17, 24, 16, 15,
+                                           7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
+    for (uint64_t pos = from / 16 * 16; pos < end; pos += 16) {
+        struct keys k = keys_of(j, pos, from, end);
+        uint32_t *at = out->at + (pos - begin) / 16 * (j->dim / 2) * 16;
+        for (uint64_t d = 0; d < j->dim; d += 2, at += 16)
+            _mm512_store_si512(at, round_both(load_sixteen(k.at[0] + 8 * d * kv_element(type), type),
+                                              load_sixteen(k.at[1] + 8 * d * kv_element(type), type), order));
+    }
+}
+
+/* One pair of positions, all elements of the head; what a mask leaves out is 0. */
+INLINE void pair_row(const uint8_t *row, uint64_t dim, uint32_t *at, const int first, const int second,
+                     const int type)
+{
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (uint64_t d = 0; d < dim; d += 16, at += 16) {
+        __m512 a = first ? load_values(row, d, type) : _mm512_setzero_ps();
+        __m512 b = second ? load_values(row + rz_kv_row_bytes(type, dim), d, type) : _mm512_setzero_ps();
+        _mm512_store_si512(at, round_both(a, b, order));
+    }
+}
+
+/* Values of the pairs of positions that from .. end - 1 touch: [pair][dim]; 0 outside. */
+INLINE void pair_values(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *out,
+                        const int type)
+{
+    for (uint64_t pos = from / 2 * 2; pos < end; pos += 2) {
+        const uint8_t *row =
+            page_of(j, pos) + j->kv->v_offset + pos % j->kv->page_tokens * rz_kv_row_bytes(type, j->dim);
+        uint32_t *at = out->at + (pos - begin) / 2 * j->dim;
+        if (pos < from)
+            pair_row(row, j->dim, at, 0, 1, type);
+        else if (pos + 1 == end)
+            pair_row(row, j->dim, at, 1, 0, type);
+        else
+            pair_row(row, j->dim, at, 1, 1, type);
+    }
+}
+
+INLINE __m512 pair_product(__m512 acc, __m512i pairs, uint32_t pair)
+{
+    return _mm512_dpbf16_ps(acc, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32((int32_t)pair));
+}
+
+/* Scores of n queries for two blocks of 16 positions. */
+INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const uint32_t *k,
+                          float (*s)[SPLIT], uint64_t at, const int n)
+{
+    __m512 acc[QUERIES_AT_ONCE][2];
+    UNROLL
+    for (int i = 0; i < n; i++)
+        acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+    for (uint64_t d = 0; d < dim / 2; d++) {
+        __m512i k0 = _mm512_load_si512(k + 16 * d), k1 = _mm512_load_si512(k + 16 * (dim / 2 + d));
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            acc[i][0] = pair_product(acc[i][0], k0, q[i][d]);
+            acc[i][1] = pair_product(acc[i][1], k1, q[i][d]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        _mm512_storeu_ps(&s[i][at], acc[i][0]);
+        _mm512_storeu_ps(&s[i][at + 16], acc[i][1]);
+    }
+}
+
+/* y[i] += pairs first .. end - 1 of weights and values, for n queries and some vectors of elements. keep:
+ * which half of a pair counts. */
+INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t first,
+                        uint64_t end, uint64_t d, struct partial *p, const int n, const int vectors,
+                        __mmask32 keep)
+{
+    __m512 acc[QUERIES_AT_ONCE][VECTORS_AT_ONCE];
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int k = 0; k < vectors; k++)
+            acc[i][k] = _mm512_loadu_ps(p[i].y + d + 16 * (uint64_t)k);
+    }
+    for (uint64_t pair = first; pair < end; pair++) {
+        __m512i value[VECTORS_AT_ONCE];
+        UNROLL
+        for (int k = 0; k < vectors; k++)
+            value[k] = _mm512_maskz_mov_epi16(keep, _mm512_load_si512(v + pair * dim + d + 16 * (uint64_t)k));
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            UNROLL
+            for (int k = 0; k < vectors; k++)
+                acc[i][k] = pair_product(acc[i][k], value[k], w[i][pair]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int k = 0; k < vectors; k++)
+            _mm512_storeu_ps(p[i].y + d + 16 * (uint64_t)k, acc[i][k]);
+    }
+}
+
+/* All elements of the head. */
+INLINE void coarse_values(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t first,
+                          uint64_t end, struct partial *p, int n, __mmask32 keep)
+{
+    uint64_t d = 0;
+    if (first >= end)
+        return;
+    for (; d + 16 * VECTORS_AT_ONCE <= dim; d += 16 * VECTORS_AT_ONCE) {
+#define CALL_MANY(N) coarse_tile(w, v, dim, first, end, d, p, N, VECTORS_AT_ONCE, keep)
+        QUERIES_N(CALL_MANY, n)
+    }
+    for (; d < dim; d += 16) {
+#define CALL_ONE(N) coarse_tile(w, v, dim, first, end, d, p, N, 1, keep)
+        QUERIES_N(CALL_ONE, n)
+    }
+}
+
+/* Pairs that a query sees one half of: the second one of the first pair, the first one of the last. */
+static void coarse_edges(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t from,
+                         uint64_t to, struct seen seen, struct partial *p)
+{
+    for (uint64_t pair = from; pair < to; pair++) {
+        __mmask32 keep = 0xffffffff;
+        if (2 * pair < seen.first)
+            keep &= 0xaaaaaaaa;
+        if (2 * pair + 1 >= seen.end)
+            keep &= 0x55555555;
+        coarse_values(w, v, dim, pair, pair + 1, p, 1, keep);
+    }
+}
+
+/* A few queries; seen: relative to the split. What all of them see whole is read once, the pairs before and
+ * behind it follow one query at a time: the order of additions is the same for all. */
+static void coarse_few(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim,
+                       const struct seen *seen, struct partial *p, int n)
+{
+    uint64_t first = 0, end = SPLIT / 2;
+    for (int i = 0; i < n; i++) {
+        first = (seen[i].first + 1) / 2 > first ? (seen[i].first + 1) / 2 : first;
+        end = seen[i].end / 2 < end ? seen[i].end / 2 : end;
+    }
+    if (end < first)
+        end = first;
+    for (int i = 0; i < n; i++) {
+        uint64_t last = (seen[i].end + 1) / 2;
+        coarse_edges(w + i, v, dim, seen[i].first / 2, first < last ? first : last, seen[i], p + i);
+    }
+    coarse_values(w, v, dim, first, end, p, n, 0xffffffff);
+    for (int i = 0; i < n; i++)
+        if (seen[i].end > seen[i].first)
+            coarse_edges(w + i, v, dim, end > seen[i].first / 2 ? end : seen[i].first / 2,
+                         (seen[i].end + 1) / 2, seen[i], p + i);
+}
+
+/* Weights become bfloat16; the sum is that of what they became. */
+static void coarse_weights(const float *w, struct seen seen, uint32_t *out, struct partial *p)
+{
+    __m512 total = _mm512_setzero_ps();
+    for (uint64_t k = seen.first / 16 * 16; k < seen.end; k += 16) {
+        __m256i b = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(w + k));
+        _mm256_storeu_si256((__m256i *)(out + k / 2), b);
+        __m512i back = _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16);
+        total = _mm512_add_ps(total, _mm512_castsi512_ps(back));
+    }
+    p->sum = _mm512_reduce_add_ps(total);
+}
+
+static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
+                       struct partial *p)
+{
+    struct pairs pairs;
+    struct seen seen[QUERIES];
+    uint32_t q[QUERIES_AT_ONCE][HEAD_MAX / 2], weights[QUERIES][SPLIT / 2];
+    uint64_t from = j->first[0] > begin ? j->first[0] : begin;
+#define CALL_KEYS(TYPE) pair_keys(j, begin, from, end, &pairs, TYPE)
+    KV_TYPE(CALL_KEYS, j->kv->type)
+    for (int i = 0, n; i < j->n; i += n) {
+        n = queries_at_once(j->n - i);
+        for (int k = 0; k < n; k++)
+            for (uint64_t d = 0; d < j->dim; d += 16)
+                _mm256_storeu_si256((__m256i *)(q[k] + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(
+                                                                   j->q + (uint64_t)(i + k) * j->dim + d)));
+        for (uint64_t at = (from - begin) / 32 * 32; at < end - begin; at += 32) {
+            const uint32_t *k = pairs.at + at / 16 * (j->dim / 2) * 16;
+#define CALL_COARSE(N) coarse_scores(q, j->dim, k, w + i, at, N)
+            QUERIES_N(CALL_COARSE, n)
+        }
+    }
+    for (int i = 0; i < j->n; i++) {
+        memset(p[i].y, 0, j->dim * sizeof(float));
+        p[i].max = -INFINITY;
+        p[i].sum = 0;
+        seen[i] = seen_of(j, i, begin, end);
+        if (seen[i].first < seen[i].end)
+            softmax(j, i, begin, seen[i], w[i], &p[i]);
+        seen[i] = (struct seen){seen[i].first - begin, seen[i].end - begin};
+        coarse_weights(w[i], seen[i], weights[i], &p[i]);
+    }
+#define CALL_VALUE_PAIRS(TYPE) pair_values(j, begin, from, end, &pairs, TYPE)
+    KV_TYPE(CALL_VALUE_PAIRS, j->kv->type)
+    for (int i = 0, n; i < j->n; i += n) {
+        n = queries_at_once(j->n - i);
+        coarse_few(weights + i, pairs.at, j->dim, seen + i, p + i, n);
+    }
+}
+
+static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
+                         struct partial *p)
+{
+    if (j->dim % 16 || j->kv->type == RZ_TYPE_Q8_0) /* whose keys have scales in between */
+        return false;
+    coarse_run(j, begin, end, w, p);
+    return true;
+}
