@@ -156,14 +156,17 @@ $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
 .SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
 
-# --- bench/kernels: the speed of the matrix kernels alone (bench/kernels.c tells how it is called) ---
+# --- bench/kernels, bench/encode: the speed of the matrix kernels alone, of a tokenizer alone ---
 $(B)/bench/%.o: bench/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -Ibench -c $< -o $@
 BENCH_OBJS := $(B)/bench/kernels.o $(B)/bench/peak.o $(B)/tests/fixture_quant.o $(B)/tests/fixture_gguf.o
-$(B)/bench/kernels: $(BENCH_OBJS) $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+$(B)/bench/kernels: $(BENCH_OBJS)
+$(B)/bench/encode: $(B)/bench/encode.o
+BENCH_LIBS := $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+$(B)/bench/kernels $(B)/bench/encode: $(BENCH_LIBS)
 	$(call say,LINK)true
-	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_core) $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $(filter %.o,$^) $(BENCH_LIBS) -Wl,--as-needed $(LIBS_core) $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
 
 # Small models of our own making and what an independent program says of them: the same for each config.
 FIXTURES := build/fixtures

@@ -28,8 +28,8 @@ mistral-full mixtral mpt mpt-6h nemotron nemotron_h olmo olmo2 olmo3 olmoe phi p
 phi3-longrope-short phi3-swa phimoe qwen2 qwen2-tied qwen2_moe qwen3 qwen3_5 qwen3_moe qwen3_next seed_oss smollm3
 stablelm stablelm-parallel starcoder2
 """.split()
-# The GGUF form lacks something that the folder has (a window, a chunk, the exact range of yarn, a magnitude), or
-# its weights were multiplied and rounded in another order (falcon_h1), or exp is another library's (the recurrent ones).
+# The GGUF form lacks something that the folder has (a window, a chunk, the exact range of yarn, a magnitude), or its
+# weights were multiplied and rounded in another order (falcon_h1), or exp is another library's (the recurrent ones).
 NOT_THE_SAME = ("gpt_oss-yarn-exact", "llama4", "mistral", "phimoe", "starcoder2", "falcon_h1", "falcon_mamba",
                 "granitemoehybrid", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_5", "qwen3_next")
 TEXTS = ["", " ", "Hello world", " the and in", "it's 12345 o'clock\n\n  x", "the\tthe\u00e9 \u4f60\u597d \U0001f600",
@@ -89,18 +89,66 @@ class Elsewhere(Case):
         self.assertLessEqual(worst[1], 2e-3)
 
     def test_logits(self):
-        for arch in ARCHES:
+        for arch in ARCHES if rzlib.SLOW else ARCHES[::5]:
             with self.subTest(arch=arch):
                 self.check(arch)
 
     def test_tokens(self):
-        for arch in ARCHES:
+        for arch in ARCHES if rzlib.SLOW else ARCHES[::5]:
             for args in ((), ("--bos",), ("--no-special",)):
                 if not rzlib.shared("arch", arch, "model.gguf"):
                     continue
                 with self.subTest(arch=arch, args=args):
                     self.assertEqual(self.tokens_of(rzlib.shared("arch", arch, "hf"), TEXTS, *args),
                                      self.tokens_of(rzlib.shared("arch", arch, "model.gguf"), TEXTS, *args))
+
+
+    def test_refused(self):
+        """What changes the arithmetic and is not there is named, in every family that has such a key."""
+        cases = [
+            ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx: is true"),
+            ("gpt2", {"activation_function": "relu"}, "activation_function: is relu: this rz has gelu_pytorch_tanh"),
+            ("gpt_neox", {"hidden_act": "gelu_new"}, "hidden_act: is gelu_new: this rz has gelu in"),
+            ("falcon", {"alibi": True}, "alibi: is true"),
+            ("falcon", {"parallel_attn": False}, "parallel_attn: is false"),
+            ("bloom", {"apply_residual_connection_post_layernorm": True}, "post_layernorm: is true"),
+            ("phi", {"qk_layernorm": True}, "qk_layernorm: is true"),
+            ("smollm3", {"no_rope_layers": [1, 1, 0, 1]}, "no_rope_layers: is [1,1,0,1]"),
+            ("olmo2", {"attention_bias": True}, "attention_bias: is true"),
+            ("gemma3", {"layer_types": ["sliding_attention"]}, "layer_types: must be a list of 7 kinds"),
+            ("olmo3", {"layer_types": ["linear_attention"] * 4}, "another kind of layer than full_attention"),
+            ("deepseek_v3", {"scoring_func": "relu"}, "scoring_func: is \"relu\""),
+            ("deepseek_v2", {"topk_method": "random"}, "topk_method: is \"random\""),
+            ("gpt_oss", {"swiglu_limit": 6.0}, "swiglu_limit: is 6.0"),
+            ("llama4", {"attn_temperature_tuning": False}, "attn_temperature_tuning: is false"),
+            ("mamba2", {"time_step_limit": [0.0, 0.1]}, "time_step_limit: is [0.0,0.1"),
+            ("granitemoehybrid", {"layer_types": ["mamba", "rwkv", "mamba"]}, "layer_types: is ["),
+            ("nemotron_h", {"layers_block_type": ["moe"] * 5}, "layers_block_type: is ["),
+            ("qwen3_next", {"linear_num_value_heads": 3}, "linear_num_value_heads: is 3"),
+            ("mixtral", {"num_local_experts": 3}, "block_sparse_moe.experts.3"),
+            ("llama", {"num_hidden_layers": 100000}, "num_hidden_layers: is 100000, at most"),
+        ]
+        for arch, change, says in cases:
+            folder = self.path("changed")
+            shutil.copytree(rzlib.shared("arch", arch, "hf"), folder)
+            path = os.path.join(folder, "config.json")
+            with open(path, encoding="utf-8") as f:
+                config = json.load(f)
+            mkfolder.dump(folder, "config.json", {**config, **change})
+            with self.subTest(arch=arch, change=change):
+                done = rzlib.rz("info", "-m", folder, status=None)
+                self.assertEqual(done.returncode, 1, done.err)
+                self.assertIn(says, done.err)
+            shutil.rmtree(folder)
+
+    def test_infinity(self):
+        """Python writes numbers without bounds in a way that JSON does not have."""
+        folder = self.path("endless")
+        shutil.copytree(rzlib.shared("arch", "mamba2", "hf"), folder)
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+            config = json.load(f)
+        mkfolder.dump(folder, "config.json", {**config, "time_step_limit": [0.0, math.inf], "note": "Infinity \\"})
+        self.assertEqual(rzlib.rz("info", "-m", folder).returncode, 0)
 
 
 class Vocabularies(Case):
@@ -316,6 +364,64 @@ class Own(Case):
                                                             rope_parameters={"rope_theta": 1e4, "rope_type": "default"}))
         self.assertEqual(rzlib.rz("tokenize", "-m", folder, "-p", "x").returncode, 0)
 
+    def test_spellings_of_json(self):
+        """tokenizer.json with escapes, blanks and its members in another order is the same tokenizer."""
+        texts = ["hello world", "h\u00e9llo \u4e2d\U0001f600 ", "\"quoted\" \\ /path\t\n", "<|im_start|>a"]
+        for name in ("tiny-qwen2", "tiny-llama"):
+            folder = self.path(name)
+            mkfolder.make(rzlib.fixture(name + ".gguf"), folder)
+            path, want = os.path.join(folder, "tokenizer.json"), self.tokens_of(folder, texts)
+            with open(path, encoding="utf-8") as f:
+                value = json.load(f)
+            model = value["model"]
+            pairs = {"version": "1.0", "model": {"merges": [m.split(" ") if isinstance(m, str) else m for m in model["merges"]],
+                                                 **{k: v for k, v in model.items() if k != "merges"}}, **value}
+            forms = [json.dumps(value), json.dumps(value, indent=3), json.dumps(value, separators=(",", ":")),
+                     "\n " + json.dumps(value).replace("/", "\\/") + " \n", json.dumps(pairs, ensure_ascii=False)]
+            for form in forms:
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(form)
+                self.assertEqual(self.tokens_of(folder, texts), want)
+
+    def test_broken_json(self):
+        """Whatever does not read is named by the line of the whole file, or by its key."""
+        folder = self.path("folder")
+        mkfolder.make(rzlib.fixture("tiny-qwen2.gguf"), folder)
+        path = os.path.join(folder, "tokenizer.json")
+        with open(path, encoding="utf-8") as f:
+            good = json.dumps(json.load(f), indent=0)
+        line = good[:good.index('"merges"')].count("\n") + 1
+        merges = good.index("[", good.index('"merges"')) + 1
+        vocab = good.index("{", good.index('"vocab"')) + 1
+        cases = [
+            (vocab, '"new": 1.5,', "model.vocab: each value must be the id"),
+            (vocab, '"new": 12345678901234567890,', "tokenizer.json: line"),
+            (vocab, '"x": 1 2,', "tokenizer.json: line"),
+            (vocab, '"x" 1,', "tokenizer.json: line"),
+            (vocab, ",", "tokenizer.json: line"),
+            (vocab, '"\\ud800": 1,', "tokenizer.json: line"),
+            (vocab, '"\\u0000": 1,', "tokenizer.json: line"),
+            (vocab, '"\\x": 1,', "tokenizer.json: line"),
+            (vocab, '"a\x01": 1,', "tokenizer.json: line"),
+            (vocab, '"x": 01,', "tokenizer.json: line"),
+            (merges, '["a"],', "model.merges: entry 0 is no pair"),
+            (merges, '["a", "b", "c"],', "model.merges: entry 0 is no pair"),
+            (merges, '["a", "b c"],', "model.merges: entry 0 is no pair"),
+            (merges, "7,", "model.merges: entry 0 is no pair"),
+            (merges, "\n\n}", "tokenizer.json: line %d" % (line + 2)),
+            (len(good) - 1, ",", "tokenizer.json: line %d" % (good.count("\n") + 1)),
+            (len(good), "x", "tokenizer.json: line"),
+        ]
+        for at, put, says in cases:
+            with self.subTest(put=put):
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(good[:at] + put + good[at:])
+                self.refused(folder, says)
+        for cut in range(1, len(good), len(good) // 50):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(good[:cut])
+            self.refused(folder, "tokenizer.json: line")
+
     def test_tokenizer(self):
         def model(**change):
             return lambda t: t["model"].update(change)
@@ -341,7 +447,6 @@ class Own(Case):
              "words bytes after a space"),
             ("tiny-llama", lambda t: t.update(normalizer={"type": "NFKC"}), 'normalizer: is "NFKC"'),
             ("tiny-llama", lambda t: t.update(normalizer=None), "does not write spaces as U+2581"),
-            ("tiny-llama", lambda t: t["model"]["merges"].remove("h e"), '"h e" is no merge'),
             ("tiny-llama", lambda t: t["model"]["merges"].append("z zz"), "makes is no token"),
         ]
         for name in ("tiny-qwen2", "tiny-llama"):

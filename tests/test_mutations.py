@@ -129,6 +129,15 @@ IN_THE_MODEL = [
     ("sequential instead of parallel", "gpt_neox", other("use_parallel_residual")),
     ("gate and up exchanged", "phi3", rows("blk.0.ffn_up.weight", 0, 64, 64)),
     ("q and k exchanged in the fused tensor", "bloom", rows("blk.0.attn_qkv.weight", 0, 32, 32)),
+    ("scale of the experts' result", "deepseek_v2-lite", times("expert_weights_scale", 1.1)),
+    ("one expert less", "mixtral", plus("expert_used_count", -1)),
+    ("experts exchanged", "qwen3_moe", lambda m: m.rows("blk.0.ffn_gate_inp.weight", 0, 1, 1)),
+    ("bias of the choice of experts dropped", "deepseek_v3", zero("blk.1.exp_probs_b.bias")),
+    ("attention's sinks", "gpt_oss", zero("blk.0.attn_sinks.weight")),
+    ("decay of a state", "mamba2", lambda m: m.put_floats("blk.0.ssm_a", array.array("f", [
+        1.1 * x for x in m.floats("blk.0.ssm_a")]))),
+    ("filter of a convolution", "lfm2", lambda m: m.put_floats("blk.0.shortconv.conv.weight", (
+        lambda x: x[1:] + x[:1])(m.floats("blk.0.shortconv.conv.weight")))),
     ("positions off by one", "gpt2", lambda m: m.put_floats("position_embd.weight", (
         lambda x: x[32:] + x[:32])(m.floats("position_embd.weight")))),
 ]

@@ -1,7 +1,7 @@
 /* prep.c - weights in the layouts that kernel rows ask for: one blob for each (weight, layout).
  *
- * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows, or come from the
- * cache; then the pages of their files are given back.
+ * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows, or come from
+ * the cache; then the pages of their files are given back.
  */
 #include "plan.h"
 

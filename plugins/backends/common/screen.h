@@ -2,8 +2,8 @@
  * among the k largest products with x, decided from the upper five bits of each weight.
  *
  * For kernel files; each table includes it with vectors of its own. Layout PLANES of a Q8_0 matrix: the byte
- * u = w + 128 of each weight is cut into u >> 3 (plane A, with the scales and an error norm a block) and
- * u & 7 (plane B). One pass over the groups of rows reads A; where the largest possible value of some row reaches
+ * u = w + 128 of each weight is cut into u >> 3 (plane A, with the scales and an error norm a block) and u &
+ * 7 (plane B). One pass over the groups of rows reads A; where the largest possible value of some row reaches
  * the k-th best value found so far, B is read as well and the group computed exactly, by the same additions
  * in the same order as always. What stays below cannot be among the k best: its logit is given as -inf.
  *

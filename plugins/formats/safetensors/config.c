@@ -17,6 +17,7 @@
 #define HEAD_MAX 65536u
 #define COUNT_MAX 16777216.0 /* of layers, widths, heads, tokens: the host has narrower limits */
 #define FACTOR_MAX 1e9
+#define LAYERS_MAX 65536u
 #define CONTEXT_ENDLESS (1u << 20) /* of a model whose memory does not grow */
 
 /* Keys by which relatives of these families change the arithmetic, and the value that changes nothing
@@ -276,6 +277,9 @@ static void read_numbers(struct rz_hf_model *m)
     struct rz_hf_config *c = &m->c;
     size_t listed = json_array_size(rz_hf_get(m, "layers_block_type"));
     c->n_layer = rz_hf_count(m, spelled(m, layer_keys), !listed, listed ? (uint32_t)listed : 1);
+    if (!m->status && c->n_layer > LAYERS_MAX)
+        rz_hf_fail(m, RZ_ELIMIT, FILE_NAME ": num_hidden_layers", "is %u, at most %u", c->n_layer,
+                   LAYERS_MAX);
     c->n_embd = rz_hf_count(m, spelled(m, width_keys), true, 1);
     bool own = c->family->wide || c->family->headless;
     c->n_ff = rz_hf_count(m, spelled(m, ff_keys), !own, 4 * c->n_embd);

@@ -201,8 +201,8 @@ struct rz_hf_family {
     const char *heads;       /* tensors of these names, or below them, are left out; with spaces around  */
 };
 
-/* encoders.c, mixtures.c, recurrent.c, gemma4.c: their rows, ended by model_type NULL; whether a tensor is of a head
- * that is left out; what 1_Pooling/config.json says. */
+/* encoders.c, mixtures.c, recurrent.c, gemma4.c: their rows, ended by model_type NULL; whether a tensor is of
+ * a head that is left out; what 1_Pooling/config.json says. */
 extern const struct rz_hf_family rz_hf_encoders[], rz_hf_mixtures[], rz_hf_recurrent[], rz_hf_gemma4[];
 bool rz_hf_is_head(const struct rz_hf_family *f, const char *name);
 void rz_hf_read_pooling(struct rz_hf_model *m);

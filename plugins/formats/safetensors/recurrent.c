@@ -1,8 +1,8 @@
 /* recurrent.c - the rows of the families with recurrent layers: Mamba and Mamba-2, short convolutions, delta
  * nets, alone or beside attention and experts.
  *
- * Which layers attend, recur or feed forward is said in many ways; here all become bits of layer_has, by which
- * the tensors are chosen, and arrays of metadata.
+ * Which layers attend, recur or feed forward is said in many ways; here it becomes bits of layer_has, by
+ * which the tensors are chosen, and arrays of metadata.
  */
 #include "folder.h"
 
@@ -554,7 +554,7 @@ static void adjust_lfm2(struct rz_hf_model *m)
         rz_hf_put_number(m, "expert_gating_func", 2);
 }
 
-/* Which frequencies belong to time, height and width of a picture: of no use for text, but part of the form. */
+/* Which frequencies belong to time, height and width of a picture: no use for text, but part of the form. */
 static void put_sections(struct rz_hf_model *m)
 {
     const json_t *list = json_object_get(rz_hf_get(m, "rope_parameters"), "mrope_section");

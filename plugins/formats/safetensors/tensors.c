@@ -48,7 +48,7 @@ static int32_t fail_tensor(struct making *g, int32_t code, const char *name, con
 static bool find_name(const struct rz_hf_model *m, const char *name, uint32_t *i)
 {
     const char *rest = strchr(name, '.');
-    char longer[NAME_MAX_BYTES];
+    char longer[2 * NAME_MAX_BYTES];
     if (rz_map_get(&m->names, name, strlen(name), i))
         return true;
     if (m->c.family->base) {
@@ -200,9 +200,14 @@ static void make_plus_one(struct making *g)
 static void make_stack(struct making *g, uint32_t n)
 {
     const struct rz_tensor first = g->t;
-    struct rz_piece *p = n <= PARTS_MAX ? pieces(g, &first, n) : NULL;
+    struct rz_piece *p;
     uint64_t rows, cols;
     char name[NAME_MAX_BYTES];
+    if (!n || n > PARTS_MAX) {
+        fail_tensor(g, RZ_ELIMIT, g->spec->name, "would be made of none or of more than 65536 tensors");
+        return;
+    }
+    p = pieces(g, &first, n);
     rows_of(&first, &rows, &cols);
     for (uint32_t i = 0; i < n && p && !g->m->status; i++) {
         const struct rz_tensor *t = take(g, i);

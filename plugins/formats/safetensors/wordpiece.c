@@ -17,10 +17,6 @@ static void read_normalizer(struct rz_hf_model *m, const json_t *n)
 {
     const char *type = json_string_value(json_object_get(n, "type"));
     const json_t *strip = json_object_get(n, "strip_accents");
-    bool lower = json_is_true(json_object_get(n, "lowercase"));
-    rz_hf_put_bool(m, "tokenizer.ggml.normalizer.lowercase", lower);
-    if (json_is_boolean(strip))
-        rz_hf_put_bool(m, "tokenizer.ggml.normalizer.strip_accents", json_is_true(strip));
     if (!type || strcmp(type, "BertNormalizer") != 0)
         rz_hf_fail(m, RZ_EUNSUPPORTED, FILE_NAME ": normalizer", "is not BertNormalizer");
     else if (json_is_false(json_object_get(n, "clean_text")) ||

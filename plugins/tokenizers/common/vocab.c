@@ -140,7 +140,7 @@ static int32_t find_text(const struct rz_vocab *v, const char *text)
     return rz_vocab_find(v, text, strlen(text), &id) ? (int32_t)id : -1;
 }
 
-/* Where answers consist of several messages (gpt-oss), the end of one of them is not the end of the answer. */
+/* Where answers consist of several messages (gpt-oss), the end of one of them does not end the answer. */
 static void drop_message_end(struct rz_vocab *v)
 {
     struct rz_tokenizer_info *info = &v->info;

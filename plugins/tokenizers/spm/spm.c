@@ -2,8 +2,9 @@
  * merges in their place (gemma4).
  *
  * A text is taken as characters with U+2581 for each space; neighbours whose joined spelling is a token
- * merge in the order of the tokens' scores, or of the list of merges. What is no token becomes byte tokens. Control tokens never
- * come out of merging, however the text is spelled. A tokenizer is read-only after create.
+ * merge in the order of the tokens' scores, or of the list of merges. What is no token becomes byte tokens.
+ * Control tokens never come out of merging, however the text is spelled. A tokenizer is read-only after
+ * create.
  */
 #include "../common/meta.h"
 #include "../common/pairs.h"
