@@ -315,10 +315,8 @@ static void same_bits(const struct attention *a, const struct scene *s, const st
     }
     struct rz_step step = {
         .size = sizeof step, .n_rows = n_rows, .n_seqs = SEQS, .rows = rows, .seqs = seqs, .kv = &s->kv};
-    for (uint32_t threads = 1; threads <= 3; threads += 2) {
-        kernel_run(n, n_rows, threads, &q, &again, &step);
-        rz_check_memeq(again, y, n_rows * width * 4);
-    }
+    kernel_run(n, n_rows, 1 + (uint32_t)rows[0].pos[0] % 3, &q, &again, &step);
+    rz_check_memeq(again, y, n_rows * width * 4);
     free(again);
 }
 

@@ -54,7 +54,7 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
 #define RZ_KV_BLOCK 32
 
 /* Bytes of one position's K or V of one head; 0: not a type for KV. */
-static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
+__attribute__((unused)) static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
 {
     switch (type) {
     case RZ_TYPE_F32:

@@ -72,7 +72,7 @@ void screen_prepare(const int32_t *tile, uint64_t cols, uint32_t n, int wide, st
         }
 }
 
-/* Estimates and bounds of sixteen rows of the weight and n of x; returns lanes that can reach least[t]. */
+/* top[t]: what products of sixteen rows of the weight and row t of x can be at most. */
 INLINE void estimate(const struct x_plane_a *a, uint64_t cols, const int32_t *x, const struct screen_x *s,
                      const int n, const int wide, __m512 *top)
 {
