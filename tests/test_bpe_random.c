@@ -5,6 +5,7 @@
  */
 #include "tok.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 extern const struct rz_plugin rz_builtin_bpe;

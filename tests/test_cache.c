@@ -97,6 +97,9 @@ RZ_TEST(cache, gives_back_what_was_stored)
     rz_check(!memcmp(got, a, BYTES));
     ia.key = "another key";
     rz_check_eq(rz_cache_load(&setup, &ia, &err), RZ_ENOTFOUND);
+    free(a);
+    free(b);
+    free(got);
     end();
 }
 
@@ -144,6 +147,8 @@ RZ_TEST(cache, damaged_files_are_refused_and_replaced)
         rz_check_ok(rz_cache_load(&setup, &io, &err), &err);
         rz_check(!memcmp(got, a, BYTES));
     }
+    free(a);
+    free(got);
     end();
 }
 
@@ -167,6 +172,7 @@ RZ_TEST(cache, the_folder_belongs_to_the_user_alone)
     setup.dir = "/proc/no/such/folder";
     rz_check_eq(rz_cache_load(&setup, &io, &err), RZ_EIO);
     rz_check_has(err.message, "cannot be made");
+    free(a);
     end();
 }
 
@@ -197,5 +203,7 @@ RZ_TEST(cache, the_oldest_go_when_it_is_full)
     setup.max_bytes = BYTES;
     rz_check_eq(rz_cache_store(&setup, &io, &err), RZ_ELIMIT);
     rz_check_has(err.message, "repack_cache_size");
+    free(a);
+    free(got);
     end();
 }
