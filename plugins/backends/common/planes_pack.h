@@ -10,21 +10,34 @@ uint64_t planes_bytes(const struct rz_weight_view *file)
     return planes_groups(file) * (file->cols / RZ_QK) * (sizeof(struct x_plane_a) + sizeof(struct x_plane_b));
 }
 
+/* bytes |= four values, one a byte. */
+static void or_word(uint8_t bytes[4], uint32_t values)
+{
+    uint32_t old;
+    memcpy(&old, bytes, 4);
+    old |= values;
+    memcpy(bytes, &old, 4);
+}
+
+/* Four elements at a time: bytes of a word stay in their places. */
 static void pack_planes(struct x_plane_a *a, struct x_plane_b *b, int r, const struct rz_block_q8_0 *block)
 {
-    float square = 0;
+    static const uint8_t square[8] = {49, 25, 9, 1, 1, 9, 25, 49}; /* (2 e)^2 of e = u - 3.5 */
+    uint32_t sum = 0;
     a->d[r] = block->d;
-    for (int i = 0; i < RZ_QK; i++) {
-        int q = i / 4, j = i % 4;
-        uint8_t u = (uint8_t)(block->qs[i] ^ 0x80);
-        float e = (float)(u & 7) - 3.5f;
-        a->qs[q % 4][r][j] |= (uint8_t)((u >> 3 & 15) << (q < 4 ? 0 : 4));
-        a->qh[r][j] |= (uint8_t)(u >> 7 << q);
-        b->two[q / 4][r][j] |= (uint8_t)((u >> 1 & 3) << 2 * (q % 4));
-        b->one[r][j] |= (uint8_t)((u & 1) << q);
-        square += e * e; /* exact: multiples of 1/4 */
+    for (int q = 0; q < 8; q++) {
+        uint32_t u;
+        memcpy(&u, block->qs + 4 * q, 4);
+        u ^= 0x80808080u;
+        or_word(a->qs[q % 4][r], (u >> 3 & 0x0f0f0f0fu) << (q < 4 ? 0 : 4));
+        or_word(a->qh[r], (u >> 7 & 0x01010101u) << q);
+        or_word(b->two[q / 4][r], (u >> 1 & 0x03030303u) << 2 * (q % 4));
+        or_word(b->one[r], (u & 0x01010101u) << q);
+        for (int j = 0; j < 4; j++)
+            sum += square[u >> 8 * j & 7];
     }
-    a->norm[r] = (uint8_t)ceilf(sqrtf(square) * (1.0f + 0x1p-20f) * SCREEN_NORM_STEPS); /* at most 238 */
+    a->norm[r] =
+        (uint8_t)ceilf(0.5f * sqrtf((float)sum) * (1.0f + 0x1p-20f) * SCREEN_NORM_STEPS); /* <= 238 */
 }
 
 void planes_prep(const struct rz_weight_view *file, void *dst, uint64_t first, uint64_t n)
