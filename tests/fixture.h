@@ -17,6 +17,8 @@ uint64_t rng_next(struct rng *r);
 int rng_int(struct rng *r, int lo, int hi);
 /* About normal, mean 0, standard deviation 1, within -4..4. */
 double rng_normal(struct rng *r);
+/* n of them times std; the caller frees. */
+float *random_floats(size_t n, double std, struct rng *r);
 
 /* --- a GGUF file of version 3, kept in memory until gguf_write --- */
 struct gguf;

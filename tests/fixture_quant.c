@@ -35,6 +35,14 @@ double rng_normal(struct rng *r)
     return sum > 4 ? 4 : sum < -4 ? -4 : sum;
 }
 
+float *random_floats(size_t n, double std, struct rng *r)
+{
+    float *x = must_alloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(std * rng_normal(r));
+    return x;
+}
+
 /* The nearest half float; ties away from zero. Not for infinities and NaN. */
 uint16_t half_of(double x)
 {

@@ -21,6 +21,14 @@ const struct rz_kernels *kernel_table(const struct rz_plugin *plugin, int64_t ch
     return plugin->query(self, RZ_KERNELS_1, 0);
 }
 
+const struct rz_kernels *kernel_table_or_skip(const struct rz_plugin *plugin)
+{
+    const struct rz_kernels *k = kernel_table(plugin, 0);
+    if (!k)
+        rz_skip("this CPU cannot run %s", plugin->header.name);
+    return k;
+}
+
 void kernel_begin(struct kernel_case *n, const struct rz_kernels *table, uint16_t op)
 {
     memset(n, 0, sizeof *n);

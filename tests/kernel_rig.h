@@ -10,9 +10,22 @@
 
 #define KERNEL_WEIGHTS 10
 
+/* The tables under test. On other machines than x86-64 the reference stands in for those that are not there. */
+extern const struct rz_plugin rz_builtin_scalar;
+#if defined(__x86_64__)
+extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
+#define FAST rz_builtin_avx2
+#define WIDEST rz_builtin_avx512
+#else
+#define FAST rz_builtin_scalar
+#define WIDEST rz_builtin_scalar
+#endif
+
 /* The table of a plugin that is linked in, with this choice for its first option if it has options, or NULL
  * where this CPU cannot run it. */
 const struct rz_kernels *kernel_table(const struct rz_plugin *plugin, int64_t choice);
+/* The same with the first choice; the test is skipped where this CPU cannot run it. */
+const struct rz_kernels *kernel_table_or_skip(const struct rz_plugin *plugin);
 
 /* A node, its row in a table, and its weights in the layouts that the row wants. */
 struct kernel_case {

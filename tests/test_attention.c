@@ -12,16 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
-#define FAST rz_builtin_avx2
-#define WIDEST rz_builtin_avx512
-#else
-#define FAST rz_builtin_scalar
-#define WIDEST rz_builtin_scalar
-#endif
-
 #define PAGE 64
 #define PAGES 40
 #define SEQS 2

@@ -11,32 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2;
-#define FAST rz_builtin_avx2
-#else
-#define FAST rz_builtin_scalar
-#endif
-
 #define ROWS 16
 #define STRIDE 9973 /* of the bit patterns that are tried */
-
-static const struct rz_kernels *table(const struct rz_plugin *plugin)
-{
-    const struct rz_kernels *k = kernel_table(plugin, 0);
-    if (!k)
-        rz_skip("this CPU cannot run %s", plugin->header.name);
-    return k;
-}
-
-static float *random_floats(size_t n, double std, struct rng *r)
-{
-    float *x = must_alloc(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(std * rng_normal(r));
-    return x;
-}
 
 static void run(struct kernel_case *n, uint64_t width, uint32_t n_in, uint32_t rows, float *const *in,
                 float *out)
@@ -127,7 +103,7 @@ static void function_errors(const struct rz_plugin *plugin, const struct functio
     size_t count;
     float *x = sample(&count), *y = must_alloc(count * sizeof *y);
     double worst = 0;
-    kernel_begin(&n, table(plugin), f->op);
+    kernel_begin(&n, kernel_table_or_skip(plugin), f->op);
     kernel_attr(&n, f->attr, 1, f->value);
     run(&n, count / ROWS, 1, ROWS, &x, y);
     for (size_t i = 0; i < count; i++) {
@@ -164,7 +140,7 @@ RZ_TEST(functions, nan_is_not_hidden)
         const struct function *f = &functions[i];
         float in[3] = {1, NAN, 2}, out[3], *x = in;
         struct kernel_case n;
-        kernel_begin(&n, table(&FAST), f->op);
+        kernel_begin(&n, kernel_table_or_skip(&FAST), f->op);
         kernel_attr(&n, f->attr, 1, f->value);
         run(&n, 3, 1, 1, &x, out);
         rz_check(f->of == relu2 ? out[1] == 0 : isnan(out[1]));
@@ -185,10 +161,10 @@ RZ_TEST(functions, place_does_not_matter)
             float *x = random_floats(width * 3, 3, &r), *y = must_alloc(width * 3 * 4),
                   *one = must_alloc(width * 3 * 4);
             struct kernel_case rows, single;
-            kernel_begin(&rows, table(&FAST), f->op);
+            kernel_begin(&rows, kernel_table_or_skip(&FAST), f->op);
             kernel_attr(&rows, f->attr, 1, f->value);
             run(&rows, width, 1, 3, &x, y);
-            kernel_begin(&single, table(&FAST), f->op);
+            kernel_begin(&single, kernel_table_or_skip(&FAST), f->op);
             kernel_attr(&single, f->attr, 1, f->value);
             run(&single, width * 3, 1, 1, &x, one);
             rz_check_memeq(one, y, width * 3 * 4);
@@ -213,14 +189,14 @@ RZ_TEST(functions, gate_and_map)
     for (int p = 0; p < 2; p++) {
         struct kernel_case n;
         for (int a = 0; a < 4; a++) {
-            kernel_begin(&n, table(plugins[p]), RZ_OP_ACT_MUL);
+            kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_ACT_MUL);
             kernel_attr(&n, acts[a], 1, 1);
             run(&n, WIDTH, 2, 1, in, y);
             for (int i = 0; i < WIDTH; i++)
                 rz_check_near(y[i], of[a]((double)in[0][i]) * (double)in[1][i], 1e-6);
             kernel_close(&n);
         }
-        kernel_begin(&n, table(plugins[p]), RZ_OP_MAP);
+        kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_MAP);
         kernel_attr(&n, RZ_A_FACTOR, 0, 3);
         kernel_attr(&n, RZ_A_SOFTCAP, 0, 4);
         kernel_attr(&n, RZ_A_CLAMP, 0, 2);
@@ -268,7 +244,7 @@ static void norm(const struct rz_plugin *plugin, const struct norm_case *c)
           *b = random_floats(c->width, 1, &r);
     for (uint64_t i = 0; i < c->width * 3; i++)
         x[i] += (float)c->mean;
-    kernel_begin(&n, table(plugin), c->op);
+    kernel_begin(&n, kernel_table_or_skip(plugin), c->op);
     kernel_attr(&n, RZ_A_EPS, 0, 1e-5);
     if (c->parts)
         kernel_attr(&n, RZ_A_PARTS, c->parts, 0);
@@ -330,7 +306,7 @@ RZ_TEST(positions, are_added)
     uint64_t width = WIDTH;
     for (int p = 0; p < 2; p++) {
         struct kernel_case n;
-        kernel_begin(&n, table(plugins[p]), RZ_OP_ADD_POS);
+        kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_ADD_POS);
         kernel_weight(&n, RZ_TYPE_F32, WIDTH, POSITIONS, places);
         rz_check(kernel_open(&n, &width, 1, &width, 1, ROWS, -1));
         kernel_run(&n, 3, 2, &x, &y, &step);

@@ -13,31 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2;
-#define FAST rz_builtin_avx2
-#else
-#define FAST rz_builtin_scalar
-#endif
-
 #define ROWS_MAX 9
-
-static const struct rz_kernels *table(const struct rz_plugin *plugin)
-{
-    const struct rz_kernels *k = kernel_table(plugin, 0);
-    if (!k)
-        rz_skip("this CPU cannot run %s", plugin->header.name);
-    return k;
-}
-
-static float *random_floats(size_t n, double std, struct rng *r)
-{
-    float *x = must_alloc(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(std * rng_normal(r));
-    return x;
-}
 
 /* --- products by choice --- */
 
@@ -198,11 +174,11 @@ static void mixes(const struct rz_kernels *t, int32_t type, double step)
 #define MIXES(TYPE, STEP) \
     RZ_TEST(matmul_id, scalar_##TYPE) \
     { \
-        mixes(table(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0); \
+        mixes(kernel_table_or_skip(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0); \
     } \
     RZ_TEST(matmul_id, fast_##TYPE) \
     { \
-        mixes(table(&FAST), RZ_TYPE_##TYPE, STEP); \
+        mixes(kernel_table_or_skip(&FAST), RZ_TYPE_##TYPE, STEP); \
     }
 MIXES(F32, 0)
 MIXES(BF16, 0)
@@ -270,16 +246,16 @@ static void glu(const struct rz_kernels *t, bool clamped)
 
 RZ_TEST(glu_id, fast_silu)
 {
-    if (table(&FAST) == table(&rz_builtin_scalar))
+    if (kernel_table_or_skip(&FAST) == kernel_table_or_skip(&rz_builtin_scalar))
         rz_skip("scalar runs the parts of this region");
-    glu(table(&FAST), false);
+    glu(kernel_table_or_skip(&FAST), false);
 }
 
 RZ_TEST(glu_id, fast_clamped)
 {
-    if (table(&FAST) == table(&rz_builtin_scalar))
+    if (kernel_table_or_skip(&FAST) == kernel_table_or_skip(&rz_builtin_scalar))
         rz_skip("scalar runs the parts of this region");
-    glu(table(&FAST), true);
+    glu(kernel_table_or_skip(&FAST), true);
 }
 
 /* --- sums, factors, switches --- */
@@ -331,12 +307,12 @@ static void small_ops(const struct rz_kernels *t)
 
 RZ_TEST(small, scalar)
 {
-    small_ops(table(&rz_builtin_scalar));
+    small_ops(kernel_table_or_skip(&rz_builtin_scalar));
 }
 
 RZ_TEST(small, fast)
 {
-    small_ops(table(&FAST));
+    small_ops(kernel_table_or_skip(&FAST));
 }
 
 /* --- routing --- */
@@ -514,5 +490,5 @@ static void routes(const struct rz_kernels *t)
 
 RZ_TEST(route, scalar)
 {
-    routes(table(&rz_builtin_scalar));
+    routes(kernel_table_or_skip(&rz_builtin_scalar));
 }

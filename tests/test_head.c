@@ -10,14 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx512;
-#define WIDEST rz_builtin_avx512
-#else
-#define WIDEST rz_builtin_scalar
-#endif
-
 #define ROWS_MAX 8
 #define EPS 1e-5
 

@@ -13,33 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
-#define FAST rz_builtin_avx2
-#define WIDEST rz_builtin_avx512
-#else
-#define FAST rz_builtin_scalar
-#define WIDEST rz_builtin_scalar
-#endif
-
 #define ROWS_MAX 64
-
-static const struct rz_kernels *table(const struct rz_plugin *plugin)
-{
-    const struct rz_kernels *k = kernel_table(plugin, 0);
-    if (!k)
-        rz_skip("this CPU cannot run %s", plugin->header.name);
-    return k;
-}
-
-static float *random_floats(size_t n, double std, struct rng *r)
-{
-    float *x = must_alloc(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(std * rng_normal(r));
-    return x;
-}
 
 /* --- matrices --- */
 
@@ -180,16 +154,16 @@ static void products(const struct rz_kernels *table, int32_t type, double step, 
 #define PRODUCTS(TYPE, STEP) \
     RZ_TEST(matmul, scalar_##TYPE) \
     { \
-        products(table(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0, 32); \
+        products(kernel_table_or_skip(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0, 32); \
     } \
     RZ_TEST(matmul, fast_##TYPE) \
     { \
-        products(table(&FAST), RZ_TYPE_##TYPE, STEP, 32); \
+        products(kernel_table_or_skip(&FAST), RZ_TYPE_##TYPE, STEP, 32); \
     } \
     RZ_TEST(matmul, widest_##TYPE) \
     { \
-        products(table(&WIDEST), RZ_TYPE_##TYPE, STEP, 32); \
-        if (table(&WIDEST) != kernel_table(&WIDEST, 1)) \
+        products(kernel_table_or_skip(&WIDEST), RZ_TYPE_##TYPE, STEP, 32); \
+        if (kernel_table_or_skip(&WIDEST) != kernel_table(&WIDEST, 1)) \
             products(kernel_table(&WIDEST, 1), RZ_TYPE_##TYPE, (STEP) / 257, ROW); \
     }
 PRODUCTS(F32, 0)
@@ -236,7 +210,7 @@ static void get_rows(const struct rz_plugin *plugin, int32_t type)
         N = 5
     };
     static const int32_t tokens[N] = {0, 20, 7, 8, 7};
-    const struct rz_kernels *k = table(plugin);
+    const struct rz_kernels *k = kernel_table_or_skip(plugin);
     struct rng r = {99};
     void *w = must_alloc(weight_bytes(type, COLS * ROWS));
     float *decoded = must_alloc(COLS * ROWS * sizeof *decoded), *out = must_alloc(COLS * N * sizeof *out);
@@ -305,7 +279,7 @@ static void norm(const struct rz_plugin *plugin, uint64_t width)
     enum {
         N = 3
     };
-    const struct rz_kernels *k = table(plugin);
+    const struct rz_kernels *k = kernel_table_or_skip(plugin);
     struct rng r = {width};
     struct kernel_case n;
     float *x = random_floats(width * N, 3, &r), *w = random_floats(width, 1, &r),
@@ -333,7 +307,7 @@ static void gate(const struct rz_plugin *plugin, uint64_t width)
     enum {
         N = 2
     };
-    const struct rz_kernels *k = table(plugin);
+    const struct rz_kernels *k = kernel_table_or_skip(plugin);
     struct rng r = {width};
     struct kernel_case n;
     float *in[2] = {random_floats(width * N, 8, &r), random_floats(width * N, 1, &r)};
@@ -383,7 +357,7 @@ static void rotation(const struct rz_plugin *plugin, uint32_t dim, uint32_t n_he
         POSITIONS = 50
     };
     static const int32_t positions[N] = {0, 7, 49};
-    const struct rz_kernels *k = table(plugin);
+    const struct rz_kernels *k = kernel_table_or_skip(plugin);
     struct rng r = {dim};
     uint32_t half = dim / 2, width = dim * n_head;
     float *x = random_floats(width * N, 1, &r), *y = random_floats(width * N, 1, &r);
@@ -453,7 +427,7 @@ RZ_TEST(simple, select_takes_the_wanted_rows)
         struct rng r = {5};
         struct kernel_case n;
         float *x = random_floats(WIDTH * 5, 1, &r), *y = random_floats(WIDTH * 2, 1, &r);
-        kernel_begin(&n, table(plugins[p]), RZ_OP_SELECT_ROWS);
+        kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_SELECT_ROWS);
         run_simple(&n, WIDTH, 1, 2, &x, y, &step);
         rz_check_memeq(y, x + WIDTH, WIDTH * sizeof *y);
         rz_check_memeq(y + WIDTH, x + 4 * WIDTH, WIDTH * sizeof *y);

@@ -9,14 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2;
-#define FAST rz_builtin_avx2
-#else
-#define FAST rz_builtin_scalar
-#endif
-
 #define TOKENS 23
 #define SLOTS 3 /* company, the one that counts, company */
 
@@ -29,22 +21,6 @@ struct problem {
     float *y, *state; /* row by row */
     double *truth;    /* [TOKENS][out_width] */
 };
-
-static const struct rz_kernels *table(const struct rz_plugin *plugin)
-{
-    const struct rz_kernels *k = kernel_table(plugin, 0);
-    if (!k)
-        rz_skip("this CPU cannot run %s", plugin->header.name);
-    return k;
-}
-
-static float *random_floats(size_t n, double std, struct rng *r)
-{
-    float *x = must_alloc(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(std * rng_normal(r));
-    return x;
-}
 
 static void add_input(struct problem *p, uint64_t width, double std, struct rng *r)
 {
@@ -110,7 +86,7 @@ static void run(const struct problem *p, uint32_t chunk, bool company, uint32_t 
 static void begin(struct problem *p, const struct rz_plugin *plugin, uint16_t op)
 {
     *p = (struct problem){.n_in = 0};
-    kernel_begin(&p->node, table(plugin), op);
+    kernel_begin(&p->node, kernel_table_or_skip(plugin), op);
     kernel_attr(&p->node, RZ_A_STATE, 0, 0);
 }
 
@@ -298,7 +274,7 @@ static void steps(const struct rz_plugin *plugin, double most)
         .size = sizeof step, .n_rows = 1, .n_seqs = 1, .rows = &row, .seqs = &seq, .states = &view};
     float *in[4] = {ones, dt, &one, &one}, *out = y;
     struct kernel_case n;
-    kernel_begin(&n, table(plugin), RZ_OP_SCAN);
+    kernel_begin(&n, kernel_table_or_skip(plugin), RZ_OP_SCAN);
     kernel_attr(&n, RZ_A_STATE, 0, 0);
     kernel_attr(&n, RZ_A_N_HEAD, N, 0);
     kernel_attr(&n, RZ_A_STATE_GROUPS, 1, 0);

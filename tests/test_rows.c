@@ -10,33 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct rz_plugin rz_builtin_scalar;
-#if defined(__x86_64__)
-extern const struct rz_plugin rz_builtin_avx2;
-#define FAST rz_builtin_avx2
-#else
-#define FAST rz_builtin_scalar
-#endif
-
 #define ROWS 5
 
 static const struct rz_plugin *const plugins[] = {&rz_builtin_scalar, &FAST};
-
-static const struct rz_kernels *table(const struct rz_plugin *plugin)
-{
-    const struct rz_kernels *k = kernel_table(plugin, 0);
-    if (!k)
-        rz_skip("this CPU cannot run %s", plugin->header.name);
-    return k;
-}
-
-static float *random_floats(size_t n, double std, struct rng *r)
-{
-    float *x = must_alloc(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(std * rng_normal(r));
-    return x;
-}
 
 /* --- xIELU --- */
 
@@ -62,7 +38,7 @@ static void xielu_errors(const struct rz_plugin *plugin, const struct xielu *f)
     float *x = random_floats(ROWS * WIDTH, 3, &r), *y = must_alloc(ROWS * WIDTH * 4);
     for (int i = 0; i < WIDTH; i++) /* small ones of both signs */
         x[i] *= (float)exp2(-i / 40.0);
-    kernel_begin(&n, table(plugin), RZ_OP_ACT);
+    kernel_begin(&n, kernel_table_or_skip(plugin), RZ_OP_ACT);
     kernel_attr(&n, RZ_A_XIELU_P, 0, f->p);
     kernel_attr(&n, RZ_A_XIELU_N, 0, f->n);
     kernel_attr(&n, RZ_A_XIELU_BETA, 0, f->beta);
@@ -106,7 +82,7 @@ RZ_TEST(rows, a_row_of_a_table_is_added)
     for (size_t p = 0; p < 2; p++)
         for (int row = 0; row < TABLE; row++) {
             struct kernel_case n;
-            kernel_begin(&n, table(plugins[p]), RZ_OP_ADD_ROW);
+            kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_ADD_ROW);
             kernel_attr(&n, RZ_A_ROW, row, 0);
             kernel_weight(&n, RZ_TYPE_F32, WIDTH, TABLE, t);
             rz_check(kernel_open(&n, &width, 1, &width, 1, ROWS, -1));
@@ -132,7 +108,7 @@ RZ_TEST(rows, columns)
     uint64_t in = WIDTH, out = TAKEN;
     for (size_t p = 0; p < 2; p++) {
         struct kernel_case n;
-        kernel_begin(&n, table(plugins[p]), RZ_OP_COLUMNS);
+        kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_COLUMNS);
         kernel_attr(&n, RZ_A_COLUMN, FIRST, 0);
         rz_check(kernel_open(&n, &in, 1, &out, 1, ROWS, -1));
         kernel_run(&n, ROWS, 2, &x, &y, NULL);
@@ -176,7 +152,7 @@ RZ_TEST(rows, a_rope_is_that_of_the_sequence)
         rows[i] = (struct rz_batch_row){.seq = (uint32_t)i % 2, .pos = {7 * i}};
     for (size_t p = 0; p < 2; p++) {
         struct kernel_case n;
-        kernel_begin(&n, table(plugins[p]), RZ_OP_ROPE);
+        kernel_begin(&n, kernel_table_or_skip(plugins[p]), RZ_OP_ROPE);
         kernel_attr(&n, RZ_A_N_HEAD, HEADS, 0);
         kernel_attr(&n, RZ_A_HEAD_DIM, DIM, 0);
         kernel_attr(&n, RZ_A_ROPE, 1, 0);
