@@ -10,7 +10,7 @@
 
 #define KERNEL_WEIGHTS 10
 
-/* The tables under test. On other machines than x86-64 the reference stands in for those that are not there. */
+/* The tables under test. Where this is not x86-64 the reference stands in for those that are not there. */
 extern const struct rz_plugin rz_builtin_scalar;
 #if defined(__x86_64__)
 extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
