@@ -4,47 +4,37 @@
  * A checkpoint made for another purpose has a head after the encoder; it has no part in embeddings and is
  * left out (rz_hf_family.heads). Names of tensors may begin with the family's own word (rz_hf_family.base).
  */
-#include "folder.h"
+#include "rows.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define ROW(key, kind, value) \
-    { \
-        key, kind, NULL, value, 0, 0 \
-    }
-#define END_KEYS ROW(NULL, 0, 0)
-#define END \
-    { \
-        NULL, NULL, 0, 0, 0 \
-    }
-
 /* --- keys --- */
 
 static const struct rz_hf_key bert_keys[] = {
-    ROW("is_decoder", RZ_HF_KEY_MUST, 0),
+    ROW("is_decoder", RZ_HF_KEY_MUST, NULL, 0),
     END_KEYS,
 };
 
 static const struct rz_hf_key nomic_keys[] = {
-    ROW("causal", RZ_HF_KEY_MUST, 0),
-    ROW("prenorm", RZ_HF_KEY_MUST, 0),
-    ROW("parallel_block", RZ_HF_KEY_MUST, 0),
-    ROW("use_rms_norm", RZ_HF_KEY_MUST, 0),
-    ROW("qkv_proj_bias", RZ_HF_KEY_MUST, 0),
-    ROW("mlp_fc1_bias", RZ_HF_KEY_MUST, 0),
-    ROW("mlp_fc2_bias", RZ_HF_KEY_MUST, 0),
-    ROW("rotary_emb_fraction", RZ_HF_KEY_MUST, 1),
-    ROW("rotary_emb_interleaved", RZ_HF_KEY_MUST, 0),
-    ROW("rotary_emb_scale_base", RZ_HF_KEY_NULL, 0),
-    ROW("rotary_scaling_factor", RZ_HF_KEY_NULL, 0),
+    ROW("causal", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("prenorm", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("parallel_block", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("use_rms_norm", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("qkv_proj_bias", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("mlp_fc1_bias", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("mlp_fc2_bias", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("rotary_emb_fraction", RZ_HF_KEY_MUST, NULL, 1),
+    ROW("rotary_emb_interleaved", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("rotary_emb_scale_base", RZ_HF_KEY_NULL, NULL, 0),
+    ROW("rotary_scaling_factor", RZ_HF_KEY_NULL, NULL, 0),
     END_KEYS,
 };
 
 static const struct rz_hf_key modernbert_keys[] = {
-    ROW("attention_bias", RZ_HF_KEY_MUST, 0),
-    ROW("mlp_bias", RZ_HF_KEY_MUST, 0),
-    ROW("norm_bias", RZ_HF_KEY_MUST, 0),
+    ROW("attention_bias", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("mlp_bias", RZ_HF_KEY_MUST, NULL, 0),
+    ROW("norm_bias", RZ_HF_KEY_MUST, NULL, 0),
     END_KEYS,
 };
 

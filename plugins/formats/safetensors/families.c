@@ -3,36 +3,11 @@
  *
  * Defaults are those of transformers. What a family's program does not apply is refused here by its key.
  */
-#include "folder.h"
+#include "rows.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#define PUT(key, name, value) \
-    { \
-        key, RZ_HF_KEY_PUT, name, value, 0, 0 \
-    }
-#define SWITCH(key, value, on, off) \
-    { \
-        key, RZ_HF_KEY_SWITCH, NULL, value, on, off \
-    }
-#define MUST(key, value) \
-    { \
-        key, RZ_HF_KEY_MUST, NULL, value, 0, 0 \
-    }
-#define ABSENT(key) \
-    { \
-        key, RZ_HF_KEY_NULL, NULL, 0, 0, 0 \
-    }
-#define TAKEN(key) \
-    { \
-        key, RZ_HF_KEY_TAKEN, NULL, 0, 0, 0 \
-    }
-#define END \
-    { \
-        NULL, 0, NULL, 0, 0, 0 \
-    }
 
 #define ALL_BIASES (RZ_HF_BIAS | RZ_HF_OUT_BIAS | RZ_HF_MLP_BIAS)
 
@@ -41,22 +16,22 @@
 static const struct rz_hf_key llama[] = {
     SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
     SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key attention_bias[] = {
     SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key qkv_bias[] = {
     SWITCH("attention_bias", 0, RZ_HF_BIAS, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key use_bias[] = {
     SWITCH("use_bias", 0, ALL_BIASES, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key granite[] = {
@@ -66,81 +41,81 @@ static const struct rz_hf_key granite[] = {
     PUT("embedding_multiplier", "embedding_scale", 1),
     PUT("residual_multiplier", "residual_scale", 1),
     PUT("logits_scaling", "logit_scale", 1),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key seed_oss[] = {
     SWITCH("attention_bias", 1, RZ_HF_BIAS, 0),
     SWITCH("attention_out_bias", 0, RZ_HF_OUT_BIAS, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key smollm3[] = {
     SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
     SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS, 0),
     TAKEN("no_rope_layers"),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key stablelm[] = {
     SWITCH("use_qkv_bias", 0, RZ_HF_BIAS, 0),
     SWITCH("use_parallel_residual", 0, 0, RZ_HF_TWO_NORMS),
     SWITCH("qk_layernorm", 0, RZ_HF_QK_NORM, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key starcoder2[] = {
     SWITCH("use_bias", 1, ALL_BIASES, 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key olmo[] = {
     PUT("clip_qkv", "attention.clamp_kqv", 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key cohere[] = {
     SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
     SWITCH("use_qk_norm", 0, RZ_HF_QK_NORM, 0),
     PUT("logit_scale", "logit_scale", 0.0625),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key gemma2[] = {
     PUT("attn_logit_softcapping", "attn_logit_softcapping", 50),
     PUT("final_logit_softcapping", "final_logit_softcapping", 30),
     TAKEN("query_pre_attn_scalar"),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key gemma3[] = {
     PUT("final_logit_softcapping", "final_logit_softcapping", 0),
     TAKEN("query_pre_attn_scalar"),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key gpt2[] = {
     MUST("scale_attn_weights", 1),
     MUST("scale_attn_by_inverse_layer_idx", 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key neox[] = {
     SWITCH("attention_bias", 1, RZ_HF_BIAS, 0),
     TAKEN("use_parallel_residual"),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key bloom[] = {
     MUST("apply_residual_connection_post_layernorm", 0),
-    END,
+    END_KEYS,
 };
 
 static const struct rz_hf_key falcon[] = {
     SWITCH("bias", 0, RZ_HF_BIAS, 0),
     MUST("alibi", 0),
     MUST("parallel_attn", 1),
-    END,
+    END_KEYS,
 };
 
 /* The reference gives alibi_bias_max no part and always takes 8. */
@@ -153,7 +128,7 @@ static const struct rz_hf_key mpt[] = {
     PUT("attn_config.clip_qkv", "attention.clamp_kqv", 0),
     ABSENT("logit_scale"),
     MUST("no_bias", 1),
-    END,
+    END_KEYS,
 };
 
 /* --- numbers that follow from several keys --- */

@@ -1,25 +1,21 @@
 /* gemma4.c - the row of Gemma 4: heads of two sizes, which config.json says a layer at a time, and what each
  * layer mixes in of the token. Experts, shared keys and values and wider feed-forward halves are refused.
  */
-#include "folder.h"
+#include "rows.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MUST(key) \
-    { \
-        key, RZ_HF_KEY_MUST, NULL, 0, 0, 0 \
-    }
 #define L(stored, name) "model.layers.%u." stored, "blk.%u." name
 
 static const struct rz_hf_key keys[] = {
     {"final_logit_softcapping", RZ_HF_KEY_PUT, "final_logit_softcapping", 0, 0, 0},
-    MUST("attention_bias"),
-    MUST("attention_k_eq_v"),
-    MUST("num_kv_shared_layers"),
-    MUST("enable_moe_block"),
-    MUST("use_double_wide_mlp"),
-    {NULL, 0, NULL, 0, 0, 0},
+    MUST("attention_bias", 0),
+    MUST("attention_k_eq_v", 0),
+    MUST("num_kv_shared_layers", 0),
+    MUST("enable_moe_block", 0),
+    MUST("use_double_wide_mlp", 0),
+    END_KEYS,
 };
 
 static const struct rz_hf_spec norms[] = {
@@ -28,7 +24,7 @@ static const struct rz_hf_spec norms[] = {
     {L("pre_feedforward_layernorm.weight", "ffn_norm.weight"), 0, 0, 0},
     {L("post_feedforward_layernorm.weight", "post_ffw_norm.weight"), 0, 0, 0},
     {L("layer_scalar", "layer_output_scale.weight"), 0, 0, 0},
-    {NULL, NULL, 0, 0, 0},
+    END,
 };
 
 static const struct rz_hf_spec inputs[] = {
@@ -38,7 +34,7 @@ static const struct rz_hf_spec inputs[] = {
     {L("per_layer_input_gate.weight", "inp_gate.weight"), 0, RZ_HF_PER_LAYER, 0},
     {L("per_layer_projection.weight", "proj.weight"), 0, RZ_HF_PER_LAYER, 0},
     {L("post_per_layer_input_norm.weight", "post_norm.weight"), 0, RZ_HF_PER_LAYER, 0},
-    {NULL, NULL, 0, 0, 0},
+    END,
 };
 
 /* The last layer is always full; the others are as layer_types says, or five of six have a window. */

@@ -3,30 +3,12 @@
  *
  * Experts are stored one by one or as one tensor; in the program they are always one, of three dimensions.
  */
-#include "folder.h"
+#include "rows.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define ROW(key, kind, name, value) \
-    { \
-        key, kind, name, value, 0, 0 \
-    }
-#define COUNT(key, name) ROW(key, RZ_HF_KEY_COUNT, name, 0)
-#define PUT(key, name, value) ROW(key, RZ_HF_KEY_PUT, name, value)
-#define TRUTH(key, name) ROW(key, RZ_HF_KEY_TRUTH, name, 0)
-#define MUST(key, value) ROW(key, RZ_HF_KEY_MUST, NULL, value)
-#define TAKEN(key) ROW(key, RZ_HF_KEY_TAKEN, NULL, 0)
-#define SWITCH(key, value, on) \
-    { \
-        key, RZ_HF_KEY_SWITCH, NULL, value, on, 0 \
-    }
-#define END_KEYS ROW(NULL, 0, NULL, 0)
 #define L(stored, name) "model.layers.%u." stored, "blk.%u." name
-#define END \
-    { \
-        NULL, NULL, 0, 0, 0 \
-    }
 
 /* --- tensors --- */
 
@@ -168,19 +150,19 @@ static const struct rz_hf_key qwen2_keys[] = {
     WIDTH,
     NORM,
     ANY_COUNT,
-    SWITCH("qkv_bias", 1, RZ_HF_BIAS),
+    SWITCH("qkv_bias", 1, RZ_HF_BIAS, 0),
     COUNT("shared_expert_intermediate_size", "expert_shared_feed_forward_length"),
     END_KEYS};
 
 static const struct rz_hf_key qwen3_keys[] = {
-    CHOSEN, WIDTH, NORM, ANY_COUNT, SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS), END_KEYS};
+    CHOSEN, WIDTH, NORM, ANY_COUNT, SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0), END_KEYS};
 
 static const struct rz_hf_key olmoe_keys[] = {CHOSEN, NORM, ANY_COUNT,
                                               PUT("clip_qkv", "attention.clamp_kqv", 0), END_KEYS};
 
 static const struct rz_hf_key granite_keys[] = {CHOSEN,
                                                 ANY_COUNT,
-                                                SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS),
+                                                SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
                                                 PUT("attention_multiplier", "attention.scale", 1),
                                                 PUT("embedding_multiplier", "embedding_scale", 1),
                                                 PUT("residual_multiplier", "residual_scale", 1),
@@ -190,15 +172,15 @@ static const struct rz_hf_key granite_keys[] = {CHOSEN,
 /* The program's mixer has the noise of the published models: how near to the best another one must be. */
 static const struct rz_hf_key phimoe_keys[] = {CHOSEN,
                                                ANY_COUNT,
-                                               SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS),
-                                               SWITCH("lm_head_bias", 0, RZ_HF_MLP_BIAS),
+                                               SWITCH("attention_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
+                                               SWITCH("lm_head_bias", 0, RZ_HF_MLP_BIAS, 0),
                                                MUST("router_jitter_noise", 0.01),
                                                END_KEYS};
 
 static const struct rz_hf_key minimax_keys[] = {CHOSEN,
                                                 ANY_COUNT,
-                                                SWITCH("use_routing_bias", 1, RZ_HF_CHOICE),
-                                                SWITCH("use_qk_norm", 1, RZ_HF_QK_NORM),
+                                                SWITCH("use_routing_bias", 1, RZ_HF_CHOICE, 0),
+                                                SWITCH("use_qk_norm", 1, RZ_HF_QK_NORM, 0),
                                                 COUNT("intermediate_size", "expert_feed_forward_length"),
                                                 END_KEYS};
 
@@ -206,8 +188,8 @@ static const struct rz_hf_key glm4_keys[] = {CHOSEN,
                                              WIDTH,
                                              NORM,
                                              ANY_COUNT,
-                                             SWITCH("attention_bias", 0, RZ_HF_BIAS),
-                                             SWITCH("use_qk_norm", 0, RZ_HF_QK_NORM),
+                                             SWITCH("attention_bias", 0, RZ_HF_BIAS, 0),
+                                             SWITCH("use_qk_norm", 0, RZ_HF_QK_NORM, 0),
                                              COUNT("n_shared_experts", "expert_shared_count"),
                                              COUNT("first_k_dense_replace", "leading_dense_block_count"),
                                              PUT("routed_scaling_factor", "expert_weights_scale", 1),
@@ -232,12 +214,12 @@ static const struct rz_hf_key ernie_keys[] = {
     COUNT("moe_num_shared_experts", "expert_shared_count"),
     TAKEN("moe_num_experts"),
     COUNT("moe_layer_start_index", "leading_dense_block_count"),
-    SWITCH("use_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS | RZ_HF_MLP_BIAS),
+    SWITCH("use_bias", 0, RZ_HF_BIAS | RZ_HF_OUT_BIAS | RZ_HF_MLP_BIAS, 0),
     END_KEYS};
 
 static const struct rz_hf_key gpt_oss_keys[] = {CHOSEN,
                                                 ANY_COUNT,
-                                                SWITCH("attention_bias", 1, RZ_HF_BIAS | RZ_HF_OUT_BIAS),
+                                                SWITCH("attention_bias", 1, RZ_HF_BIAS | RZ_HF_OUT_BIAS, 0),
                                                 MUST("swiglu_limit", 7),
                                                 MUST("swiglu_alpha", 1.702),
                                                 COUNT("intermediate_size", "expert_feed_forward_length"),

@@ -3,13 +3,9 @@
  * A model has all tensors of its family's groups, but for those that a condition leaves out. Nothing here
  * depends on sizes; tensors.c knows them.
  */
-#include "folder.h"
+#include "rows.h"
 
 #define L(stored, name) "model.layers.%u." stored, "blk.%u." name
-#define END \
-    { \
-        NULL, NULL, 0, 0, 0 \
-    }
 
 /* --- what most families have --- */
 

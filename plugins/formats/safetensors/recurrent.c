@@ -4,30 +4,11 @@
  * Which layers attend, recur or feed forward is said in many ways; here it becomes bits of layer_has, by
  * which the tensors are chosen, and arrays of metadata.
  */
-#include "folder.h"
+#include "rows.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#define ROW(key, kind, name, value) \
-    { \
-        key, kind, name, value, 0, 0 \
-    }
-#define COUNT(key, name) ROW(key, RZ_HF_KEY_COUNT, name, 0)
-#define PUT(key, name, value) ROW(key, RZ_HF_KEY_PUT, name, value)
-#define TRUTH(key, name) ROW(key, RZ_HF_KEY_TRUTH, name, 0)
-#define MUST(key, value) ROW(key, RZ_HF_KEY_MUST, NULL, value)
-#define TAKEN(key) ROW(key, RZ_HF_KEY_TAKEN, NULL, 0)
-#define SWITCH(key, value, on) \
-    { \
-        key, RZ_HF_KEY_SWITCH, NULL, value, on, 0 \
-    }
-#define END_KEYS ROW(NULL, 0, NULL, 0)
-#define END \
-    { \
-        NULL, NULL, 0, 0, 0 \
-    }
 
 #define R RZ_HF_RECURS
 #define A RZ_HF_ATTENDS
@@ -248,7 +229,7 @@ static const struct rz_hf_spec qwen3_5[] = {
 /* --- keys --- */
 
 #define STATE(prefix) \
-    SWITCH(prefix "conv_bias", 1, RZ_HF_CONV_BIAS), MUST(prefix "proj_bias", 0), \
+    SWITCH(prefix "conv_bias", 1, RZ_HF_CONV_BIAS, 0), MUST(prefix "proj_bias", 0), \
         COUNT(prefix "d_conv", "ssm.conv_kernel"), COUNT(prefix "d_state", "ssm.state_size")
 #define EXPERTS \
     COUNT("num_experts_per_tok", "expert_used_count"), TAKEN("num_local_experts"), TAKEN("num_experts")
@@ -257,11 +238,11 @@ static const struct rz_hf_spec qwen3_5[] = {
         PUT("residual_multiplier", "residual_scale", 1), PUT("logits_scaling", "logit_scale", 1)
 
 static const struct rz_hf_key mamba_keys[] = {
-    MUST("use_bias", 0), SWITCH("use_conv_bias", 1, RZ_HF_CONV_BIAS), COUNT("conv_kernel", "ssm.conv_kernel"),
-    COUNT("state_size", "ssm.state_size"), END_KEYS};
+    MUST("use_bias", 0), SWITCH("use_conv_bias", 1, RZ_HF_CONV_BIAS, 0),
+    COUNT("conv_kernel", "ssm.conv_kernel"), COUNT("state_size", "ssm.state_size"), END_KEYS};
 
 static const struct rz_hf_key mamba2_keys[] = {MUST("use_bias", 0),
-                                               SWITCH("use_conv_bias", 1, RZ_HF_CONV_BIAS),
+                                               SWITCH("use_conv_bias", 1, RZ_HF_CONV_BIAS, 0),
                                                COUNT("conv_kernel", "ssm.conv_kernel"),
                                                COUNT("state_size", "ssm.state_size"),
                                                COUNT("n_groups", "ssm.group_count"),
@@ -269,9 +250,9 @@ static const struct rz_hf_key mamba2_keys[] = {MUST("use_bias", 0),
 
 static const struct rz_hf_key nemotron_keys[] = {MUST("use_bias", 0),
                                                  MUST("mamba_proj_bias", 0),
-                                                 SWITCH("use_conv_bias", 1, RZ_HF_CONV_BIAS),
-                                                 SWITCH("attention_bias", 0, RZ_HF_BIAS),
-                                                 SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS),
+                                                 SWITCH("use_conv_bias", 1, RZ_HF_CONV_BIAS, 0),
+                                                 SWITCH("attention_bias", 0, RZ_HF_BIAS, 0),
+                                                 SWITCH("mlp_bias", 0, RZ_HF_MLP_BIAS, 0),
                                                  TAKEN("mlp_hidden_act"),
                                                  TAKEN("n_routed_experts"),
                                                  COUNT("conv_kernel", "ssm.conv_kernel"),
@@ -293,7 +274,7 @@ static const struct rz_hf_key granite_keys[] = {
 static const struct rz_hf_key falcon_keys[] = {STATE("mamba_"),
                                                MUST("projectors_bias", 0),
                                                MUST("mamba_norm_before_gate", 0),
-                                               SWITCH("mamba_rms_norm", 0, RZ_HF_TWO_NORMS),
+                                               SWITCH("mamba_rms_norm", 0, RZ_HF_TWO_NORMS, 0),
                                                COUNT("mamba_n_groups", "ssm.group_count"),
                                                TAKEN("embedding_multiplier"),
                                                END_KEYS};
@@ -305,7 +286,7 @@ static const struct rz_hf_key lfm2_keys[] = {MUST("conv_bias", 0),
                                              TRUTH("norm_topk_prob", "expert_weights_norm"),
                                              PUT("routed_scaling_factor", "expert_weights_scale", 0),
                                              COUNT("num_dense_layers", "leading_dense_block_count"),
-                                             SWITCH("use_expert_bias", 1, RZ_HF_CHOICE),
+                                             SWITCH("use_expert_bias", 1, RZ_HF_CHOICE, 0),
                                              END_KEYS};
 
 static const struct rz_hf_key qwen_keys[] = {
