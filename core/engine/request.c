@@ -49,6 +49,12 @@ static int32_t check_prompt(const struct rz_engine_setup *setup, const struct rz
 
 static int32_t check_rest(const struct rz_engine_setup *setup, const struct rz_request *q, struct rz_err *err)
 {
+    if (q->grammar_kind)
+        return rz_fail(err, RZ_EUNSUPPORTED, "grammar", "kind %u is not available", q->grammar_kind);
+    if (q->like)
+        return rz_fail(err, RZ_EUNSUPPORTED, "like", "pages are not shared between requests");
+    if (q->speculate > RZ_SPECULATE_OFF)
+        return rz_fail(err, RZ_EUNSUPPORTED, "speculate", "%u is not available", q->speculate);
     if (q->n_logprobs > RZ_LOGPROBS_MAX)
         return rz_fail(err, RZ_EINVAL, "logprobs", "%u: at most %d", q->n_logprobs, RZ_LOGPROBS_MAX);
     if (q->n_biases > RZ_BIASES_MAX)

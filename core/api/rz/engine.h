@@ -49,6 +49,19 @@ RZ_ABI_SIZE(struct rz_bias, 8, add);
 #define RZ_POOL_CLS 2 /* the first position */
 #define RZ_POOL_LAST 3
 
+/* What constrains the text of a request (rz_request.grammar_kind). */
+#define RZ_GRAMMAR_NONE 0
+#define RZ_GRAMMAR_JSON 1        /* any JSON object; the text is empty      */
+#define RZ_GRAMMAR_JSON_SCHEMA 2 /* JSON Schema, draft 2020-12              */
+#define RZ_GRAMMAR_GBNF 3
+#define RZ_GRAMMAR_REGEX 4 /* the whole text matches               */
+
+/* How tokens may be guessed ahead (rz_request.speculate); it never changes what comes out. */
+#define RZ_SPECULATE_MODEL 0 /* as configured */
+#define RZ_SPECULATE_OFF 1
+#define RZ_SPECULATE_LOOKUP 2 /* from the text so far     */
+#define RZ_SPECULATE_DRAFT 3  /* by the configured draft model */
+
 #define RZ_FINISH_NONE 0
 #define RZ_FINISH_STOP 1   /* an end token or a stop string */
 #define RZ_FINISH_LENGTH 2 /* max_new or the context        */
@@ -75,10 +88,16 @@ struct rz_request {
     void (*wake)(void *arg);
     void *wake_arg;
     struct rz_sampling sampling;
-    uint32_t pooling; /* RZ_POOL_*, of RZ_REQUEST_EMBED */
+    uint32_t pooling;      /* RZ_POOL_*, of RZ_REQUEST_EMBED */
+    uint32_t grammar_kind; /* RZ_GRAMMAR_*                   */
+    struct rz_str grammar; /* its text; copied               */
+    /* Not 0: the ticket of a request with the same prompt, not yet released: this one waits until that prompt
+     * is computed, and shares its pages. */
+    uint64_t like;
+    uint32_t speculate; /* RZ_SPECULATE_* */
     uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_request, 136, zero);
+RZ_ABI_SIZE(struct rz_request, 168, zero);
 RZ_ABI_OFFSET(struct rz_request, pooling, 128);
 
 struct rz_logprob {
@@ -105,8 +124,11 @@ struct rz_event {
     /* n_text bytes of whole UTF-8 characters; longer pieces come in several events with token -1 */
     char text[1024];
     double t_queue, t_prompt, t_gen; /* DONE: seconds waiting, in prefill, in decode           */
+    uint32_t n_cached;               /* DONE: prompt tokens whose pages were there already     */
+    uint32_t n_drafted, n_accepted;  /* DONE: tokens guessed ahead, and those that were right  */
+    uint32_t zero;
 };
-RZ_ABI_SIZE(struct rz_event, 1248, t_gen);
+RZ_ABI_SIZE(struct rz_event, 1264, zero);
 
 struct rz_engine_stats {
     uint32_t size;
