@@ -1,5 +1,5 @@
-/* devices.c - what models compute on: the thread pool and merged kernel tables that all share, and which device
- * runs a model. A device comes from a plugin or is the CPU; nothing after this file asks which.
+/* devices.c - what models compute on: the thread pool and merged kernel tables that all share, and which
+ * device runs a model. A device comes from a plugin or is the CPU; nothing after this file asks which.
  */
 #include "models.h"
 

@@ -198,7 +198,7 @@ static uint32_t automatic_pages(const struct rz_model *model, const struct rz_pl
     return pages > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)pages;
 }
 
-/* What an automatic pool may take: a share of what there is, of one allocation, and of what the weights leave. */
+/* What an automatic pool may take: a share of what there is, and one allocation a group. */
 static uint64_t kv_memory(const struct rz_model *model, const struct rz_device_memory *memory)
 {
     uint64_t most = memory->total / KV_SHARE, groups = model->graph->program.n_kv_groups;
