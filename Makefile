@@ -5,7 +5,8 @@
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
 #   make fuzz     runs the fuzz targets; SECONDS=60 each, TARGET="gguf ini" picks some
-#   make bench    speed of the default model; ARGS="-r 3 -b 1,4" goes to rz bench
+#   make bench    figures of a model (MODEL=, else the default one); ARGS="--reps 5 --batches 1,4" goes to bench/table.py
+#   make bench-compare PEER="lc=PATH/llama-bench -fa 1" PEER2=...   rz beside other programs: bench/compare.py
 #   make install  DESTDIR= PREFIX=/usr/local
 #
 # Objects go to build/$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
@@ -215,7 +216,7 @@ $(foreach t,$(FUZZ),$(eval $(call fuzz_rules,$(t))))
 run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
 	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
-.PHONY: tests run-tests run-story run-bench deps
+.PHONY: tests run-tests run-story run-bench bench-compare deps
 tests: all $(TESTS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
@@ -248,7 +249,10 @@ run-story: all
 	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
-	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model" $(ARGS)
+	@model=$${MODEL:-$$(tools/get-model.py)} && python3 bench/table.py --rz $(B)/rz "$$model" $(ARGS)
+bench-compare: all
+	@model=$${MODEL:-$$(tools/get-model.py)} && python3 bench/compare.py --rz $(B)/rz --model "$$model" \
+	    $(if $(PEER),--peer "$(PEER)") $(if $(PEER2),--peer "$(PEER2)") $(if $(PEER3),--peer "$(PEER3)") $(ARGS)
 
 # --- the gate ---
 .PHONY: check-style check-format check-exports check-headers check-warnings
