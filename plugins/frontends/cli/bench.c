@@ -10,13 +10,13 @@
 
 #include "cli.h"
 
-#define REPS_MAX 1000
+#define REPS_MAX 100000
 #define READ_BYTES ((uint64_t)128 << 20) /* larger than the last-level caches in use, small beside RAM */
 #define READ_PASSES 4
 #define READ_SLICE ((uint64_t)1 << 20)
 
 struct bench_values {
-    struct rz_cli_value model, prompt, new_tokens, depth, batch, reps, whole;
+    struct rz_cli_value model, prompt, new_tokens, depth, batch, reps, whole, requests;
 };
 
 #define AT(field) offsetof(struct bench_values, field)
@@ -28,6 +28,7 @@ static const struct rz_cli_option options[] = {
     {.name = "depth", .letter = 'd', .type = OPT_INTS, .min = 0, .max = 1 << 24, .at = AT(depth)},
     {.name = "batch", .letter = 'b', .type = OPT_INTS, .min = 1, .max = 1024, .at = AT(batch)},
     {.name = "whole", .type = OPT_FLAG, .at = AT(whole)},
+    {.name = "requests", .type = OPT_FLAG, .at = AT(requests)},
     {.name = "reps", .letter = 'r', .type = OPT_INT, .min = 1, .max = REPS_MAX, .at = AT(reps)},
     {.name = NULL},
 };
@@ -45,7 +46,7 @@ struct reader {
 struct bench {
     struct rz_cli_model m;
     struct reader reader;
-    bool json;
+    bool json, requests;
     uint32_t reps;
     double *rates; /* [reps] tokens/s */
 };
@@ -154,7 +155,8 @@ static int32_t run_test(struct bench *b, struct rz_speed test, struct rz_err *er
     double bandwidth = reader_measure(&b->reader);
     uint64_t tokens = (uint64_t)(test.n_gen ? test.n_gen : test.n_prompt) * test.n_seqs;
     for (uint32_t i = 0; i < b->reps; i++) {
-        int32_t code = b->m.api->speed(b->m.model, &test, err);
+        int32_t code =
+            b->requests ? rz_cli_bench_requests(&b->m, &test, err) : b->m.api->speed(b->m.model, &test, err);
         if (code)
             return code;
         b->rates[i] = test.seconds > 0 ? (double)tokens / test.seconds : 0;
@@ -181,7 +183,7 @@ static int32_t run_jobs(struct bench *b, const struct bench_values *v, struct rz
 static int32_t run_lengths(struct bench *b, const struct bench_values *v, struct rz_speed test,
                            struct rz_err *err)
 {
-    if (v->whole.given)
+    if (v->whole.given || v->requests.given)
         return run_jobs(b, v, test, err);
     int32_t code = RZ_OK;
     for (uint32_t i = 0; i < v->prompt.n && !code; i++) {
@@ -261,6 +263,7 @@ int32_t rz_cli_bench(void *self, uint32_t flags, int32_t argc, const char *const
     set_default(&v.new_tokens, 128);
     set_default(&v.depth, 0);
     set_default(&v.batch, 1);
+    b.requests = v.requests.given;
     b.reps = v.reps.given ? (uint32_t)v.reps.i : 5;
     int32_t code = work(self, &b, &v, err);
     reader_close(&b.reader);
