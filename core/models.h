@@ -38,6 +38,7 @@ struct rz_model {
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
+    double checked; /* when the files were looked at last; of the stepping thread */
     const struct rz_eval *observer; /* whose input() is called, while it runs */
 };
 

@@ -127,6 +127,13 @@ static void team_share(struct rz_team *team, uint32_t tid, uint32_t n)
 static int32_t team_take(struct rz_team *team, uint32_t tid)
 {
     struct rz_pool *p = (struct rz_pool *)team;
+    if (p->n == 1) { /* nobody to race with */
+        uint64_t span = atomic_load_explicit(&p->ranges->span, memory_order_relaxed);
+        if ((uint32_t)span >= span >> 32)
+            return -1;
+        atomic_store_explicit(&p->ranges->span, span + 1, memory_order_relaxed);
+        return (int32_t)(uint32_t)span;
+    }
     for (uint32_t i = 0; i < p->n; i++) { /* own range first, then the next members' */
         struct range *r = &p->ranges[(tid + i) % p->n];
         uint64_t span = atomic_load_explicit(&r->span, memory_order_acquire);
