@@ -1,6 +1,6 @@
 /* runner.c - runs the tests of one program where Criterion cannot: each in a forked process, with a limit.
  *
- * Owns main of a test program built with RZ_TSAN. Speaks the part of Criterion's command line that
+ * Owns main of a test program built with RZ_RUNNER. Speaks the part of Criterion's command line that
  * tests/run.sh uses: --tap=FILE. A test passes if its process ends with 0, so a data race that
  * ThreadSanitizer found (status 66), a signal or a time-out fails it.
  */

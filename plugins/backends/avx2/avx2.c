@@ -10,7 +10,7 @@
 
 RUNS_ALL(int8, 0)
 
-static const struct rz_kernel_row rows[] = {ROWS_ALL(int8)};
+static const struct rz_kernel_row rows[] = {ROWS_ALL(int8, "")};
 static const struct rz_kernels kernels = TABLE("avx2", rows);
 
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,

@@ -45,8 +45,8 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
     RUN(experts_glu, name, level)
 
 /* clang-format off */
-#define ROWS_ALL(numerics) \
-    ROWS(numerics, ""), \
+#define ROWS_ALL(numerics, label) \
+    ROWS(numerics, label), \
     RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, \
                   .name = "get_rows " LAYOUT_NAME, \
                   .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows), \
@@ -57,15 +57,15 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
                   .name = "add_row " LAYOUT_NAME, \
                   .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout, \
                   .tiles = tiles_by_row, .run = add_row), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "glu_id " LAYOUT_NAME, \
+    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "glu_id " LAYOUT_NAME label, \
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights, \
                   .layout = layout, .scratch = experts_scratch, .run = experts_glu_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, \
-                  .name = "matmul_id " LAYOUT_NAME, \
+                  .name = "matmul_id " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout, \
                   .scratch = experts_scratch, .run = experts_product_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_HEADS, .flags = TEAM, .weight = RZ_TYPE_ANY, \
-                  .name = "matmul_heads " LAYOUT_NAME, \
+                  .name = "matmul_heads " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, .layout = layout, \
                   .scratch = experts_scratch, .run = experts_product_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_ROUTE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROUTE, \
