@@ -254,7 +254,9 @@ run-tests: tests
 AGAIN = +@$(MAKE) --no-print-directory
 deps:
 	@tools/deps.sh packages.txt
+# What the tests for another machine need may be missing: then these are skipped, and say so.
 test: deps
+	@$(if $(filter x86_64-release,$(HOST)-$(config)),tools/deps.sh packages-aarch64.txt || true,:)
 	$(AGAIN) run-tests
 run: deps
 	$(AGAIN) run-story

@@ -10,8 +10,8 @@
 
 #define KERNEL_WEIGHTS 10
 
-/* The tables under test: the machine's own, and the widest one where there are two; rz_no_table: there is none, and
- * its tests are skipped. */
+/* The tables under test: the machine's own, and the widest one where there are two; rz_no_table: there is
+ * none, and its tests are skipped. */
 extern const struct rz_plugin rz_builtin_scalar;
 #if defined(__x86_64__)
 extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# deps.sh - installs the Debian packages of a list that are not installed. Needs only sh and dpkg.
+# deps.sh - installs the Debian packages of a list that are not installed. Needs only sh and dpkg. A name with
+# an architecture behind it (libfoo-dev:arm64) makes that architecture known to dpkg first.
 #
 #   tools/deps.sh [LIST]        (LIST: packages.txt beside this folder)
 #
@@ -35,6 +36,11 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 echo "deps: installing the missing Debian packages:$missing"
+for architecture in $(printf '%s\n' $missing | sed -n 's/.*://p' | sort -u); do
+    dpkg --print-foreign-architectures | grep -qx "$architecture" && continue
+    echo "deps: adding the architecture $architecture to those that dpkg knows"
+    $as_root dpkg --add-architecture "$architecture"
+done
 # env: sudo drops the caller's environment.
 install="$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
 log=$(mktemp)

@@ -57,7 +57,8 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
                   .name = "add_row " LAYOUT_NAME, \
                   .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout, \
                   .tiles = tiles_by_row, .run = add_row), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "glu_id " LAYOUT_NAME label, \
+    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, \
+                  .name = "glu_id " LAYOUT_NAME label, \
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights, \
                   .layout = layout, .scratch = experts_scratch, .run = experts_glu_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, \

@@ -1,5 +1,5 @@
-/* types_x8.h - the X8 blobs of weights: which type has which form. One .c file of a plugin includes this, after
- * it has defined GROUP. No ISA here.
+/* types_x8.h - the X8 blobs of weights: which type has which form. One .c file of a plugin includes this,
+ * after it has defined GROUP. No ISA here.
  */
 #ifndef RZ_BACKENDS_TYPES_X8_H
 #define RZ_BACKENDS_TYPES_X8_H

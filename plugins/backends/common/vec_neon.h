@@ -1,10 +1,10 @@
-/* vec_neon.h - eight floats on aarch64: two registers of four, under the names that the shared kernels use for
- * vectors of 256 bits; for kernel files only, through vec.h.
+/* vec_neon.h - eight floats on aarch64: two registers of four, under the names that the shared kernels use
+ * for vectors of 256 bits; for kernel files only, through vec.h.
  *
- * Each function computes lane by lane what Intel's of the same name does, fused multiply-adds, minima with a
- * NaN and rounding included, so that one source of norms, activations and attention serves both, with the same
- * order of additions. Only what these use is here. The tiles of matrices are written for NEON itself
- * (plugins/backends/neon).
+ * Each function computes lane by lane what Intel's of the same name does, fused multiply-adds, minima with
+ * a NaN and rounding included, so that one source of norms, activations and attention serves both, with
+ * the same order of additions. Only what these use is here. The tiles of matrices are written for NEON
+ * itself (plugins/backends/neon).
  */
 #ifndef RZ_BACKENDS_VEC_NEON_H
 #define RZ_BACKENDS_VEC_NEON_H

@@ -1,8 +1,8 @@
-/* kernels_base.c - tiles of quantised weights for every aarch64: widening products of bytes, added up in 16 bits
- * as often as these cannot overflow, then pairwise into 32.
+/* kernels_base.c - tiles of quantised weights for every aarch64: widening products of bytes, added up in
+ * 16 bits as often as these cannot overflow, then pairwise into 32.
  *
- * Two activation rows at once: sixteen registers of sums (four of 32 bits and four of 16 a row), up to eight of
- * weights, the activations broadcast from memory.
+ * Two activation rows at once: sixteen registers of sums (four of 32 bits and four of 16 a row), up to
+ * eight of weights, the activations broadcast from memory.
  */
 #define ROWS 2
 #define N_STEP 1

@@ -1,7 +1,7 @@
 /* kernels_dot.c - tiles of quantised weights with sdot: each lane adds up four products.
  *
- * Four activation rows at once: eight registers of sums, eight of results, four of activations, two of weights,
- * and what unpacking and scales take.
+ * Four activation rows at once: eight registers of sums, eight of results, four of activations, two of
+ * weights, and what unpacking and scales take.
  */
 #define ROWS 4
 #define N_STEP 1

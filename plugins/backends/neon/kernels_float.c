@@ -1,7 +1,7 @@
 /* kernels_float.c - tiles of float weights: eight weight rows times activations of float32, on every level.
  *
- * Four activation rows at once: sixteen accumulators, one register of each row's activations and two of weights.
- * Each output has two chains, even and odd k, added at the end.
+ * Four activation rows at once: sixteen accumulators, one register of each row's activations and two of
+ * weights. Each output has two chains, even and odd k, added at the end.
  */
 #include "../common/vec.h"
 #include "neon.h"

@@ -1,9 +1,9 @@
-/* kernels_mm.c - tiles of quantised weights with smmla: eight elements of two rows of activations times eight of
- * two rows of weights, four sums a register.
+/* kernels_mm.c - tiles of quantised weights with smmla: eight elements of two rows of activations times
+ * eight of two rows of weights, four sums a register.
  *
- * Eight activation rows at once: sixteen registers of sums, four of weights, one of activations. The results wait
- * in memory, as they are touched once a block. An odd row is done twice; one row alone is left to sdot, whose
- * sums are the same integers.
+ * Eight activation rows at once: sixteen registers of sums, four of weights, one of activations. The
+ * results wait in memory, as they are touched once a block. An odd row is done twice; one row alone is
+ * left to sdot, whose sums are the same integers.
  */
 #define ROWS 8
 #define N_STEP 2

@@ -1,6 +1,6 @@
 /* neon.c - the kernel table for aarch64: regions run whole, weights in the X8 layout, activations as 8-bit
- * blocks of 32 for quantised weights and float32 for the others. The products of quantised weights are done with
- * the best instructions that the CPU has; what comes out is the same on all levels.
+ * blocks of 32 for quantised weights and float32 for the others. The products of quantised weights are
+ * done with the best instructions that the CPU has; what comes out is the same on all levels.
  */
 #include "neon.h"
 

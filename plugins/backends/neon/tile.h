@@ -1,10 +1,11 @@
 /* tile.h - the one body of all tiles of quantised weights; for kernel files only.
  *
- * The file that includes this has before it ROWS, how many activation rows it does at once, and struct sums with
- * clear_sums, add_half and read_sums: how the products of half a block of 32 are summed, exactly, in integers. Here
- * sums become floats: by one rounded multiply-add a block (or half, where halves have scales of their own in
- * float), and one for its minimum. Error: that of the quantised activations (half a step of amax / 127 each), plus
- * the roundings. n is how many rows there are, a constant.
+ * The file that includes this has before it ROWS, how many activation rows it does at once, and struct
+ * sums with clear_sums, add_half and read_sums: how the products of half a block of 32 are summed,
+ * exactly, in integers. Here sums become floats: by one rounded multiply-add a block (or half, where
+ * halves have scales of their own in float), and one for its minimum. Error: that of the quantised
+ * activations (half a step of amax / 127 each), plus the roundings. n is how many rows there are, a
+ * constant.
  */
 #ifndef RZ_NEON_TILE_H
 #define RZ_NEON_TILE_H

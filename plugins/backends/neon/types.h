@@ -1,5 +1,5 @@
-/* types.h - what quantised types are made of, as the tiles of every level take them: vectors of signed bytes, and
- * the scales that their sums are multiplied with; for kernel files only.
+/* types.h - what quantised types are made of, as the tiles of every level take them: vectors of signed
+ * bytes, and the scales that their sums are multiplied with; for kernel files only.
  */
 #ifndef RZ_NEON_TYPES_H
 #define RZ_NEON_TYPES_H
