@@ -9,8 +9,9 @@
 #   make install  DESTDIR= PREFIX=/usr/local
 #   make ARCH=aarch64 [config=...] [CC=clang] [install]     for another machine, with Debian's cross compiler
 #
-# Objects go to build/$(config)/, those for another machine to build/$(ARCH)-$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
-# program; nothing here names one except the list of plugins that are linked into the program as well.
+# Objects go to build/$(config)/, those for another machine to build/$(ARCH)-$(config)/. A folder below plugins/
+# is a plugin and a file tests/test_*.c is a test program; nothing here names one except the list of plugins that
+# are linked into the program as well.
 config ?= release
 HOST := $(shell uname -m)
 ARCH := $(HOST)
@@ -85,10 +86,11 @@ libs_of = $(LIBS_$(notdir $(patsubst %/,%,$(1))))
 LACKING := $(shell for l in $(sort $(LIBS_core) $(foreach d,$(PLUGIN_DIRS),$(call libs_of,$(d)))); do \
   echo 'int main(void) { return 0; }' | $(CC) -x c - $$l -o /dev/null 2>/dev/null || echo $$l; done)
 LEFT_OUT := $(foreach d,$(PLUGIN_DIRS),$(if $(filter $(LACKING),$(call libs_of,$(d))),$(d)))
-$(foreach d,$(LEFT_OUT),$(info left out: $(d): no $(filter $(LACKING),$(call libs_of,$(d))) for $(ARCH) (packages-$(ARCH).txt)))
+no_libs = no $(filter $(LACKING),$(1)) for $(ARCH): tools/deps.sh packages-$(ARCH).txt installs what is needed
+$(foreach d,$(LEFT_OUT),$(info left out: $(d): $(call no_libs,$(call libs_of,$(d)))))
 PLUGIN_DIRS := $(filter-out $(LEFT_OUT),$(PLUGIN_DIRS))
 ifneq ($(filter $(LACKING),$(LIBS_core)),)
-$(error ARCH=$(ARCH): no $(filter $(LACKING),$(LIBS_core)) with $(CC): tools/deps.sh packages-$(ARCH).txt installs what is needed)
+$(error ARCH=$(ARCH): $(call no_libs,$(LIBS_core)))
 endif
 endif
 
