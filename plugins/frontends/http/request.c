@@ -17,23 +17,43 @@
 #define SSE_FULL ((size_t)64 << 10) /* no more events are taken while so much waits to be sent */
 #define SSE_BLOCK ((size_t)8 << 10)
 
-void rz_http_wake(void *request)
+/* Under the request's lock. */
+static void rouse(struct rz_http_request *r)
 {
-    struct rz_http_request *r = request;
-    pthread_mutex_lock(&r->lock);
     r->pending = true;
     if (r->suspended) {
         r->suspended = false;
         MHD_resume_connection(r->connection);
     }
+}
+
+void rz_http_wake(void *request)
+{
+    struct rz_http_request *r = request;
+    pthread_mutex_lock(&r->lock);
+    rz_http_measure_wake(r);
+    rouse(r);
     pthread_mutex_unlock(&r->lock);
+}
+
+void rz_http_rouse(struct rz_http_request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    rouse(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* The server closes, or the connection was given up: nothing may wait any longer. */
+static bool given_up(const struct rz_http_request *r)
+{
+    return atomic_load(&r->http->closing) || atomic_load(&r->conn->dropped);
 }
 
 /* True: suspended until the next wake. */
 static bool suspend_if_idle(struct rz_http_request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool idle = !r->pending && !atomic_load(&r->http->closing);
+    bool idle = !r->pending && !given_up(r);
     if (idle) {
         r->suspended = true;
         MHD_suspend_connection(r->connection);
@@ -92,6 +112,7 @@ static void end_with(struct rz_http_request *r, const struct rz_event *ev)
     r->last = *ev;
     r->last.n_text = ev->n_text < sizeof(ev->text) ? ev->n_text : sizeof(ev->text) - 1;
     r->last.text[r->last.n_text] = 0;
+    rz_http_measure_end(r, ev);
     if (r->phase == PHASE_SSE)
         sse_end(r, ev);
     else if (ev->kind == RZ_EVENT_DONE)
@@ -114,24 +135,29 @@ static bool pump(struct rz_http_request *r)
                 break;
             if (got != RZ_OK)
                 ev = (struct rz_event){.size = sizeof(ev), .kind = RZ_EVENT_DONE, .finish = RZ_FINISH_ERROR};
-            if (ev.kind == RZ_EVENT_TOKEN)
+            if (ev.kind == RZ_EVENT_TOKEN) {
+                rz_http_measure_first(r);
                 r->shape->take(r, &ev);
-            else
+            } else {
                 end_with(r, &ev);
+            }
         }
-        if (r->ended || (r->phase == PHASE_SSE && r->out.len) || atomic_load(&r->http->closing))
+        if (r->ended || (r->phase == PHASE_SSE && r->out.len) || given_up(r))
             return true;
     } while (!suspend_if_idle(r));
     return false;
 }
 
-/* libmicrohttpd asks for the next bytes of a stream. */
+/* libmicrohttpd asks for the next bytes of a stream: those before have been sent. */
 static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
 {
     struct rz_http_request *r = cls;
     (void)pos;
-    if (!r->out.len && !r->ended && !pump(r))
-        return 0;
+    if (!r->out.len && !r->ended) {
+        rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
+        if (!pump(r))
+            return 0;
+    }
     if (!rz_buf_ok(&r->out))
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (!r->out.len)
@@ -139,6 +165,7 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
     size_t n = r->out.len < max ? r->out.len : max;
     memcpy(to, r->out.data, n);
     rz_buf_drop(&r->out, n);
+    rz_http_wait_for(r->conn, RZ_HTTP_WAIT_READER, r->http->write_timeout_s);
     return (ssize_t)n;
 }
 
@@ -152,7 +179,7 @@ static enum MHD_Result start_stream(struct rz_http_request *r)
     MHD_add_response_header(response, "Cache-Control", "no-cache");
     if (r->ask.ignored.len)
         MHD_add_response_header(response, "X-Rz-Ignored", r->ask.ignored.data);
-    enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
+    enum MHD_Result result = rz_http_queue(r->connection, MHD_HTTP_OK, response, 0);
     MHD_destroy_response(response);
     return result;
 }
@@ -222,13 +249,16 @@ int32_t rz_http_submit(struct rz_http_request *r, const int32_t *ids, uint64_t n
     q.wake = rz_http_wake;
     q.wake_arg = r;
     set_sampling(ask, &q.sampling);
+    if (!code && r->http->max_prompt && n > r->http->max_prompt)
+        code = rz_fail(err, RZ_ELIMIT, "prompt", "%llu tokens: at most %u (max_prompt_tokens)",
+                       (unsigned long long)n, r->http->max_prompt);
     if (!code)
         code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
     if (code)
         return code;
     pthread_mutex_lock(&r->http->lock);
     r->ticket = ticket;
-    r->has_ticket = true;
+    r->has_ticket = r->has_run = true;
     rz_http_watch_add(r);
     pthread_mutex_unlock(&r->http->lock);
     return RZ_OK;
@@ -318,7 +348,7 @@ enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_sh
         e.message = err.message;
         return rz_http_reply_error(r->connection, &e);
     }
-    rz_buf_free(&r->body);
+    rz_http_body_drop(r);
     r->decode = (struct rz_decode_state){.size = sizeof(r->decode)};
     r->phase = r->ask.stream ? PHASE_SSE : PHASE_WHOLE;
     rz_buf_init(&r->out, RZ_HTTP_TEXT_MAX);

@@ -1,22 +1,10 @@
-/* serve.c - from a connection to the code that answers: refusals, keys, routes, bodies.
- *
- * The order is fixed: malformed requests, keys, then the route, so that nothing can be asked about
- * routes or models without a key. Every route but /health needs one.
+/* serve.c - from a connection to the code that answers: routes, slots, bodies. Who is refused: admit.c.
  */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "http.h"
-
-struct rz_http_route {
-    const char *path;
-    const char *method;  /* GET (and so HEAD) or POST */
-    const char *allowed; /* the header for a 405      */
-    bool open;           /* needs no key              */
-    enum MHD_Result (*answer)(struct rz_http_request *r);
-};
 
 static enum MHD_Result health(struct rz_http_request *r)
 {
@@ -40,10 +28,12 @@ static enum MHD_Result models(struct rz_http_request *r)
 }
 
 static const struct rz_http_route routes[] = {
-    {"/health", "GET", "Allow: GET, HEAD", true, health},
-    {"/v1/models", "GET", "Allow: GET, HEAD", false, models},
-    {"/v1/completions", "POST", "Allow: POST", false, rz_http_completion_start},
-    {"/v1/chat/completions", "POST", "Allow: POST", false, rz_http_chat_start},
+    {"/health", "GET", "Allow: GET, HEAD", RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, health},
+    {"/ready", "GET", "Allow: GET, HEAD", RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, rz_http_ready},
+    {"/metrics", "GET", "Allow: GET, HEAD", RZ_HTTP_ALWAYS, rz_http_metrics},
+    {"/v1/models", "GET", "Allow: GET, HEAD", 0, models},
+    {"/v1/completions", "POST", "Allow: POST", 0, rz_http_completion_start},
+    {"/v1/chat/completions", "POST", "Allow: POST", 0, rz_http_chat_start},
 };
 
 static const struct rz_http_route *find_route(const char *url)
@@ -54,76 +44,8 @@ static const struct rz_http_route *find_route(const char *url)
     return NULL;
 }
 
-static const char *header(struct MHD_Connection *c, const char *name)
-{
-    return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
-}
-
-static bool is_json(const char *type)
-{
-    static const char json[] = "application/json";
-    size_t n = sizeof(json) - 1;
-    return type && !strncasecmp(type, json, n) && (!type[n] || type[n] == ';' || type[n] == ' ');
-}
-
-/* What the first lines of a request say. */
-struct asked {
-    const char *url, *method, *version;
-    const struct rz_http_route *route; /* NULL: none */
-    bool bad_target;
-};
-
-static bool fits(const struct rz_http_route *route, const char *method)
-{
-    return !strcmp(method, route->method) || (route->method[0] == 'G' && !strcmp(method, "HEAD"));
-}
-
-/* Why this request is not taken, if it is not. Every such answer closes the connection, since a body may
- * follow that nobody reads. */
-static bool refusal(struct rz_http *h, struct MHD_Connection *c, const struct asked *a,
-                    struct rz_http_error *e)
-{
-    const struct rz_http_route *route = a->route;
-    const char *why = rz_http_malformed(c, a->url, a->method, a->version, a->bad_target),
-               *length = header(c, "Content-Length");
-    *e = (struct rz_http_error){.close = true, .status = 400, .code = "malformed_request", .message = why};
-    if (why)
-        return true;
-    if (!(route && route->open) && !rz_http_keys_allow(h, header(c, "Authorization")))
-        *e = (struct rz_http_error){.status = 401,
-                                    .type = "authentication_error",
-                                    .code = "invalid_api_key",
-                                    .header = "WWW-Authenticate: Bearer",
-                                    .message = "no valid API key was given"};
-    else if (!route)
-        *e = (struct rz_http_error){.status = 404, .code = "not_found", .message = "no such path"};
-    else if (!fits(route, a->method))
-        *e = (struct rz_http_error){.status = 405,
-                                    .code = "method_not_allowed",
-                                    .header = route->allowed,
-                                    .message = "the path does not have this method"};
-    else if (route->method[0] != 'P')
-        return false;
-    else if (!is_json(header(c, "Content-Type")))
-        *e = (struct rz_http_error){
-            .status = 415, .code = "unsupported_media_type", .message = "the body must be application/json"};
-    else if (length && strtoull(length, NULL, 10) > h->max_body)
-        *e = (struct rz_http_error){
-            .status = 413, .code = "body_too_large", .message = "the body is too large"};
-    else if (atomic_load(&h->draining))
-        *e = (struct rz_http_error){.status = 503,
-                                    .type = "overloaded_error",
-                                    .code = "shutting_down",
-                                    .header = "Retry-After: 5",
-                                    .message = "the server is shutting down"};
-    else
-        return false;
-    e->close = true;
-    return true;
-}
-
 static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connection *c,
-                                         const struct rz_http_route *route)
+                                         struct rz_http_conn *conn, const struct rz_http_route *route)
 {
     pthread_mutex_lock(&h->lock);
     struct rz_http_request *r = h->free_slots;
@@ -134,7 +56,11 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         r->connection = c;
         r->route = route;
         r->phase = PHASE_BODY;
-        r->body_too_long = r->has_ticket = r->ended = false;
+        r->body_too_long = r->has_ticket = r->ended = r->has_run = r->measured = false;
+        r->conn = conn;
+        r->begun_ns = conn->x.begun_ns;
+        r->first_ns = r->woken_ns = 0;
+        r->pending = r->suspended = false;
         r->model = NULL;
         r->logprobs = NULL;
         r->characters = 0;
@@ -145,9 +71,27 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         rz_buf_init(&r->out, 0);
         rz_buf_init(&r->reasoning, 0);
         r->ask = (struct rz_http_ask){0};
+        atomic_store(&conn->request, r);
     }
     pthread_mutex_unlock(&h->lock);
     return r;
+}
+
+void rz_http_body_drop(struct rz_http_request *r)
+{
+    rz_buf_free(&r->body);
+    atomic_fetch_sub(&r->http->body_bytes, r->n_body);
+    r->n_body = 0;
+}
+
+/* The connection is ready for another request, or about to be closed. */
+static void end_exchange(struct rz_http_conn *conn, struct rz_http_request *r, bool whole)
+{
+    rz_http_count(conn->http, conn->x.route, conn->x.status);
+    rz_http_access(conn, r, whole);
+    conn->x = (struct rz_http_exchange){0};
+    atomic_store(&conn->request, NULL);
+    rz_http_wait_for(conn, RZ_HTTP_WAIT_HEADER, conn->http->timeout_s + conn->http->header_timeout_s);
 }
 
 void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
@@ -155,11 +99,14 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
 {
     struct rz_http *h = http;
     struct rz_http_request *r = *request;
-    (void)c;
-    (void)why;
+    struct rz_http_conn *conn = rz_http_conn_of(c);
+    *request = NULL;
+    if (r == (void *)&rz_http_bad_target) /* refused by libmicrohttpd itself */
+        r = NULL;
+    if (conn && conn->x.begun)
+        end_exchange(conn, r, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     if (!r)
         return;
-    *request = NULL;
     pthread_mutex_lock(&h->lock);
     bool had_ticket = r->has_ticket;
     if (had_ticket)
@@ -171,7 +118,7 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
     rz_http_ask_free(&r->ask);
     json_decref(r->logprobs);
     rz_http_chat_free(r);
-    rz_buf_free(&r->body);
+    rz_http_body_drop(r);
     rz_buf_free(&r->out);
     pthread_mutex_lock(&h->lock);
     r->used = false;
@@ -188,36 +135,53 @@ static enum MHD_Result take_body(struct rz_http_request *r, const char *upload, 
 {
     if (!r->body_too_long && !rz_buf_add(&r->body, upload, *n)) {
         r->body_too_long = true;
-        rz_buf_free(&r->body);
-        *n = 0;
-        return MHD_YES;
+        rz_http_body_drop(r);
+    } else if (!r->body_too_long) {
+        atomic_fetch_add(&r->http->body_bytes, *n);
+        r->n_body += *n;
     }
     *n = 0;
     return MHD_YES;
 }
 
+static enum MHD_Result begin(struct rz_http *h, struct MHD_Connection *c, struct rz_http_asked *a,
+                             struct rz_http_request **request)
+{
+    struct rz_http_error e;
+    struct rz_http_conn *conn = rz_http_conn_of(c);
+    if (!conn)
+        return MHD_NO;
+    rz_http_exchange_begin(conn, c, a->method, a->url, a->route ? a->route->path : NULL);
+    if (rz_http_refused(h, c, a, conn, &e))
+        return rz_http_reply_error(c, &e);
+    if (rz_http_is_preflight(conn, c, a->method))
+        return rz_http_preflight(c);
+    *request = take_slot(h, c, conn, a->route);
+    rz_http_wait_for(conn, RZ_HTTP_WAIT_BODY, h->body_timeout_s);
+    return *request ? MHD_YES : MHD_NO;
+}
+
 enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *url, const char *method,
                               const char *version, const char *upload, size_t *n_upload, void **request)
 {
-    struct rz_http *h = http;
     struct rz_http_request *r = *request;
-    struct rz_http_error e;
     if (!r || *request == &rz_http_bad_target) {
-        struct asked a = {url, method, version, find_route(url), r != NULL};
-        *request = NULL;
-        if (refusal(h, c, &a, &e))
-            return rz_http_reply_error(c, &e);
-        *request = r = take_slot(h, c, a.route);
-        return r ? MHD_YES : MHD_NO;
+        struct rz_http_asked a = {url, method, version, find_route(url), r != NULL};
+        r = NULL;
+        enum MHD_Result result = begin(http, c, &a, &r);
+        *request = r;
+        return result;
     }
     if (r->phase == PHASE_WHOLE)
         return rz_http_continue(r);
     if (*n_upload)
         return take_body(r, upload, n_upload);
     if (r->body_too_long) {
-        e = (struct rz_http_error){
+        struct rz_http_error e = {
             .status = 413, .code = "body_too_large", .close = true, .message = "the body is too large"};
         return rz_http_reply_error(c, &e);
     }
+    rz_http_log_body(r);
+    rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
     return r->route->answer(r);
 }
