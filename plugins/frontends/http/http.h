@@ -173,7 +173,7 @@ struct rz_http {
     /* while it listens */
     struct rz_http_listener listeners[RZ_HTTP_LISTENERS_MAX];
     uint32_t n_listeners;
-    char address[512];
+    char address[RZ_HTTP_LISTENERS_MAX * 132];
     struct rz_http_request *slots; /* [n_slots] */
     uint32_t n_slots;
     struct rz_http_request *free_slots;
