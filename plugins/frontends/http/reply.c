@@ -36,7 +36,8 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, json_t *
     json_decref(body);
     if (!text)
         return MHD_NO;
-    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    size_t n = strlen(text);
+    struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
     if (!r) {
         free(text);
         return MHD_NO;
@@ -44,15 +45,15 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, json_t *
     MHD_add_response_header(r, "Content-Type", "application/json");
     if (header) {
         char name[40] = "";
-        size_t n = strcspn(header, ":");
-        memcpy(name, header, n < sizeof(name) ? n : sizeof(name) - 1);
-        MHD_add_response_header(r, name, header + n + 2);
+        size_t colon = strcspn(header, ":");
+        memcpy(name, header, colon < sizeof(name) ? colon : sizeof(name) - 1);
+        MHD_add_response_header(r, name, header + colon + 2);
     }
     if (ignored)
         MHD_add_response_header(r, "X-Rz-Ignored", ignored);
     if (close)
         MHD_add_response_header(r, "Connection", "close");
-    enum MHD_Result result = MHD_queue_response(c, status, r);
+    enum MHD_Result result = rz_http_queue(c, status, r, n);
     MHD_destroy_response(r);
     return result;
 }

@@ -190,6 +190,9 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     q.wake_arg = r;
     q.like = choice ? r->runs[run->index - choice].ticket : 0;
     set_sampling(ask, choice, &q.sampling);
+    if (r->http->max_prompt && p->n > r->http->max_prompt)
+        return rz_fail(err, RZ_ELIMIT, r->shape->prompt, "%u tokens: at most %u (max_prompt_tokens)", p->n,
+                       r->http->max_prompt);
     int32_t code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
     if (code)
         return code;
@@ -197,7 +200,7 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     run->ticket = ticket;
     if (!r->has_ticket)
         rz_http_watch_add(r);
-    r->has_ticket = true;
+    r->has_ticket = r->has_run = true;
     pthread_mutex_unlock(&r->http->lock);
     return RZ_OK;
 }
