@@ -180,5 +180,6 @@ bool rz_http_refused(struct rz_http *h, struct MHD_Connection *c, const struct r
 {
     bool no = refused(h, c, a, conn, e);
     e->close = no; /* a body may follow that nobody reads */
+    e->plain = a->route && a->route->plain;
     return no;
 }

@@ -198,7 +198,7 @@ static void cancel_all(struct rz_http *h)
     for (uint32_t i = 0; i < h->n_slots; i++) {
         struct rz_http_request *r = &h->slots[i];
         if (r->used && r->has_ticket)
-            r->model->engine->cancel(r->model->engine->ctx, r->ticket);
+            rz_http_runs_cancel(r);
     }
 }
 

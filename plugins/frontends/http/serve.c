@@ -6,46 +6,8 @@
 
 #include "http.h"
 
-static enum MHD_Result health(struct rz_http_request *r)
-{
-    bool draining = atomic_load(&r->http->draining);
-    return rz_http_reply_json(r->connection, draining ? 503 : 200,
-                              json_pack("{s:s}", "status", draining ? "draining" : "ok"), NULL);
-}
-
-static enum MHD_Result models(struct rz_http_request *r)
-{
-    json_t *data = json_array();
-    for (uint32_t i = 0; i < r->http->n_models; i++) {
-        const struct rz_http_model *m = &r->http->models[i];
-        json_array_append_new(data,
-                              json_pack("{s:o,s:s,s:I,s:s,s:I}", "id", rz_http_text(m->name, strlen(m->name)),
-                                        "object", "model", "created", (json_int_t)r->created, "owned_by",
-                                        "rz", "context_length", (json_int_t)m->info.n_ctx));
-    }
-    return rz_http_reply_json(r->connection, 200, json_pack("{s:s,s:o}", "object", "list", "data", data),
-                              NULL);
-}
-
-static const struct rz_http_route routes[] = {
-    {"/health", "GET", "Allow: GET, HEAD", RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, health},
-    {"/ready", "GET", "Allow: GET, HEAD", RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, rz_http_ready},
-    {"/metrics", "GET", "Allow: GET, HEAD", RZ_HTTP_ALWAYS, rz_http_metrics},
-    {"/v1/models", "GET", "Allow: GET, HEAD", 0, models},
-    {"/v1/completions", "POST", "Allow: POST", 0, rz_http_completion_start},
-    {"/v1/chat/completions", "POST", "Allow: POST", 0, rz_http_chat_start},
-};
-
-static const struct rz_http_route *find_route(const char *url)
-{
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
-        if (!strcmp(routes[i].path, url))
-            return &routes[i];
-    return NULL;
-}
-
 static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connection *c,
-                                         struct rz_http_conn *conn, const struct rz_http_route *route)
+                                         struct rz_http_conn *conn, const struct rz_http_asked *a)
 {
     pthread_mutex_lock(&h->lock);
     struct rz_http_request *r = h->free_slots;
@@ -54,7 +16,8 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         h->n_active++;
         r->used = true;
         r->connection = c;
-        r->route = route;
+        r->route = a->route;
+        r->rest = a->rest;
         r->phase = PHASE_BODY;
         r->body_too_long = r->has_ticket = r->ended = r->has_run = r->measured = false;
         r->conn = conn;
@@ -62,14 +25,11 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         r->first_ns = r->woken_ns = 0;
         r->pending = r->suspended = false;
         r->model = NULL;
-        r->logprobs = NULL;
-        r->characters = 0;
-        r->n_calls = r->n_reasoning = 0;
-        r->begun = false;
+        r->flags = 0;
+        r->last.kind = r->last.finish = 0;
         r->created = (int64_t)time(NULL);
         rz_buf_init(&r->body, h->max_body);
         rz_buf_init(&r->out, 0);
-        rz_buf_init(&r->reasoning, 0);
         r->ask = (struct rz_http_ask){0};
         atomic_store(&conn->request, r);
     }
@@ -108,16 +68,13 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
     if (!r)
         return;
     pthread_mutex_lock(&h->lock);
-    bool had_ticket = r->has_ticket;
-    if (had_ticket)
+    if (r->has_ticket)
         rz_http_watch_remove(r);
     r->has_ticket = false;
     pthread_mutex_unlock(&h->lock);
-    if (had_ticket)
-        r->model->engine->release(r->model->engine->ctx, r->ticket);
+    rz_http_runs_free(r);
+    rz_http_items_free(r);
     rz_http_ask_free(&r->ask);
-    json_decref(r->logprobs);
-    rz_http_chat_free(r);
     rz_http_body_drop(r);
     rz_buf_free(&r->out);
     pthread_mutex_lock(&h->lock);
@@ -156,7 +113,7 @@ static enum MHD_Result begin(struct rz_http *h, struct MHD_Connection *c, struct
         return rz_http_reply_error(c, &e);
     if (rz_http_is_preflight(conn, c, a->method))
         return rz_http_preflight(c);
-    *request = take_slot(h, c, conn, a->route);
+    *request = take_slot(h, c, conn, a);
     rz_http_wait_for(conn, RZ_HTTP_WAIT_BODY, h->body_timeout_s);
     return *request ? MHD_YES : MHD_NO;
 }
@@ -166,7 +123,8 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
 {
     struct rz_http_request *r = *request;
     if (!r || *request == &rz_http_bad_target) {
-        struct rz_http_asked a = {url, method, version, find_route(url), r != NULL};
+        struct rz_http_asked a = {.url = url, .method = method, .version = version, .bad_target = r != NULL};
+        a.route = rz_http_route_find(url, &a.rest);
         r = NULL;
         enum MHD_Result result = begin(http, c, &a, &r);
         *request = r;
@@ -179,6 +137,7 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
     if (r->body_too_long) {
         struct rz_http_error e = {
             .status = 413, .code = "body_too_large", .close = true, .message = "the body is too large"};
+        e.plain = r->route->plain;
         return rz_http_reply_error(c, &e);
     }
     rz_http_log_body(r);
