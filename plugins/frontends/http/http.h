@@ -271,6 +271,8 @@ void rz_http_tls_free(char *cert, char *key);
 void rz_http_json_watch(void);
 /* Has one failed in this thread since it was asked last? */
 bool rz_http_json_failed(void);
+/* As if one had. */
+void rz_http_json_lacks(void);
 
 /* --- access.c --- */
 
@@ -326,6 +328,8 @@ json_t *rz_http_error_json(const struct rz_http_error *e);
 bool rz_http_whole_number(const json_t *v, json_int_t *out);
 /* A JSON string; what is not UTF-8 becomes U+FFFD. */
 json_t *rz_http_text(const char *bytes, size_t n);
+/* The same of a buffer; one that turned bad counts as JSON that lacks a part. */
+json_t *rz_http_buf_text(const struct rz_buf *b);
 
 /* --- fields.c --- */
 
