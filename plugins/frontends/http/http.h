@@ -212,7 +212,7 @@ struct rz_http {
     uint32_t max_connections, max_connections_ip, max_prompt, n_threads;
     uint32_t timeout_s, header_timeout_s, body_timeout_s, write_timeout_s, request_timeout_s;
     uint32_t give_up_s; /* when the engine is not waited for any longer; 0: never */
-    bool strict, access_log, log_prompts, metrics_rz, insecure;
+    bool strict, chunked, access_log, log_prompts, metrics_rz, insecure;
     bool check_host; /* only local names are answered */
     uint8_t (*keys)[RZ_HTTP_KEY_HASH];
     uint32_t n_keys;
@@ -246,7 +246,7 @@ struct rz_http {
 
 /* --- options.c --- */
 
-#define RZ_HTTP_N_OPTIONS 23
+#define RZ_HTTP_N_OPTIONS 24
 extern const struct rz_option rz_http_options[RZ_HTTP_N_OPTIONS];
 int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, struct rz_err *err);
 
