@@ -269,6 +269,11 @@ bench: deps
 .PHONY: mutations
 mutations: all
 	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
+# A server under good, bad and rude clients: 20,000 requests in 20 minutes, or as many as fit in SOAK seconds.
+SOAK ?= 1200
+.PHONY: soak
+soak: all $(FIXTURES)/stamp
+	$(Q)RZ=$(CURDIR)/$(B)/rz RZ_CONFIG=$(config) python3 tests/soak.py --seconds $(SOAK)
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz

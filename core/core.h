@@ -131,6 +131,8 @@ const struct rz_host *rz_host_table(void);
 /* Adds an interface that plugins may query. */
 void rz_host_provide(const char *iface, const void *table);
 void rz_host_log_level(int32_t level);
+/* From now on each line of the log is a JSON object. */
+void rz_host_log_json(bool on);
 /* What plugins hold of the host's memory. */
 void rz_host_memory(uint64_t *bytes, uint64_t *blocks);
 /* One line to stderr, if the level is wanted. */
