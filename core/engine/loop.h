@@ -19,6 +19,7 @@ struct rz_loop {
     struct rz_sched sched;
     struct rz_sample_scratch *scratch; /* [n_scratch] */
     uint32_t n_scratch;
+    struct rz_spec_pool spec;
 
     pthread_mutex_t mutex;
     pthread_cond_t work;    /* wakes the loop thread: kick is set              */
