@@ -22,7 +22,8 @@ struct rz_req;
 /* What steps take, as a line over their rows, fitted to those seen last. */
 struct rz_pace {
     double n, x, y, xx, xy; /* sums over steps: 1, rows, time, rows^2, rows * time; old ones fade */
-    double slope;           /* of the last good fit; 0: none yet */
+    double slope;           /* of the last good fit, if there was one */
+    bool fitted;
     double draft;           /* time of one token of the draft model for one sequence; 0: not known */
 };
 

@@ -30,7 +30,7 @@ static double slope(const struct rz_pace *p)
 {
     double rows = p->n > 0 ? p->x / p->n : 1, time = mean_time(p);
     double most = time / rows, least = SHARE_LEAST * most;
-    double b = p->slope > 0 ? p->slope : SHARE_FIRST * most;
+    double b = p->fitted ? p->slope : SHARE_FIRST * most;
     return b > most ? most : b < least ? least : b;
 }
 
@@ -50,8 +50,10 @@ void rz_pace_step(struct rz_pace *p, uint32_t rows, double seconds)
     p->xx = p->xx * FADE + r * r;
     p->xy = p->xy * FADE + r * seconds;
     double spread = p->n * p->xx - p->x * p->x;
-    if (p->n > 4 && spread >= SPREAD * p->n * p->n)
+    if (p->n > 4 && spread >= SPREAD * p->n * p->n) {
         p->slope = (p->n * p->xy - p->x * p->y) / spread;
+        p->fitted = true;
+    }
 }
 
 void rz_pace_draft(struct rz_pace *p, uint32_t rows, double seconds)
