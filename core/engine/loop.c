@@ -206,7 +206,7 @@ int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, uint32
     return RZ_OK;
 }
 
-static bool is_end(const struct rz_loop *loop, const struct rz_req *r, int32_t token)
+bool rz_loop_ends(const struct rz_loop *loop, const struct rz_req *r, int32_t token)
 {
     for (uint32_t i = 0; i < loop->info.n_end && !(r->flags & RZ_REQUEST_IGNORE_EOS); i++)
         if (loop->info.end[i] == token)
@@ -244,7 +244,7 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
 {
     char piece[RZ_PIECE_MAX];
     int64_t n = 0;
-    if (is_end(loop, r, sample->token)) {
+    if (rz_loop_ends(loop, r, sample->token)) {
         finish(loop, r, RZ_FINISH_STOP, NULL);
         return;
     }

@@ -142,8 +142,11 @@ static uint32_t bet(struct rz_loop *loop, struct rz_req *r, struct rz_bet *total
 static void look_up(struct rz_loop *loop, struct rz_req *r, struct rz_bet *total)
 {
     uint32_t most = most_guesses(loop, r), found = most ? rz_lookup(r->tokens, r->seq.n_tokens, most) : 0;
+    uint32_t n = 0;
+    while (found && n < most && !(n && rz_loop_ends(loop, r, r->tokens[r->seq.n_tokens + n - 1])))
+        n++;
     r->spec.kind = found >= LONG ? 2 : found >= LONGER ? 1 : 0;
-    r->seq.n_guesses = bet(loop, r, total, found ? most : 0, 0);
+    r->seq.n_guesses = bet(loop, r, total, n, 0);
 }
 
 void rz_spec_guess(struct rz_loop *loop)

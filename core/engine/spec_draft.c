@@ -120,7 +120,7 @@ static int32_t round_of(struct rz_loop *loop, uint32_t *n, uint32_t got, struct 
         if (r->spec.draft_result < 0 || !draw(loop, r, got, r->spec.draft_result))
             continue;
         r->seq.n_guesses = got + 1;
-        if (got + 1 < r->spec.draft_most)
+        if (got + 1 < r->spec.draft_most && !rz_loop_ends(loop, r, r->tokens[r->seq.n_tokens + got]))
             lanes[kept++] = r;
     }
     if (draft->sched.step.n_wanted && draft->sched.step.n_wanted == draft->sched.step.batch.n_rows)
