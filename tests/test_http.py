@@ -30,8 +30,8 @@ ROOMY = ("-o", "engine.context=65536")
 
 
 class Server:
-    def __init__(self, *args):
-        self.process = subprocess.Popen([rzlib.RZ, "serve", "-m", MODEL, "--port", "0", *args],
+    def __init__(self, *args, model=MODEL):
+        self.process = subprocess.Popen([rzlib.RZ, "serve", "-m", model, "--port", "0", *args],
                                         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         line = b""
         while b"ready: " not in line:

@@ -24,7 +24,7 @@ struct rz_pace {
     double n, x, y, xx, xy; /* sums over steps: 1, rows, time, rows^2, rows * time; old ones fade */
     double slope;           /* of the last good fit, if there was one */
     bool fitted;
-    double draft;           /* time of one token of the draft model for one sequence; 0: not known */
+    double draft; /* time of one token of the draft model for one sequence; 0: not known */
 };
 
 /* How often one kind of guess was right. */
