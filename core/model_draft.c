@@ -1,7 +1,8 @@
-/* model_draft.c - sets an open model's engine up to guess ahead: the settings, and the draft model if one is named.
+/* model_draft.c - sets an open model's engine up to guess ahead: the settings, and the draft model if one
+ * is named.
  *
- * A draft model is opened for one model alone and closed with it. The two must read and write the same tokens;
- * that is compared here, spelling by spelling.
+ * A draft model is opened for one model alone and closed with it. The two must read and write the same
+ * tokens; that is compared here, spelling by spelling.
  */
 #include "models.h"
 

@@ -41,7 +41,7 @@ static const struct rz_option engine_options[] = {
     OPT_RANGE("repack_cache_size", SIZE, "16G", 0, 0x1p63, "bytes of all its files; the oldest go first"),
     OPT("repack_verify", BOOL, "0", "hash its files when they are written and when they are read"),
     OPT_RANGE("timeout_ms", INT, "0", 0, 86400000, "longest time of one request; 0: no limit"),
-    OPT_CHOICE("speculate", "off", "off|lookup|draft", "guess tokens ahead, from the text or by a draft model"),
+    OPT_CHOICE("speculate", "off", "off|lookup|draft", "guess tokens ahead: from the text, or a draft model"),
     OPT("draft_model", STRING, NULL, "model that guesses: [model.NAME] or a file with the same vocabulary"),
     OPT_RANGE("draft_tokens", INT, "16", 1, 31, "most tokens guessed ahead in one step"),
 };

@@ -1,5 +1,5 @@
-/* test_draft.c - guesses of a draft model (core/engine/spec_draft.c): two fake devices, one that runs ahead of the
- * other. Whatever it says, the tokens are those of the model itself. */
+/* test_draft.c - guesses of a draft model (core/engine/spec_draft.c): two fake devices, one that runs ahead
+ * of the other. Whatever it says, the tokens are those of the model itself. */
 #include "rz_test.h"
 
 #include "engine_rig.h"

@@ -1,5 +1,5 @@
-/* test_spec.c - guesses ahead (core/engine/spec*.c): what is guessed, what it pays, and that it never shows in
- * what comes out. The draft model is test_draft.c's. */
+/* test_spec.c - guesses ahead (core/engine/spec*.c): what is guessed, what it pays, and that it never shows
+ * in what comes out. The draft model is test_draft.c's. */
 #include "rz_test.h"
 
 #include "engine_rig.h"

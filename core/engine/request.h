@@ -45,8 +45,8 @@ struct rz_req {
     struct rz_event last; /* once finished */
     uint64_t submit_ns, admit_ns, first_ns;
     struct rz_spec spec;
-    /* Written by the step's sampling task without the lock; nobody else looks at them meanwhile. One sample, or
-     * as many as the step has guesses that were right and one more. */
+    /* Written by the step's sampling task without the lock; nobody else looks at them meanwhile. One
+     * sample, or as many as the step has guesses that were right and one more. */
     struct rz_sample *samples;
     uint32_t n_samples;
     struct rz_err error;

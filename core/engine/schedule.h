@@ -39,8 +39,8 @@ struct rz_seq {
     uint32_t n_followers; /* waiting sequences that are like this one                      */
     uint32_t n_shared;    /* of its tokens that were in the KV when it first ran           */
     bool ran;
-    /* Set by the caller for a sequence that decodes: tokens behind the known ones that are guessed. rz_sched_build
-     * makes it fewer, or none. */
+    /* Set by the caller for a sequence that decodes: tokens behind the known ones that are guessed.
+     * rz_sched_build makes it fewer, or none. */
     uint32_t n_guesses;
     /* of the step that was built last */
     uint32_t n_rows;
@@ -67,9 +67,9 @@ bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq);
 void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq);
 /* Would its next step be the one row of its last token? */
 bool rz_seq_decodes(const struct rz_seq *seq);
-/* Builds the next step: n_rows and result of each running sequence are set. Rows of guesses, each with a result
- * of its own, come from what decode rows leave; they take nobody's page, and half of the rows stay for
- * prompts. NULL: nothing can run. */
+/* Builds the next step: n_rows and result of each running sequence are set. Rows of guesses, each with a
+ * result of its own, come from what decode rows leave; they take nobody's page, and half of the rows stay
+ * for prompts. NULL: nothing can run. */
 const struct rz_batch *rz_sched_build(struct rz_sched *s);
 /* The step was executed: its rows, but for those of guesses, are in the KV. */
 void rz_sched_done(struct rz_sched *s);

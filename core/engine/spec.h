@@ -1,8 +1,9 @@
 /* spec.h - tokens guessed ahead: who guesses, how many it pays to guess, and what became of them.
  *
- * A sequence that decodes gets rows for its guesses behind the row of its last token. Each row is sampled as if
- * it stood alone, with the draw of its own position, and the next row counts only if the token drawn is the
- * one that was guessed. So what comes out is what would have come out without guesses, whatever they are.
+ * A sequence that decodes gets rows for its guesses behind the row of its last token. Each row is sampled
+ * as if it stood alone, with the draw of its own position, and the next row counts only if the token drawn
+ * is the one that was guessed. So what comes out is what would have come out without guesses, whatever they
+ * are.
  */
 #ifndef RZ_ENGINE_SPEC_H
 #define RZ_ENGINE_SPEC_H
@@ -94,9 +95,9 @@ struct rz_spec_pool {
 
 /* Can the rows of a sequence be taken back? RZ_EUNSUPPORTED says why not. */
 int32_t rz_spec_possible(const struct rz_loop *loop, const char *who, struct rz_err *err);
-/* From now on requests guess as the pool says; it is copied. Its draft, a loop of its own without requests, is
- * kept busy until rz_spec_close. RZ_EUNSUPPORTED: what the model, or the draft model, has computed cannot be
- * taken back. */
+/* From now on requests guess as the pool says; it is copied. Its draft, a loop of its own without requests,
+ * is kept busy until rz_spec_close. RZ_EUNSUPPORTED: what the model, or the draft model, has computed
+ * cannot be taken back. */
 int32_t rz_spec_open(struct rz_loop *loop, const struct rz_spec_pool *pool, struct rz_err *err);
 void rz_spec_close(struct rz_loop *loop);
 
@@ -106,11 +107,11 @@ int32_t rz_spec_init(const struct rz_loop *loop, const struct rz_request *q, str
                      struct rz_err *err);
 void rz_spec_deinit(struct rz_spec *spec);
 
-/* Before a step is built: guesses of the sequences that decode. The caller holds the mutex and has set `busy`;
- * it is given up while the draft model computes. */
+/* Before a step is built: guesses of the sequences that decode. The caller holds the mutex and has set
+ * `busy`; it is given up while the draft model computes. */
 void rz_spec_guess(struct rz_loop *loop);
-/* After a step: `token` was drawn at its row i, counted from the last token that is no guess. Before the token
- * is added to the request. */
+/* After a step: `token` was drawn at its row i, counted from the last token that is no guess. Before the
+ * token is added to the request. */
 void rz_spec_judge(struct rz_loop *loop, struct rz_req *r, uint32_t i, int32_t token);
 /* The step's tokens are added. */
 void rz_spec_settle(struct rz_req *r);

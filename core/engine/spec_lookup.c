@@ -1,4 +1,5 @@
-/* spec_lookup.c - guesses from the text itself: what followed the last few tokens when they stood there before.
+/* spec_lookup.c - guesses from the text itself: what followed the last few tokens when they stood there
+ * before.
  *
  * Nothing is kept between calls: one pass over the tokens from the end, which compares little else than
  * each with the last one.

@@ -1,8 +1,8 @@
 /* spec_pace.c - what guesses cost and what they bring.
  *
- * A step over r rows takes about a + b r. A guess that is right with probability q adds q tokens and b of time,
- * so it pays as long as q / b is more than tokens / time of the step as a whole. Both sides are measured all
- * the time; results never depend on them.
+ * A step over r rows takes about a + b r. A guess that is right with probability q adds q tokens and b of
+ * time, so it pays as long as q / b is more than tokens / time of the step as a whole. Both sides are
+ * measured all the time; results never depend on them.
  */
 #include "spec.h"
 
