@@ -394,6 +394,7 @@ void rz_model_close(struct rz_model *model)
     if (!model)
         return;
     rz_loop_free(model->loop);
+    rz_model_close(model->draft);
     if (model->plan)
         model->device->destroy(model->plan);
     rz_cpu_free(model->cpu);
