@@ -5,7 +5,8 @@
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
 #   make fuzz     runs the fuzz targets; SECONDS=60 each, TARGET="gguf ini" picks some
-#   make bench    speed of the default model; ARGS="-r 3 -b 1,4" goes to rz bench
+#   make bench    figures of a model (MODEL=, else the default one); ARGS="--reps 5 --batches 1,4" goes to bench/table.py
+#   make bench-compare PEER="lc=PATH/llama-bench -fa 1" PEER2=...   rz beside other programs: bench/compare.py
 #   make install  DESTDIR= PREFIX=/usr/local
 #   make ARCH=aarch64 [config=...] [CC=clang] [install]     for another machine, with Debian's cross compiler
 #
@@ -247,7 +248,7 @@ $(foreach t,$(FUZZ),$(eval $(call fuzz_rules,$(t))))
 run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
 	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
-.PHONY: tests run-tests run-story run-bench deps
+.PHONY: tests run-tests run-story run-bench bench-compare deps
 tests: all $(TESTS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
@@ -268,6 +269,11 @@ bench: deps
 .PHONY: mutations
 mutations: all
 	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
+# A server under good, bad and rude clients: 20,000 requests in 20 minutes, or as many as fit in SOAK seconds.
+SOAK ?= 1200
+.PHONY: soak
+soak: all $(FIXTURES)/stamp
+	$(Q)RZ=$(CURDIR)/$(B)/rz RZ_CONFIG=$(config) python3 tests/soak.py --seconds $(SOAK)
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz
@@ -282,7 +288,10 @@ run-story: all
 	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
-	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model" $(ARGS)
+	@model=$${MODEL:-$$(tools/get-model.py)} && python3 bench/table.py --rz $(B)/rz "$$model" $(ARGS)
+bench-compare: all
+	@model=$${MODEL:-$$(tools/get-model.py)} && python3 bench/compare.py --rz $(B)/rz --model "$$model" \
+	    $(if $(PEER),--peer "$(PEER)") $(if $(PEER2),--peer "$(PEER2)") $(if $(PEER3),--peer "$(PEER3)") $(ARGS)
 
 # --- the gate ---
 .PHONY: check-style check-format check-exports check-headers check-warnings
