@@ -160,7 +160,14 @@ static void sample_task(void *arg, uint32_t i)
                                 .draw = r->n_new,
                                 .n_logprobs = r->n_logprobs};
     r->error = (struct rz_err)RZ_ERR_INIT;
-    r->rc = rz_sample_run(&loop->scratch[i], &job, &r->sample, &r->error);
+    r->rc = RZ_OK;
+    if (r->constraint.grammar) {
+        job.mask = loop->scratch[i].mask;
+        r->rc = rz_constraint_mask(&r->constraint, r->tokens + r->n_prompt, r->n_new,
+                                   !(r->flags & RZ_REQUEST_IGNORE_EOS), loop->scratch[i].mask, &r->error);
+    }
+    if (!r->rc)
+        r->rc = rz_sample_run(&loop->scratch[i], &job, &r->sample, &r->error);
 }
 
 static void sample_rows(struct rz_loop *loop, uint32_t n)
@@ -250,7 +257,8 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
     }
     r->tokens[r->seq.n_tokens++] = token;
     loop->new_tokens++;
-    bool stop = rz_req_token(r, token, piece, (size_t)n);
+    bool stop = rz_req_token(r, token, piece, (size_t)n) ||
+                rz_constraint_over(&r->constraint, r->tokens + r->n_prompt, r->n_new);
     if (stop || r->seq.n_tokens >= r->context)
         finish(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
     else
