@@ -68,7 +68,7 @@ static bool load(struct tool *tool, const char *path)
             fprintf(stderr, "trie of %u tokens: %.1f ms\n", info.n_vocab, (now_us() - begin) / 1000);
         t->destroy(tok);
     }
-    f->close(m);
+    f->close(NULL, m);
     munmap(data, (size_t)st.st_size);
     if (!tool->trie)
         return false;
@@ -164,7 +164,9 @@ static void run(struct tool *tool, const json_t *c, struct rz_grammar *g, json_t
     for (json_int_t i = 0; i < json_integer_value(json_object_get(c, "samples")) && tool->trie; i++) {
         json_t *text = sample(tool, g, seed + (uint64_t)i, max, err);
         if (!text) {
-            json_object_set_new(answer, "dead", json_sprintf("%s: %s", err->where, err->message));
+            char shown[400];
+            rz_show(shown, sizeof(shown), err->message, strlen(err->message));
+            json_object_set_new(answer, "dead", json_sprintf("%s: %s", err->where, shown));
             break;
         }
         json_array_append_new(samples, text);

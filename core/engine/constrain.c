@@ -165,6 +165,9 @@ int32_t rz_constraint_mask(struct rz_constraint *c, const int32_t *tokens, uint3
             return rz_fail(err, RZ_EINTERNAL, "grammar", "the %u generated tokens do not fit it", n);
         flags = rz_grammar_mask(c->grammar, &c->at, mask);
     } while (flags & RZ_GRAMMAR_STALE);
+    if (flags & RZ_GRAMMAR_SPENT)
+        return rz_fail(err, RZ_ELIMIT, "grammar",
+                       "it is too ambiguous: what may follow %u tokens takes too long to find", n);
     if (!ends)
         rz_grammar_drop_ends(c->grammar, mask);
     if (!(flags & RZ_GRAMMAR_TOKENS) && !(ends && flags & RZ_GRAMMAR_ENDS))

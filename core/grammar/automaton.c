@@ -15,8 +15,9 @@
 #define VISITS 16384u
 #define READINGS 262144u
 #define ROWS_BYTES (8u << 20)
-#define WORK 8192u                                     /* nodes that wait within one closure    */
-#define LISTS (RZ_READINGS_MAX * RZ_READINGS_MAX + 1u) /* successors of all readings of a state */
+#define WORK 8192u      /* nodes that wait within one closure    */
+#define FOLLOWERS 4096u /* successors of all readings of a state */
+#define LISTS (FOLLOWERS + RZ_READINGS_MAX + 1u)
 #define NONE UINT32_MAX
 
 struct item {
@@ -179,15 +180,15 @@ static void end(struct rz_automaton *a, uint32_t stack, uint32_t base)
         again(a, f->node, f->count + 1, f->parent);
 }
 
-/* Appends the readings from a node to work->list, at most RZ_READINGS_MAX. */
-static void close_over(struct rz_automaton *a, uint32_t node, uint32_t stack)
+/* Appends the readings from a node to work->list, at most `most`. */
+static void close_over(struct rz_automaton *a, uint32_t node, uint32_t stack, uint32_t most)
 {
     struct rz_closure *w = a->work;
     uint32_t from = w->n_list, base = a->frames[stack].depth;
     w->epoch++;
     w->n_visits = w->n_items = 0;
     want(a, node, stack);
-    while (w->n_items && w->n_list - from < RZ_READINGS_MAX) {
+    for (; w->n_items && w->n_list - from < most; a->budget--) {
         struct item it = w->items[--w->n_items];
         const struct rz_nfa_node *n = &a->g->nodes[it.node];
         if (!visit(w, it.node, it.stack, a->frames[it.stack].depth > base))
@@ -261,7 +262,7 @@ static uint32_t state_of(struct rz_automaton *a, uint64_t *list, uint32_t n)
 uint32_t rz_automaton_begin(struct rz_automaton *a)
 {
     a->work->n_list = 0;
-    close_over(a, a->g->rules[0].start, 0);
+    close_over(a, a->g->rules[0].start, 0, RZ_READINGS_MAX);
     return state_of(a, a->work->list, a->work->n_list);
 }
 
@@ -271,6 +272,8 @@ uint32_t rz_automaton_begin(struct rz_automaton *a)
 static void follow(struct rz_automaton *a, const struct rz_state *s)
 {
     struct rz_closure *w = a->work;
+    /* Many readings have room for few successors each, but always for one. */
+    uint32_t most = FOLLOWERS / s->n < RZ_READINGS_MAX ? FOLLOWERS / s->n : RZ_READINGS_MAX;
     w->n_list = 0;
     memset(w->of_class, 0, a->g->n_classes * sizeof(w->of_class[0]));
     for (uint32_t i = 0; i < s->n; i++) {
@@ -280,7 +283,7 @@ static void follow(struct rz_automaton *a, const struct rz_state *s)
         w->state_of[i] = NONE;
         if (!reading)
             continue;
-        close_over(a, n->next, (uint32_t)(reading >> 32));
+        close_over(a, n->next, (uint32_t)(reading >> 32), most);
         const uint64_t *classes = a->g->class_sets[n->a].w;
         for (uint32_t v = 0; v < 4; v++)
             for (uint64_t left = classes[v]; left; left &= left - 1)
@@ -310,6 +313,7 @@ static uint32_t merge(struct rz_automaton *a, const uint64_t *marked)
             memcpy(w->merged + n, w->list + w->from[i], size * sizeof(*w->merged));
             n += size;
         }
+    a->budget -= n;
     return state_of(a, w->merged, n);
 }
 
@@ -320,6 +324,10 @@ static bool expand(struct rz_automaton *a, uint32_t state)
     uint32_t n = a->g->n_classes;
     if (a->n_rows == a->cap_rows) {
         a->full = true;
+        return false;
+    }
+    if (a->budget <= 0) {
+        a->spent = true;
         return false;
     }
     uint32_t *row = a->rows + (size_t)a->n_rows * n;
@@ -398,7 +406,7 @@ uint32_t rz_automaton_plain(struct rz_automaton *a, uint32_t state)
         bool before = a->full;
         a->full = false;
         uint32_t to = all_plain(a, state);
-        if (a->full)
+        if (a->full || a->spent)
             return RZ_STATE_MIXED;
         a->full = before;
         a->states[state].plain = to;

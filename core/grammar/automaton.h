@@ -6,7 +6,8 @@
  * everything but one state is forgotten (rz_automaton_renew) and numbers from before mean nothing.
  *
  * Every reading can be completed within the stack, so a state has no dead end. Of a very ambiguous text at
- * most RZ_READINGS_MAX readings are followed. Not thread-safe.
+ * most RZ_READINGS_MAX readings are followed, and work is counted: what goes beyond `budget` is not done, and
+ * `spent` says so. Not thread-safe.
  */
 #ifndef RZ_GRAMMAR_AUTOMATON_H
 #define RZ_GRAMMAR_AUTOMATON_H
@@ -14,6 +15,7 @@
 #include "nfa.h"
 
 #define RZ_READINGS_MAX 1024
+#define RZ_AUTOMATON_BUDGET 20000000 /* of one question: about a second */
 #define RZ_STATE_DEAD 0u
 
 struct rz_frame {
@@ -38,7 +40,9 @@ struct rz_automaton {
     uint32_t *rows; /* [cap_rows][g->n_classes] */
     uint32_t *frame_slots, *state_slots;
     uint32_t n_frames, n_states, n_readings, n_rows, cap_rows;
-    bool full; /* something did not fit since rz_automaton_renew */
+    int64_t budget; /* work that may still be done; the user sets it */
+    bool spent;     /* it was not enough                             */
+    bool full;      /* something did not fit since rz_automaton_renew */
     struct rz_closure *work;
 };
 

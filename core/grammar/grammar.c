@@ -132,6 +132,8 @@ void rz_grammar_unref(struct rz_grammar *g)
 /* Makes room if it is short, all but `at` becoming stale. False: at is stale itself. */
 static bool settle(struct rz_grammar *g, struct rz_grammar_at *at)
 {
+    g->automaton.budget = RZ_AUTOMATON_BUDGET;
+    g->automaton.spent = false;
     if (at->generation != g->generation)
         return false;
     if (!rz_automaton_crowded(&g->automaton))
@@ -335,6 +337,10 @@ static uint32_t mask_of(struct rz_grammar *g, struct rz_grammar_at *at)
         fill(g, at->state, mask);
         g->slots[i].flags = flags_of(g, at->state, mask);
         g->masks_made++;
+        if (g->automaton.spent) { /* what was not looked at is missing: not to be used, nor kept */
+            g->slots[i].flags = RZ_GRAMMAR_SPENT;
+            break;
+        }
         if (!g->automaton.full || tries)
             break;
         settle(g, at); /* what did not fit is missing in the mask: once more with all the room there is */

@@ -26,6 +26,7 @@ struct rz_grammar_at {
 #define RZ_GRAMMAR_TOKENS 1u /* some token may come            */
 #define RZ_GRAMMAR_ENDS 2u   /* the text may end: its end tokens are in the mask */
 #define RZ_GRAMMAR_STALE 4u  /* at is too old                  */
+#define RZ_GRAMMAR_SPENT 8u  /* too ambiguous: there is no mask */
 
 /* kind: RZ_GRAMMAR_JSON and those below. trie: what tokens spell, borrowed; NULL: only bytes are asked for.
  * RZ_EFORMAT, RZ_EUNSUPPORTED (with the JSON pointer of a keyword), RZ_ELIMIT, RZ_EINVAL: no text fits. */

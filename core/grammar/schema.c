@@ -333,7 +333,7 @@ json_t *rz_schema_plain(struct rz_schema *s, json_t *schema)
         if (!(rest = without(s, schema, keyword)))
             return NULL;
         if (other)
-            rest = check_keywords(s, rest, &says) && says ? rz_schema_merge(s, rest, other) : other;
+            rest = check_keywords(s, rest, &says) && says ? rz_schema_merge(s, other, rest) : other;
         for (size_t i = 0; *keyword == 'a' && i < json_array_size(all) && rest; i++)
             rest = rz_schema_merge(s, rest, json_array_get(all, i));
         schema = rest;

@@ -217,6 +217,43 @@ static char *text_of(const json_t *value)
     return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 }
 
+/* Exactly this value, with blanks where JSON has them. */
+static uint32_t value_node(struct rz_schema *s, const json_t *value, uint32_t depth, uint32_t next)
+{
+    struct rz_nfa *g = s->g;
+    bool object = json_is_object(value), list = json_is_array(value);
+    const char *open = object ? "{" : "[", *close = object ? "}" : "]";
+    if (depth > RZ_SCHEMA_DEPTH_MAX)
+        return rz_schema_bad(s, RZ_ELIMIT, NULL, "a value of more than %d levels", RZ_SCHEMA_DEPTH_MAX);
+    if (!object && !list) {
+        char *text = text_of(value);
+        uint32_t out = text ? rz_nfa_str(g, text, next)
+                            : rz_schema_bad(s, RZ_EFORMAT, NULL, "a value that cannot be written");
+        free(text);
+        return out;
+    }
+    size_t n = object ? json_object_size(value) : json_array_size(value), i = 0;
+    void **parts = calloc(2 * n + 2, sizeof(*parts)); /* names and values in order */
+    uint32_t out = rz_schema_common(s, RZ_S_BLANK, rz_nfa_str(g, close, next));
+    for (void *at = object && parts ? json_object_iter((json_t *)value) : NULL; at; i++) {
+        parts[2 * i] = json_string(json_object_iter_key(at));
+        parts[2 * i + 1] = json_object_iter_value(at);
+        at = json_object_iter_next((json_t *)value, at);
+    }
+    for (i = n; i-- && parts && !g->rc;) {
+        out = value_node(s, object ? parts[2 * i + 1] : json_array_get(value, i), depth + 1, out);
+        if (object)
+            out = value_node(s, parts[2 * i], depth + 1,
+                             rz_nfa_byte(g, ':', rz_schema_common(s, RZ_S_BLANK, out)));
+        if (i)
+            out = rz_nfa_byte(g, ',', rz_schema_common(s, RZ_S_BLANK, out));
+    }
+    for (i = 0; i < n && parts && object; i++)
+        json_decref(parts[2 * i]);
+    free(parts);
+    return rz_nfa_str(g, open, rz_schema_common(s, RZ_S_BLANK, out));
+}
+
 uint32_t rz_schema_enum(struct rz_schema *s, const json_t *schema, uint32_t next)
 {
     json_t *list = json_object_get(schema, "enum"), *single = json_object_get(schema, "const"), *value;
@@ -233,11 +270,13 @@ uint32_t rz_schema_enum(struct rz_schema *s, const json_t *schema, uint32_t next
         if (fits < 0)
             rz_schema_bad(s, RZ_EUNSUPPORTED, list ? "enum" : "const",
                           "beside type and bounds no keyword may restrict the values that it names");
-        if (fits > 0 && !(words[kept++] = text_of(value)))
+        if (fits > 0 && (json_is_object(value) || json_is_array(value)))
+            out = rz_nfa_or(s->g, out, value_node(s, value, 0, next));
+        else if (fits > 0 && !(words[kept++] = text_of(value)))
             rz_schema_bad(s, RZ_EFORMAT, list ? "enum" : "const", "value %zu cannot be written", i);
     }
     if (!s->g->rc)
-        out = rz_schema_words(s, words, kept, next);
+        out = rz_nfa_or(s->g, out, rz_schema_words(s, words, kept, next));
     for (size_t i = 0; i < kept; i++)
         free((char *)words[i]);
     free(words);
