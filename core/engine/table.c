@@ -110,10 +110,7 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
     if (rc || (rc = check_kind(loop, request, err)) ||
         (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
         return rc;
-    if ((rc = rz_constraint_init(loop->constraints, request, &r->constraint, err))) {
-        rz_req_free(NULL, r);
-        return rc;
-    }
+    rc = rz_constraint_init(loop->constraints, request, &r->constraint, err);
     pthread_mutex_lock(&loop->mutex);
     rc = enter(loop, r, request, ticket, err);
     if (rc)

@@ -317,7 +317,7 @@ int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *
         code = finish(&r, &v, err);
     if (r.chat)
         r.g.chats->close(r.chat);
-    rz_cli_close(&r.g.m);
+    rz_gen_close(&r.g);
     json_decref(r.tokens);
     rz_buf_free(&r.piece);
     rz_buf_free(&r.text);
