@@ -16,8 +16,8 @@
 /* Calls of formats whose bodies are JSON: open, the name as open_name NAME after_name, the arguments, close. */
 static const struct form {
     const char *format, *open, *open_name, *after_name, *close;
-    const char *between;      /* two calls; NULL: this form has one only      */
-    const char *first, *last; /* before all calls and behind them */
+    const char *between;         /* two calls; NULL: this form has one only      */
+    const char *first, *bracket; /* before all calls, where a list of them is opened */
 } forms[] = {
     {"hermes", "<tool_call>", "\n{\"name\": \"", "\", \"arguments\": ", "}\n</tool_call>", "\n", "", ""},
     {"llama3", "", "{\"name\": \"", "\", \"parameters\": ", "}", NULL, "", ""},
@@ -127,14 +127,14 @@ static int32_t write_tools(const struct rz_model *model, const char *format,
         rz_buf_printf(out, "%scall%d", i ? " | " : "", i);
     rz_buf_str(out, "\nanswer ::= ");
     marked(model, out, form->first);
-    literal(out, form->last, strlen(form->last));
+    literal(out, form->bracket, strlen(form->bracket));
     rz_buf_str(out, "call ");
     if (!one && form->between) {
         rz_buf_str(out, "( ");
         literal(out, form->between, strlen(form->between));
         rz_buf_str(out, "call )* ");
     }
-    literal(out, *form->last ? "]" : "", *form->last ? 1 : 0);
+    literal(out, *form->bracket ? "]" : "", *form->bracket ? 1 : 0);
     if (!strcmp(form->format, "apriel"))
         literal(out, "</tool_calls>", 13);
     rz_buf_str(out, "\n");

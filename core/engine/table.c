@@ -112,7 +112,8 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
         return rc;
     rc = rz_constraint_init(loop->constraints, request, &r->constraint, err);
     pthread_mutex_lock(&loop->mutex);
-    rc = enter(loop, r, request, ticket, err);
+    if (!rc)
+        rc = enter(loop, r, request, ticket, err);
     if (rc)
         rz_req_free(&loop->kv, r);
     pthread_mutex_unlock(&loop->mutex);

@@ -276,7 +276,8 @@ static size_t overlap(const char *mark, size_t n_mark, const char *text, size_t 
     return k;
 }
 
-/* Any bytes of text up to and with the first mark: one loop node for each length of its beginning. */
+/* Any bytes of text up to and with the first mark, or the control token that is spelled like it: one loop node
+ * for each length of its beginning. */
 static uint32_t until(struct rz_nfa *g, const char *mark, size_t n)
 {
     uint32_t state[65] = {0};
@@ -284,6 +285,7 @@ static uint32_t until(struct rz_nfa *g, const char *mark, size_t n)
     for (size_t i = 0; i < n; i++)
         state[i] = rz_nfa_loop(g);
     state[n] = RZ_NFA_END;
+    uint32_t token = rz_nfa_byte(g, RZ_NFA_CONTROL, rz_nfa_text(g, mark, n, RZ_NFA_END));
     for (size_t i = 0; i < n && !g->rc; i++) {
         struct rz_byteset by_state[65] = {0};
         uint32_t body = RZ_NFA_FAIL;
@@ -295,7 +297,7 @@ static uint32_t until(struct rz_nfa *g, const char *mark, size_t n)
         }
         for (size_t to = 0; to <= n; to++)
             body = rz_nfa_or(g, body, rz_nfa_set(g, &by_state[to], state[to]));
-        rz_nfa_loop_close(g, state[i], body, RZ_NFA_FAIL);
+        rz_nfa_loop_close(g, state[i], body, token);
     }
     return state[0];
 }

@@ -190,7 +190,10 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     q.wake_arg = r;
     q.like = choice ? r->runs[run->index - choice].ticket : 0;
     set_sampling(ask, choice, &q.sampling);
-    int32_t code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
+    int32_t code = rz_http_format_apply(r, run, &q, err);
+    if (!code)
+        code =
+            rz_http_format_error(r, r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err), err);
     if (code)
         return code;
     pthread_mutex_lock(&r->http->lock);
