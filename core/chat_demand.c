@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Calls of formats whose bodies are JSON: open, the name as open_name NAME after_name, the arguments, close. */
+/* Calls of formats whose bodies are JSON: open, open_name NAME after_name, arguments, close. */
 static const struct form {
     const char *format, *open, *open_name, *after_name, *close;
     const char *between;         /* two calls; NULL: this form has one only      */

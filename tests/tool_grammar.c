@@ -2,10 +2,10 @@
  *
  *   tool_grammar [VOCABULARY.gguf] < cases > answers
  *
- * A case is a line of JSON: kind (json, json_schema, gbnf, regex), text, match (a list of texts), samples (how
- * many texts to make with random logits), seed, max (tokens of each). The answer is a line too: error, accepts,
- * samples (null for one that did not come to its end within max), compile_ms, token_us (the median cost of the
- * grammar), masks made and found.
+ * A case is a line of JSON: kind (json, json_schema, gbnf, regex), text, match (a list of texts), samples
+ * (how many texts to make with random logits), seed, max (tokens of each). The answer is a line too: error,
+ * accepts, samples (null for one that did not come to its end within max), compile_ms, token_us (the median
+ * cost of the grammar), masks made and found.
  */
 #include "err.h"
 #include "grammar.h"

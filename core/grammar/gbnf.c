@@ -1,8 +1,8 @@
 /* gbnf.c - GBNF, the grammars of llama.cpp: rules of literals, classes, groups, repetitions and references.
  *
  * `name ::= ...`, alternatives with |, "literal", [class], [^class], any character ., (group), * + ? {n} {n,}
- * {n,m}, # comment; escapes \n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH. A rule goes on in the next line inside
- * of a group or behind |. <text> and <[id]> are single tokens of the vocabulary. Beyond llama.cpp,
+ * {n,m}, # comment; escapes \n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH. A rule goes on in the next line
+ * inside of a group or behind |. <text> and <[id]> are single tokens of the vocabulary. Beyond llama.cpp,
  * %json {schema} is a value of a JSON Schema, and %until "text" is any text up to and with the first "text".
  */
 #include "err.h"
@@ -276,8 +276,8 @@ static size_t overlap(const char *mark, size_t n_mark, const char *text, size_t 
     return k;
 }
 
-/* Any bytes of text up to and with the first mark, or the control token that is spelled like it: one loop node
- * for each length of its beginning. */
+/* Any bytes of text up to and with the first mark, or the control token that is spelled like it: one loop
+ * node for each length of its beginning. */
 static uint32_t until(struct rz_nfa *g, const char *mark, size_t n)
 {
     uint32_t state[65] = {0};

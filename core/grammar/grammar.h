@@ -39,7 +39,7 @@ void rz_grammar_unref(struct rz_grammar *g);
 struct rz_grammar_at rz_grammar_begin(struct rz_grammar *g);
 /* False: at is from before the grammar forgot. */
 bool rz_grammar_fresh(struct rz_grammar *g, struct rz_grammar_at at);
-/* After a token, an end token excepted; false: it is not allowed here, or at is stale, and nothing changed. */
+/* After a token, an end token excepted; false: it is not allowed here, or at is stale. */
 bool rz_grammar_token(struct rz_grammar *g, struct rz_grammar_at *at, int32_t token);
 /* After some bytes. */
 bool rz_grammar_bytes(struct rz_grammar *g, struct rz_grammar_at *at, const char *bytes, size_t n);

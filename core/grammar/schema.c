@@ -68,7 +68,7 @@ void rz_schema_leave(struct rz_schema *s, size_t was)
 
 /* --- keywords --- */
 
-/* What a keyword does here; the type that its value must have is told by a letter: o object, a array, s string,
+/* What a keyword does here; a letter is the type that its value must have: o object, a array, s string,
  * n number, i whole number that is not negative, b boolean, S schema, x anything. */
 static const struct {
     const char *name;

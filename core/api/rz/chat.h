@@ -100,9 +100,9 @@ struct rz_chat_api {
     int32_t (*finish)(struct rz_chat *chat, rz_chat_emit *emit, void *arg, struct rz_err *err);
     /* RZ_CHAT_* of the bytes that come next, as far as it is known. */
     uint32_t (*state)(struct rz_chat *chat);
-    /* What a demand means for the text of an answer, in the way in which the model writes calls and reasoning:
-     * the kind (RZ_GRAMMAR_*) and the text of a grammar for rz_request, which live until close. RZ_EUNSUPPORTED:
-     * calls in the model's form cannot be demanded. */
+    /* What a demand means for the text of an answer, in the way in which the model writes calls and
+     * reasoning: the kind (RZ_GRAMMAR_*) and the text of a grammar for rz_request, which live until close.
+     * RZ_EUNSUPPORTED: calls in the model's form cannot be demanded. */
     int32_t (*constrain)(struct rz_chat *chat, const struct rz_chat_demand *demand, uint32_t *kind,
                          struct rz_str *grammar, struct rz_err *err);
 };

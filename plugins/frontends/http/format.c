@@ -1,7 +1,7 @@
 /* format.c - what an answer must be: response_format, tool_choice, grammar and the like.
  *
- * The host turns it into a grammar for the engine, in the form in which the model writes. At most one field may
- * shape the text of an answer.
+ * The host turns it into a grammar for the engine, in the form in which the model writes. At most one field
+ * may shape the text of an answer.
  */
 #include <stdlib.h>
 #include <string.h>
