@@ -1,7 +1,7 @@
 /* grammar.c - fuzz target: a schema, a GBNF grammar or a regular expression, and a text that is held to it.
  *
- * The first byte chooses the kind; a zero byte ends the grammar, the rest is the text. A grammar is refused or
- * taken; one that is taken has no dead ends: from every state that the text reaches, some way leads on. */
+ * The first byte chooses the kind; a zero byte ends the grammar, the rest is the text. A grammar is refused
+ * or taken; one that is taken has no dead ends: from every state that the text reaches, some way leads on. */
 #include "grammar.h"
 #include "automaton.h"
 #include "frontend.h"
