@@ -28,8 +28,6 @@ static const struct rz_cli_option options[] = {
     {.name = "raw", .type = OPT_FLAG, .at = AT(raw)},
     {.name = "timings", .type = OPT_FLAG, .at = AT(timings)},
     {.name = "system", .type = OPT_TEXT, .at = AT(system)},
-    {.name = "json-schema", .type = OPT_MISSING},
-    {.name = "grammar", .type = OPT_MISSING},
     {.name = NULL},
 };
 
