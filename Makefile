@@ -50,7 +50,7 @@ $(error config=$(config): no such configuration (release, debug, asan, ubsan, ts
 endif
 
 API := -Icore/api -Icore/base
-CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
+CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/grammar -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
 ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16
@@ -98,7 +98,7 @@ endif
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))
 BASE_OBJS := $(call objs,$(call srcs,core/base/))
-CORE_SRCS := $(call srcs,core/) $(call srcs,core/exec/) $(call srcs,core/model/) $(call srcs,core/engine/)
+CORE_SRCS := $(call srcs,core/) $(call srcs,core/exec/) $(call srcs,core/model/) $(call srcs,core/grammar/) $(call srcs,core/engine/)
 CORE_OBJS := $(call objs,$(filter-out core/main.c,$(CORE_SRCS)))
 
 .PHONY: all run test check bench install clean
@@ -161,15 +161,17 @@ $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 NOT_CROSS := $(if $(CROSS),tests/test_http.c tests/http_rig.c tests/test_split.c)
 TEST_SRCS := $(filter-out $(NOT_CROSS),$(wildcard tests/test_*.c))
 CANARY_SRCS := $(wildcard tests/canary_*.c)
+TOOL_SRCS := $(wildcard tests/tool_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
 CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
+TOOLS := $(patsubst tests/%.c,$(B)/tests/%,$(TOOL_SRCS))
 RUNNER := $(if $(or $(CROSS),$(filter tsan,$(config))),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
 LIBS_test_split := -lpcre2-8
 
 SHARED_SRCS := $(filter-out $(NOT_CROSS) $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
-  tests/runner.c, $(wildcard tests/*.c))
+  $(TOOL_SRCS) tests/runner.c, $(wildcard tests/*.c))
 $(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(CROSS)ar rcs $@ $^
@@ -186,7 +188,7 @@ $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore
 	$(call say,LINK)true
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
 	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
-.SECONDARY: $(TESTS:=.o) $(CANARIES:=.o)
+.SECONDARY: $(TESTS:=.o) $(CANARIES:=.o) $(TOOLS:=.o)
 
 # --- bench/kernels, bench/encode: the speed of the matrix kernels alone, of a tokenizer alone ---
 $(B)/bench/%.o: bench/%.c $(B)/flags
@@ -195,6 +197,10 @@ $(B)/bench/%.o: bench/%.c $(B)/flags
 BENCH_OBJS := $(B)/bench/kernels.o $(B)/bench/peak.o $(B)/tests/fixture_quant.o $(B)/tests/fixture_gguf.o
 $(B)/bench/kernels: $(BENCH_OBJS)
 $(B)/bench/encode: $(B)/bench/encode.o
+# Programs that process tests drive: no test cases of their own.
+$(TOOLS): %: %.o $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
+	$(call say,LINK)true
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_core) $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
 BENCH_LIBS := $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 $(B)/bench/kernels $(B)/bench/encode: $(BENCH_LIBS)
 	$(call say,LINK)true
@@ -249,7 +255,7 @@ run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
 	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
 .PHONY: tests run-tests run-story run-bench bench-compare deps
-tests: all $(TESTS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
+tests: all $(TESTS) $(TOOLS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
 

@@ -41,8 +41,8 @@ PROGRAM_FILES = re.compile(
     r"^(core/(main|serve|verbs\w*|help|json|host|source)\.c|plugins/frontends/(cli|common|tools)/.*|tests/.*)$")
 
 # Includes point left only: to a lower rank, or into the same folder.
-RANKS = {"core/api/rz": 0, "core/base": 1, "core/exec": 2, "core/model": 2, "core/engine": 3, "core": 4}
-CORE_PATH = ["core/base", "core", "core/exec", "core/model", "core/engine"]
+RANKS = {"core/api/rz": 0, "core/base": 1, "core/exec": 2, "core/model": 2, "core/grammar": 2, "core/engine": 3, "core": 4}
+CORE_PATH = ["core/base", "core", "core/exec", "core/model", "core/grammar", "core/engine"]
 
 KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "do", "else", "case", "defined"}
 
