@@ -44,7 +44,7 @@ static bool weights_fit(const struct rz_program *p, const struct rz_node *n, boo
         int32_t at = p->refs[n->first_weight + i];
         if (at < 0)
             continue;
-        const struct rz_weight *w = cu_weight_at(p, (uint32_t)at);
+        const struct rz_weight *w = rz_weight_at(p, (uint32_t)at);
         if (i == 0 && matrix ? !rz_type_info(w->type)->decode : w->type != RZ_TYPE_F32) {
             *why = "cuda has no kernel for a weight of this type";
             return false;
@@ -60,7 +60,7 @@ static bool weights_fit(const struct rz_program *p, const struct rz_node *n, boo
 static bool experts_fit(const struct rz_program *p, const struct rz_node *n)
 {
     return n->op != RZ_OP_ROUTE ||
-           cu_value_at(p, (uint32_t)p->refs[n->first_in])->width <= CU_EXPERTS;
+           rz_value_at(p, (uint32_t)p->refs[n->first_in])->width <= CU_EXPERTS;
 }
 
 bool cu_runs(const struct rz_program *p, const struct rz_node *n, const char **why)

@@ -1,6 +1,6 @@
 /* cuda.c - the plugin: one device, its options, its code, and what the runtime says when something fails.
  *
- * Without a driver or a device init fails with the reason, and the host goes on without this plugin.
+ * Without a driver or a device open fails with the reason; init touches no GPU.
  */
 #include "cuda.h"
 
@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The code of all kernels: code.S. Over the shim of the tests it is one byte that nobody reads. */
-extern const uint8_t cu_code[];
+/* The code of all kernels, an image a file; NULL ends them. The Makefile makes it. */
+extern const uint8_t *const cu_code[] __attribute__((visibility("hidden")));
+
 
 int32_t cu_check(cudaError_t e, const char *what, struct rz_err *err)
 {
@@ -31,7 +32,9 @@ int32_t cu_kernel(const struct cu_device *d, cudaKernel_t *out, uint64_t shared,
     va_start(args, format);
     vsnprintf(name, sizeof(name), format, args);
     va_end(args);
-    cudaError_t e = cudaLibraryGetKernel(out, d->library, name);
+    cudaError_t e = cudaErrorInvalidValue;
+    for (uint32_t i = 0; i < d->n_libraries && e != cudaSuccess; i++)
+        e = cudaLibraryGetKernel(out, d->library[i], name);
     if (e == cudaSuccess && shared > 48 << 10)
         e = cudaFuncSetAttribute((const void *)*out, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     return cu_check(e, name, err);
@@ -58,11 +61,12 @@ static int32_t info(struct rz_plan *plan, struct rz_plan_info *out)
     out->wants |= p->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;
     out->weight_bytes = 0;
     for (uint32_t i = 0; i < p->n_weights; i++)
-        out->weight_bytes += cu_weight_at(p, i)->bytes;
+        out->weight_bytes += rz_weight_at(p, i)->bytes;
     out->prepared_bytes = plan->weight_bytes;
     out->kv_bytes = plan->kv_bytes;
     out->state_bytes = plan->state_bytes;
     out->scratch_bytes = plan->scratch_bytes + plan->value_bytes + plan->rope_bytes;
+    out->flags = RZ_PLAN_OWNS_WEIGHTS | (plan->device->exact ? RZ_PLAN_INVARIANT : 0);
     return RZ_OK;
 }
 
@@ -108,11 +112,49 @@ static int32_t find_device(struct cu_device *d, struct rz_err *err)
     return cu_check(cudaSetDevice(d->index), "choosing the device", err);
 }
 
+static int32_t load_code(struct cu_device *d, struct rz_err *err)
+{
+    int32_t status = RZ_OK;
+    for (; cu_code[d->n_libraries] && !status; d->n_libraries++) {
+        if (d->n_libraries == CU_LIBRARIES)
+            return rz_fail(err, RZ_EINTERNAL, "cuda", "more than %d images of code", CU_LIBRARIES);
+        status = cu_check(cudaLibraryLoadData(&d->library[d->n_libraries], cu_code[d->n_libraries], NULL, NULL,
+                                              0, NULL, NULL, 0),
+                          "the plugin's code does not fit this GPU", err);
+        if (status)
+            return status;
+    }
+    return status;
+}
+
+static int32_t open_device(void *ctx, struct rz_err *err)
+{
+    struct cu_device *d = ctx;
+    int32_t status = d->ready ? RZ_OK : find_device(d, err);
+    if (!status && !d->ready)
+        status = load_code(d, err);
+    d->ready = !status;
+    return status;
+}
+
+static int32_t memory(void *ctx, struct rz_device_memory *out, struct rz_err *err)
+{
+    struct cu_device *d = ctx;
+    size_t available = 0, total = 0;
+    int32_t status = cu_check(cudaSetDevice(d->index), "choosing the device", err);
+    if (!status)
+        status = cu_check(cudaMemGetInfo(&available, &total), "asking for free memory", err);
+    out->total = total;
+    out->free = available > d->reserve ? available - d->reserve : 1;
+    out->largest = 0;
+    return status;
+}
+
 static void fini(void *self)
 {
     struct cu_device *d = self;
-    if (d && d->loaded)
-        cudaLibraryUnload(d->library);
+    for (uint32_t i = 0; d && i < d->n_libraries; i++)
+        cudaLibraryUnload(d->library[i]);
     free(d);
 }
 
@@ -128,22 +170,16 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     d->use_graphs = config->values[OPT_GRAPHS].i;
     d->reserve = (uint64_t)config->values[OPT_RESERVE].i;
     d->table = (struct rz_device){.size = sizeof(d->table),
-                                  .name = "cuda",
+                                  .name = CU_NAME,
                                   .ctx = d,
+                                  .open = open_device,
+                                  .memory = memory,
                                   .claim = cu_claim,
                                   .compile = cu_compile,
                                   .info = info,
+                                  .part = cu_part_info,
                                   .execute = cu_execute,
                                   .destroy = cu_destroy};
-    int32_t status = find_device(d, err);
-    if (!status)
-        status = cu_check(cudaLibraryLoadData(&d->library, cu_code, NULL, NULL, 0, NULL, NULL, 0),
-                          "the plugin's code does not fit this GPU", err);
-    d->loaded = !status;
-    if (status) {
-        fini(d);
-        return status;
-    }
     *self = d;
     return RZ_OK;
 }
@@ -156,11 +192,11 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 
 RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER_COMMON,
                                .kinds = RZ_KIND_DEVICE,
-                               .name = "cuda",
+                               .name = CU_NAME,
                                .version = "0.1.0",
                                .vendor = "rz",
                                .licence = "MIT",
-                               .provides = "device:cuda"},
+                               .provides = "device:" CU_NAME},
                     .options = options,
                     .n_options = sizeof(options) / sizeof(options[0]),
                     .option_stride = sizeof(options[0]),

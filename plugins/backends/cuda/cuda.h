@@ -9,13 +9,22 @@
 
 #include "params.h"
 
+#include "access.h"
+#include "batch_check.h"
+
 #include <cuda_runtime_api.h>
 #include <rz/device.h>
 #include <rz/host.h>
 #include <rz/plugin.h>
 #include <stdbool.h>
 
+/* The tests build this plugin over their shim, under another name. */
+#ifndef CU_NAME
+#define CU_NAME "cuda"
+#endif
+
 #define CU_GRAPHS 32
+#define CU_LIBRARIES 24
 #define CU_FEW 8          /* rows of a step that the matrix-vector kernels take */
 #define CU_GRAPH_ROWS 32  /* rows of a step that may be captured                */
 #define CU_APART_ROWS 64  /* rows of a step whose parts of the keys go to blocks of their own */
@@ -28,8 +37,9 @@ struct cu_device {
     int index;
     bool exact, use_graphs;
     uint64_t reserve;
-    cudaLibrary_t library;
-    bool loaded;
+    cudaLibrary_t library[CU_LIBRARIES];
+    uint32_t n_libraries;
+    bool ready;
     char name[128];
     int capability; /* 90 for 9.0 */
 };
@@ -112,43 +122,10 @@ struct rz_plan {
     struct cu_graph graphs[CU_GRAPHS];
     uint64_t clock;
 
-    /* what batches are checked against */
-    uint64_t n_tokens, n_positions;
-    uint32_t n_variants;
-    bool both;
+    struct rz_batch_bounds bounds;
 };
 
-/* --- programs (nodes and their kin) --- */
-static inline const struct rz_node *cu_node_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
-}
-
-static inline const struct rz_value *cu_value_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->values + (uint64_t)i * p->value_stride);
-}
-
-static inline const struct rz_weight *cu_weight_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->weights + (uint64_t)i * p->weight_stride);
-}
-
-static inline const struct rz_kv_group *cu_kv_group_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->kv_groups + (uint64_t)i * p->kv_group_stride);
-}
-
-static inline const struct rz_rope *cu_rope_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->ropes + (uint64_t)i * p->rope_stride);
-}
-
-static inline const struct rz_state *cu_state_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->states + (uint64_t)i * p->state_stride);
-}
-
+/* --- ops --- */
 static inline bool cu_has(const struct cu_op *op, uint32_t attribute)
 {
     return op->n->attr_mask & RZ_ATTR(attribute);
@@ -166,12 +143,12 @@ static inline double cu_real(const struct cu_op *op, uint32_t attribute)
 
 static inline uint64_t cu_in_width(const struct rz_plan *p, const struct cu_op *op, uint32_t i)
 {
-    return cu_value_at(p->program, (uint32_t)op->in[i])->width;
+    return rz_value_at(p->program, (uint32_t)op->in[i])->width;
 }
 
 static inline uint64_t cu_out_width(const struct rz_plan *p, const struct cu_op *op, uint32_t i)
 {
-    return cu_value_at(p->program, (uint32_t)op->out[i])->width;
+    return rz_value_at(p->program, (uint32_t)op->out[i])->width;
 }
 
 /* --- cuda.c --- */
@@ -187,10 +164,11 @@ void cu_parallel(const struct cu_device *d, uint32_t n, void (*fn)(void *arg, ui
 /* Can the device run this primitive? why: if not. */
 bool cu_runs(const struct rz_program *p, const struct rz_node *n, const char **why);
 /* --- compile.c --- */
-int32_t cu_claim(void *ctx, const struct rz_program *program, uint32_t node, struct rz_claim *out,
-                 struct rz_err *err);
+int32_t cu_claim(void *ctx, const struct rz_program *program, uint32_t node,
+                 const struct rz_plan_limits *limits, struct rz_claim *out, struct rz_err *err);
 int32_t cu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                    const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err);
+int32_t cu_part_info(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
 void cu_destroy(struct rz_plan *plan);
 /* --- fuse.c --- */
 /* Lets ops do what others do, where that gives the same result. */
@@ -232,7 +210,4 @@ int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz
 /* --- results.c --- */
 void cu_top_run(struct rz_plan *plan);
 int32_t cu_results(struct rz_plan *plan, struct rz_result *out);
-/* --- batch.c --- */
-int32_t cu_batch_check(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err);
-
 #endif

@@ -47,8 +47,8 @@ static void fold_add(struct rz_plan *plan, uint32_t at)
 
 static bool same_kind(const struct rz_plan *plan, const struct cu_op *a, const struct cu_op *b)
 {
-    const struct rz_weight *v = cu_weight_at(plan->program, (uint32_t)a->weight[0]);
-    const struct rz_weight *w = cu_weight_at(plan->program, (uint32_t)b->weight[0]);
+    const struct rz_weight *v = rz_weight_at(plan->program, (uint32_t)a->weight[0]);
+    const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)b->weight[0]);
     return a->in[0] == b->in[0] && v->type == w->type && v->cols == w->cols;
 }
 
@@ -90,7 +90,7 @@ static void fold_norm(struct rz_plan *plan, uint32_t at)
     if (cu_int(norm, RZ_A_PARTS) > 1 || norm->weight[1] >= 0)
         return;
     if (norm->weight[0] >= 0 &&
-        cu_weight_at(plan->program, (uint32_t)norm->weight[0])->cols != cu_in_width(plan, norm, 0))
+        rz_weight_at(plan->program, (uint32_t)norm->weight[0])->cols != cu_in_width(plan, norm, 0))
         return;
     for (uint32_t i = 0; i < plan->n_ops; i++)
         readers += plan->ops[i].n->op == RZ_OP_MATMUL && plan->ops[i].in[0] == norm->out[0];

@@ -6,9 +6,7 @@
 #include "checked.h"
 #include "err.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #define ALIGN 256u
@@ -81,7 +79,7 @@ static int32_t place_values(struct rz_plan *plan, struct life *l, struct rz_err 
 {
     const struct rz_program *p = plan->program;
     for (uint32_t v = 0; v < p->n_values; v++) {
-        const struct rz_value *value = cu_value_at(p, v);
+        const struct rz_value *value = rz_value_at(p, v);
         uint64_t rows = value->rows == RZ_ROWS_WANTED ? plan->limits.max_wanted : plan->limits.max_rows;
         if (l[v].first == NEVER)
             continue;
@@ -131,7 +129,7 @@ static uint64_t kv_bytes_of(const struct rz_plan *plan, uint64_t dim)
 static int32_t plan_kv(struct rz_plan *plan, struct rz_err *err)
 {
     for (uint32_t g = 0; g < plan->program->n_kv_groups; g++) {
-        const struct rz_kv_group *group = cu_kv_group_at(plan->program, g);
+        const struct rz_kv_group *group = rz_kv_group_at(plan->program, g);
         struct cu_kv *v = &plan->kv_views[g];
         uint64_t total;
         *v = (struct cu_kv){.group = g,
@@ -161,7 +159,7 @@ static int32_t plan_states(struct rz_plan *plan, struct rz_err *err)
     if (!plan->state_views)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
     for (uint32_t i = 0; i < p->n_states; i++) {
-        const struct rz_state *s = cu_state_at(p, i);
+        const struct rz_state *s = rz_state_at(p, i);
         plan->state_views[i].base = (float *)(uintptr_t)at;
         if (!rz_mul_u64(s->floats, sizeof(float), &bytes) || !rz_align_u64(bytes, 64, &bytes) ||
             !rz_add_u64(at, bytes, &at))
@@ -178,7 +176,7 @@ static int32_t plan_states(struct rz_plan *plan, struct rz_err *err)
 static void plan_ropes(struct rz_plan *plan)
 {
     for (uint32_t i = 0; i < plan->program->n_ropes; i++) {
-        uint32_t half = cu_rope_at(plan->program, i)->dim / 2;
+        uint32_t half = rz_rope_at(plan->program, i)->dim / 2;
         uint64_t plane = (uint64_t)plan->limits.max_context * half * sizeof(float);
         plan->rope_views[i] = (struct cu_table){.cosines = (float *)(uintptr_t)plan->rope_bytes,
                                                 .sines = (float *)(uintptr_t)(plan->rope_bytes + plane),
@@ -198,7 +196,7 @@ static uint64_t place(struct rz_plan *plan, uint64_t bytes)
 
 static uint64_t parts_bytes(const struct rz_plan *plan, const struct cu_op *op)
 {
-    const struct rz_kv_group *g = cu_kv_group_at(plan->program, (uint32_t)cu_int(op, RZ_A_KV_GROUP));
+    const struct rz_kv_group *g = rz_kv_group_at(plan->program, (uint32_t)cu_int(op, RZ_A_KV_GROUP));
     uint64_t splits = (plan->limits.max_context + CU_SPLIT - 1) / CU_SPLIT, rows = plan->limits.max_rows;
     uint64_t apart = rows < CU_APART_ROWS ? rows : CU_APART_ROWS;
     uint64_t each = (uint64_t)cu_int(op, RZ_A_N_HEAD) * (g->v_dim + 2) * sizeof(float);
@@ -224,7 +222,7 @@ static void plan_scratch(struct rz_plan *plan)
     plan->step_bytes = rz_round_up(sizeof(struct cu_step), 64) + rows * sizeof(struct cu_row) +
                        plan->limits.max_seqs * (sizeof(struct cu_seq) + pages * CU_GROUPS * 4) + rows * 4 + 256;
     uint64_t vocab = plan->program->logits >= 0
-                         ? cu_value_at(plan->program, (uint32_t)plan->program->logits)->width
+                         ? rz_value_at(plan->program, (uint32_t)plan->program->logits)->width
                          : 0;
     uint64_t top = (vocab + CU_TOP_SPAN - 1) / CU_TOP_SPAN * CU_TOP_MAX * CU_FEW;
     plan->step = (struct cu_step *)(uintptr_t)place(plan, plan->step_bytes);
@@ -333,7 +331,6 @@ static void move_to(struct rz_plan *plan)
     }
 }
 
-/* cos and sin at every position, in double precision, stored as float. */
 static int32_t fill_ropes(struct rz_plan *plan, struct rz_err *err)
 {
     uint64_t positions = plan->limits.max_context;
@@ -341,14 +338,10 @@ static int32_t fill_ropes(struct rz_plan *plan, struct rz_err *err)
     if (!t)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for rope tables");
     for (uint32_t i = 0; i < plan->program->n_ropes; i++) {
-        const struct rz_rope *r = cu_rope_at(plan->program, i);
-        uint64_t half = r->dim / 2;
-        for (uint64_t k = 0; k < positions * half; k++) {
-            double angle = (double)(k / half) * r->inv_freq[k % half];
-            at[k] = (float)(cos(angle) * r->magnitude);
-            at[positions * half + k] = (float)(sin(angle) * r->magnitude);
-        }
-        at += 2 * positions * half;
+        const struct rz_rope *r = rz_rope_at(plan->program, i);
+        uint64_t plane = positions * (r->dim / 2);
+        rz_rope_fill(r, positions, at, at + plane);
+        at += 2 * plane;
     }
     int32_t status = cu_check(
         cudaMemcpyAsync(plan->ropes, t, plan->rope_bytes, cudaMemcpyHostToDevice, plan->stream), "ropes", err);

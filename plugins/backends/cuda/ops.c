@@ -65,7 +65,7 @@ static const float *vector(const struct rz_plan *plan, const struct cu_op *op, u
 
 static uint32_t vector_cols(const struct rz_plan *plan, const struct cu_op *op, uint32_t i)
 {
-    return op->weight[i] >= 0 ? (uint32_t)cu_weight_at(plan->program, (uint32_t)op->weight[i])->cols : 1;
+    return op->weight[i] >= 0 ? (uint32_t)rz_weight_at(plan->program, (uint32_t)op->weight[i])->cols : 1;
 }
 
 /* --- lookups --- */

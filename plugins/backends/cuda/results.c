@@ -8,7 +8,7 @@
 
 static uint64_t vocab_of(const struct rz_plan *plan)
 {
-    return cu_value_at(plan->program, (uint32_t)plan->program->logits)->width;
+    return rz_value_at(plan->program, (uint32_t)plan->program->logits)->width;
 }
 
 /* Stretches of a row, then stretches of what they gave, until one is left; it ends in top_*[last]. */

@@ -18,7 +18,7 @@ uint64_t cu_attend_shared(uint32_t n, uint32_t k_dim)
 
 static int32_t attend_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err)
 {
-    const struct rz_kv_group *g = cu_kv_group_at(plan->program, (uint32_t)cu_int(op, RZ_A_KV_GROUP));
+    const struct rz_kv_group *g = rz_kv_group_at(plan->program, (uint32_t)cu_int(op, RZ_A_KV_GROUP));
     int32_t status = RZ_OK;
     for (uint32_t i = 0; i < 4 && !status; i++)
         status = cu_kernel(plan->device, &op->kernel[i], cu_attend_shared(queries[i], g->k_dim), err,
@@ -139,7 +139,7 @@ static void run_conv(struct rz_plan *plan, const struct cu_op *op)
                         .bias = cu_has(op, RZ_A_BIAS) ? vector(plan, op, 1) : NULL,
                         .n = cu_rows(plan, op),
                         .width = (uint32_t)cu_out_width(plan, op, 0),
-                        .taps = (uint32_t)cu_weight_at(plan->program, (uint32_t)op->weight[0])->cols,
+                        .taps = (uint32_t)rz_weight_at(plan->program, (uint32_t)op->weight[0])->cols,
                         .silu = cu_has(op, RZ_A_SILU)};
     cu_launch(plan, op->kernel[0], (dim3){blocks(p.width), 1, 1}, CU_THREADS, 0, &p);
 }
@@ -157,7 +157,7 @@ static void run_scan(struct rz_plan *plan, const struct cu_op *op)
                         .n = cu_rows(plan, op),
                         .heads = (uint32_t)cu_int(op, RZ_A_N_HEAD),
                         .groups = (uint32_t)cu_int(op, RZ_A_STATE_GROUPS),
-                        .a_cols = (uint32_t)cu_weight_at(plan->program, (uint32_t)op->weight[0])->cols};
+                        .a_cols = (uint32_t)rz_weight_at(plan->program, (uint32_t)op->weight[0])->cols};
     uint64_t inner = cu_out_width(plan, op, 0);
     bool apart = op->n->n_in == 4;
     uint64_t wide = apart ? cu_in_width(plan, op, 2) : (cu_in_width(plan, op, 0) - inner) / 2;

@@ -219,7 +219,7 @@ int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz
 {
     struct rz_err own = RZ_ERR_INIT;
     err = err ? err : &own;
-    int32_t status = cu_batch_check(plan, batch, err);
+    int32_t status = rz_batch_check(&plan->bounds, batch, err);
     if (!status)
         status = cu_check(cudaSetDevice(plan->device->index), "choosing the device", err);
     if (status)

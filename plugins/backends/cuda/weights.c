@@ -160,7 +160,7 @@ static bool take(uint64_t *at, uint64_t bytes, uint64_t *place)
 /* Offsets stand in the pointers until the memory is there. */
 static int32_t place_matrix(struct rz_plan *plan, uint32_t i, struct rz_err *err)
 {
-    const struct rz_weight *w = cu_weight_at(plan->program, i);
+    const struct rz_weight *w = rz_weight_at(plan->program, i);
     struct cu_mat *m = &plan->mats[i];
     uint64_t a, b, a_bytes, b_bytes;
     *m = (struct cu_mat){.cols = (uint32_t)w->cols, .rows = (uint32_t)w->rows, .type = device_type(plan, w)};
@@ -178,7 +178,7 @@ static int32_t place_matrix(struct rz_plan *plan, uint32_t i, struct rz_err *err
 
 static int32_t place_vector(struct rz_plan *plan, uint32_t i, struct rz_err *err)
 {
-    const struct rz_weight *w = cu_weight_at(plan->program, i);
+    const struct rz_weight *w = rz_weight_at(plan->program, i);
     uint64_t at;
     if (!take(&plan->weight_bytes, w->bytes, &at))
         return rz_fail(err, RZ_ELIMIT, "plan", "%.*s is too large", (int)w->name.len, w->name.data);
@@ -304,7 +304,7 @@ static int32_t copy_up(struct rz_plan *plan, const void *to, const void *from, u
 static int32_t upload_matrix(struct rz_plan *plan, struct stage *stage, uint32_t i, struct rz_err *err)
 {
     const struct cu_mat *m = &plan->mats[i];
-    struct stretch s = {.w = cu_weight_at(plan->program, i), .m = m, .l = layout_of(m->type)};
+    struct stretch s = {.w = rz_weight_at(plan->program, i), .m = m, .l = layout_of(m->type)};
     uint64_t together = stage->bytes / (m->a_pitch + m->b_pitch);
     int32_t status = RZ_OK;
     for (; s.first < s.w->rows && !status; s.first += s.rows, stage->at ^= 1) {
@@ -339,7 +339,7 @@ int32_t cu_weights_upload(struct rz_plan *plan, struct rz_err *err)
     struct stage stage = {.at = 0};
     int32_t status = stage_open(&stage, stage_bytes(plan), err);
     for (uint32_t i = 0; i < p->n_weights && !status; i++) {
-        const struct rz_weight *w = cu_weight_at(p, i);
+        const struct rz_weight *w = rz_weight_at(p, i);
         if (plan->vectors[i]) {
             plan->vectors[i] = (const float *)(plan->weights + (uintptr_t)plan->vectors[i]);
             status = copy_up(plan, plan->vectors[i], w->data, w->bytes, err);
