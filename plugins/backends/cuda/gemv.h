@@ -73,7 +73,7 @@ template <int T, int N> static __device__ void cu_gemv(const struct cu_product &
 {
     struct cu_meeting m;
     const float *x[N];
-    float scale[N], acc[N], value[N];
+    float scale[N], acc[N], value[N] = {0};
     cu_begin();
     if (!cu_meet(p, N, &m))
         return;
