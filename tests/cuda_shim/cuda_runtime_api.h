@@ -74,8 +74,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 #define cudaEventDisableTiming 2
-cudaError_t cudaLibraryLoadData(cudaLibrary_t *out, const void *code, void *jit, void **jit_values, unsigned n,
-                                void *options, void **option_values, unsigned n_options);
+cudaError_t cudaLibraryLoadData(cudaLibrary_t *out, const void *code, void *jit, void **jit_values,
+                                unsigned n, void *options, void **option_values, unsigned n_options);
 cudaError_t cudaLibraryUnload(cudaLibrary_t library);
 cudaError_t cudaLibraryGetKernel(cudaKernel_t *out, cudaLibrary_t library, const char *name);
 cudaError_t cudaFuncSetAttribute(const void *kernel, int attribute, int value);

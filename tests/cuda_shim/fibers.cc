@@ -16,7 +16,12 @@
 
 struct shim_dim shim_thread, shim_block, shim_block_dim, shim_grid_dim;
 
-enum state { READY, BLOCK, WARP_WAIT, DONE };
+enum state {
+    READY,
+    BLOCK,
+    WARP_WAIT,
+    DONE
+};
 
 struct fiber {
     void *sp;

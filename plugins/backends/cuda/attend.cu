@@ -135,7 +135,8 @@ static __device__ inline float sink(const struct cu_attend &p, uint32_t head, fl
     return keep;
 }
 
-static __device__ inline float *part_of(const struct cu_attend &p, uint32_t row, uint32_t head, uint32_t split)
+static __device__ inline float *part_of(const struct cu_attend &p, uint32_t row, uint32_t head,
+                                        uint32_t split)
 {
     uint32_t n = p.serial ? 1 : p.splits, at = p.serial ? 0 : split;
     return p.part + (((uint64_t)row * p.heads + head) * n + at) * (p.kv.v_dim + 2);
@@ -234,8 +235,7 @@ static __device__ inline void span(const struct cu_attend &p, uint32_t part, str
 }
 
 /* All parts of the job, or the one of this block. */
-template <int K, int H>
-static __device__ inline void run(const struct cu_attend &p, struct job &b, float *q)
+template <int K, int H> static __device__ inline void run(const struct cu_attend &p, struct job &b, float *q)
 {
     uint32_t wide = (p.kv.k_dim + 7) / 8 * 8, first = p.serial ? 0 : blockIdx.z;
     float *scores = q + H * wide, *most = scores + H * CU_SPLIT, *total = most + H;

@@ -59,8 +59,7 @@ static bool weights_fit(const struct rz_program *p, const struct rz_node *n, boo
 
 static bool experts_fit(const struct rz_program *p, const struct rz_node *n)
 {
-    return n->op != RZ_OP_ROUTE ||
-           rz_value_at(p, (uint32_t)p->refs[n->first_in])->width <= CU_EXPERTS;
+    return n->op != RZ_OP_ROUTE || rz_value_at(p, (uint32_t)p->refs[n->first_in])->width <= CU_EXPERTS;
 }
 
 bool cu_runs(const struct rz_program *p, const struct rz_node *n, const char **why)

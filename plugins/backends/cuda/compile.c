@@ -36,7 +36,8 @@ int32_t cu_claim(void *ctx, const struct rz_program *program, uint32_t node,
 static int32_t check_limits(const struct rz_plan_limits *l, struct rz_err *err)
 {
     if (l->max_rows > 65535)
-        return rz_fail(err, RZ_ELIMIT, "engine.max_batch_tokens", "%u: cuda takes at most 65535", l->max_rows);
+        return rz_fail(err, RZ_ELIMIT, "engine.max_batch_tokens", "%u: cuda takes at most 65535",
+                       l->max_rows);
     if (l->kv_type != RZ_TYPE_F32 && l->kv_type != RZ_TYPE_F16 && l->kv_type != RZ_TYPE_BF16)
         return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type", "cuda keeps the KV as f32, f16 or bf16");
     return RZ_OK;
@@ -72,7 +73,8 @@ static int32_t add_ops(struct rz_plan *plan, uint32_t node, struct rz_err *err)
     const char *why;
     if (n->end == node + 1) {
         if (!cu_runs(plan->program, n, &why))
-            return rz_fail(err, RZ_EUNSUPPORTED, "plan", "layer %d: %s: %s", n->layer, rz_op_name(n->op), why);
+            return rz_fail(err, RZ_EUNSUPPORTED, "plan", "layer %d: %s: %s", n->layer, rz_op_name(n->op),
+                           why);
         add_op(plan, node);
         return RZ_OK;
     }
@@ -158,7 +160,8 @@ int32_t cu_part_info(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
     int32_t other = part_of(plan, i);
     out->node = op->node;
     out->bytes_token = rz_node_bytes_token(plan->program, op->node);
-    snprintf(out->runner, sizeof(out->runner), CU_NAME " %s%s%s", rz_op_name(op->n->op), *type ? " " : "", type);
+    snprintf(out->runner, sizeof(out->runner), CU_NAME " %s%s%s", rz_op_name(op->n->op), *type ? " " : "",
+             type);
     if (other >= 0)
         snprintf(out->why, sizeof(out->why), "within a launch of %s", rz_op_name(plan->ops[other].n->op));
     else

@@ -14,7 +14,6 @@
 /* The code of all kernels, an image a file; NULL ends them. The Makefile makes it. */
 extern const uint8_t *const cu_code[] __attribute__((visibility("hidden")));
 
-
 int32_t cu_check(cudaError_t e, const char *what, struct rz_err *err)
 {
     if (e == cudaSuccess)
@@ -36,7 +35,8 @@ int32_t cu_kernel(const struct cu_device *d, cudaKernel_t *out, uint64_t shared,
     for (uint32_t i = 0; i < d->n_libraries && e != cudaSuccess; i++)
         e = cudaLibraryGetKernel(out, d->library[i], name);
     if (e == cudaSuccess && shared > 48 << 10)
-        e = cudaFuncSetAttribute((const void *)*out, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+        e = cudaFuncSetAttribute((const void *)*out, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 (int)shared);
     return cu_check(e, name, err);
 }
 
@@ -72,9 +72,17 @@ static int32_t info(struct rz_plan *plan, struct rz_plan_info *out)
 
 /* --- the plugin --- */
 
-enum { OPT_DEVICE, OPT_PRODUCTS, OPT_GRAPHS, OPT_RESERVE };
+enum {
+    OPT_DEVICE,
+    OPT_PRODUCTS,
+    OPT_GRAPHS,
+    OPT_RESERVE
+};
 
-#define OPTION(...) {.size = sizeof(struct rz_option), __VA_ARGS__}
+#define OPTION(...) \
+    { \
+        .size = sizeof(struct rz_option), __VA_ARGS__ \
+    }
 
 /* clang-format off */
 static const struct rz_option options[] = {
@@ -100,15 +108,17 @@ static int32_t find_device(struct cu_device *d, struct rz_err *err)
                        e == cudaSuccess ? "the driver lists none" : cudaGetErrorString(e));
     }
     if (d->index >= n)
-        return rz_fail(err, RZ_ECONFIG, "plugin.cuda.device", "%d: there are %d, counted from 0", d->index, n);
+        return rz_fail(err, RZ_ECONFIG, "plugin.cuda.device", "%d: there are %d, counted from 0", d->index,
+                       n);
     int32_t status = cu_check(cudaGetDeviceProperties(&prop, d->index), "properties", err);
     if (status)
         return status;
     snprintf(d->name, sizeof(d->name), "%.*s", (int)sizeof(d->name) - 1, prop.name);
     d->capability = 10 * prop.major + prop.minor;
     if (d->capability < 75)
-        return rz_fail(err, RZ_EUNSUPPORTED, "cuda", "%s has compute capability %d.%d, at least 7.5 is needed",
-                       d->name, prop.major, prop.minor);
+        return rz_fail(err, RZ_EUNSUPPORTED, "cuda",
+                       "%s has compute capability %d.%d, at least 7.5 is needed", d->name, prop.major,
+                       prop.minor);
     return cu_check(cudaSetDevice(d->index), "choosing the device", err);
 }
 
@@ -118,8 +128,8 @@ static int32_t load_code(struct cu_device *d, struct rz_err *err)
     for (; cu_code[d->n_libraries] && !status; d->n_libraries++) {
         if (d->n_libraries == CU_LIBRARIES)
             return rz_fail(err, RZ_EINTERNAL, "cuda", "more than %d images of code", CU_LIBRARIES);
-        status = cu_check(cudaLibraryLoadData(&d->library[d->n_libraries], cu_code[d->n_libraries], NULL, NULL,
-                                              0, NULL, NULL, 0),
+        status = cu_check(cudaLibraryLoadData(&d->library[d->n_libraries], cu_code[d->n_libraries], NULL,
+                                              NULL, 0, NULL, NULL, 0),
                           "the plugin's code does not fit this GPU", err);
         if (status)
             return status;
@@ -190,13 +200,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
     return minor_need == 0 && !strcmp(id, RZ_DEVICE_1) ? &d->table : NULL;
 }
 
-RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER_COMMON,
-                               .kinds = RZ_KIND_DEVICE,
-                               .name = CU_NAME,
-                               .version = "0.1.0",
-                               .vendor = "rz",
-                               .licence = "MIT",
-                               .provides = "device:" CU_NAME},
+RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_DEVICE, .name = CU_NAME, .version = "0.1.0",
+                               .vendor = "rz", .licence = "MIT", .provides = "device:" CU_NAME},
                     .options = options,
                     .n_options = sizeof(options) / sizeof(options[0]),
                     .option_stride = sizeof(options[0]),

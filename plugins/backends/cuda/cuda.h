@@ -25,9 +25,9 @@
 
 #define CU_GRAPHS 32
 #define CU_LIBRARIES 24
-#define CU_FEW 8          /* rows of a step that the matrix-vector kernels take */
-#define CU_GRAPH_ROWS 32  /* rows of a step that may be captured                */
-#define CU_APART_ROWS 64  /* rows of a step whose parts of the keys go to blocks of their own */
+#define CU_FEW 8         /* rows of a step that the matrix-vector kernels take */
+#define CU_GRAPH_ROWS 32 /* rows of a step that may be captured                */
+#define CU_APART_ROWS 64 /* rows of a step whose parts of the keys go to blocks of their own */
 #define CU_OPERANDS 4
 #define CU_WEIGHTS 10
 
@@ -59,10 +59,10 @@ struct cu_op {
     int32_t weight[CU_WEIGHTS]; /* of the program; -1 */
     bool only_logits;
     /* what it does for others; indices of ops, -1: nothing */
-    int32_t norm;  /* before, in steps of few rows                */
-    int32_t add;   /* behind                                      */
-    int32_t gate;  /* ACT_MUL whose gate and up this is: with up  */
-    int32_t up;    /* the op that makes up                        */
+    int32_t norm; /* before, in steps of few rows                */
+    int32_t add;  /* behind                                      */
+    int32_t gate; /* ACT_MUL whose gate and up this is: with up  */
+    int32_t up;   /* the op that makes up                        */
     int32_t beside[CU_PARTS - 1];
     uint32_t last; /* the op that its group ends with: values of the group live until then */
     cudaKernel_t kernel[8];
@@ -86,9 +86,9 @@ struct rz_plan {
 
     /* device memory */
     uint8_t *weights, *values, *kv, *states, *scratch, *ropes;
-    struct cu_mat *mats;    /* [n_weights]; type RZ_TYPE_NONE: not needed as a matrix */
-    const float **vectors;  /* [n_weights] */
-    struct cu_view *views;  /* [n_values]  */
+    struct cu_mat *mats;   /* [n_weights]; type RZ_TYPE_NONE: not needed as a matrix */
+    const float **vectors; /* [n_weights] */
+    struct cu_view *views; /* [n_values]  */
     struct cu_kv kv_views[CU_GROUPS];
     uint64_t kv_page[CU_GROUPS], kv_layer[CU_GROUPS];
     uint8_t *kv_base[CU_GROUPS];
@@ -107,7 +107,7 @@ struct rz_plan {
     float *many_logits, *hidden;
     uint32_t *few_ids; /* pinned: results of top-k         */
     float *few_values;
-    uint32_t *shown;   /* what few_logits shows of top-k   */
+    uint32_t *shown; /* what few_logits shows of top-k   */
     uint32_t shown_n, few;
     bool blank; /* few_logits is -inf but for what is shown */
     uint64_t many_bytes, hidden_bytes;

@@ -169,7 +169,8 @@ static int32_t plan_states(struct rz_plan *plan, struct rz_err *err)
     for (uint32_t i = 0; i < p->n_states; i++)
         plan->state_views[i].stride = at / sizeof(float);
     if (!rz_mul_u64(at, plan->limits.n_slots, &plan->state_bytes))
-        return rz_fail(err, RZ_ELIMIT, "plan", "%u slots of recurrent state are too many", plan->limits.n_slots);
+        return rz_fail(err, RZ_ELIMIT, "plan", "%u slots of recurrent state are too many",
+                       plan->limits.n_slots);
     return RZ_OK;
 }
 
@@ -220,10 +221,10 @@ static void plan_scratch(struct rz_plan *plan)
             tiles = pairs + CU_EXPERTS;
     }
     plan->step_bytes = rz_round_up(sizeof(struct cu_step), 64) + rows * sizeof(struct cu_row) +
-                       plan->limits.max_seqs * (sizeof(struct cu_seq) + pages * CU_GROUPS * 4) + rows * 4 + 256;
-    uint64_t vocab = plan->program->logits >= 0
-                         ? rz_value_at(plan->program, (uint32_t)plan->program->logits)->width
-                         : 0;
+                       plan->limits.max_seqs * (sizeof(struct cu_seq) + pages * CU_GROUPS * 4) + rows * 4 +
+                       256;
+    uint64_t vocab =
+        plan->program->logits >= 0 ? rz_value_at(plan->program, (uint32_t)plan->program->logits)->width : 0;
     uint64_t top = (vocab + CU_TOP_SPAN - 1) / CU_TOP_SPAN * CU_TOP_MAX * CU_FEW;
     plan->step = (struct cu_step *)(uintptr_t)place(plan, plan->step_bytes);
     plan->parts = (float *)(uintptr_t)place(plan, parts);
@@ -247,11 +248,12 @@ static int32_t check_room(struct rz_plan *plan, struct rz_err *err)
     int32_t status = cu_check(cudaMemGetInfo(&available, &total), "asking for free memory", err);
     if (status || need + plan->device->reserve <= available)
         return status;
-    return rz_fail(err, RZ_ENOMEM, plan->device->name,
-                   "%llu MiB are needed (weights %llu, KV %llu, values and state %llu) and %llu kept free, of "
-                   "%llu MiB %llu are free: lower engine.context, engine.max_seqs or engine.kv_pages",
-                   MIB(need), MIB(plan->weight_bytes), MIB(plan->kv_bytes), MIB(other),
-                   MIB(plan->device->reserve), MIB(total), MIB(available));
+    return rz_fail(
+        err, RZ_ENOMEM, plan->device->name,
+        "%llu MiB are needed (weights %llu, KV %llu, values and state %llu) and %llu kept free, of "
+        "%llu MiB %llu are free: lower engine.context, engine.max_seqs or engine.kv_pages",
+        MIB(need), MIB(plan->weight_bytes), MIB(plan->kv_bytes), MIB(other), MIB(plan->device->reserve),
+        MIB(total), MIB(available));
 }
 
 static int32_t take(uint8_t **out, uint64_t bytes, const char *what, struct rz_err *err)
@@ -290,12 +292,14 @@ static int32_t take_host(struct rz_plan *plan, struct rz_err *err)
     plan->hidden_bytes = wide * plan->limits.max_wanted;
     int32_t status = cu_check(cudaMallocHost((void **)&plan->staged, plan->step_bytes), "pinned memory", err);
     if (!status)
-        status = cu_check(cudaMallocHost((void **)&plan->few_logits, vocab * plan->few + 64), "pinned memory", err);
-    if (!status)
-        status = cu_check(cudaMallocHost((void **)&plan->few_ids, CU_TOP_MAX * CU_FEW * 4), "pinned memory", err);
+        status = cu_check(cudaMallocHost((void **)&plan->few_logits, vocab * plan->few + 64), "pinned memory",
+                          err);
     if (!status)
         status =
-            cu_check(cudaMallocHost((void **)&plan->few_values, CU_TOP_MAX * CU_FEW * 4), "pinned memory", err);
+            cu_check(cudaMallocHost((void **)&plan->few_ids, CU_TOP_MAX * CU_FEW * 4), "pinned memory", err);
+    if (!status)
+        status = cu_check(cudaMallocHost((void **)&plan->few_values, CU_TOP_MAX * CU_FEW * 4),
+                          "pinned memory", err);
     plan->shown = calloc(CU_TOP_MAX * CU_FEW, sizeof(*plan->shown));
     plan->many_logits = map_memory(plan->many_bytes);
     plan->hidden = map_memory(plan->hidden_bytes);
@@ -343,8 +347,9 @@ static int32_t fill_ropes(struct rz_plan *plan, struct rz_err *err)
         rz_rope_fill(r, positions, at, at + plane);
         at += 2 * plane;
     }
-    int32_t status = cu_check(
-        cudaMemcpyAsync(plan->ropes, t, plan->rope_bytes, cudaMemcpyHostToDevice, plan->stream), "ropes", err);
+    int32_t status =
+        cu_check(cudaMemcpyAsync(plan->ropes, t, plan->rope_bytes, cudaMemcpyHostToDevice, plan->stream),
+                 "ropes", err);
     if (!status)
         status = cu_check(cudaStreamSynchronize(plan->stream), "ropes", err);
     free(t);

@@ -19,7 +19,8 @@ void cu_launch(struct rz_plan *plan, cudaKernel_t kernel, dim3 grid, uint32_t th
                                  .numAttrs = plan->device->capability >= 90 ? 1 : 0};
     void *args[] = {(void *)(uintptr_t)params};
     if (!plan->status)
-        plan->status = cu_check(cudaLaunchKernelExC(&config, (const void *)kernel, args), "a launch", plan->err);
+        plan->status =
+            cu_check(cudaLaunchKernelExC(&config, (const void *)kernel, args), "a launch", plan->err);
 }
 
 uint32_t cu_rows(const struct rz_plan *plan, const struct cu_op *op)

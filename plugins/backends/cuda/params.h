@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 #define CU_WARP 32
-#define CU_GEMV_WARPS 4  /* outputs of one block of a matrix-vector product                     */
-#define CU_GEMV_ROWS 8   /* most rows that share one reading of the weights there               */
-#define CU_PARTS 3       /* matrices of one launch that meet the same rows                      */
-#define CU_GROUPS 8      /* KV groups of a program                                              */
-#define CU_SPLIT 256     /* keys of one part of attention: RZ_ATTENTION_SPLIT                    */
-#define CU_TOP_MAX 64    /* results of one row that the device picks out                         */
-#define CU_EXPERTS 4096  /* experts of one mixture                                               */
-#define CU_THREADS 256   /* threads of a block of the kernels that go along rows                 */
+#define CU_GEMV_WARPS 4   /* outputs of one block of a matrix-vector product                     */
+#define CU_GEMV_ROWS 8    /* most rows that share one reading of the weights there               */
+#define CU_PARTS 3        /* matrices of one launch that meet the same rows                      */
+#define CU_GROUPS 8       /* KV groups of a program                                              */
+#define CU_SPLIT 256      /* keys of one part of attention: RZ_ATTENTION_SPLIT                    */
+#define CU_TOP_MAX 64     /* results of one row that the device picks out                         */
+#define CU_EXPERTS 4096   /* experts of one mixture                                               */
+#define CU_THREADS 256    /* threads of a block of the kernels that go along rows                 */
 #define CU_ATTEND_WARPS 4 /* warps of a block of attention                                       */
 
 /* Weight types as kernels know them: layouts that weights.c makes. Others are decoded on load. */
@@ -100,7 +100,7 @@ struct cu_pairs {
 
 struct cu_part {
     struct cu_mat w;
-    const float *bias;  /* or NULL                                       */
+    const float *bias; /* or NULL                                       */
     struct cu_view y;
     struct cu_view add; /* data NULL: none; added behind everything else */
     uint32_t rows;      /* outputs: of a mixture those of one expert     */
@@ -223,7 +223,7 @@ struct cu_attend {
     const struct cu_step *step;
     struct cu_view q, y;
     struct cu_kv kv;
-    uint32_t n, heads;      /* rows; query heads */
+    uint32_t n, heads;       /* rows; query heads */
     uint32_t splits, window; /* parts of the keys; window 0: none */
     uint32_t chunk, both;
     float scale, softcap, alibi;

@@ -9,7 +9,14 @@
 
 #include <string.h>
 
-enum { GEMV_1, GEMV_4, GEMV_8, TILE, GROUPS, SCALES };
+enum {
+    GEMV_1,
+    GEMV_4,
+    GEMV_8,
+    TILE,
+    GROUPS,
+    SCALES
+};
 
 static bool in_tiles_alone(const struct rz_plan *plan, const struct cu_op *op);
 
@@ -152,10 +159,8 @@ static uint32_t tiles_of(struct rz_plan *plan, const struct cu_op *op, struct cu
 
 static struct cu_product product_of(const struct rz_plan *plan, const struct cu_op *op)
 {
-    struct cu_product p = {.x = plan->views[op->in[0]],
-                           .n = cu_rows(plan, op),
-                           .n_parts = 1,
-                           .aligned = is_aligned(plan, op)};
+    struct cu_product p = {
+        .x = plan->views[op->in[0]], .n = cu_rows(plan, op), .n_parts = 1, .aligned = is_aligned(plan, op)};
     p.part[0] = part_of(plan, op);
     return p;
 }

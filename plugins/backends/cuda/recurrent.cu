@@ -71,7 +71,8 @@ static __device__ inline void load_keys(const struct cu_delta &p, uint32_t row, 
     }
     qq = cu_block_sum(qq, room);
     kk = cu_block_sum(kk, room);
-    float q_factor = 1 / sqrtf(qq + (float)p.eps) / sqrtf((float)p.k_dim), k_factor = 1 / sqrtf(kk + (float)p.eps);
+    float q_factor = 1 / sqrtf(qq + (float)p.eps) / sqrtf((float)p.k_dim),
+          k_factor = 1 / sqrtf(kk + (float)p.eps);
     for (uint32_t i = threadIdx.x; i < p.k_dim; i += blockDim.x) {
         q[i] = from[i] * q_factor;
         k[i] = keys[i] * k_factor;

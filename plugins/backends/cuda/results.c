@@ -52,7 +52,8 @@ static int32_t fetch(struct rz_plan *plan, void *to, const void *from, uint64_t 
 static int32_t fetch_logits(struct rz_plan *plan)
 {
     const struct cu_view *v = &plan->views[plan->program->logits];
-    uint64_t bytes = plan->n_wanted * v->stride * sizeof(float), top = (uint64_t)plan->n_wanted * plan->top_k * 4;
+    uint64_t bytes = plan->n_wanted * v->stride * sizeof(float),
+             top = (uint64_t)plan->n_wanted * plan->top_k * 4;
     if (!plan->top_k) {
         bool few = plan->n_wanted <= plan->few;
         plan->blank &= !few;
@@ -99,9 +100,7 @@ int32_t cu_results(struct rz_plan *plan, struct rz_result *out)
     if (plan->top_k)
         show_top(plan);
     out->n = plan->n_wanted;
-    out->logits = p->logits < 0                   ? NULL
-                  : plan->n_wanted <= plan->few ? plan->few_logits
-                                                  : plan->many_logits;
+    out->logits = p->logits < 0 ? NULL : plan->n_wanted <= plan->few ? plan->few_logits : plan->many_logits;
     out->hidden = p->hidden >= 0 ? plan->hidden : NULL;
     out->logits_stride = p->logits >= 0 ? plan->views[p->logits].stride : 0;
     out->hidden_stride = p->hidden >= 0 ? plan->views[p->hidden].stride : 0;

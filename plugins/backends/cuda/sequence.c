@@ -8,7 +8,9 @@
 
 static const uint32_t queries[] = {1, 4, 8, 16};
 
-enum { MERGE = 4 };
+enum {
+    MERGE = 4
+};
 
 /* As attend.cu lays it out: queries, scores, the largest and the sum of each, what was before. */
 uint64_t cu_attend_shared(uint32_t n, uint32_t k_dim)
@@ -116,7 +118,8 @@ static void run_attend(struct rz_plan *plan, const struct cu_op *op)
     while (i < 3 && queries[i] < (plan->runs ? 16 : group))
         i++;
     uint32_t each = group < queries[i] ? group : queries[i], rows = queries[i] / each;
-    dim3 grid = {p.kv.n_heads * ((group + each - 1) / each), (p.n + rows - 1) / rows, p.serial ? 1 : p.splits};
+    dim3 grid = {p.kv.n_heads * ((group + each - 1) / each), (p.n + rows - 1) / rows,
+                 p.serial ? 1 : p.splits};
     cu_launch(plan, op->kernel[i], grid, THREADS, cu_attend_shared(queries[i], p.kv.k_dim), &p);
     if (!p.serial)
         cu_launch(plan, op->kernel[MERGE], (dim3){p.heads, p.n, 1}, THREADS, 0, &p);

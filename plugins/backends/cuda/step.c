@@ -80,7 +80,8 @@ static int32_t upload(struct rz_plan *plan, struct rz_err *err)
 
 /* --- pages and slots --- */
 
-static int32_t move(struct rz_plan *plan, uint8_t *to, const uint8_t *from, uint64_t bytes, struct rz_err *err)
+static int32_t move(struct rz_plan *plan, uint8_t *to, const uint8_t *from, uint64_t bytes,
+                    struct rz_err *err)
 {
     cudaError_t e = from ? cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, plan->stream)
                          : cudaMemsetAsync(to, 0, bytes, plan->stream);
@@ -105,7 +106,8 @@ static int32_t move_all(struct rz_plan *plan, struct rz_err *err)
                           plan->states + (uint32_t)c->from * plan->slot_bytes, plan->slot_bytes, err);
     }
     for (uint32_t i = 0; i < b->n_clears && !status; i++)
-        status = move(plan, plan->states + (uint32_t)b->clears[i] * plan->slot_bytes, NULL, plan->slot_bytes, err);
+        status =
+            move(plan, plan->states + (uint32_t)b->clears[i] * plan->slot_bytes, NULL, plan->slot_bytes, err);
     return status;
 }
 

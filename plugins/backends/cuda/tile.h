@@ -97,7 +97,8 @@ template <int KIND> static __device__ inline uint16_t cu_short(float v)
 }
 
 template <int KIND>
-static __device__ inline float cu_row_scale(const struct cu_product &p, const struct cu_meeting &m, uint32_t r)
+static __device__ inline float cu_row_scale(const struct cu_product &p, const struct cu_meeting &m,
+                                            uint32_t r)
 {
     uint32_t pair = cu_pair(p, m, r);
     uint32_t row = p.pairs.used && !p.pairs.each ? pair / p.pairs.used : pair;
@@ -135,7 +136,8 @@ static __device__ inline void cu_step16(const uint16_t *w, const uint16_t *x, in
     uint32_t g = threadIdx.x % CU_WARP / 4, t = threadIdx.x % 4, a[2][4], b[2];
 #pragma unroll
     for (int i = 0; i < 8; i++)
-        a[i / 4][i % 4] = *(const uint32_t *)(w + (i / 4 * 16 + i % 2 * 8 + g) * pitch + i % 4 / 2 * 8 + 2 * t);
+        a[i / 4][i % 4] =
+            *(const uint32_t *)(w + (i / 4 * 16 + i % 2 * 8 + g) * pitch + i % 4 / 2 * 8 + 2 * t);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         b[0] = *(const uint32_t *)(x + (j * 8 + g) * pitch + 2 * t);

@@ -25,10 +25,10 @@ static __device__ constexpr int cu_unit(int t)
 /* From the first element of a unit's first run to that of its second; its size where there is one run. */
 static __device__ constexpr int cu_gap(int t)
 {
-    return cu_unit(t) < 32                                                             ? cu_unit(t) / 2
-           : t == CU_Q6_K                                                              ? 64
+    return cu_unit(t) < 32                                                ? cu_unit(t) / 2
+           : t == CU_Q6_K                                                 ? 64
            : t == CU_Q4_K || t == CU_Q5_K || t == CU_Q2_K || t == CU_Q3_K ? 32
-                                                                                       : 16;
+                                                                          : 16;
 }
 
 /* Elements that whole units cover. */
@@ -203,8 +203,8 @@ static __device__ inline void cu_unit_k6(const struct cu_mat &m, uint64_t row, u
     float ds[2] = {d * (float)scales[0], d * (float)scales[4]};
     for (int i = 0; i < 32; i++) {
         int k = i / 16;
-        uint32_t v = (cu_byte(low, i % 16) >> (4 * k) & 15) |
-                     (cu_byte(high, i % 16) >> (2 * part + 4 * k) & 3) << 4;
+        uint32_t v =
+            (cu_byte(low, i % 16) >> (4 * k) & 15) | (cu_byte(high, i % 16) >> (2 * part + 4 * k) & 3) << 4;
         w[i] = ds[k] * (float)((int)v - 32);
     }
 }

@@ -86,14 +86,22 @@ PUT(mxfp4)
 
 /* put NULL: the block as it is. */
 static const struct layout layouts[] = {
-    {RZ_TYPE_F32, "F32", 4, 0, NULL},          {RZ_TYPE_F16, "F16", 2, 0, NULL},
-    {RZ_TYPE_BF16, "BF16", 2, 0, NULL},        {RZ_TYPE_Q4_0, "Q4_0", 16, 2, put_d16},
-    {RZ_TYPE_Q4_1, "Q4_1", 16, 4, put_q4_1},   {RZ_TYPE_Q5_0, "Q5_0", 16, 8, put_q5_0},
-    {RZ_TYPE_Q5_1, "Q5_1", 16, 8, put_q5_1},   {RZ_TYPE_Q8_0, "Q8_0", 32, 2, put_q8_0},
-    {RZ_TYPE_Q2_K, "Q2_K", 80, 4, put_q2_k},   {RZ_TYPE_Q3_K, "Q3_K", 96, 16, put_q3_k},
-    {RZ_TYPE_Q4_K, "Q4_K", 144, 0, NULL},      {RZ_TYPE_Q5_K, "Q5_K", 176, 0, NULL},
-    {RZ_TYPE_Q6_K, "Q6_K", 208, 2, put_q6_k},  {RZ_TYPE_IQ4_NL, "IQ4_NL", 16, 2, put_d16},
-    {RZ_TYPE_IQ4_XS, "IQ4_XS", 128, 8, put_iq4_xs}, {RZ_TYPE_MXFP4, "MXFP4", 16, 1, put_mxfp4},
+    {RZ_TYPE_F32, "F32", 4, 0, NULL},
+    {RZ_TYPE_F16, "F16", 2, 0, NULL},
+    {RZ_TYPE_BF16, "BF16", 2, 0, NULL},
+    {RZ_TYPE_Q4_0, "Q4_0", 16, 2, put_d16},
+    {RZ_TYPE_Q4_1, "Q4_1", 16, 4, put_q4_1},
+    {RZ_TYPE_Q5_0, "Q5_0", 16, 8, put_q5_0},
+    {RZ_TYPE_Q5_1, "Q5_1", 16, 8, put_q5_1},
+    {RZ_TYPE_Q8_0, "Q8_0", 32, 2, put_q8_0},
+    {RZ_TYPE_Q2_K, "Q2_K", 80, 4, put_q2_k},
+    {RZ_TYPE_Q3_K, "Q3_K", 96, 16, put_q3_k},
+    {RZ_TYPE_Q4_K, "Q4_K", 144, 0, NULL},
+    {RZ_TYPE_Q5_K, "Q5_K", 176, 0, NULL},
+    {RZ_TYPE_Q6_K, "Q6_K", 208, 2, put_q6_k},
+    {RZ_TYPE_IQ4_NL, "IQ4_NL", 16, 2, put_d16},
+    {RZ_TYPE_IQ4_XS, "IQ4_XS", 128, 8, put_iq4_xs},
+    {RZ_TYPE_MXFP4, "MXFP4", 16, 1, put_mxfp4},
 };
 
 static const struct layout *layout_of(int32_t type)
