@@ -314,7 +314,7 @@ check: deps
 	$(AGAIN) check-exports
 	$(AGAIN) check-warnings
 	@echo "check: passed"
-C_FILES = $(shell find core plugins tests -name '*.[ch]' | sort)
+C_FILES = $(shell find core plugins tests -name '*.[ch]' -o -name '*.cu' -o -name '*.cc' | sort)
 check-style:
 	@python3 tests/style.py
 check-format:

@@ -36,25 +36,28 @@ struct cudaDeviceProp {
     int major, minor, multiProcessorCount;
 };
 
-typedef struct {
+struct cuda_dim3 {
     unsigned x, y, z;
-} dim3;
+};
+#define dim3 struct cuda_dim3
 
-typedef struct {
+struct cuda_launch_attribute {
     int id;
     union {
         int programmaticStreamSerializationAllowed;
         char pad[64];
     } val;
-} cudaLaunchAttribute;
+};
+#define cudaLaunchAttribute struct cuda_launch_attribute
 
-typedef struct {
+struct cuda_launch_config {
     dim3 gridDim, blockDim;
     size_t dynamicSmemBytes;
     cudaStream_t stream;
     cudaLaunchAttribute *attrs;
     unsigned numAttrs;
-} cudaLaunchConfig_t;
+};
+#define cudaLaunchConfig_t struct cuda_launch_config
 
 cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaSetDevice(int device);

@@ -88,8 +88,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
     *out = {};
     snprintf(out->name, sizeof(out->name), "fibers of the host");
     out->totalGlobalMem = memory();
-    out->major = cc ? atoi(cc) / 10 : 9;
-    out->minor = cc ? atoi(cc) % 10 : 0;
+    out->major = cc ? (int)strtol(cc, nullptr, 10) / 10 : 9;
+    out->minor = cc ? (int)strtol(cc, nullptr, 10) % 10 : 0;
     out->multiProcessorCount = 1;
     return cudaSuccess;
 }

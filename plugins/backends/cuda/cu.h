@@ -10,7 +10,7 @@
 #include "params.h"
 
 #ifdef RZ_CUDA_SHIM
-#include "cuda_shim.h"
+#include <cuda_shim.h>
 #else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -89,7 +89,7 @@ static const struct rz_option options[] = {
     OPTION(.type = RZ_OPT_INT, .name = "device", .def = "0", .max = 255,
            .help = "number of the GPU, as CUDA counts them"),
     OPTION(.type = RZ_OPT_CHOICE, .name = "products", .def = "fast", .choices = "fast|exact",
-           .help = "exact: a row has the same bits in any company; fast: tensor cores in steps of more than 8 rows"),
+           .help = "exact: the same bits in any company; fast: tensor cores where there are over 8 rows"),
     OPTION(.type = RZ_OPT_BOOL, .name = "graphs", .def = "on",
            .help = "capture steps of few rows, and replay them"),
     OPTION(.type = RZ_OPT_SIZE, .name = "reserve", .def = "256M", .max = 1e15,

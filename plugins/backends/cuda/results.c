@@ -1,4 +1,4 @@
-/* results.c - what a step gives back: all logits, or the best of a row in a row of -inf; and hidden states. */
+/* results.c - what a step gives back: all logits, or the best of a row among -inf; and hidden states. */
 #include "cuda.h"
 
 #include "err.h"
