@@ -14,9 +14,14 @@ import rzlib
 import test_encoders
 import test_families
 
-PLUGIN = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so"), "-o", "engine.kv_type=f32")
-EXACT = ("-o", "plugin.cuda-host.products=exact")
+# RZ_CUDA=cuda: the plugin itself, on a machine with a GPU (bench/cuda.sh)
+NAME = os.environ.get("RZ_CUDA", "cuda-host")
+SHIM = NAME == "cuda-host"
+PLUGIN = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so") if SHIM else NAME)
+F32_KV = ("-o", "engine.kv_type=f32")
+EXACT = ("-o", "plugin.%s.products=exact" % NAME)
 COMPANY = ("--fork", "13", "--beside", "2", "--chunk", "7", "-o", "engine.page_tokens=8")
+HOST_TOKENS = 24  # of the golden text, on fibers
 REVERSED = ("llama", "gemma2", "deepseek_v2", "mixtral", "mamba2", "qwen3_next")
 
 
@@ -37,7 +42,7 @@ class Host(unittest.TestCase):
     def run_case(self, case, *args, status=0, env=None):
         done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
                         rzlib.shared("arch", case, "tokens.i32"), "--logits", self.path("out.f32"),
-                        *test_families.SETTINGS.get(case, ()), *PLUGIN, *args, status=status, env=env)
+                        *test_families.SETTINGS.get(case, ()), *PLUGIN, *F32_KV, *args, status=status, env=env)
         if status:
             return done.err
         with open(self.path("out.f32"), "rb") as f:
@@ -66,6 +71,7 @@ class Host(unittest.TestCase):
                 data = self.run_case(case, "--hidden")
                 print("    %-20s %.1e" % (case, self.near(case, data, "hidden.f32")))
 
+    @unittest.skipUnless(SHIM, "asks the shim for it")
     def test_order_of_threads(self):
         for case in REVERSED:
             for args in ((), EXACT):
@@ -77,12 +83,14 @@ class Host(unittest.TestCase):
         """A captured step gives what its launches gave."""
         for case in ("llama", "mamba2"):
             self.assertEqual(self.run_case(case, "--chunk", "1"),
-                             self.run_case(case, "--chunk", "1", "-o", "plugin.cuda-host.graphs=off"))
+                             self.run_case(case, "--chunk", "1", "-o", "plugin.%s.graphs=off" % NAME))
 
+    @unittest.skipUnless(SHIM, "asks the shim for it")
     def test_no_room(self):
         err = self.run_case("llama", "-o", "engine.kv_pages=50000", status=1, env=environment(RZ_SHIM_MEMORY="300000000"))
         self.assertRegex(err, r"\d+ MiB are needed \(weights \d+, KV \d+, .*of 287 MiB 287 are free")
 
+    @unittest.skipUnless(SHIM, "asks the shim for it")
     def test_failures(self):
         """At load, in the first step, in a later one, in copies and graphs: an error each time."""
         for fault in ("count:1", "load:1", "malloc:1", "malloc:4", "host:1", "host:5", "copy:1", "copy:40", "launch:1",
@@ -92,6 +100,7 @@ class Host(unittest.TestCase):
                 self.assertIn("rz: error:", err)
                 self.assertRegex(err, "no CUDA-capable|invalid|out of memory|unspecified launch failure")
 
+    @unittest.skipUnless(SHIM, "asks the shim for it")
     def test_old_devices(self):
         """One that is too old is refused; one without bfloat16 takes the plain tiles."""
         self.assertIn("7.5 is needed", self.run_case("llama", status=1, env=environment(RZ_SHIM_CC="70")))
@@ -101,6 +110,33 @@ class Host(unittest.TestCase):
     def test_kv_type(self):
         err = self.run_case("llama", "-o", "engine.kv_type=q8_0", status=1)
         self.assertIn("f32, f16 or bf16", err)
+
+
+class Golden(unittest.TestCase):
+    """SmolLM2-135M-Instruct Q4_1 against float64 arithmetic: the whole text on a GPU, its beginning on fibers."""
+
+    def test_golden(self):
+        golden, model = rzlib.shared("golden", "smollm2"), rzlib.default_model()
+        if not golden or not model:
+            self.skipTest("no reference data golden/smollm2, or no default model")
+        if SHIM and (not rzlib.SLOW or os.environ.get("RZ_CONFIG", "release") != "release"):
+            self.skipTest("takes minutes on fibers (RZ_SLOW)")
+        ids = rzlib.ints(os.path.join(golden, "tokens.i32"))
+        places = rzlib.ints(os.path.join(golden, "positions.i32"))
+        truth = rzlib.floats(os.path.join(golden, "logits.f32"))
+        n_vocab = len(truth) // len(places)
+        if SHIM:
+            places = [p for p in places if p < HOST_TOKENS]
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = os.path.join(folder, "ids.i32")
+            rzlib.write_ints(tokens, ids[:places[-1] + 1])
+            mine = rzlib.as_floats(rzlib.evaluate(model, tokens, os.path.join(folder, "out.f32"), *PLUGIN))
+        rows = rzlib.array.array("f")
+        for p in places:
+            rows.extend(mine[p * n_vocab:(p + 1) * n_vocab])
+        kl, agree = rzlib.mean_kl(truth[:len(rows)], rows, n_vocab)
+        print("    %d positions: mean KL %.1e, top-1 %.0f %%" % (len(places), kl, 100 * agree))
+        self.assertLessEqual(kl, 4e-3)
 
 
 class Real(unittest.TestCase):
