@@ -13,6 +13,7 @@ import unittest
 import rzlib
 import test_encoders
 import test_families
+import test_golden
 
 # RZ_CUDA=cuda: the plugin itself, on a machine with a GPU (bench/cuda.sh)
 NAME = os.environ.get("RZ_CUDA", "cuda-host")
@@ -116,27 +117,26 @@ class Golden(unittest.TestCase):
     """SmolLM2-135M-Instruct Q4_1 against float64 arithmetic: the whole text on a GPU, its beginning on fibers."""
 
     def test_golden(self):
-        golden, model = rzlib.shared("golden", "smollm2"), rzlib.default_model()
-        if not golden or not model:
-            self.skipTest("no reference data golden/smollm2, or no default model")
-        if SHIM and (not rzlib.SLOW or os.environ.get("RZ_CONFIG", "release") != "release"):
-            self.skipTest("takes minutes on fibers (RZ_SLOW)")
-        ids = rzlib.ints(os.path.join(golden, "tokens.i32"))
-        places = rzlib.ints(os.path.join(golden, "positions.i32"))
-        truth = rzlib.floats(os.path.join(golden, "logits.f32"))
-        n_vocab = len(truth) // len(places)
-        if SHIM:
-            places = [p for p in places if p < HOST_TOKENS]
-        with tempfile.TemporaryDirectory() as folder:
-            tokens = os.path.join(folder, "ids.i32")
-            rzlib.write_ints(tokens, ids[:places[-1] + 1])
-            mine = rzlib.as_floats(rzlib.evaluate(model, tokens, os.path.join(folder, "out.f32"), *PLUGIN))
-        rows = rzlib.array.array("f")
-        for p in places:
-            rows.extend(mine[p * n_vocab:(p + 1) * n_vocab])
-        kl, agree = rzlib.mean_kl(truth[:len(rows)], rows, n_vocab)
-        print("    %d positions: mean KL %.1e, top-1 %.0f %%" % (len(places), kl, 100 * agree))
-        self.assertLessEqual(kl, 4e-3)
+        if SHIM and os.environ.get("RZ_CONFIG", "release") != "release":
+            self.skipTest("takes minutes on fibers")
+
+        class Judge(test_golden.Default):
+            def rows(self, *args):
+                if not SHIM:
+                    return super().rows(*args)
+                ids = rzlib.ints(os.path.join(self.golden, "tokens.i32"))[:HOST_TOKENS]
+                tokens, out = os.path.join(self.folder.name, "ids.i32"), os.path.join(self.folder.name, "out.f32")
+                rzlib.write_ints(tokens, ids)
+                logits = rzlib.as_floats(rzlib.evaluate(self.model, tokens, out, *args))
+                n = len(logits) // len(ids)
+                places = rzlib.ints(os.path.join(self.golden, "positions.i32"))
+                return [logits[p * n:(p + 1) * n] for p in places if p < len(ids)]
+
+        Judge.setUpClass()
+        try:
+            self.assertLessEqual(Judge("compare").compare(*PLUGIN)[0], 4e-3)
+        finally:
+            Judge.tearDownClass()
 
 
 class Real(unittest.TestCase):

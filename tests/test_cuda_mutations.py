@@ -12,26 +12,30 @@ import unittest
 import rzlib
 
 FOLDER = "plugins/backends/cuda/"
-# (kernel, file, text, text instead, test program); the texts stand in the file
+# (kernel, file, text, text instead, test that sees it); the texts stand in the file
 MUTATIONS = [
-    ("gemv: one unit is left out", "gemv.h", "u < units; u += CU_WARP", "u + 1 < units; u += CU_WARP", "test_cuda"),
-    ("tile: no wait between two steps of the columns", "tile.h",
-     "        __syncthreads();\n        cu_fill_short", "        cu_fill_short", "test_cuda"),
+    ("gemv: one unit is left out", "gemv.h", "u < units; u += CU_WARP",
+     "u + 1 < units; u += CU_WARP", "cuda/products_of_types_that_are_decoded_on_load"),
+    ("tile: no wait between two steps of the columns", "tile.h", "__syncthreads();\n        cu_fill_short",
+     "cu_fill_short", "cuda/products_with_norm_and_sum"),
     ("decoding Q6_K: the upper bits of another part", "unit.h", ">> (2 * part + 4 * k) & 3",
-     ">> (2 * part + 2 * k) & 3", "test_cuda"),
-    ("norms: the mean is forgotten", "rows.cu", "(x[i] - mean) * scale", "x[i] * scale", "test_cuda"),
-    ("maps: clamped on one side", "rows.cu", "fminf(p.clamp, fmaxf(-p.clamp, v))", "fminf(p.clamp, v)", "test_cuda"),
-    ("routes: weights of all instead of the chosen", "route.cu", "sum += chosen[k];", "sum += weight[k];", "test_cuda"),
-    ("groups: pairs out of place", "route.cu", "p.order[at++] = i;", "p.order[at++] = i ^ 1;", "test_cuda"),
-    ("top: equal warps only", "top.cu", "w < CU_THREADS / CU_WARP; w++)", "w < CU_THREADS / CU_WARP - 1; w++)",
-     "test_cuda"),
-    ("ropes: the second of a pair", "position.cu", "u * s + v * c", "u * s - v * c", "test_cuda_seq"),
+     ">> (2 * part + 2 * k) & 3", "cuda/lookups_of_every_type"),
+    ("norms: the mean is forgotten", "rows.cu", "(x[i] - mean) * scale", "x[i] * scale", "cuda/norms"),
+    ("maps: clamped on one side", "rows.cu", "fminf(p.clamp, fmaxf(-p.clamp, v))",
+     "fminf(p.clamp, v)", "cuda/elements_of_one"),
+    ("routes: weights of all instead of the chosen", "route.cu", "sum += chosen[k];",
+     "sum += weight[k];", "cuda/mixtures"),
+    ("groups: pairs out of place", "route.cu", "p.order[at++] = i;", "p.order[at++] = i ^ 1;", "cuda/mixtures"),
+    ("top: equal warps only", "top.cu", "w < CU_THREADS / CU_WARP; w++)",
+     "w < CU_THREADS / CU_WARP - 1; w++)", "cuda/best_of_a_row"),
+    ("ropes: the second of a pair", "position.cu", "u * s + v * c", "u * s - v * c", "cuda_seq/ropes"),
     ("attention: the window is one too long", "attend.cu", "pos + 1 > window ? pos + 1 - window",
-     "pos > window ? pos - window", "test_cuda_seq"),
-    ("attention: parts are joined without their shares", "attend.cu", "m->share = expf(most - high);", "m->share = 1;",
-     "test_cuda_seq"),
-    ("scans: the decay of another element", "recurrent.cu", "a[p.a_cols > 1 ? n : 0]", "a[0]", "test_cuda_seq"),
-    ("deltas: beta of another head", "recurrent.cu", "cu_at(&p.b, row)[head]", "cu_at(&p.b, row)[0]", "test_cuda_seq"),
+     "pos > window ? pos - window", "cuda_seq/attention_with_masks"),
+    ("attention: parts are joined without their shares", "attend.cu", "m->share = expf(most - high);",
+     "m->share = 1;", "cuda_seq/attention_over_pages"),
+    ("scans: the decay of another element", "recurrent.cu", "a[p.a_cols > 1 ? n : 0]", "a[0]", "cuda_seq/states"),
+    ("deltas: beta of another head", "recurrent.cu", "cu_at(&p.b, row)[head]",
+     "cu_at(&p.b, row)[0]", "cuda_seq/states"),
 ]
 
 
@@ -52,13 +56,12 @@ class Mutations(unittest.TestCase):
                 copy = shutil.copytree if os.path.isdir(os.path.join(rzlib.SOURCE, name)) else shutil.copy2
                 copy(os.path.join(rzlib.SOURCE, name), os.path.join(tree, name))
             self.assertEqual(self.build(tree).returncode, 0)
-            for program in ("test_cuda", "test_cuda_seq"):
-                self.assertEqual(self.test(tree, program).returncode, 0, program)
-            for what, file, text, instead, program in MUTATIONS:
+            for what, file, text, instead, test in MUTATIONS:
                 with self.subTest(what=what):
-                    self.see(tree, what, file, text, instead, program)
+                    self.assertEqual(self.test(tree, test).returncode, 0, test)
+                    self.see(tree, what, file, text, instead, test)
 
-    def see(self, tree, what, file, text, instead, program):
+    def see(self, tree, what, file, text, instead, test):
         path = os.path.join(tree, FOLDER + file)
         with open(path, encoding="utf-8") as f:
             good = f.read()
@@ -66,9 +69,9 @@ class Mutations(unittest.TestCase):
             f.write(good.replace(text, instead, 1))
         done = self.build(tree)
         self.assertEqual(done.returncode, 0, done.stderr[-2000:])
-        seen = self.test(tree, program).returncode != 0
+        seen = self.test(tree, test).returncode != 0
         # what the order of the threads hides is looked for the other way round as well
-        seen = seen or self.test(tree, program, RZ_SHIM_ORDER="reverse").returncode != 0
+        seen = seen or self.test(tree, test, RZ_SHIM_ORDER="reverse").returncode != 0
         print("    %-52s %s" % (what, "seen" if seen else "NOT SEEN"))
         self.assertTrue(seen)
         with open(path, "w", encoding="utf-8") as f:
@@ -80,9 +83,10 @@ class Mutations(unittest.TestCase):
                               capture_output=True, text=True)
 
     @staticmethod
-    def test(tree, program, **more):
+    def test(tree, test, **more):
         env = dict(os.environ, RZ_CUDA_PLUGIN=os.path.join(tree, "build/release/tests/cuda-host.so"), **more)
-        return subprocess.run([os.path.join(rzlib.BUILD, "tests", program)], capture_output=True, env=env)
+        return subprocess.run([os.path.join(rzlib.BUILD, "tests", "test_" + test.split("/")[0]), "--filter", test],
+                              capture_output=True, env=env)
 
 
 if __name__ == "__main__":
