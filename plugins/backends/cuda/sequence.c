@@ -20,10 +20,13 @@ uint64_t cu_attend_shared(uint32_t n, uint32_t k_dim)
 
 static int32_t attend_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err)
 {
-    const struct rz_kv_group *g = rz_kv_group_at(plan->program, (uint32_t)cu_int(op, RZ_A_KV_GROUP));
     int32_t status = RZ_OK;
+    uint32_t widest = 0; /* one limit of shared memory holds for all groups */
+    for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
+        if (rz_kv_group_at(plan->program, g)->k_dim > widest)
+            widest = rz_kv_group_at(plan->program, g)->k_dim;
     for (uint32_t i = 0; i < 4 && !status; i++)
-        status = cu_kernel(plan->device, &op->kernel[i], cu_attend_shared(queries[i], g->k_dim), err,
+        status = cu_kernel(plan->device, &op->kernel[i], cu_attend_shared(queries[i], widest), err,
                            "attend_%s_%u", cu_type_name(plan->limits.kv_type), queries[i]);
     return status ? status : cu_kernel(plan->device, &op->kernel[MERGE], 0, err, "attend_merge");
 }
