@@ -190,6 +190,25 @@ void *shim_shared(void)
     return shared;
 }
 
+/* A warp goes as far as it can before the next one starts: who does not wait for the others is far ahead. */
+static bool run_warp(uint32_t warp, bool backwards, uint32_t *left)
+{
+    bool moved = false;
+    for (bool more = true; more;) {
+        more = false;
+        for (uint32_t i = 0; i < WARP; i++) {
+            uint32_t t = warp * WARP + (backwards ? WARP - 1 - i : i);
+            if (fibers[t].state != READY)
+                continue;
+            place(t);
+            more = moved = true;
+            rz_shim_switch(&scheduler, fibers[t].sp);
+            *left -= fibers[t].state == DONE;
+        }
+    }
+    return moved;
+}
+
 static void run_fibers(bool backwards)
 {
     uint32_t left = n_threads;
@@ -204,15 +223,8 @@ static void run_fibers(bool backwards)
     }
     while (left) {
         bool moved = false;
-        for (uint32_t i = 0; i < n_threads; i++) {
-            uint32_t t = backwards ? n_threads - 1 - i : i;
-            if (fibers[t].state != READY)
-                continue;
-            place(t);
-            moved = true;
-            rz_shim_switch(&scheduler, fibers[t].sp);
-            left -= fibers[t].state == DONE;
-        }
+        for (uint32_t i = 0; i < n_threads / WARP; i++)
+            moved |= run_warp(backwards ? n_threads / WARP - 1 - i : i, backwards, &left);
         if (!moved)
             die("threads wait for others that have ended or wait elsewhere");
     }
