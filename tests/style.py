@@ -3,7 +3,7 @@
 
     tests/style.py [--root DIR]
 
-Looks at every .c and .h below core/, plugins/ and tests/ of the root. Prints FILE:LINE: [rule] what, one
+Looks at every .c, .h, .cu and .cc below core/, plugins/ and tests/ of the root. Prints FILE:LINE: [rule] what, one
 line a finding, and a summary; exit status 1 if there are findings. `.inc` files (tables of a format's
 constants) are not looked at. CONTRIBUTING.md gives the rules in words; tests/test_style.py plants one
 violation of each and sees that it is found.
@@ -207,7 +207,7 @@ def sources(root):
         for folder, folders, files in os.walk(os.path.join(root, top)):
             folders.sort()
             for name in sorted(files):
-                if name.endswith((".c", ".h")):
+                if name.endswith((".c", ".h", ".cu", ".cc")):
                     yield os.path.relpath(os.path.join(folder, name), root)
 
 
