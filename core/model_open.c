@@ -332,7 +332,9 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
         l->max_rows = l->max_context;
     l->max_wanted = l->max_rows;
     const struct rz_program *p = &model->graph->program;
-    l->n_slots = p->n_states ? l->max_seqs : 0;
+    bool cached = setting(m, "engine", "prefix_cache");
+    l->n_slots =
+        p->n_states ? l->max_seqs + (cached ? (uint32_t)setting(m, "engine", "prefix_states") : 0) : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
     if (!l->n_pages || !p->n_kv_groups) /* nothing lies in pages of no group */
         l->n_pages = automatic_pages(model, l);
@@ -417,6 +419,8 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .limits = model->limits,
         .max_batch_tokens = model->limits.max_rows,
         .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+        .max_ms = (uint64_t)setting(m, "engine", "timeout_ms"),
+        .prefix_cache = setting(m, "engine", "prefix_cache"),
         .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
         .parallel_for = threads->parallel_for,
         .parallel_ctx = threads->ctx,

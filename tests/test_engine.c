@@ -582,6 +582,31 @@ RZ_TEST(engine, a_step_allocates_nothing)
     rig_close(&rig);
 }
 
+/* Who has to be done soon is served before who came earlier. */
+RZ_TEST(engine, the_oldest_deadline_goes_first)
+{
+    static struct rig_ticket t[3];
+    struct rig rig;
+    rig_setup(&rig);
+    rig.setup.limits.max_seqs = 1;
+    rig_open(&rig);
+    for (uint32_t i = 0; i < 3; i++) {
+        rig_make(&t[i], i, 20, 5);
+        t[i].request.timeout_ms = i == 0 ? 0 : i == 1 ? 3600000 : 9000;
+        rig_submit(&rig, &t[i]);
+    }
+    while (!rig_poll(&rig, &t[2])) /* the step runs whoever comes first */
+        ;
+    rz_check(!rig_poll(&rig, &t[0]) || t[0].out.n == 0 || t[2].done);
+    rig_finish(&rig, t, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        rig_check(&rig, &t[i].request, &t[i].out);
+    /* The first token of the last to come was there before the others began to be computed. */
+    rz_check(t[2].out.last.t_queue <= t[0].out.last.t_queue);
+    rz_check(t[0].out.last.t_queue <= t[1].out.last.t_queue);
+    rig_close(&rig);
+}
+
 /* --- random life --- */
 
 static void random_life(uint32_t n_groups, uint32_t n_slots)
@@ -638,7 +663,8 @@ static void random_life(uint32_t n_groups, uint32_t n_slots)
             e->release(e->ctx, tickets[i].id);
     rz_check_eq(rig_stats(&rig).requests, TOTAL);
     rz_check(checked > 300);
-    rz_check(n_groups ? rig_stats(&rig).preempted > 10 : rig_stats(&rig).preempted == 0);
+    /* Without pages only a place is ever short, and only who has a slow reader gives that up. */
+    rz_check(n_groups ? rig_stats(&rig).preempted > 10 : rig_stats(&rig).preempted < 5);
     rig_close(&rig); /* checks that all pages are free */
 }
 

@@ -66,6 +66,7 @@ static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, cons
     loop->n_active--;
     loop->cancelled += reason == RZ_FINISH_CANCELLED;
     loop->failed += reason == RZ_FINISH_ERROR;
+    loop->timeouts += reason == RZ_FINISH_TIMEOUT;
 }
 
 static void bury_now(struct rz_loop *loop, struct rz_req *r)
@@ -283,6 +284,7 @@ static void compute(struct rz_loop *loop)
     loop->steps++;
     if (rc < 0) {
         error.code = rc;
+        rz_sched_failed(&loop->sched);
         fail_requests(loop, gone, &error);
         return;
     }

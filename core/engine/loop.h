@@ -16,6 +16,7 @@ struct rz_loop {
     struct rz_engine table;
     struct rz_tokenizer_info info; /* n_end = 0 without a tokenizer */
     struct rz_kv kv;
+    struct rz_prefix prefix;
     struct rz_sched sched;
     struct rz_sample_scratch *scratch; /* [n_scratch] */
     uint32_t n_scratch;
@@ -37,7 +38,7 @@ struct rz_loop {
     struct rz_req **tasks, **wakes; /* [n_scratch], [n_slots] */
     struct rz_result result;
     uint32_t needs; /* bits 1 << RZ_WANT_* */
-    uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed;
+    uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, timeouts, refused;
 };
 
 /* --- loop.c; the caller holds the mutex --- */

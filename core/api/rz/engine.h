@@ -133,11 +133,16 @@ RZ_ABI_SIZE(struct rz_event, 1264, zero);
 struct rz_engine_stats {
     uint32_t size;
     uint32_t running, waiting;
-    uint32_t pages_total, pages_free;
-    uint32_t zero;
+    uint32_t pages_total, pages_free; /* free: no request holds them, though the prefix cache may    */
+    uint32_t pages_cached;            /* of these, those that the prefix cache would rather not lose */
     uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, preempted;
+    /* Prefix cache: prompt tokens that were looked for, and found; pages and states that gave way. */
+    uint64_t cache_queries, cache_hits, cache_evictions;
+    uint64_t timeouts; /* requests that ended at their deadline */
+    uint64_t refused;  /* which found the queue full            */
+    uint32_t max_running, max_queue;
 };
-RZ_ABI_SIZE(struct rz_engine_stats, 80, preempted);
+RZ_ABI_SIZE(struct rz_engine_stats, 128, max_queue);
 
 struct rz_engine {
     uint32_t size, minor;
