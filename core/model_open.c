@@ -293,6 +293,11 @@ static int32_t check_files(void *ctx, struct rz_err *err)
     return rz_source_check(ctx, err);
 }
 
+static int32_t identify(void *ctx, uint64_t out[2], struct rz_err *err)
+{
+    return rz_model_identity(ctx, out, err);
+}
+
 static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
     const struct rz_host_threads *threads = rz_pool_table(m->pool);
@@ -316,7 +321,9 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .parallel_for = threads->parallel_for,
         .parallel_ctx = threads->ctx,
         .check = check_files,
-        .check_ctx = &model->set};
+        .check_ctx = &model->set,
+        .identity = identify,
+        .identity_ctx = model};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
         setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);

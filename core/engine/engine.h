@@ -35,6 +35,9 @@ struct rz_engine_setup {
     /* Checked before each step: an error fails all running requests (a file changed while mapped). */
     int32_t (*check)(void *ctx, struct rz_err *err);
     void *check_ctx;
+    /* A number for model, settings and kernels, which sessions carry. NULL: there are no sessions. */
+    int32_t (*identity)(void *ctx, uint64_t out[2], struct rz_err *err);
+    void *identity_ctx;
 };
 
 struct rz_loop;

@@ -287,16 +287,6 @@ void rz_kv_forget_slot(struct rz_kv *kv, int32_t slot)
     kv->free_slots[kv->n_free_slots++] = slot;
 }
 
-int32_t rz_kv_keep_page(struct rz_kv *kv, uint32_t group)
-{
-    if (!rz_kv_free(kv, group))
-        return -1;
-    int32_t page = page_take(kv, group);
-    rz_kv_keep(kv, group, page);
-    page_give(kv, group, page);
-    return page;
-}
-
 bool rz_kv_adopt(struct rz_kv *kv, struct rz_kv_seq *seq, uint32_t n,
                  int32_t (*page)(void *ctx, uint32_t group, uint32_t index), void *ctx)
 {

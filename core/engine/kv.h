@@ -87,8 +87,6 @@ bool rz_kv_own(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos, struct rz_
 /* A page in use is kept from now on, until it is forgotten. */
 void rz_kv_keep(struct rz_kv *kv, uint32_t group, int32_t page);
 void rz_kv_forget(struct rz_kv *kv, uint32_t group, int32_t page);
-/* A free page that is kept and no sequence's: somebody writes it from outside. -1: none is free. */
-int32_t rz_kv_keep_page(struct rz_kv *kv, uint32_t group);
 /* A slot for a state that outlives its sequence; -1: none is free or could be made so. */
 int32_t rz_kv_keep_slot(struct rz_kv *kv);
 void rz_kv_forget_slot(struct rz_kv *kv, int32_t slot);

@@ -368,6 +368,18 @@ int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
     return rc;
 }
 
+void rz_loop_visit(struct rz_loop *loop)
+{
+    pthread_mutex_lock(&loop->mutex);
+    loop->n_visitors++;
+    while (loop->busy)
+        rz_loop_wait(loop, &loop->changed, UINT64_MAX);
+    loop->n_visitors--;
+    loop->busy = true;
+    loop->stepper = pthread_self();
+    pthread_mutex_unlock(&loop->mutex);
+}
+
 void rz_loop_yield(struct rz_loop *loop)
 {
     pthread_mutex_lock(&loop->mutex);
@@ -384,7 +396,7 @@ static void *loop_main(void *arg)
     pthread_mutex_lock(&loop->mutex);
     while (!loop->quit) {
         loop->kick = false;
-        if (loop->busy)
+        if (loop->busy || loop->n_visitors)
             rz_loop_wait(loop, &loop->changed, UINT64_MAX);
         else if (rz_loop_step(loop) != RZ_OK && !loop->kick && !loop->quit)
             rz_loop_wait(loop, &loop->work, rz_loop_deadline(loop));

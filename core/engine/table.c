@@ -4,7 +4,7 @@
  * nothing. Slots outnumber active requests two to one, so that finished ones whose reader is slow do
  * not keep others out.
  */
-#include "loop.h"
+#include "session.h"
 
 #include "err.h"
 
@@ -264,6 +264,16 @@ static int32_t engine_embedding(void *ctx, uint64_t ticket, float *out, uint32_t
     return rc;
 }
 
+static int64_t engine_save(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err)
+{
+    return rz_session_save(ctx, tokens, n, path, err);
+}
+
+static int64_t engine_restore(void *ctx, const char *path, struct rz_err *err)
+{
+    return rz_session_restore(ctx, path, err);
+}
+
 const struct rz_engine *rz_loop_table(struct rz_loop *loop)
 {
     return &loop->table;
@@ -362,7 +372,9 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
                                      .release = engine_release,
                                      .step = engine_step,
                                      .stats = engine_stats,
-                                     .embedding = engine_embedding};
+                                     .embedding = engine_embedding,
+                                     .save = engine_save,
+                                     .restore = engine_restore};
     *out = loop;
     return RZ_OK;
 fail:

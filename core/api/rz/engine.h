@@ -164,8 +164,16 @@ struct rz_engine {
     /* The vector of a request with RZ_REQUEST_EMBED, after its RZ_EVENT_DONE: writes its first n floats and
      * returns how many it has; RZ_ENOTFOUND: there is none (yet). Any thread. */
     int32_t (*embedding)(void *ctx, uint64_t ticket, float *out, uint32_t n);
+    /* Sessions. save: writes to a file what the prefix cache has of the beginning of a text (the prompt of a
+     * request that is over, and what was generated), in whole pages; returns the number of tokens, 0 without
+     * a file if it has none. restore: what a file holds is in the prefix cache again; returns the number of
+     * tokens. RZ_EFORMAT: it is cut or damaged; RZ_EINVAL: it is of another model, or another shape of
+     * pages; RZ_EUNSUPPORTED: another version, or no prefix cache. A file must not be written by others
+     * meanwhile. Any thread; waits for the step in progress. */
+    int64_t (*save)(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err);
+    int64_t (*restore)(void *ctx, const char *path, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_engine, 72, embedding);
+RZ_ABI_SIZE(struct rz_engine, 88, restore);
 
 /* --- rz.host.model/1 --- */
 
