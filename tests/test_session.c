@@ -71,8 +71,9 @@ RZ_TEST(session, goes_on_in_another_engine)
         rig_run(&rig, &t.request, &t.out);
         rig_check(&rig, &t.request, &t.out);
         rz_check_eq(t.out.last.n_cached, 60);
-        rz_check_eq(rig.engine->restore(rig.engine->ctx, file_name(), &err), 60); /* it is there already */
-        rz_check_eq(rig.engine->save(rig.engine->ctx, t.prompt, 64, file_name(), &err), 60);
+        rz_check_eq(rig.engine->restore(rig.engine->ctx, file_name(), &err), 60); /* is there already */
+        rz_check_eq(rig.engine->save(rig.engine->ctx, t.prompt, 64, file_name(), &err),
+                    kinds[k].n_slots ? 60 : 64); /* the state of 64 went in favour of later ones */
         rz_check_eq(rig.engine->save(rig.engine->ctx, t.prompt + 1, 50, file_name(), &err), 0);
         rig_close(&rig);
         unlink(file_name());
