@@ -5,10 +5,12 @@ log probabilities alone, in company, out of the cache, and after giving way to o
 import concurrent.futures
 import http.client
 import json
+import os
 import random
 import re
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -76,7 +78,7 @@ def cached(answer):
 
 
 class Same(unittest.TestCase):
-    def all_ways(self, model, n_words, pages, recurrent=False):
+    def all_ways(self, model, n_words, pages):
         small = ("-o", "engine.page_tokens=8", "-o", "engine.context=1024")
         common = text(1, n_words)
         asks = [request(common + " " + text(10 + i, 5 + i % 4), seed=i) for i in range(8)]
@@ -89,7 +91,7 @@ class Same(unittest.TestCase):
             self.assertEqual([said(a) for a in once], want)
             self.assertEqual(cached(once[0]), 0)
             least = once[0]["usage"]["prompt_tokens"] // 2
-            for a in once[2 if recurrent else 1:]:
+            for a in once[1:]:
                 self.assertGreater(cached(a), least)
             again = [s.ask(a) for a in asks]
             self.assertEqual([said(a) for a in again], want)
@@ -108,17 +110,35 @@ class Same(unittest.TestCase):
     def test_tiny(self):
         self.all_ways(rzlib.fixture("tiny-llama.gguf"), 40, 40)
 
-    def test_tiny_with_windows(self):
-        self.all_ways(rzlib.fixture("tiny-gemma3.gguf"), 40, 40)
-
-    def test_tiny_with_states(self):
-        self.all_ways(rzlib.fixture("tiny-mamba.gguf"), 40, 40, recurrent=True)
-
     def test_default_model(self):
         model = rzlib.default_model()
         if not model:
             self.skipTest("the default model is not there")
         self.all_ways(model, 60 if rzlib.SLOW else 30, 16)
+
+
+class Session(unittest.TestCase):
+    def test_a_file_of_a_run(self):
+        model = rzlib.fixture("tiny-llama.gguf")
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "session")
+            args = ("-m", model, "--raw", "-p", text(5, 60), "-n", "20", "--temp", "0", "-o", "engine.page_tokens=8",
+                    "-c", "1024")
+            want = rzlib.run_json(*args)
+            first = rzlib.run_json(*args, "--session", path)
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            again = rzlib.run_json(*args, "--session", path)
+            self.assertEqual([r["tokens"] for r in (first, again)], [want["tokens"]] * 2)
+            self.assertEqual(first["cached_tokens"], 0)
+            self.assertGreaterEqual(again["cached_tokens"], again["prompt_tokens"] - 8)
+            for more, words in ((("-o", "engine.page_tokens=16"), "another shape"),
+                                (("-o", "engine.prefix_cache=off"), "prefix cache"),
+                                (("-m", rzlib.fixture("tiny-qwen2.gguf")), "another model")):
+                self.assertIn(words, rzlib.rz("run", *args, *more, "--session", path, status=1).err)
+            with open(path, "r+b") as f:
+                f.truncate(os.path.getsize(path) - 5)
+            self.assertIn("cut", rzlib.rz("run", *args, "--session", path, status=1).err)
+            self.assertIn("nothing is saved", rzlib.rz("run", *args, "-p", "a", "-n", "1", "--session", path + "2").err)
 
 
 class Fast(unittest.TestCase):
