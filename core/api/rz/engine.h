@@ -136,13 +136,15 @@ struct rz_engine_stats {
     uint32_t pages_total, pages_free; /* free: no request holds them, though the prefix cache may    */
     uint32_t pages_cached;            /* of these, those that the prefix cache would rather not lose */
     uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, preempted;
+    uint64_t drafted, accepted; /* tokens guessed ahead, and those that were right */
     /* Prefix cache: prompt tokens that were looked for, and found; pages and states that gave way. */
     uint64_t cache_queries, cache_hits, cache_evictions;
     uint64_t timeouts; /* requests that ended at their deadline */
     uint64_t refused;  /* which found the queue full            */
     uint32_t max_running, max_queue;
 };
-RZ_ABI_SIZE(struct rz_engine_stats, 128, max_queue);
+RZ_ABI_SIZE(struct rz_engine_stats, 144, max_queue);
+RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 
 struct rz_engine {
     uint32_t size, minor;
@@ -155,7 +157,8 @@ struct rz_engine {
     int32_t (*poll)(void *ctx, uint64_t ticket, struct rz_event *out, uint32_t timeout_ms);
     /* Ends a request within one step; its last event says so. Any thread. */
     int32_t (*cancel)(void *ctx, uint64_t ticket);
-    /* Gives the ticket back (cancels first if still running). Any thread. */
+    /* Gives the ticket back (cancels first if still running). When it returns, the request's wake is not
+     * being called and will not be. Any thread but the one that wake is called in. */
     void (*release)(void *ctx, uint64_t ticket);
     /* Does one step in the caller's thread: RZ_OK did something, RZ_AGAIN idle. Only without a loop
      * thread. */
