@@ -1,4 +1,4 @@
-/* model_identity.c - a number for a model as it is run: its settings, a part of each weight, and who computes.
+/* model_identity.c - a number for a model as it is run: its settings, parts of its weights, who computes.
  *
  * Two models with the same number compute the same; two whose weights differ in places that are not looked at
  * could have the same, which no training leaves. Not a cryptographic hash.

@@ -138,13 +138,13 @@ RZ_TEST(session, no_damage_goes_unseen)
         rig_close(&rig);
         read_file();
         open_kind(&rig, &kinds[k]);
-        for (size_t i = 0; i < n_bytes; i += i < 300 ? 1 : 37) {
+        for (size_t i = 0; i < n_bytes; i += i < 240 ? 1 : 131) {
             bytes[i] ^= (uint8_t)(1u << i % 8);
             rz_check(restore_bytes(&rig, n_bytes, &err) < 0);
             rz_check(err.message[0] != 0);
             bytes[i] ^= (uint8_t)(1u << i % 8);
         }
-        for (size_t n = 0; n < n_bytes; n += n < 300 ? 7 : 301) {
+        for (size_t n = 0; n < n_bytes; n += n < 300 ? 23 : 701) {
             rz_check(restore_bytes(&rig, n, &err) < 0);
             rz_check(err.message[0] != 0);
         }

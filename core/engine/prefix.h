@@ -56,8 +56,8 @@ uint32_t rz_prefix_take(struct rz_prefix *p, struct rz_kv_seq *seq, const struct
                         struct rz_state_copy *copy);
 /* All of the text is computed and in the pages of the sequence: keeps its whole pages. */
 void rz_prefix_add(struct rz_prefix *p, const struct rz_kv_seq *seq, const struct rz_prefix_text *text);
-/* The slot that the state behind the text, which ends with a page that was added, is to be saved in; -1: it is
- * there already, or there is no room. That of the first `instead` tokens goes in its favour; 0: none. */
+/* The slot that the state behind the text, which ends with a page that was added, is to be saved in; -1: it
+ * is there already, or there is no room. That of the first `instead` tokens goes in its favour; 0: none. */
 int32_t rz_prefix_save(struct rz_prefix *p, const struct rz_prefix_text *text, uint32_t instead);
 /* Forgets everything. */
 void rz_prefix_clear(struct rz_prefix *p);
