@@ -326,6 +326,8 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
+    if (l->kv_type == RZ_TYPE_NONE)
+        l->kv_type = rz_cpu_kv_type(model->cpu, &model->graph->program, l->page_tokens);
     l->max_context = context;
     /* What sees a text as a whole gets it as a whole. */
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
@@ -374,11 +376,11 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t c
                                  .warn = warn_user,
                                  .observe = o->observe ? show_input : NULL,
                                  .ctx = model};
-    status = choose_limits(m, model, context, o, err);
-    if (!status)
-        status = choose_cache(m, model, &setup.cache, err);
+    status = choose_cache(m, model, &setup.cache, err);
     if (!status)
         status = rz_cpu_new(&setup, &model->cpu, err);
+    if (!status)
+        status = choose_limits(m, model, context, o, err);
     if (status)
         return status;
     const struct rz_device *d = rz_cpu_device(model->cpu);
