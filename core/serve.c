@@ -21,6 +21,7 @@
 
 #define FRONTENDS_MAX 16
 #define HTTP_SECTION "plugin.http"
+#define DOWN_S 15 /* the way down may take so long beyond drain_ms */
 
 struct running {
     const struct rz_frontend *table;
@@ -43,18 +44,28 @@ struct watch {
     sem_t ended;
     _Atomic bool is_up;
     _Atomic int first; /* the signal that ends the service */
+    _Atomic uint32_t drain_ms;
 };
 
 static void *watch_signals(void *arg)
 {
     struct watch *w = arg;
-    for (int n = 0, sig; !sigwait(&w->set, &sig); n++) {
-        if (n || !atomic_load(&w->is_up)) /* the second one, or still loading */
-            _exit(128 + sig);
-        atomic_store(&w->first, sig);
-        sem_post(&w->ended);
-    }
-    return NULL;
+    int sig;
+    if (sigwait(&w->set, &sig))
+        return NULL;
+    if (!atomic_load(&w->is_up)) /* still loading */
+        _exit(128 + sig);
+    atomic_store(&w->first, sig);
+    sem_post(&w->ended);
+    /* Whoever hangs on the way down, a backend or a plugin, does not keep the process. */
+    uint32_t ms = atomic_load(&w->drain_ms);
+    struct timespec most = {.tv_sec = ms / 1000 + DOWN_S, .tv_nsec = (long)(ms % 1000) * 1000000};
+    while ((sig = sigtimedwait(&w->set, NULL, &most)) < 0 && errno == EINTR)
+        ;
+    if (sig > 0)
+        _exit(128 + sig);
+    rz_log(RZ_LOG_ERROR, "it did not end in %u ms and %d s: something hangs", ms, DOWN_S);
+    _exit(RZ_EXIT_FAILED);
 }
 
 /* Before any other thread exists: they inherit the mask. */
@@ -242,6 +253,7 @@ static int32_t serve(struct rz_main *p, struct watch *w, int *sig, struct rz_err
         status = start_all(&s, true, err);
     uint32_t drain_ms = (uint32_t)rz_settings_get(p->settings, "rz", "drain_ms")->i;
     if (!status) {
+        atomic_store(&w->drain_ms, drain_ms);
         atomic_store(&w->is_up, true); /* before the line that invites signals */
         say_ready(&s);
         *sig = watch_wait(w);

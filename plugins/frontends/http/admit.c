@@ -45,7 +45,7 @@ static bool listed(const char *list, const char *text, size_t n)
 static size_t name_length(const char *host)
 {
     const char *end = host[0] == '[' ? strchr(host, ']') : NULL;
-    return end ? (size_t)(end + 1 - host) : strcspn(host, ":");
+    return end ? (size_t)(end + 1 - host) : strcspn(host, ": \t");
 }
 
 /* Whoever listens only locally is asked by a local name: a page of another name that was made to point
@@ -65,10 +65,11 @@ static bool host_allowed(const struct rz_http *h, const char *host)
 static bool origin_allowed(const struct rz_http *h, const char *origin, const char *host)
 {
     const char *at = strstr(origin, "://");
+    size_t n = host ? strcspn(host, " \t") : 0;
     if (strlen(origin) > RZ_HTTP_ORIGIN_MAX)
         return false;
     return listed(h->origins, "*", 1) || listed(h->origins, origin, strlen(origin)) ||
-           (at && host && !strcasecmp(at + 3, host));
+           (at && n && strlen(at + 3) == n && !strncasecmp(at + 3, host, n));
 }
 
 /* Checks both and notes the origin for the answer's headers. */

@@ -277,6 +277,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     pthread_cond_init(&h->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
     json_object_seed(0); /* before there are threads */
+    rz_http_json_watch();
     int32_t code = rz_http_options_read(h, config, err);
     if (!code)
         code = rz_http_keys_read(h, err);

@@ -1,9 +1,10 @@
 /* http.h - what the files of the HTTP frontend share.
  *
  * libmicrohttpd's threads parse and answer; the engine's loop thread only calls rz_http_wake; one watcher
- * thread sees clients that went away or take too long. A request lives in a slot of a pool that is never freed while the
- * engine may still call it: a wake that comes late finds a slot, perhaps of another request, and does
- * no harm. Locks, outer first: http.lock, the engine's own, rz_http_request.lock, libmicrohttpd's own.
+ * thread sees clients that went away or take too long. A request lives in a slot of a pool that is never
+ * freed: who looks at one from outside finds a slot, perhaps of another request, and does no harm. A run
+ * is freed after its ticket was released, when no wake comes any more. Locks, outer first: http.lock or
+ * http.conns_lock, the engine's own, rz_http_request.lock, libmicrohttpd's own.
  */
 #ifndef RZ_HTTP_H
 #define RZ_HTTP_H
@@ -133,6 +134,8 @@ struct rz_http_prompt {
 /* What the engine does for one choice of an answer, or one text to embed. */
 struct rz_http_run {
     uint64_t ticket; /* 0: not submitted yet, or given back; under http.lock */
+    struct rz_http_request *owner;
+    uint64_t woken_ns; /* under the owner's lock; 0: not yet */
     uint32_t index;
     bool ended;
     bool cut; /* ended by us: what the engine still says is not part of the answer */
@@ -173,10 +176,11 @@ struct rz_http_request {
     uint32_t n_prompts, n_runs, n_submitted, n_ended, flags;
     bool has_ticket; /* something was submitted; under http.lock */
     bool ended;
-    bool has_run;  /* the engine took it */
-    bool measured; /* its first token is */
+    bool has_run;   /* the engine took it */
+    bool measured;  /* its first token is */
+    bool no_memory; /* JSON of the request or of the answer lacks a part */
     uint64_t begun_ns;
-    uint64_t first_ns, woken_ns;  /* under lock while it runs; 0: not yet */
+    uint64_t first_ns;            /* under lock; 0: not yet */
     struct rz_event last;         /* of a run that failed, or else the last that ended */
     struct rz_buf out;            /* PHASE_SSE: bytes to send */
     atomic_uint_fast64_t said_ns; /* PHASE_SSE: when bytes were last sent; else 0 */
@@ -218,7 +222,7 @@ struct rz_http {
     /* while it listens */
     struct rz_http_listener listeners[RZ_HTTP_LISTENERS_MAX];
     uint32_t n_listeners;
-    char address[512];
+    char address[RZ_HTTP_LISTENERS_MAX * 132];
     struct rz_http_request *slots; /* [n_slots] */
     uint32_t n_slots;
     struct rz_http_request *free_slots;
@@ -263,6 +267,13 @@ void rz_http_listen_close(struct rz_http *h);
  * rz_http_tls_free. */
 int32_t rz_http_tls_read(const struct rz_http *h, char **cert, char **key, struct rz_err *err);
 void rz_http_tls_free(char *cert, char *key);
+
+/* --- json_memory.c --- */
+
+/* From now on failed allocations of JSON are seen. Before there are threads. */
+void rz_http_json_watch(void);
+/* Has one failed in this thread since it was asked last? */
+bool rz_http_json_failed(void);
 
 /* --- access.c --- */
 
@@ -311,6 +322,8 @@ extern char rz_http_bad_target;
 enum MHD_Result rz_http_reply_json(struct MHD_Connection *c, unsigned status, json_t *body,
                                    const char *ignored);
 enum MHD_Result rz_http_reply_error(struct MHD_Connection *c, const struct rz_http_error *e);
+/* The one that needs none, or nearly. */
+enum MHD_Result rz_http_reply_no_memory(struct MHD_Connection *c);
 json_t *rz_http_error_json(const struct rz_http_error *e);
 /* True if v is a number without a fraction that fits. */
 bool rz_http_whole_number(const json_t *v, json_int_t *out);
@@ -415,7 +428,7 @@ enum MHD_Result rz_http_continue(struct rz_http_request *r);
 void rz_http_sse(struct rz_http_request *r, const char *name, json_t *data);
 const char *rz_http_finish_name(const struct rz_http_run *run);
 /* The engine's call when there are events; its loop thread. */
-void rz_http_wake(void *request);
+void rz_http_wake(void *run);
 /* Has a connection that waits look again, from any thread. */
 void rz_http_rouse(struct rz_http_request *r);
 

@@ -221,7 +221,7 @@ int32_t rz_http_listen(struct rz_http *h, struct rz_err *err)
     for (uint32_t i = 0; !code && i < h->n_listeners; i++) {
         bound_buffers(h->listeners[i].fd);
         describe(&h->listeners[i], h->tls_cert != NULL);
-        at += (size_t)snprintf(h->address + at, sizeof(h->address) - at, "%s%.*s", i ? " " : "", 60,
+        at += (size_t)snprintf(h->address + at, sizeof(h->address) - at, "%s%s", i ? " " : "",
                                h->listeners[i].address);
         local = local && h->listeners[i].loopback;
     }

@@ -72,14 +72,15 @@ void rz_http_count(struct rz_http *h, const char *path, unsigned status)
     atomic_fetch_add(&row_of(h, path ? path : other)->codes[i], 1);
 }
 
-void rz_http_measure_wake(struct rz_http_request *r)
+void rz_http_measure_wake(struct rz_http_run *run)
 {
+    struct rz_http_request *r = run->owner;
     uint64_t now = rz_http_now_ns();
     if (!r->first_ns)
         r->first_ns = now;
-    else if (r->woken_ns)
-        observe(r->model->metrics, RZ_HTTP_H_NEXT, now - r->woken_ns);
-    r->woken_ns = now;
+    if (run->woken_ns)
+        observe(r->model->metrics, RZ_HTTP_H_NEXT, now - run->woken_ns);
+    run->woken_ns = now;
 }
 
 void rz_http_measure_first(struct rz_http_request *r)

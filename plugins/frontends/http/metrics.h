@@ -27,6 +27,7 @@
 
 struct rz_http;
 struct rz_http_request;
+struct rz_http_run;
 struct rz_buf;
 
 struct rz_http_histogram {
@@ -47,8 +48,8 @@ struct rz_http_route_metrics {
 
 /* An answer with this status was given; path NULL: no route of ours. */
 void rz_http_count(struct rz_http *h, const char *path, unsigned status);
-/* The engine has called the request's wake. Under the request's lock. */
-void rz_http_measure_wake(struct rz_http_request *r);
+/* The engine has called the wake of this run. Under the request's lock. */
+void rz_http_measure_wake(struct rz_http_run *run);
 /* The first token, and the end, were taken. */
 void rz_http_measure_first(struct rz_http_request *r);
 void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev);

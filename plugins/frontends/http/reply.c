@@ -28,14 +28,33 @@ json_t *rz_http_text(const char *bytes, size_t n)
     return text;
 }
 
+enum MHD_Result rz_http_reply_no_memory(struct MHD_Connection *c)
+{
+    static char text[] =
+        "{\"error\":{\"message\":\"the server has no memory for this\",\"type\":\"server_error\","
+        "\"param\":null,\"code\":\"no_memory\"}}";
+    size_t n = sizeof(text) - 1;
+    struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_PERSISTENT);
+    if (!r)
+        return MHD_NO;
+    MHD_add_response_header(r, "Content-Type", "application/json");
+    MHD_add_response_header(r, "Retry-After", "5");
+    MHD_add_response_header(r, "Connection", "close");
+    enum MHD_Result result = rz_http_queue(c, MHD_HTTP_SERVICE_UNAVAILABLE, r, n);
+    MHD_destroy_response(r);
+    return result;
+}
+
 /* Takes body. `header` is "Name: value" or NULL. */
 static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, json_t *body, const char *header,
                              const char *ignored, bool close)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(body);
-    if (!text)
-        return MHD_NO;
+    if (!text || rz_http_json_failed()) {
+        free(text);
+        return rz_http_reply_no_memory(c);
+    }
     size_t n = strlen(text);
     struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
     if (!r) {

@@ -27,11 +27,12 @@ static void rouse(struct rz_http_request *r)
     }
 }
 
-void rz_http_wake(void *request)
+void rz_http_wake(void *arg)
 {
-    struct rz_http_request *r = request;
+    struct rz_http_run *run = arg;
+    struct rz_http_request *r = run->owner;
     pthread_mutex_lock(&r->lock);
-    rz_http_measure_wake(r);
+    rz_http_measure_wake(run);
     rouse(r);
     pthread_mutex_unlock(&r->lock);
 }
@@ -204,6 +205,7 @@ void rz_http_keep_alive(struct rz_http *h)
 /* Takes the events that wait; false: the connection was suspended because there were none. */
 static bool pump(struct rz_http_request *r)
 {
+    bool here;
     do {
         pthread_mutex_lock(&r->lock);
         r->pending = false;
@@ -213,10 +215,10 @@ static bool pump(struct rz_http_request *r)
         r->commented = atomic_exchange(&r->comment, false) && !r->out.len && !r->ended;
         if (r->commented)
             rz_buf_str(&r->out, ": \n\n");
-        if (r->ended || (r->phase == PHASE_SSE && r->out.len) || given_up(r))
-            return true;
-    } while (!suspend_if_idle(r));
-    return false;
+        here = r->ended || (r->phase == PHASE_SSE && r->out.len) || given_up(r);
+        r->no_memory |= rz_http_json_failed();
+    } while (!here && !suspend_if_idle(r));
+    return here;
 }
 
 /* libmicrohttpd asks for the next bytes of a stream: those before have been sent. */
@@ -224,13 +226,14 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
 {
     struct rz_http_request *r = cls;
     (void)pos;
+    rz_http_json_failed();
     if (!r->out.len && !r->ended) {
         if (!r->commented) /* a sign of life of ours is none of the engine */
             rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
         if (!pump(r))
             return 0;
     }
-    if (!rz_buf_ok(&r->out))
+    if (!rz_buf_ok(&r->out) || r->no_memory)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (!r->out.len)
         return r->ended ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
@@ -267,6 +270,8 @@ enum MHD_Result rz_http_continue(struct rz_http_request *r)
         return MHD_YES;
     if (!r->ended)
         return MHD_NO; /* the server closes */
+    if (r->no_memory)
+        return rz_http_reply_no_memory(r->connection);
     if (failed(r, &e))
         return rz_http_reply_error(r->connection, &e);
     for (uint32_t i = 0; i < r->n_runs; i++) {

@@ -19,10 +19,10 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         r->route = a->route;
         r->rest = a->rest;
         r->phase = PHASE_BODY;
-        r->body_too_long = r->has_ticket = r->ended = r->has_run = r->measured = false;
+        r->body_too_long = r->has_ticket = r->ended = r->has_run = r->measured = r->no_memory = false;
         r->conn = conn;
         r->begun_ns = conn->x.begun_ns;
-        r->first_ns = r->woken_ns = 0;
+        r->first_ns = 0;
         r->pending = r->suspended = false;
         r->commented = false;
         r->model = NULL;
@@ -125,6 +125,7 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
                               const char *version, const char *upload, size_t *n_upload, void **request)
 {
     struct rz_http_request *r = *request;
+    rz_http_json_failed();
     if (!r || *request == &rz_http_bad_target) {
         struct rz_http_asked a = {.url = url, .method = method, .version = version, .bad_target = r != NULL};
         a.route = rz_http_route_find(url, &a.rest);
@@ -145,5 +146,7 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
     }
     rz_http_log_body(r);
     rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
-    return r->route->answer(r);
+    enum MHD_Result result = r->route->answer(r);
+    r->no_memory |= rz_http_json_failed();
+    return result;
 }
