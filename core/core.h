@@ -67,6 +67,7 @@ struct rz_plugin_entry {
     const char *path;               /* NULL: built in                              */
     int32_t state;                  /* RZ_PLUGIN_*                                 */
     bool explicit_;                 /* named by --plugin, or required = 1          */
+    bool flagged;                   /* named by --plugin                           */
     const char *why;                /* of a refusal, else NULL                     */
     const struct rz_plugin *plugin; /* the host's copy once READY or BUILTIN       */
     void *self;

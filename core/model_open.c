@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define DEFAULT_CONTEXT 4096u
-#define KV_SHARE 2 /* an automatic KV pool takes at most 1 / KV_SHARE of the machine's memory */
+#define KV_SHARE 2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory */
 
 static double now(void)
 {
@@ -148,120 +148,6 @@ static int32_t open_tokenizer(struct rz_models *m, struct rz_model *model, struc
     return status ? rz_err_wrap(err, model->path) : RZ_OK;
 }
 
-/* --- what all models share --- */
-
-static bool was_named(const struct rz_registry *r, const char *name)
-{
-    for (uint32_t i = 0; i < rz_registry_count(r); i++)
-        if (!strcmp(rz_registry_at(r, i)->header.name, name))
-            return rz_registry_at(r, i)->explicit_;
-    return false;
-}
-
-/* The plugin's file (the program itself for what is linked in), so that another build is another text. */
-static char *build_of(const struct rz_registry *r, const char *name)
-{
-    const char *path = "/proc/self/exe", *version = "";
-    struct rz_buf text;
-    struct stat st;
-    for (uint32_t i = 0; i < rz_registry_count(r); i++)
-        if (!strcmp(rz_registry_at(r, i)->header.name, name)) {
-            path = rz_registry_at(r, i)->path ? rz_registry_at(r, i)->path : path;
-            version = rz_registry_at(r, i)->header.version;
-            break;
-        }
-    if (stat(path, &st))
-        return NULL;
-    rz_buf_init(&text, 1024);
-    rz_buf_printf(&text, "%s %s (%llu:%llu, %lld bytes, %lld.%09ld)", name, version,
-                  (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)st.st_size,
-                  (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-    return rz_buf_take(&text);
-}
-
-int32_t rz_models_team(struct rz_models *m, struct rz_err *err)
-{
-    if (m->pool)
-        return RZ_OK;
-    int32_t status = rz_pool_new(m->n_threads, &m->pool, err);
-    if (!status)
-        rz_host_provide(RZ_HOST_THREADS_1, rz_pool_table(m->pool));
-    return status;
-}
-
-int32_t rz_models_compute(struct rz_models *m, struct rz_err *err)
-{
-    uint32_t at = 0;
-    void *self;
-    const char *name;
-    const struct rz_kernels *k;
-    if (m->tables)
-        return rz_models_team(m, err);
-    m->n_tables = 0;
-    m->tables = calloc(rz_registry_count(m->registry) + 1, sizeof(*m->tables));
-    if (!m->tables)
-        return rz_fail(err, RZ_ENOMEM, "kernels", "no memory");
-    while ((k = rz_registry_next(m->registry, "kernels", RZ_KERNELS_1, &at, &self, &name, err)))
-        m->tables[m->n_tables++] = (struct rz_cpu_table){.kernels = k,
-                                                         .name = name,
-                                                         .named = was_named(m->registry, name),
-                                                         .build = build_of(m->registry, name)};
-    if (!err->code && !m->n_tables)
-        rz_fail(err, RZ_ECONFIG, "kernels", "no kernel plugin is loaded");
-    if (err->code) {
-        rz_models_forget_tables(m);
-        return err->code;
-    }
-    return rz_models_team(m, err);
-}
-
-void rz_models_forget_tables(struct rz_models *m)
-{
-    for (uint32_t i = 0; i < m->n_tables && m->tables; i++)
-        free((char *)(uintptr_t)m->tables[i].build);
-    free(m->tables);
-    m->tables = NULL;
-    m->n_tables = 0;
-}
-
-static void forget_weight(void *ctx, const void *from, uint64_t bytes)
-{
-    rz_source_forget(&((struct rz_model *)ctx)->set, from, bytes);
-}
-
-/* The cache's part of the setup; *source lives as long as the device. */
-static int32_t choose_cache(struct rz_models *m, struct rz_model *model, struct rz_cache_setup *out,
-                            struct rz_err *err)
-{
-    const struct rz_option_value *dir = rz_settings_get(m->settings, "engine", "repack_cache");
-    if (!strcmp(dir->text, "off"))
-        return RZ_OK;
-    struct rz_buf source;
-    rz_buf_init(&source, 1 << 20);
-    rz_source_identity(&model->set, &source);
-    model->identity = rz_buf_take(&source);
-    if (!model->identity)
-        return rz_fail(err, RZ_ENOMEM, model->path, "no memory");
-    *out = (struct rz_cache_setup){.dir = dir->text,
-                                   .max_bytes = setting(m, "engine", "repack_cache_size"),
-                                   .verify = rz_settings_get(m->settings, "engine", "repack_verify")->i,
-                                   .source = model->identity};
-    return RZ_OK;
-}
-
-static void show_input(void *ctx, const struct rz_str *weight, const struct rz_view *x)
-{
-    const struct rz_eval *e = ((struct rz_model *)ctx)->observer;
-    if (e && e->input)
-        e->input(e->arg, weight, x->data, x->stride, x->rows, x->width);
-}
-
-static void warn_user(void *ctx, const char *text)
-{
-    (void)ctx;
-    rz_log(RZ_LOG_WARN, "%s", text);
-}
-
 /* --- plan --- */
 
 static int32_t choose_context(struct rz_models *m, const struct rz_model *model, const char *section,
@@ -301,16 +187,24 @@ static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
     return bytes;
 }
 
-/* Pages for every sequence at full length, as far as the machine's memory goes; at least one. */
-static uint32_t automatic_pages(const struct rz_model *model, const struct rz_plan_limits *l)
+/* Pages for every sequence at full length, as far as the device's memory goes; at least one. */
+static uint32_t automatic_pages(const struct rz_model *model, const struct rz_plan_limits *l, uint64_t memory)
 {
     uint64_t per_seq = (l->max_context + l->page_tokens - 1) / l->page_tokens;
     uint64_t page_bytes = kv_bytes_token(&model->graph->program, l->kv_type) * l->page_tokens;
-    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / KV_SHARE;
     uint64_t pages = per_seq * l->max_seqs, fit = page_bytes ? memory / page_bytes : pages;
     if (pages > fit)
         pages = fit > per_seq ? fit : per_seq;
     return pages > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)pages;
+}
+
+/* What an automatic pool may take: a share of what there is, and one allocation a group. */
+static uint64_t kv_memory(const struct rz_model *model, const struct rz_device_memory *memory)
+{
+    uint64_t most = memory->total / KV_SHARE, groups = model->graph->program.n_kv_groups;
+    if (memory->largest && most > memory->largest * (groups ? groups : 1))
+        most = memory->largest * (groups ? groups : 1);
+    return most;
 }
 
 static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32_t context,
@@ -326,8 +220,11 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
+    const struct rz_device *d = model->device;
     if (l->kv_type == RZ_TYPE_NONE)
-        l->kv_type = rz_cpu_kv_type(model->cpu, &model->graph->program, l->page_tokens);
+        l->kv_type = RZ_HAS(d, kv_type) && d->kv_type
+                         ? d->kv_type(d->ctx, &model->graph->program, l->page_tokens)
+                         : RZ_TYPE_F16;
     l->max_context = context;
     /* What sees a text as a whole gets it as a whole. */
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
@@ -336,23 +233,26 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     const struct rz_program *p = &model->graph->program;
     l->n_slots = p->n_states ? l->max_seqs : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
-    if (!l->n_pages || !p->n_kv_groups) /* nothing lies in pages of no group */
-        l->n_pages = automatic_pages(model, l);
-    return RZ_OK;
+    struct rz_device_memory memory = {.size = sizeof(memory)};
+    int32_t status = d->memory(d->ctx, &memory, err);
+    if (!status && (!l->n_pages || !p->n_kv_groups)) /* nothing lies in pages of no group */
+        l->n_pages = automatic_pages(model, l, kv_memory(model, &memory));
+    return status;
 }
 
 /* Offers the program's nodes top-down; what the device refuses whole is offered in parts. */
-static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p, uint32_t first,
-                           uint32_t end, uint32_t *nodes, uint32_t *n, struct rz_err *err)
+static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p,
+                           const struct rz_plan_limits *limits, uint32_t first, uint32_t end, uint32_t *nodes,
+                           uint32_t *n, struct rz_err *err)
 {
     for (uint32_t i = first; i < end;) {
         const struct rz_node *node = (const void *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
         struct rz_claim claim = {.size = sizeof(claim)};
-        int32_t status = d->claim(d->ctx, p, i, &claim, err);
+        int32_t status = d->claim(d->ctx, p, i, limits, &claim, err);
         if (!status && claim.taken)
             nodes[(*n)++] = i;
         else if (!status && node->end > i + 1)
-            status = claim_nodes(d, p, i + 1, node->end, nodes, n, err);
+            status = claim_nodes(d, p, limits, i + 1, node->end, nodes, n, err);
         else if (!status)
             nodes[(*n)++] = i; /* compile says why nobody runs it */
         if (status)
@@ -362,37 +262,26 @@ static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p
     return RZ_OK;
 }
 
-static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context,
+static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context, const char *section,
                          const struct rz_model_options *o, struct rz_err *err)
 {
-    int32_t status = rz_models_compute(m, err);
-    if (status)
-        return status;
-    struct rz_cpu_setup setup = {.tables = m->tables,
-                                 .n_tables = m->n_tables,
-                                 .fallback = (int32_t)rz_settings_get(m->settings, "rz", "fallback")->i,
-                                 .pool = m->pool,
-                                 .forget = forget_weight,
-                                 .warn = warn_user,
-                                 .observe = o->observe ? show_input : NULL,
-                                 .ctx = model};
-    status = choose_cache(m, model, &setup.cache, err);
-    if (!status)
-        status = rz_cpu_new(&setup, &model->cpu, err);
+    int32_t status = rz_model_device(m, model, section, o, err);
     if (!status)
         status = choose_limits(m, model, context, o, err);
     if (status)
         return status;
-    const struct rz_device *d = rz_cpu_device(model->cpu);
+    const struct rz_device *d = model->device;
     const struct rz_program *p = &model->graph->program;
     uint32_t n = 0, *nodes = calloc(p->n_nodes + 1, sizeof(*nodes));
     if (!nodes)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
-    status = claim_nodes(d, p, 0, p->n_nodes, nodes, &n, err);
+    status = claim_nodes(d, p, &model->limits, 0, p->n_nodes, nodes, &n, err);
     if (!status)
         status = d->compile(d->ctx, p, nodes, n, &model->limits, &model->plan, err);
     if (status)
         rz_err_wrap(err, model->path);
+    else
+        rz_model_forget_weights(model);
     free(nodes);
     return status;
 }
@@ -406,7 +295,7 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
 {
     const struct rz_host_threads *threads = rz_pool_table(m->pool);
     struct rz_engine_setup setup = {
-        .device = rz_cpu_device(model->cpu),
+        .device = model->device,
         .plan = model->plan,
         .tokenizer = model->tokenizer,
         .tok = model->tok,
@@ -478,7 +367,7 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
         if (!status)
             status = check_vocabulary(model, err);
         if (!status)
-            status = open_plan(m, model, context, o, err);
+            status = open_plan(m, model, context, section, o, err);
         if (!status)
             status = rz_source_check(&model->set, err);
         if (!status)
@@ -499,7 +388,7 @@ void rz_model_close(struct rz_model *model)
         return;
     rz_loop_free(model->loop);
     if (model->plan)
-        rz_cpu_device(model->cpu)->destroy(model->plan);
+        model->device->destroy(model->plan);
     rz_cpu_free(model->cpu);
     rz_graph_free(model->graph);
     if (model->tok)

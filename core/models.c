@@ -161,7 +161,7 @@ static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct
     if (!model->loop)
         return not_running(model, err);
     int32_t status = rz_loop_speed(model->loop, speed, err);
-    speed->bytes_token = rz_cpu_bytes_token(model->plan); /* what nodes read, not what is loaded */
+    speed->bytes_token = rz_model_bytes_token(model); /* what nodes read, not what is loaded */
     return status;
 }
 
@@ -170,8 +170,7 @@ static int32_t host_explain(struct rz_model *model, void (*line)(void *arg, cons
 {
     if (!model->plan)
         return not_running(model, err);
-    rz_cpu_explain(model->plan, line, arg);
-    return RZ_OK;
+    return rz_model_explain(model, line, arg) ? rz_fail(err, RZ_ENOMEM, model->path, "no memory") : RZ_OK;
 }
 
 static struct rz_model *host_served(void *ctx, uint32_t i, const char **name)

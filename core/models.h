@@ -32,8 +32,9 @@ struct rz_model {
     const char *chat_template; /* configured, in place of the model's own; NULL: none. Of the settings. */
     /* RZ_MODEL_RUN */
     struct rz_graph *graph;
-    char *identity; /* of the files, for the repack cache; NULL: not asked for */
-    struct rz_cpu *cpu;
+    char *identity;                 /* of the files, for the repack cache; NULL: not asked for */
+    struct rz_cpu *cpu;             /* NULL: another device runs it */
+    const struct rz_device *device; /* of cpu, or of a plugin       */
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
@@ -77,6 +78,14 @@ int32_t rz_model_prompt(const struct rz_model *model, const char *templ, const c
 /* rz_host_model.render */
 int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
                         void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
+/* explain.c: who runs what, a line at a time; the weight bytes that the plan reads for one token. */
+int32_t rz_model_explain(const struct rz_model *model, void (*line)(void *arg, const char *text), void *arg);
+uint64_t rz_model_bytes_token(const struct rz_model *model);
+/* devices.c: model->device, ready to compile. section: "model.NAME" or NULL. */
+int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
+                        const struct rz_model_options *o, struct rz_err *err);
+/* Gives the pages of weights back that the plan has copied. */
+void rz_model_forget_weights(struct rz_model *model);
 /* The pool and kernel tables that all models share. */
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err);
 void rz_models_forget_tables(struct rz_models *m);

@@ -74,9 +74,10 @@ static bool take_tokenizer(struct intake *in, void *table)
 static bool take_device(struct intake *in, void *table)
 {
     struct rz_device *t = table;
-    if (!t->name || !t->claim || !t->compile || !t->info || !t->execute || !t->destroy)
-        return refuse(in, "no name, claim, compile, info, execute or destroy");
-    return true;
+    if (!t->name || !t->open || !t->memory || !t->claim || !t->compile)
+        return refuse(in, "no name, open, memory, claim or compile");
+    return t->info && t->part && t->execute && t->destroy ? true
+                                                          : refuse(in, "no info, part, execute or destroy");
 }
 
 static bool take_frontend(struct intake *in, void *table)
@@ -132,7 +133,7 @@ static const struct known {
 } known[] = {
     {RZ_FORMAT_1, 40, sizeof(struct rz_format), take_format},
     {RZ_KERNELS_1, 48, sizeof(struct rz_kernels), take_kernels},
-    {RZ_DEVICE_1, 64, sizeof(struct rz_device), take_device},
+    {RZ_DEVICE_1, 88, sizeof(struct rz_device), take_device},
     {RZ_TOKENIZER_1, 80, sizeof(struct rz_tokenizer), take_tokenizer},
     {RZ_FRONTEND_1, 56, sizeof(struct rz_frontend), take_frontend},
 };

@@ -232,7 +232,7 @@ static int32_t ask_for(struct rz_registry *r, const char *name, uint32_t i, stru
     if (slot->asked) /* twice: the first one counts */
         return RZ_OK;
     slot->asked = where;
-    slot->pub.explicit_ = true;
+    slot->pub.explicit_ = slot->pub.flagged = true;
     slot->rank = i;
     return RZ_OK;
 }

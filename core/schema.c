@@ -28,6 +28,7 @@ static const struct rz_option rz_options[] = {
 };
 
 static const struct rz_option engine_options[] = {
+    OPT("device", STRING, "cpu", "what models run on: cpu, or a device plugin such as opencl"),
     OPT_CHOICE("kv_type", "auto", "auto|f16|bf16|f32|q8_0",
                "element type of the KV cache; auto: f16, or bf16 where kernels round to it anyway"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
@@ -87,6 +88,7 @@ static const struct rz_option any_model_options[] = {
 static const struct rz_option model_options[] = {
     OPT("path", PATH, NULL, "the model's file"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: that of [engine]"),
+    OPT("device", STRING, NULL, "what it runs on; unset: that of [engine]"),
     MODEL_SETTINGS,
 };
 

@@ -6,7 +6,6 @@
 #include "checked.h"
 #include "err.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define ALIGN 64u
@@ -179,18 +178,6 @@ static int32_t take_states(struct rz_plan *plan, struct rz_err *err)
     return RZ_OK;
 }
 
-/* cos and sin at every position, in double precision, stored as float. */
-static void fill_rope(const struct rz_rope *r, uint64_t positions, float *cos_out, float *sin_out)
-{
-    uint32_t half = r->dim / 2;
-    for (uint64_t p = 0; p < positions; p++)
-        for (uint32_t i = 0; i < half; i++) {
-            double angle = (double)p * r->inv_freq[i];
-            cos_out[p * half + i] = (float)(cos(angle) * r->magnitude);
-            sin_out[p * half + i] = (float)(sin(angle) * r->magnitude);
-        }
-}
-
 static int32_t take_ropes(struct rz_plan *plan, struct rz_err *err)
 {
     const struct rz_program *p = plan->program;
@@ -205,7 +192,7 @@ static int32_t take_ropes(struct rz_plan *plan, struct rz_err *err)
     for (uint32_t i = 0; i < p->n_ropes; i++) {
         const struct rz_rope *r = rz_rope_at(p, i);
         uint64_t plane = positions * (r->dim / 2);
-        fill_rope(r, positions, at, at + plane);
+        rz_rope_fill(r, positions, at, at + plane);
         plan->rope_views[i] = (struct rz_rope_view){.size = sizeof(struct rz_rope_view),
                                                     .dim = r->dim,
                                                     .n_positions = positions,

@@ -6,11 +6,13 @@
 
 #include "checked.h"
 #include "err.h"
+#include "numeric.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void *rz_map_memory(uint64_t bytes, bool huge)
 {
@@ -43,11 +45,11 @@ static void select_begin(struct rz_cpu *cpu, const struct rz_program *program, i
 }
 
 /* Kernels that multiply pairs of bfloat16 round KV to it anyway: then it is stored so. */
-int32_t rz_cpu_kv_type(struct rz_cpu *cpu, const struct rz_program *program, uint32_t page_tokens)
+static int32_t cpu_kv_type(void *ctx, const struct rz_program *program, uint32_t page_tokens)
 {
     struct rz_select s;
     struct rz_err err = RZ_ERR_INIT;
-    select_begin(cpu, program, RZ_TYPE_BF16, page_tokens, &s);
+    select_begin(ctx, program, RZ_TYPE_BF16, page_tokens, &s);
     bool pairs = program->n_kv_groups && !rz_select_kv_layouts(&s, &err);
     for (uint32_t g = 0; g < program->n_kv_groups && pairs; g++)
         pairs = s.kv_layouts[g] == RZ_KV_LAYOUT_PAIRS;
@@ -70,16 +72,33 @@ static bool can_run(const struct rz_select *s, uint32_t node)
     return true;
 }
 
-static int32_t cpu_claim(void *ctx, const struct rz_program *program, uint32_t node, struct rz_claim *out,
-                         struct rz_err *err)
+static int32_t cpu_open(void *ctx, struct rz_err *err)
+{
+    (void)ctx, (void)err;
+    return RZ_OK;
+}
+
+static int32_t cpu_memory(void *ctx, struct rz_device_memory *out, struct rz_err *err)
+{
+    (void)ctx, (void)err;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    out->total = (uint64_t)sysconf(_SC_PHYS_PAGES) * page;
+    out->free = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * page;
+    out->largest = 0;
+    return RZ_OK;
+}
+
+static int32_t cpu_claim(void *ctx, const struct rz_program *program, uint32_t node,
+                         const struct rz_plan_limits *limits, struct rz_claim *out, struct rz_err *err)
 {
     struct rz_cpu *cpu = ctx;
     struct rz_select s;
-    select_begin(cpu, program, RZ_TYPE_F16, 8, &s);
+    select_begin(cpu, program, limits->kv_type, limits->page_tokens, &s);
     int32_t status = rz_select_kv_layouts(&s, err);
     if (status)
         return status;
     out->taken = can_run(&s, node);
+    out->bytes_token = out->taken ? rz_node_bytes_token(program, node) : 0;
     out->runner = "cpu";
     out->why = out->taken ? "kernel rows for it or for its parts" : "no loaded kernel table has a row";
     return RZ_OK;
@@ -182,6 +201,7 @@ static void warn_variant(struct rz_plan *plan)
         const struct rz_choice *c = &plan->steps[i].choice;
         for (uint32_t j = 0; j < c->n; j++)
             if (!(c->rows[j]->flags & RZ_ROW_INVARIANT) && setup->warn) {
+                plan->variant = true;
                 setup->warn(setup->ctx,
                             "a kernel row without the batch-invariant flag is in use: results may "
                             "depend on what else runs in a step");
@@ -204,51 +224,13 @@ static void cpu_destroy(struct rz_plan *plan)
     free(plan);
 }
 
-/* What the program's nodes allow a batch to say. */
-static void find_bounds(struct rz_plan *plan)
-{
-    const struct rz_program *p = plan->program;
-    plan->both = true;
-    plan->n_rope_variants = UINT32_MAX;
-    for (uint32_t i = 0; i < p->n_nodes; i++) {
-        const struct rz_node *n = rz_node_at(p, i);
-        if (n->op == RZ_OP_GET_ROWS)
-            plan->n_tokens = rz_weight_at(p, (uint32_t)p->refs[n->first_weight])->rows;
-        if (n->op == RZ_OP_ATTENTION && !(n->attr_mask & RZ_ATTR(RZ_A_BOTH)))
-            plan->both = false;
-        uint32_t variants =
-            n->attr_mask & RZ_ATTR(RZ_A_ROPE_VARIANTS) ? (uint32_t)n->attrs[RZ_A_ROPE_VARIANTS].i : 1;
-        if (n->op == RZ_OP_ROPE && variants < plan->n_rope_variants)
-            plan->n_rope_variants = variants;
-    }
-}
-
-static int32_t check_limits(const struct rz_program *program, const struct rz_plan_limits *l,
-                            struct rz_err *err)
-{
-    if (!l->max_rows || !l->max_wanted || l->max_wanted > l->max_rows || !l->max_seqs || !l->max_context ||
-        !l->page_tokens || l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
-        return rz_fail(err, RZ_EINVAL, "plan",
-                       "limits do not fit: %u rows, %u wanted, %u sequences, pages of %u", l->max_rows,
-                       l->max_wanted, l->max_seqs, l->page_tokens);
-    if (program->n_states && !l->n_slots)
-        return rz_fail(err, RZ_EINVAL, "plan", "no slots for the recurrent state of %u blocks",
-                       program->n_states);
-    if (program->n_kv_groups > 8 || program->n_ropes > 8)
-        return rz_fail(err, RZ_EUNSUPPORTED, "plan", "%u KV groups and %u ropes, at most 8 of each",
-                       program->n_kv_groups, program->n_ropes);
-    return RZ_OK;
-}
-
 static int32_t cpu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                            const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
 {
-    int32_t status = check_limits(program, limits, err);
-    if (status)
-        return status;
     struct rz_plan *plan = calloc(1, sizeof(*plan));
     if (!plan)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+    int32_t status = rz_batch_bounds_init(program, limits, &plan->bounds, err);
     rz_arena_init(&plan->arena, 0);
     plan->cpu = ctx;
     plan->program = program;
@@ -258,10 +240,9 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     plan->views = rz_arena_array(&plan->arena, program->n_values + 1, sizeof(*plan->views));
     plan->wanted = rz_arena_array(&plan->arena, limits->max_rows, sizeof(*plan->wanted));
     plan->state_views = rz_arena_array(&plan->arena, program->n_states + 1, sizeof(*plan->state_views));
-    if (!plan->steps || !plan->views || !plan->wanted || !plan->state_views)
+    if (!status && (!plan->steps || !plan->views || !plan->wanted || !plan->state_views))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
     select_begin(ctx, program, limits->kv_type, limits->page_tokens, &plan->select);
-    find_bounds(plan);
     if (!status)
         status = rz_select_kv_layouts(&plan->select, err);
     for (uint32_t i = 0; i < n && !status; i++)
@@ -281,8 +262,44 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     return RZ_OK;
 }
 
+/* The weight types of a node's matrices, each once, such as "q4_1" or "q4_k+q6_k". */
+static void types_of(const struct rz_plan *plan, const struct rz_node *n, char *out, size_t cap)
+{
+    size_t used = 0;
+    out[0] = 0;
+    for (uint32_t i = 0; i < n->n_weights; i++) {
+        int32_t w = plan->program->refs[n->first_weight + i];
+        if (w < 0 || rz_weight_at(plan->program, (uint32_t)w)->rows == 1)
+            continue;
+        const char *name = rz_type_info(rz_weight_at(plan->program, (uint32_t)w)->type)->name;
+        if (strstr(out, name) || used + strlen(name) + 2 > cap)
+            continue;
+        used += (size_t)snprintf(out + used, cap - used, "%s%s", used ? "+" : "", name);
+    }
+}
+
+static int32_t cpu_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
+{
+    if (i >= plan->n_steps)
+        return RZ_END;
+    const struct rz_plan_step *s = &plan->steps[i];
+    const struct rz_node *n = rz_node_at(plan->program, s->node);
+    const struct rz_cpu_table *t = &plan->cpu->setup.tables[s->choice.table];
+    const char *row = s->choice.rows[0]->name;
+    char types[64];
+    types_of(plan, n, types, sizeof(types));
+    out->node = s->node;
+    out->bytes_token = rz_node_bytes_token(plan->program, s->node);
+    snprintf(out->runner, sizeof(out->runner), "%.20s %.20s%s%.20s", t->name, row ? row : rz_op_name(n->op),
+             types[0] ? " " : "", types);
+    snprintf(out->why, sizeof(out->why), "%s",
+             t->named ? "first in the order that was asked for" : "first in the order of the tables");
+    return RZ_OK;
+}
+
 static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
+    out->flags = plan->variant ? 0 : RZ_PLAN_INVARIANT;
     out->wants = 1u << RZ_WANT_NONE;
     out->wants |= plan->program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
     out->wants |= plan->program->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;
@@ -305,11 +322,15 @@ int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct
     cpu->device = (struct rz_device){.size = sizeof(cpu->device),
                                      .name = "cpu",
                                      .ctx = cpu,
+                                     .open = cpu_open,
+                                     .memory = cpu_memory,
                                      .claim = cpu_claim,
                                      .compile = cpu_compile,
                                      .info = cpu_info,
+                                     .part = cpu_part,
                                      .execute = rz_plan_execute,
-                                     .destroy = cpu_destroy};
+                                     .destroy = cpu_destroy,
+                                     .kv_type = cpu_kv_type};
     *out = cpu;
     return RZ_OK;
 }

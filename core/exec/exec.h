@@ -62,12 +62,5 @@ struct rz_cpu;
 int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct rz_err *err);
 void rz_cpu_free(struct rz_cpu *cpu);
 const struct rz_device *rz_cpu_device(struct rz_cpu *cpu);
-/* The 16-bit type of KV that suits the kernels of this program best: RZ_TYPE_F16 or RZ_TYPE_BF16. */
-int32_t rz_cpu_kv_type(struct rz_cpu *cpu, const struct rz_program *program, uint32_t page_tokens);
-/* Who runs what in a plan of this device, a line at a time (explain.c). */
-void rz_cpu_explain(const struct rz_plan *plan, void (*line)(void *arg, const char *text), void *arg);
-/* Weight bytes that a plan of this device reads for one token. */
-uint64_t rz_cpu_bytes_token(const struct rz_plan *plan);
-const char *rz_op_name(uint16_t op);
 
 #endif

@@ -3,6 +3,7 @@
 #define RZ_EXEC_PLAN_H
 
 #include "arena.h"
+#include "batch_check.h"
 #include "select.h"
 
 #include <stdatomic.h>
@@ -54,11 +55,8 @@ struct rz_plan {
     float *rope_memory;
     uint64_t rope_bytes;
 
-    /* what batches are checked against */
-    uint64_t n_tokens;        /* rows of the embedding                                 */
-    uint32_t n_rope_variants; /* tables that each rope of the program has              */
-    bool both;                /* every attention honours RZ_MASK_ALL                   */
-
+    struct rz_batch_bounds bounds;
+    bool variant; /* a row without the invariant flag is in use */
     struct rz_kv_view kv_views[8];
     struct rz_rope_view rope_views[8];
     struct rz_state_view *state_views; /* [n_states] */

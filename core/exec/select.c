@@ -12,55 +12,6 @@
 
 #define WEIGHTS_MAX 16
 
-const char *rz_op_name(uint16_t op)
-{
-    static const struct {
-        uint16_t op;
-        const char *name;
-    } names[] = {
-        {RZ_OP_ATTN, "attn"},
-        {RZ_OP_FFN, "ffn"},
-        {RZ_OP_HEAD, "head"},
-        {RZ_OP_NORM_QKV, "norm_qkv"},
-        {RZ_OP_ATTEND, "attend"},
-        {RZ_OP_PROJ_ADD, "proj_add"},
-        {RZ_OP_NORM_GLU, "norm_glu"},
-        {RZ_OP_GET_ROWS, "get_rows"},
-        {RZ_OP_RMSNORM, "rmsnorm"},
-        {RZ_OP_LAYERNORM, "layernorm"},
-        {RZ_OP_MATMUL, "matmul"},
-        {RZ_OP_ROPE, "rope"},
-        {RZ_OP_KV_STORE, "kv_store"},
-        {RZ_OP_ATTENTION, "attention"},
-        {RZ_OP_ACT_MUL, "act_mul"},
-        {RZ_OP_ACT, "act"},
-        {RZ_OP_ADD, "add"},
-        {RZ_OP_SELECT_ROWS, "select_rows"},
-        {RZ_OP_MAP, "map"},
-        {RZ_OP_ADD_POS, "add_pos"},
-        {RZ_OP_MOE, "moe"},
-        {RZ_OP_GLU_ID, "glu_id"},
-        {RZ_OP_PROJ_ID, "proj_id"},
-        {RZ_OP_ROUTE, "route"},
-        {RZ_OP_MATMUL_ID, "matmul_id"},
-        {RZ_OP_SUM_ID, "sum_id"},
-        {RZ_OP_SCALE_ID, "scale_id"},
-        {RZ_OP_GATE, "gate"},
-        {RZ_OP_MATMUL_HEADS, "matmul_heads"},
-        {RZ_OP_ADD_ROW, "add_row"},
-        {RZ_OP_COLUMNS, "columns"},
-        {RZ_OP_SSM, "ssm"},
-        {RZ_OP_CONV, "conv"},
-        {RZ_OP_SCAN, "scan"},
-        {RZ_OP_DELTA, "delta"},
-        {RZ_OP_MUL, "mul"},
-    };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (names[i].op == op)
-            return names[i].name;
-    return "vendor op";
-}
-
 static uint64_t matrix_types(const struct rz_program *p)
 {
     uint64_t types = 0;

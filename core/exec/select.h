@@ -2,6 +2,7 @@
 #ifndef RZ_EXEC_SELECT_H
 #define RZ_EXEC_SELECT_H
 
+#include "access.h"
 #include "exec.h"
 
 #define RZ_CHOICES_MAX 4
@@ -35,36 +36,5 @@ void rz_select_rows(const struct rz_select *s, uint32_t node, struct rz_choice *
 /* True if the node should run as a whole by `choice`: no table that comes before has a row for one of
  * its parts. */
 bool rz_select_whole(const struct rz_select *s, uint32_t node, const struct rz_choice *choice);
-
-/* Accessors over the strided tables of a program. */
-static inline const struct rz_node *rz_node_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
-}
-
-static inline const struct rz_weight *rz_weight_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->weights + (uint64_t)i * p->weight_stride);
-}
-
-static inline const struct rz_value *rz_value_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->values + (uint64_t)i * p->value_stride);
-}
-
-static inline const struct rz_kv_group *rz_kv_group_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->kv_groups + (uint64_t)i * p->kv_group_stride);
-}
-
-static inline const struct rz_state *rz_state_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->states + (uint64_t)i * p->state_stride);
-}
-
-static inline const struct rz_rope *rz_rope_at(const struct rz_program *p, uint32_t i)
-{
-    return (const void *)((const char *)p->ropes + (uint64_t)i * p->rope_stride);
-}
 
 #endif

@@ -9,105 +9,25 @@
 
 #include <string.h>
 
-static int32_t check_row(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
-{
-    const struct rz_batch_row *r = &b->rows[i];
-    if (r->seq >= b->n_seqs)
-        return rz_fail(err, RZ_EINVAL, "batch", "row %u: sequence %u of %u", i, r->seq, b->n_seqs);
-    const struct rz_batch_seq *s = &b->seqs[r->seq];
-    if (r->token < 0 || (uint64_t)r->token >= plan->n_tokens)
-        return rz_fail(err, RZ_EINVAL, "batch", "row %u: token %d is not in the vocabulary of %llu", i,
-                       r->token, (unsigned long long)plan->n_tokens);
-    if (r->pos[0] < 0 || (uint32_t)r->pos[0] >= s->length || s->length > plan->limits.max_context)
-        return rz_fail(err, RZ_EINVAL, "batch", "row %u: position %d in a sequence of %u (limit %u)", i,
-                       r->pos[0], s->length, plan->limits.max_context);
-    if (r->want > RZ_WANT_TOP_K || (r->want >= RZ_WANT_LOGITS && plan->program->logits < 0) ||
-        (r->want == RZ_WANT_TOP_K && !r->k))
-        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "row %u: this plan does not give result kind %u", i,
-                       r->want);
-    return RZ_OK;
-}
-
-static bool slot_fits(const struct rz_plan *plan, int32_t slot)
-{
-    return slot >= 0 && (uint32_t)slot < plan->limits.n_slots;
-}
-
-static uint32_t rows_of(const struct rz_batch *b, uint32_t seq)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < b->n_rows; i++)
-        n += b->rows[i].seq == seq;
-    return n;
-}
-
-static int32_t check_seq(const struct rz_plan *plan, const struct rz_batch *b, uint32_t i, struct rz_err *err)
-{
-    const struct rz_batch_seq *s = &b->seqs[i];
-    uint32_t pages = (s->length + plan->limits.page_tokens - 1) / plan->limits.page_tokens;
-    bool all = s->mask == RZ_MASK_ALL && plan->both;
-    if ((s->mask != RZ_MASK_CAUSAL && !all) || s->adapter >= 0 || s->rope_variant >= plan->n_rope_variants)
-        return rz_fail(err, RZ_EUNSUPPORTED, "batch", "sequence %u: mask %u, adapter %d, rope variant %u", i,
-                       s->mask, s->adapter, s->rope_variant);
-    if (all && rows_of(b, i) != s->length)
-        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: %u of %u rows that see each other", i,
-                       rows_of(b, i), s->length);
-    if (plan->program->n_states && !slot_fits(plan, s->state_slot))
-        return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: state slot %d of %u", i, s->state_slot,
-                       plan->limits.n_slots);
-    for (uint32_t g = 0; g < plan->program->n_kv_groups; g++)
-        for (uint32_t p = 0; p < pages; p++)
-            if (s->pages[g][p] < 0 || (uint32_t)s->pages[g][p] >= plan->limits.n_pages)
-                return rz_fail(err, RZ_EINVAL, "batch", "sequence %u: page %d of %u", i, s->pages[g][p],
-                               plan->limits.n_pages);
-    return RZ_OK;
-}
-
-static int32_t check_batch(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
-{
-    int32_t status = RZ_OK;
-    if (!b->n_rows || b->n_rows > plan->limits.max_rows || b->n_seqs > plan->limits.max_seqs)
-        return rz_fail(err, RZ_EINVAL, "batch", "%u rows of %u sequences, at most %u of %u", b->n_rows,
-                       b->n_seqs, plan->limits.max_rows, plan->limits.max_seqs);
-    for (uint32_t i = 0; i < b->n_seqs && !status; i++)
-        status = check_seq(plan, b, i, err);
-    for (uint32_t i = 0; i < b->n_rows && !status; i++)
-        status = check_row(plan, b, i, err);
-    return status;
-}
-
-static int32_t copy_pages(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
+static void copy_pages(const struct rz_plan *plan, const struct rz_batch *b)
 {
     for (uint32_t i = 0; i < b->n_copies; i++) {
         const struct rz_page_copy *c = &b->copies[i];
-        if (c->group >= plan->program->n_kv_groups || c->from < 0 || c->to < 0 ||
-            (uint32_t)c->from >= plan->limits.n_pages || (uint32_t)c->to >= plan->limits.n_pages)
-            return rz_fail(err, RZ_EINVAL, "batch", "page copy %u: %d to %d of group %u", i, c->from, c->to,
-                           c->group);
         const struct rz_kv_view *v = &plan->kv_views[c->group];
         memcpy(v->base + (uint64_t)c->to * v->page_bytes, v->base + (uint64_t)c->from * v->page_bytes,
                v->page_bytes);
     }
-    return RZ_OK;
 }
 
-static int32_t move_states(const struct rz_plan *plan, const struct rz_batch *b, struct rz_err *err)
+static void move_states(const struct rz_plan *plan, const struct rz_batch *b)
 {
     for (uint32_t i = 0; i < b->n_state_copies; i++) {
         const struct rz_state_copy *c = &b->state_copies[i];
-        if (!slot_fits(plan, c->from) || !slot_fits(plan, c->to))
-            return rz_fail(err, RZ_EINVAL, "batch", "state copy %u: slot %d to %d of %u", i, c->from, c->to,
-                           plan->limits.n_slots);
         memmove(plan->state + (uint32_t)c->to * plan->slot_bytes,
                 plan->state + (uint32_t)c->from * plan->slot_bytes, plan->slot_bytes);
     }
-    for (uint32_t i = 0; i < b->n_clears; i++) {
-        if (!slot_fits(plan, b->clears[i]))
-            return rz_fail(err, RZ_EINVAL, "batch", "clear %u: slot %d of %u", i, b->clears[i],
-                           plan->limits.n_slots);
+    for (uint32_t i = 0; i < b->n_clears; i++)
         memset(plan->state + (uint32_t)b->clears[i] * plan->slot_bytes, 0, plan->slot_bytes);
-    }
-    return RZ_OK;
 }
 
 static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
@@ -223,13 +143,11 @@ static void walk(void *arg, struct rz_team *team, uint32_t tid)
 int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                         struct rz_err *err)
 {
-    int32_t status = check_batch(plan, batch, err);
-    if (!status)
-        status = copy_pages(plan, batch, err);
-    if (!status)
-        status = move_states(plan, batch, err);
+    int32_t status = rz_batch_check(&plan->bounds, batch, err);
     if (status)
         return status;
+    copy_pages(plan, batch);
+    move_states(plan, batch);
     begin_step(plan, batch);
     rz_pool_run(plan->cpu->setup.pool, walk, plan);
     status = atomic_load(&plan->status);

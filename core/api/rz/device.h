@@ -31,6 +31,7 @@ struct rz_plan_limits {
 };
 RZ_ABI_SIZE(struct rz_plan_limits, 40, zero);
 
+/* A node that the device would run whole, or why it would not. Text lives as long as the device. */
 struct rz_claim {
     uint32_t size;
     uint32_t taken;       /* 0: no, offer its children; 1: yes            */
@@ -40,34 +41,68 @@ struct rz_claim {
 };
 RZ_ABI_SIZE(struct rz_claim, 32, why);
 
+/* flags of a plan */
+#define RZ_PLAN_OWNS_WEIGHTS 1u /* it reads no weight of the program any more: the host drops their pages */
+#define RZ_PLAN_INVARIANT 2u    /* results do not depend on which rows share a step                       */
+
 struct rz_plan_info {
     uint32_t size;
     uint32_t wants; /* mask of 1 << RZ_WANT_* */
     uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes, state_bytes;
+    uint64_t flags; /* RZ_PLAN_* */
 };
-RZ_ABI_SIZE(struct rz_plan_info, 48, state_bytes);
+RZ_ABI_SIZE(struct rz_plan_info, 56, flags);
+
+/* One thing that a plan does in a step: a node, or the first of several that run as one. */
+struct rz_plan_part {
+    uint32_t size;
+    uint32_t node;        /* of the program; parts come in the order of their nodes   */
+    uint64_t bytes_token; /* weight bytes read for one token                          */
+    char runner[64];      /* who: "avx2 matmul q4_1"                                  */
+    char why[96];
+};
+RZ_ABI_SIZE(struct rz_plan_part, 176, why);
+
+struct rz_device_memory {
+    uint32_t size;
+    uint32_t zero;
+    uint64_t total, free; /* bytes for weights, KV and the rest; free 0: not known */
+    uint64_t largest;     /* one allocation; 0: no limit of its own                */
+};
+RZ_ABI_SIZE(struct rz_device_memory, 32, largest);
 
 struct rz_plan;
 
+/* The life of a device: open, then any number of plans, each compiled and in the end destroyed, then the
+ * fini of its plugin. Only execute is called from other threads than the control thread. */
 struct rz_device {
     uint32_t size, minor;
     const char *name;
     void *ctx;
-    /* Would the device run this node as a whole? Control thread. */
-    int32_t (*claim)(void *ctx, const struct rz_program *program, uint32_t node, struct rz_claim *out,
-                     struct rz_err *err);
+    /* Finds the hardware and makes it ready; before anything else, and again before each model. A plugin's
+     * init leaves this to open, so that listing plugins wakes no GPU. RZ_EDEVICE: there is none, and why. */
+    int32_t (*open)(void *ctx, struct rz_err *err);
+    int32_t (*memory)(void *ctx, struct rz_device_memory *out, struct rz_err *err);
+    /* Would the device run this node as a whole, in a plan with these limits? */
+    int32_t (*claim)(void *ctx, const struct rz_program *program, uint32_t node,
+                     const struct rz_plan_limits *limits, struct rz_claim *out, struct rz_err *err);
     /* Compiles nodes[0..n) of the program (indices, ascending, none inside another), prepares weights,
-     * takes all memory that it will ever need. The program outlives the plan. Control thread. */
+     * takes all memory that it will ever need. The program outlives the plan. A node that was not claimed
+     * may be among them: then this says why nobody runs it. */
     int32_t (*compile)(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                        const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err);
     int32_t (*info)(struct rz_plan *plan, struct rz_plan_info *out);
+    /* Part i of the plan; RZ_END after the last. */
+    int32_t (*part)(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
     /* Runs one step to its end. On error the KV of the batch's rows, and the states that it
-     * names, are undefined. One call at a time. */
+     * names, are undefined. One call at a time. RZ_EDEVICE: the device is lost, and so is the plan. */
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
+    /* The type of KV that suits this program best where the user leaves it open; NULL: RZ_TYPE_F16. */
+    int32_t (*kv_type)(void *ctx, const struct rz_program *program, uint32_t page_tokens);
 };
-RZ_ABI_SIZE(struct rz_device, 64, destroy);
+RZ_ABI_SIZE(struct rz_device, 96, kv_type);
 
 #ifdef __cplusplus
 }
