@@ -59,8 +59,8 @@ class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        model = scripted.write(os.path.join(cls.folder.name, "m.gguf"), ["Good", " morning", "!"], context=32768)
-        cls.server = Server(model, "-o", "engine.context=16384", "-o", "plugin.http.strict=1")
+        model = scripted.write(os.path.join(cls.folder.name, "m.gguf"), ["Good", " morning", "!"], context=131072)
+        cls.server = Server(model, "-o", "engine.context=65536", "-o", "plugin.http.strict=1")
         cls.document = cls.server.json("/openapi.json")
 
     @classmethod
