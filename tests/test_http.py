@@ -87,6 +87,11 @@ MALFORMED = {
     "HTTP/2.0": b"GET /health HTTP/2.0\r\n" + HOST + b"\r\n",
     "http in small letters": b"GET /health http/1.1\r\n" + HOST + b"\r\n",
     "version with three parts": b"GET /health HTTP/1.1.1\r\n" + HOST + b"\r\n",
+    "bare LF after a header": GET + b"Host: localhost\nX: a\r\n\r\n",
+    "bare LF after the first line": b"GET /health HTTP/1.1\n" + HOST + b"\r\n",
+    "bare LF everywhere": b"GET /health HTTP/1.1\nHost: localhost\n\n",
+    "bare LF before a hidden length": POST + b"X: a\nContent-Length: 3\r\n" + LENGTH + b"\r\n" + BODY,
+    "bare CR after the first line": b"GET /health HTTP/1.1\r" + HOST + b"\r\n",
     "no version": b"GET /health\r\n\r\n",
     "version of nothing": b"GET /health HTTPX\r\n" + HOST + b"\r\n",
 }
@@ -99,6 +104,8 @@ WELL_FORMED = {
     "HEAD": b"HEAD /health HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n",
     "a body with a length": POST + LENGTH + CLOSE + b"\r\n" + BODY,
     "a body in chunks": POST + b"Transfer-Encoding: chunked\r\n" + CLOSE + b"\r\n" + CHUNKS,
+    "bare LF as the end, which the library hides": GET + HOST + CLOSE + b"\n",
+    "bare LF after a chunk size, which the library hides": POST + CLOSE + CHUNKED + b"1d\n" + BODY + b"\r\n0\r\n\r\n",
     "a header without a name, which the library drops": GET + HOST + b": 1\r\n" + CLOSE + b"\r\n",
     "chunk extension": POST + b"Transfer-Encoding: chunked\r\n" + CLOSE + b"\r\n" + CHUNKS.replace(b"\r", b";a=b\r", 1),
     "one after the other": GET + HOST + b"\r\n" + GET + HOST + CLOSE + b"\r\n",
@@ -142,6 +149,22 @@ class RawRequests(unittest.TestCase):
         self.assertEqual(answer.count(b'"status":"healthy"'), 2)
         answer, _ = self.server.send(WELL_FORMED["HEAD"])
         self.assertTrue(answer.endswith(b"\r\n\r\n"))
+
+    def test_pieces(self):
+        """Where the network cuts a request does not matter."""
+        for data in (WELL_FORMED["blanks around values"], WELL_FORMED["a body in chunks"], MALFORMED["folded header"],
+                     MALFORMED["two hosts"]):
+            whole, _ = self.server.send(data)
+            with self.server.connect() as s:
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    for i in range(len(data)):
+                        s.sendall(data[i:i + 1])
+                        time.sleep(0.0005)
+                    answer = read_all(s)
+                except ConnectionError:
+                    continue  # refused before it was whole
+            self.assertEqual(answer.split()[1], whole.split()[1])
 
     def test_too_large(self):
         for data, status in ((GET + HOST + b"X: " + b"a" * 100000 + b"\r\n\r\n", b"431"),

@@ -66,6 +66,13 @@ class Limits(Case):
         self.assertIn(b"9 tokens: at most 8 (max_prompt_tokens)", text)
         self.assertEqual(server.stop(), 0)
 
+    def test_only_bodies_with_a_length(self):
+        server = self.start(*option("chunked", 0))
+        answer, closed = server.send(POST + b"Transfer-Encoding: chunked\r\n\r\n1d\n" + BODY + b"\r\n0\r\n\r\n")
+        self.assertEqual((answer.split()[1], closed), (b"411", True))
+        self.assertEqual(server.ask({"prompt": "x", "max_tokens": 1})[0], 200)
+        self.assertEqual(server.stop(), 0)
+
     def test_bodies_in_all(self):
         server = self.start(*option("max_bodies", 1024))
         half = server.connect()

@@ -136,6 +136,9 @@ static bool bad_body(const struct rz_http *h, struct MHD_Connection *c, struct r
     if (!is_json(rz_http_header(c, "Content-Type")))
         *e = (struct rz_http_error){
             .status = 415, .code = "unsupported_media_type", .message = "the body must be application/json"};
+    else if (!length && !h->chunked)
+        *e = (struct rz_http_error){
+            .status = 411, .code = "length_required", .message = "the body must have a Content-Length"};
     else if (!length || strtoull(length, NULL, 10) <= h->max_body)
         return false;
     return true;

@@ -215,7 +215,7 @@ struct rz_http {
     uint32_t max_connections, max_connections_ip, max_prompt, n_threads;
     uint32_t timeout_s, header_timeout_s, body_timeout_s, write_timeout_s, request_timeout_s, keep_alive_s;
     uint32_t give_up_s; /* when the engine is not waited for any longer; 0: never */
-    bool strict, access_log, log_prompts, metrics_rz, insecure;
+    bool strict, chunked, access_log, log_prompts, metrics_rz, insecure;
     bool check_host; /* only local names are answered */
     uint8_t (*keys)[RZ_HTTP_KEY_HASH];
     uint32_t n_keys;
@@ -274,6 +274,8 @@ void rz_http_tls_free(char *cert, char *key);
 void rz_http_json_watch(void);
 /* Has one failed in this thread since it was asked last? */
 bool rz_http_json_failed(void);
+/* As if one had. */
+void rz_http_json_lacks(void);
 
 /* --- access.c --- */
 
@@ -329,6 +331,8 @@ json_t *rz_http_error_json(const struct rz_http_error *e);
 bool rz_http_whole_number(const json_t *v, json_int_t *out);
 /* A JSON string; what is not UTF-8 becomes U+FFFD. */
 json_t *rz_http_text(const char *bytes, size_t n);
+/* The same of a buffer; one that turned bad counts as JSON that lacks a part. */
+json_t *rz_http_buf_text(const struct rz_buf *b);
 
 /* --- fields.c --- */
 

@@ -22,6 +22,11 @@ void rz_http_json_watch(void)
     json_set_alloc_funcs(take, free);
 }
 
+void rz_http_json_lacks(void)
+{
+    failed = true;
+}
+
 bool rz_http_json_failed(void)
 {
     bool was = failed;

@@ -125,6 +125,8 @@ const char *rz_http_malformed(struct MHD_Connection *c, const char *url, const c
         return "the method is not a token";
     if (knows_buffers() && url != method + strlen(method) + 1)
         return "the first line has more than one blank before the target";
+    if (knows_buffers() && version[strlen(version) + 1])
+        return "the first line ends without CR LF";
     if (has_control(url, strlen(url), false) || strchr(url, ' '))
         return "the target holds a control character or a space";
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, look, &s);

@@ -119,6 +119,13 @@ void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev)
     atomic_fetch_add(&m->accepted, ev->n_accepted);
 }
 
+void rz_http_measure_abort(struct rz_http_request *r)
+{
+    uint32_t ended = r->n_ended + (r->ended && r->n_ended < r->n_runs); /* the one that failed */
+    if (r->n_submitted > ended)
+        atomic_fetch_add(&r->model->metrics->ended[RZ_FINISH_CANCELLED], r->n_submitted - ended);
+}
+
 const char *rz_http_outcome(const struct rz_event *ev)
 {
     static const char *const names[] = {

@@ -53,6 +53,8 @@ void rz_http_measure_wake(struct rz_http_run *run);
 /* The first token, and the end, were taken. */
 void rz_http_measure_first(struct rz_http_request *r);
 void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev);
+/* The exchange is over: runs whose end nobody waited for were aborted. */
+void rz_http_measure_abort(struct rz_http_request *r);
 /* stop, length, abort, timeout or error. */
 const char *rz_http_outcome(const struct rz_event *ev);
 

@@ -68,6 +68,7 @@ static double field(const struct page *p, uint32_t i, int what)
                              s->pages_total,
                              s->pages_free,
                              (double)s->steps,
+                             (double)s->requests,
                              (double)s->failed,
                              (double)s->cancelled};
     return values[what];
@@ -93,6 +94,7 @@ static void numbers(struct page *p)
         {true, "kv_pages", "gauge", "KV pages there are."},
         {true, "kv_pages_free", "gauge", "KV pages that no request holds."},
         {true, "engine_steps_total", "counter", "Steps of the engine."},
+        {true, "requests_total", "counter", "Requests that the engine took."},
         {true, "requests_failed_total", "counter", "Requests that ended with an error of the engine."},
         {true, "requests_cancelled_total", "counter", "Requests that were ended before their time."},
     };

@@ -30,6 +30,7 @@ enum {
     KEEP_ALIVE,
     THREADS,
     STRICT,
+    CHUNKED,
     ACCESS_LOG,
     LOG_PROMPTS,
     METRICS,
@@ -76,6 +77,7 @@ const struct rz_option rz_http_options[N_OPTIONS] = {
                           "seconds of silence in a stream after which it says that it lives"),
     [THREADS] = OPTION("threads", INT, "2", 1, 64, "threads that serve connections"),
     [STRICT] = OPTION("strict", BOOL, "0", 0, 0, "refuse unknown fields of a request"),
+    [CHUNKED] = OPTION("chunked", BOOL, "1", 0, 0, "take bodies in chunks; 0: only those with a length"),
     [ACCESS_LOG] = OPTION("access_log", BOOL, "1", 0, 0, "a line for each request at the level info"),
     [LOG_PROMPTS] = OPTION("log_prompts", BOOL, "0", 0, 0, "log the bodies of requests too"),
     [METRICS] = {.size = sizeof(struct rz_option),
@@ -114,6 +116,7 @@ int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, 
     h->give_up_s = h->request_timeout_s ? h->request_timeout_s + GIVE_UP_S : 0;
     h->n_threads = (uint32_t)v[THREADS].i;
     h->strict = v[STRICT].i != 0;
+    h->chunked = v[CHUNKED].i != 0;
     h->access_log = v[ACCESS_LOG].i != 0;
     h->log_prompts = v[LOG_PROMPTS].i != 0;
     h->metrics_rz = v[METRICS].i == 1;

@@ -23,9 +23,16 @@ json_t *rz_http_text(const char *bytes, size_t n)
             len = rz_utf8_bad(bytes + i, n - i);
         i += len ? len : 1;
     }
-    json_t *text = rz_buf_ok(&b) && b.data ? json_stringn(b.data, b.len) : NULL;
+    json_t *text = rz_http_buf_text(&b);
     rz_buf_free(&b);
     return text;
+}
+
+json_t *rz_http_buf_text(const struct rz_buf *b)
+{
+    if (!rz_buf_ok(b))
+        rz_http_json_lacks();
+    return rz_http_text(b->data ? b->data : "", rz_buf_ok(b) ? b->len : 0);
 }
 
 enum MHD_Result rz_http_reply_no_memory(struct MHD_Connection *c)

@@ -50,6 +50,8 @@ static void end_exchange(struct rz_http_conn *conn, struct rz_http_request *r, b
 {
     rz_http_count(conn->http, conn->x.route, conn->x.status);
     rz_http_access(conn, r, whole);
+    if (r && r->has_run)
+        rz_http_measure_abort(r);
     conn->x = (struct rz_http_exchange){0};
     atomic_store(&conn->request, NULL);
     rz_http_wait_for(conn, RZ_HTTP_WAIT_HEADER, conn->http->timeout_s + conn->http->header_timeout_s);
@@ -93,10 +95,11 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
 /* A body without a length can grow past the limit: it is read a little further, then cut off. */
 static enum MHD_Result take_body(struct rz_http_request *r, const char *upload, size_t *n)
 {
-    if (!r->body_too_long && !rz_buf_add(&r->body, upload, *n)) {
-        r->body_too_long = true;
+    if (!r->body_too_long && !r->no_memory && !rz_buf_add(&r->body, upload, *n)) {
+        r->body_too_long = *n > r->body.max - r->n_body;
+        r->no_memory = !r->body_too_long;
         rz_http_body_drop(r);
-    } else if (!r->body_too_long) {
+    } else if (!r->body_too_long && !r->no_memory) {
         atomic_fetch_add(&r->http->body_bytes, *n);
         r->n_body += *n;
     }
@@ -144,6 +147,8 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
         e.plain = r->route->plain;
         return rz_http_reply_error(c, &e);
     }
+    if (r->no_memory)
+        return rz_http_reply_no_memory(c);
     rz_http_log_body(r);
     rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
     enum MHD_Result result = r->route->answer(r);
