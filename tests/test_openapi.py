@@ -37,9 +37,14 @@ ASKED = {
     "/batch/tokenize": {"texts": ["a", ""]},
     "/batch/generate": {"prompts": ["a", "b"]},
 }
-# schemathesis would wait for every body that asks for as many tokens as fit
+# schemathesis would wait for every body that asks for as many tokens as fit; and a schema cannot say how many do.
 HOOKS = """
+import json
 import schemathesis
+
+@schemathesis.hook
+def filter_body(context, body):
+    return not isinstance(body, (dict, list)) or len(json.dumps(body)) < 6000
 
 @schemathesis.hook
 def map_body(context, body):
@@ -59,8 +64,8 @@ class Case(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        model = scripted.write(os.path.join(cls.folder.name, "m.gguf"), ["Good", " morning", "!"], context=131072)
-        cls.server = Server(model, "-o", "engine.context=65536", "-o", "plugin.http.strict=1")
+        model = scripted.write(os.path.join(cls.folder.name, "m.gguf"), ["Good", " morning", "!"], context=32768)
+        cls.server = Server(model, "-o", "engine.context=8192", "-o", "plugin.http.strict=1")
         cls.document = cls.server.json("/openapi.json")
 
     @classmethod

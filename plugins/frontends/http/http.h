@@ -249,7 +249,7 @@ struct rz_http {
 
 /* --- options.c --- */
 
-#define RZ_HTTP_N_OPTIONS 24
+#define RZ_HTTP_N_OPTIONS 25
 extern const struct rz_option rz_http_options[RZ_HTTP_N_OPTIONS];
 int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, struct rz_err *err);
 
