@@ -136,8 +136,10 @@ struct rz_engine_stats {
     uint32_t pages_total, pages_free;
     uint32_t zero;
     uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, preempted;
+    uint64_t drafted, accepted; /* tokens guessed ahead, and those that were right */
 };
-RZ_ABI_SIZE(struct rz_engine_stats, 80, preempted);
+RZ_ABI_SIZE(struct rz_engine_stats, 96, accepted);
+RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 
 struct rz_engine {
     uint32_t size, minor;
