@@ -63,6 +63,7 @@ LIBS_cli := -ljansson -ledit
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
+LIBS_opencl := -ldl
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ljansson -lutf8proc -lxxhash -ldl -lm
 
@@ -96,6 +97,14 @@ $(B)/core/%.o: core/%.c $(B)/flags
 $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(notdir $(patsubst %/,%,$(dir $<))))) -c $< -o $@
+
+# Kernels in OpenCL C become lines of C strings.
+$(B)/plugins/%.cl.inc: plugins/%.cl
+	@mkdir -p $(@D)
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+OPENCL := plugins/backends/opencl
+$(B)/$(OPENCL)/source.o: $(patsubst %,$(B)/%.inc,$(wildcard $(OPENCL)/*.cl))
+$(B)/$(OPENCL)/source.o: CFLAGS += -I$(B)/$(OPENCL)
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
