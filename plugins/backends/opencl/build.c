@@ -20,8 +20,12 @@ static uint64_t hash(const char *text, uint64_t seed)
 static char *key_of(const struct opencl *cl, const struct source *source, const char *options)
 {
     struct rz_buf key;
-    uint64_t low = hash(source->text, hash(source_base.text, 0xcbf29ce484222325ull));
-    uint64_t high = hash(source_base.text, hash(source->text, 0x9e3779b97f4a7c15ull));
+    uint64_t low = 0xcbf29ce484222325ull, high = 0x9e3779b97f4a7c15ull;
+    const char *texts[] = {source_base, source->first, source->second};
+    for (size_t i = 0; i < 3; i++) {
+        low = hash(texts[i], low);
+        high = hash(texts[2 - i], high);
+    }
     rz_buf_init(&key, 4096);
     rz_buf_printf(&key,
                   "platform %s\ndevice %s\nversion %s\ndriver %s\nsource %s %016llx%016llx\noptions %s\n",
@@ -81,7 +85,7 @@ static void keep(const struct opencl *cl, cl_program program, const char *key)
 int32_t program_build(struct opencl *cl, const struct source *source, const char *options, cl_program *out,
                       struct rz_err *err)
 {
-    const char *texts[] = {source_base.text, source->text};
+    const char *texts[] = {source_base, source->first, source->second};
     cl_int status;
     char *key = key_of(cl, source, options);
     if (!key)
@@ -91,7 +95,7 @@ int32_t program_build(struct opencl *cl, const struct source *source, const char
         free(key);
         return RZ_OK;
     }
-    *out = cl->lib.CreateProgramWithSource(cl->context, 2, texts, NULL, &status);
+    *out = cl->lib.CreateProgramWithSource(cl->context, 3, texts, NULL, &status);
     if (!*out) {
         free(key);
         return rz_fail(err, RZ_EDEVICE, cl->device_name, "%s: %s", source->name, cl_error_name(status));

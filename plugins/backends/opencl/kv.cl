@@ -147,6 +147,26 @@ inline float dot_key(__global const float *q, __global const uchar *key)
     return sum16(sum) + rest;
 }
 
+/* The score of position i for the query at pos. */
+inline float score_of(__global const float *q, __global const uchar *key, float scale, float cap, float slope,
+                      uint pos, uint i)
+{
+    float x = dot_key(q, key) * scale;
+    if (cap > 0)
+        x = cap * tanh(x / cap);
+    return x - slope * fabs((float)pos - (float)i);
+}
+
+/* A sink is a score without a value: it takes its share of the sum. Returns the factor of what was summed. */
+inline float sink_factor(__global const float *sinks, uint head, float top, float *sum)
+{
+    if (!sinks)
+        return 1;
+    float best = fmax(sinks[head], top), factor = exp(top - best);
+    *sum = *sum * factor + exp(sinks[head] - best);
+    return factor;
+}
+
 #define V_WHOLE (V_DIM / 16)
 #define V_REST (V_DIM % 16)
 
@@ -173,10 +193,7 @@ __kernel ALONE void attention(__global float *v, __global const int *b, KV_ARGS,
             score[i - split] = -INFINITY;
         for (uint i = from; i < to; i++) {
             __global const uchar *page = kv + (ulong)PAGE(b, s, group, i / T) * page_bytes;
-            float x = dot_key(q, page + (ulong)(i % T) * ROW_BYTES(K_DIM)) * scale;
-            if (cap > 0)
-                x = cap * tanh(x / cap);
-            x -= slope * fabs((float)pos - (float)i);
+            float x = score_of(q, page + (ulong)(i % T) * ROW_BYTES(K_DIM), scale, cap, slope, pos, i);
             score[i - split] = x;
             best = fmax(best, x);
         }
@@ -204,12 +221,7 @@ __kernel ALONE void attention(__global float *v, __global const int *b, KV_ARGS,
                 rest[d] = fma(load1(value, 16 * V_WHOLE + d), w, rest[d]);
         }
     }
-    float factor = 1;
-    if (sinks) {
-        float best = fmax(sinks[head], top);
-        factor = exp(top - best);
-        sum = sum * factor + exp(sinks[head] - best);
-    }
+    float factor = sink_factor(sinks, head, top, &sum);
     __global float *out = v + y_at + r * y_stride + head * V_DIM;
     for (uint d = 0; d < V_WHOLE; d++)
         vstore16(y[d] * factor / sum, d, out);

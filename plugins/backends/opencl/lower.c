@@ -313,7 +313,8 @@ static int32_t lower_norm(struct lowering *l, struct rz_err *err)
     if (!status)
         status = vector_of(l, 1, &bias, err);
     if (!status)
-        status = lowering_begin(l, l->plan->cl->wide ? &source_wide : &source_elementwise, "", "norm", err);
+        status = lowering_begin(l, l->plan->cl->wide ? &source_wide : &source_elementwise, "",
+                                l->plan->cl->wide ? "norm_wide" : "norm", err);
     if (status)
         return status;
     uint64_t width = in_width(l, 0) / parts, w_width = width;

@@ -19,7 +19,7 @@ static int32_t begin_kv(struct lowering *l, bool wide, const char *kernel, struc
     snprintf(options, sizeof(options), "-DKV=%d -DK_DIM=%u -DV_DIM=%u -DT=%u -DLATENT=%d%s",
              l->plan->limits.kv_type, g->k_dim, g->v_dim, l->plan->limits.page_tokens, g->latent,
              wide ? " -DWIDE" : "");
-    int32_t status = lowering_begin(l, &source_kv, options, kernel, err);
+    int32_t status = lowering_begin(l, wide ? &source_wide_kv : &source_kv, options, kernel, err);
     if (status)
         return status;
     arg_mem(l, l->plan->values);

@@ -25,7 +25,7 @@ static int32_t begin_matrix(struct lowering *l, const struct dev_weight *w, bool
 {
     char options[96];
     form_options(w->form, options, sizeof(options));
-    int32_t status = lowering_begin(l, wide ? &source_wide : &source_matmul, options, kernel, err);
+    int32_t status = lowering_begin(l, wide ? &source_wide_matmul : &source_matmul, options, kernel, err);
     if (status)
         return status;
     name_launch(l, w, kernel);
@@ -51,7 +51,7 @@ int32_t lower_matmul(struct lowering *l, struct rz_err *err)
     if (!status && !heads)
         status = vector_of(l, 1, &bias, err);
     if (!status)
-        status = begin_matrix(l, w, wide, "matmul", err);
+        status = begin_matrix(l, w, wide, wide ? "matmul_wide" : "matmul", err);
     if (status)
         return status;
     l->launch->global[0] = w->strips;
@@ -86,7 +86,7 @@ int32_t lower_matmul_id(struct lowering *l, struct rz_err *err)
     if (!status)
         status = vector_of(l, 1, &bias, err);
     if (!status)
-        status = begin_matrix(l, w, wide, "matmul_id", err);
+        status = begin_matrix(l, w, wide, wide ? "matmul_id_wide" : "matmul_id", err);
     if (status)
         return status;
     l->launch->global[0] = w->strips;

@@ -99,11 +99,13 @@ void pack_strips(const struct packing *p, uint64_t first, uint64_t n, float *dec
 
 /* --- source.c --- */
 
+/* A program: base.cl, then one or two files. */
 struct source {
-    const char *name, *text;
+    const char *name, *first, *second; /* second may be "" */
 };
-extern const struct source source_base, source_matmul, source_elementwise, source_kv, source_recurrent,
-    source_route, source_wide;
+extern const char source_base[];
+extern const struct source source_matmul, source_elementwise, source_kv, source_recurrent, source_route,
+    source_wide, source_wide_matmul, source_wide_kv;
 
 /* --- build.c: programs, from the cache of binaries or built --- */
 

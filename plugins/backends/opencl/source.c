@@ -1,27 +1,36 @@
 /* source.c - the sources of the kernels, as text. The build turns each .cl file into lines of a C string. */
 #include "opencl.h"
 
-#define SOURCE(NAME) const struct source source_##NAME
-/* clang-format off */
-SOURCE(base) = {"base.cl",
+const char source_base[] =
 #include "base.cl.inc"
-};
-SOURCE(matmul) = {"matmul.cl",
+    ;
+static const char matmul[] =
 #include "matmul.cl.inc"
-};
-SOURCE(elementwise) = {"elementwise.cl",
+    ;
+static const char elementwise[] =
 #include "elementwise.cl.inc"
-};
-SOURCE(kv) = {"kv.cl",
+    ;
+static const char kv[] =
 #include "kv.cl.inc"
-};
-SOURCE(recurrent) = {"recurrent.cl",
+    ;
+static const char recurrent[] =
 #include "recurrent.cl.inc"
-};
-SOURCE(route) = {"route.cl",
+    ;
+static const char route[] =
 #include "route.cl.inc"
-};
-SOURCE(wide) = {"wide.cl",
+    ;
+static const char wide[] =
 #include "wide.cl.inc"
-};
-/* clang-format on */
+    ;
+static const char wide_kv[] =
+#include "wide_kv.cl.inc"
+    ;
+
+const struct source source_matmul = {"matmul.cl", matmul, ""};
+const struct source source_elementwise = {"elementwise.cl", elementwise, ""};
+const struct source source_kv = {"kv.cl", kv, ""};
+const struct source source_recurrent = {"recurrent.cl", recurrent, ""};
+const struct source source_route = {"route.cl", route, ""};
+const struct source source_wide = {"wide.cl", wide, ""};
+const struct source source_wide_matmul = {"wide.cl for matrices", matmul, wide};
+const struct source source_wide_kv = {"wide_kv.cl", kv, wide_kv};
