@@ -35,6 +35,8 @@ release) : "${RZ_SLOW:=1}" ;;
 *) : "${RZ_SLOW:=0}" ;;
 esac
 export RZ_SLOW
+# Kernels of OpenCL devices are compiled once for all tests and configurations.
+export POCL_CACHE_DIR=$PWD/build/pocl-cache RZ_OPENCL_CACHE=$PWD/build/opencl-cache
 
 passed=0 failed=0 skipped=0
 
