@@ -220,6 +220,11 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
+    const struct rz_device *d = model->device;
+    if (l->kv_type == RZ_TYPE_NONE)
+        l->kv_type = RZ_HAS(d, kv_type) && d->kv_type
+                         ? d->kv_type(d->ctx, &model->graph->program, l->page_tokens)
+                         : RZ_TYPE_F16;
     l->max_context = context;
     /* What sees a text as a whole gets it as a whole. */
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
@@ -229,7 +234,7 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     l->n_slots = p->n_states ? l->max_seqs : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
     struct rz_device_memory memory = {.size = sizeof(memory)};
-    int32_t status = model->device->memory(model->device->ctx, &memory, err);
+    int32_t status = d->memory(d->ctx, &memory, err);
     if (!status && (!l->n_pages || !p->n_kv_groups)) /* nothing lies in pages of no group */
         l->n_pages = automatic_pages(model, l, kv_memory(model, &memory));
     return status;

@@ -78,12 +78,19 @@ static uint64_t count_parameters(const struct rz_format_model *t, uint64_t *byte
 
 int32_t rz_models_kv_type(const struct rz_models *m)
 {
-    static const int32_t types[] = {RZ_TYPE_F32, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
+    static const int32_t types[] = {RZ_TYPE_F32, RZ_TYPE_F16, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
     const struct rz_option_value *v = rz_settings_get(m->settings, "engine", "kv_type");
     for (size_t i = 0; v && v->text && i < sizeof(types) / sizeof(types[0]); i++)
         if (!strcasecmp(v->text, rz_type_info(types[i])->name))
             return types[i];
-    return RZ_TYPE_F16;
+    return RZ_TYPE_NONE;
+}
+
+/* auto is f16 until a plan says otherwise; both have the same size. */
+static int32_t shown_kv_type(const struct rz_model *model)
+{
+    int32_t type = model->plan ? model->limits.kv_type : rz_models_kv_type(model->owner);
+    return type == RZ_TYPE_NONE ? RZ_TYPE_F16 : type;
 }
 
 static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
@@ -101,7 +108,7 @@ static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
                                  .n_ctx = model->limits.max_context,
                                  .has_template =
                                      rz_meta_find(model->tables, "tokenizer.chat_template") != NULL,
-                                 .kv_type = rz_models_kv_type(model->owner),
+                                 .kv_type = shown_kv_type(model),
                                  .arch = model->shown_arch,
                                  .name = model->shown_name,
                                  .path = model->path,

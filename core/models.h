@@ -65,7 +65,7 @@ void rz_overrides_free(struct rz_overrides *o);
 /* Each setting that is in use, for people. */
 void rz_overrides_each(const struct rz_overrides *o, void (*line)(void *arg, const char *text), void *arg);
 /* The pool, made by the first who asks. */
-/* engine.kv_type, an RZ_TYPE_* */
+/* engine.kv_type, an RZ_TYPE_*; RZ_TYPE_NONE: auto */
 int32_t rz_models_kv_type(const struct rz_models *m);
 int32_t rz_models_team(struct rz_models *m, struct rz_err *err);
 /* rz_host_model.describe: describe.c */

@@ -28,7 +28,8 @@ static const struct rz_option rz_options[] = {
 
 static const struct rz_option engine_options[] = {
     OPT("device", STRING, "cpu", "what models run on: cpu, or a device plugin such as opencl"),
-    OPT_CHOICE("kv_type", "f16", "f16|bf16|f32|q8_0", "element type of the KV cache"),
+    OPT_CHOICE("kv_type", "auto", "auto|f16|bf16|f32|q8_0",
+               "element type of the KV cache; auto: f16, or bf16 where kernels round to it anyway"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
     OPT_RANGE("max_batch_tokens", INT, "512", 1, 65536, "rows of one step"),
     OPT_RANGE("max_seqs", INT, "16", 1, 1024, "sequences that run at once"),

@@ -343,14 +343,14 @@ static void attend(const struct attention *a, struct scene *s, struct rng *r)
     free(y);
 }
 
-static uint32_t layout_of(const struct rz_kernels *k)
+/* How the row that runs this case wants KV to lie. */
+static uint32_t layout_of(const struct attention *a)
 {
-    for (uint32_t i = 0; i < k->n_rows; i++) {
-        const struct rz_kernel_row *r = (const void *)((const char *)k->rows + (size_t)i * k->row_stride);
-        if (r->op == RZ_OP_ATTENTION)
-            return r->kv_layout;
-    }
-    return RZ_KV_LAYOUT_ROWS;
+    struct kernel_case n;
+    attention_open(a, &n);
+    uint32_t layout = n.row->kv_layout;
+    kernel_close(&n);
+    return layout;
 }
 
 /* A table without it leaves a latent KV to the next one. */
@@ -390,7 +390,7 @@ static void attention(const struct rz_plugin *plugin, int64_t choice, double sla
             struct attention a = {k, types[t % 4], heads[i], slack};
             struct scene s;
             struct rng r = {i};
-            scene_open(&a, &s, &r, heads[i].latent ? RZ_KV_LAYOUT_ROWS : layout_of(k));
+            scene_open(&a, &s, &r, layout_of(&a));
             store(&a, &s);
             attend(&a, &s, &r);
             scene_close(&s);

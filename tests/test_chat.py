@@ -319,7 +319,9 @@ class Http(Case):
         self.assertEqual(o["choices"][0]["finish_reason"], "tool_calls")
 
     def test_refused(self):
-        self.refused("n", n=2)
+        self.refused("n", n=0)
+        self.refused("n", n=129)
+        self.refused("metadata", metadata={"a": 1})
         self.refused("messages", messages=[])
         self.refused("messages", messages="Hi")
         self.refused("messages[0]", messages=["Hi"])
@@ -335,7 +337,7 @@ class Http(Case):
         self.refused("tools[0].function", tools=[{"type": "function", "function": {"name": "f", "strict": True}}])
         self.refused("tool_choice", tool_choice="required")
         self.refused("tool_choice", tool_choice={"type": "function", "function": {"name": "get"}})
-        self.refused("parallel_tool_calls", parallel_tool_calls=False)
+        self.refused("parallel_tool_calls", parallel_tool_calls=0)
         self.refused("response_format", response_format={"type": "json_object"})
         self.refused("modalities", modalities=["text", "audio"])
         self.refused("top_logprobs", top_logprobs=2)

@@ -464,7 +464,7 @@ class Settings(Host):
                 ("[engine]\ncontext = 5\n\ncontext = 5\n", 4, "given twice"),
                 ("[engine]\ncontext = 5 MB\n", 2, "not a whole number"),
                 ("[engine]\ncontext = 99999999999\n", 2, "out of range (0..16777216)"),
-                ("[engine]\nkv_type = q5\n", 2, "is none of f16|bf16|f32|q8_0"),
+                ("[engine]\nkv_type = q5\n", 2, "is none of auto|f16|bf16|f32|q8_0"),
                 ("[sampling]\ntop_p = 1.5\n", 2, "out of range (0..1)"),
                 ("[sampling]\ntemp = hot\n", 2, "is not a number"),
                 ("[sampling]\ntemp = nan\n", 2, "is not a number"),

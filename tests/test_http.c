@@ -53,7 +53,7 @@ RZ_TEST(http, health_and_models)
     rz_rig_start(&rig, NULL);
     rz_rig_do(&rig, &health);
     rz_check_eq(health.status, 200);
-    rz_check_streq(health.text.data, "{\"status\":\"ok\"}");
+    rz_check_has(health.text.data, "{\"status\":\"healthy\",\"version\":");
     rz_rig_do(&rig, &models);
     rz_check_eq(models.status, 200);
     json_t *o = rz_rig_json(&models);
@@ -224,7 +224,8 @@ static const struct {
     {"{\"prompt\":\"a\"} x", 400, NULL},
     {"{\"prompt\":5}", 400, "prompt"},
     {"{\"prompt\":[]}", 400, "prompt"},
-    {"{\"prompt\":[\"a\",\"b\"]}", 400, "prompt"},
+    {"{\"prompt\":[\"a\",[1]]}", 400, "prompt"},
+    {"{\"prompt\":[\"a\",5]}", 400, "prompt"},
     {"{\"prompt\":[1,-2]}", 400, "prompt"},
     {"{\"prompt\":[1,99999999]}", 400, "prompt"},
     {"{\"prompt\":[1,\"a\"]}", 400, "prompt"},
@@ -255,9 +256,12 @@ static const struct {
     {"{\"prompt\":\"a\",\"stream\":1}", 400, "stream"},
     {"{\"prompt\":\"a\",\"stream_options\":{}}", 400, "stream_options"},
     {"{\"prompt\":\"a\",\"stream\":true,\"stream_options\":{\"x\":1}}", 400, "stream_options"},
-    {"{\"prompt\":\"a\",\"n\":2}", 400, "n"},
+    {"{\"prompt\":\"a\",\"n\":0}", 400, "n"},
+    {"{\"prompt\":\"a\",\"n\":129}", 400, "n"},
     {"{\"prompt\":\"a\",\"best_of\":2}", 400, "best_of"},
-    {"{\"prompt\":\"a\",\"echo\":true}", 400, "echo"},
+    {"{\"prompt\":\"a\",\"echo\":true,\"logprobs\":1}", 400, "echo"},
+    {"{\"prompt\":\"a\",\"user\":1}", 400, "user"},
+    {"{\"prompt\":\"a\",\"logit_bias\":{\"01\":1}}", 400, "logit_bias"},
     {"{\"prompt\":\"a\",\"suffix\":\"b\"}", 400, "suffix"},
     {"{\"prompt\":\"a\",\"grammar\":\"b\"}", 400, "grammar"},
     {"{\"prompt\":\"a\",\"response_format\":{}}", 400, "response_format"},

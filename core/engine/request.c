@@ -51,8 +51,8 @@ static int32_t check_rest(const struct rz_engine_setup *setup, const struct rz_r
 {
     if (q->grammar_kind)
         return rz_fail(err, RZ_EUNSUPPORTED, "grammar", "kind %u is not available", q->grammar_kind);
-    if (q->like)
-        return rz_fail(err, RZ_EUNSUPPORTED, "like", "pages are not shared between requests");
+    if (q->like && q->flags & RZ_REQUEST_EMBED)
+        return rz_fail(err, RZ_EUNSUPPORTED, "like", "an embedding shares no pages");
     if (q->speculate > RZ_SPECULATE_OFF)
         return rz_fail(err, RZ_EUNSUPPORTED, "speculate", "%u is not available", q->speculate);
     if (q->n_logprobs > RZ_LOGPROBS_MAX)
@@ -255,6 +255,7 @@ void rz_req_finish(struct rz_req *r, uint32_t reason, const struct rz_err *error
                                 .finish = reason,
                                 .n_prompt = r->n_prompt,
                                 .n_new = r->n_new,
+                                .n_cached = r->seq.n_shared,
                                 .t_queue = seconds(r->submit_ns, admit),
                                 .t_prompt = seconds(admit, first),
                                 .t_gen = seconds(first, now_ns)};

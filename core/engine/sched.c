@@ -76,10 +76,21 @@ bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq)
         return false;
     seq->order = s->n_orders++;
     seq->state = RZ_SEQ_WAITING;
-    seq->n_done = seq->n_rows = 0;
+    seq->n_done = seq->n_rows = seq->n_shared = seq->n_followers = 0;
+    seq->ran = false;
     seq->result = -1;
+    if (seq->like)
+        seq->like->n_followers++;
     list_insert(s->waiting, &s->n_waiting, seq);
     return true;
+}
+
+/* It needs nobody else any more, or nobody is there. */
+static void unlike(struct rz_seq *seq)
+{
+    if (seq->like)
+        seq->like->n_followers--;
+    seq->like = NULL;
 }
 
 void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq)
@@ -88,6 +99,10 @@ void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq)
         list_remove(s->running, &s->n_running, seq);
     else if (seq->state == RZ_SEQ_WAITING)
         list_remove(s->waiting, &s->n_waiting, seq);
+    unlike(seq);
+    for (uint32_t i = 0; i < s->n_waiting && seq->n_followers; i++)
+        if (s->waiting[i]->like == seq)
+            unlike(s->waiting[i]);
     rz_kv_drop(s->kv, &seq->kv);
     seq->state = RZ_SEQ_OUT;
     seq->n_done = seq->n_rows = 0;
@@ -135,8 +150,41 @@ static bool admissible(const struct rz_sched *s, const struct rz_seq *seq)
 {
     bool fits = s->n_running < s->max_running;
     for (uint32_t g = 0; g < s->kv->n_groups && fits; g++)
-        fits = rz_kv_most(s->kv, g, seq->n_tokens, s->max_rows) + (s->n_running != 0) <= spare_pages(s, g);
+        fits = rz_kv_most(s->kv, g, seq->n_tokens, s->max_rows) + (s->n_running != 0) <=
+               spare_pages(s, g) + rz_kv_held(&seq->kv, g);
     return fits;
+}
+
+/* Is the prompt that seq shares still to be computed? One that was computed once, or whose reader is slow,
+ * is not waited for. */
+static bool follows(const struct rz_seq *seq)
+{
+    const struct rz_seq *like = seq->like;
+    return like && !like->paused && like->n_tokens == seq->n_tokens && like->n_done + 1 < seq->n_tokens;
+}
+
+/* Lets a sequence run, with what it can share; false: there is no room, and nothing has changed. */
+static bool enter(struct rz_sched *s, struct rz_seq *seq)
+{
+    uint32_t n_copies = s->step.batch.n_state_copies, n = seq->n_tokens - 1;
+    const struct rz_seq *like = seq->like;
+    /* A state cannot be cut back; pages can be shared whatever was written behind. */
+    bool sound = like && like->n_done >= n && (like->n_done == n || like->kv.slot < 0);
+    bool shared = sound && n && rz_step_fork(&s->step, s->kv, &seq->kv, &like->kv, n);
+    if (!admissible(s, seq)) {
+        rz_kv_drop(s->kv, &seq->kv);
+        s->step.batch.n_state_copies = n_copies;
+        return false;
+    }
+    unlike(seq);
+    seq->n_done = shared ? n : 0;
+    if (!seq->ran)
+        seq->n_shared = seq->n_done;
+    seq->ran = true;
+    list_remove(s->waiting, &s->n_waiting, seq);
+    seq->state = RZ_SEQ_RUNNING;
+    list_insert(s->running, &s->n_running, seq);
+    return true;
 }
 
 /* Strictly in the order of arrival, so that a large request is not passed by small ones for ever. */
@@ -144,19 +192,16 @@ static void admit(struct rz_sched *s)
 {
     for (;;) {
         uint32_t i = 0;
-        while (i < s->n_waiting && s->waiting[i]->paused)
+        while (i < s->n_waiting && (s->waiting[i]->paused || follows(s->waiting[i])))
             i++;
         if (i == s->n_waiting)
             return;
         struct rz_seq *next = s->waiting[i], *idle;
-        while (!admissible(s, next)) {
+        while (!enter(s, next)) {
             if (!(idle = youngest_paused(s, NULL)))
                 return;
             preempt(s, idle);
         }
-        list_remove(s->waiting, &s->n_waiting, next);
-        next->state = RZ_SEQ_RUNNING;
-        list_insert(s->running, &s->n_running, next);
     }
 }
 
@@ -196,6 +241,9 @@ static uint32_t chunk(struct rz_sched *s, struct rz_seq *seq, uint32_t budget)
         n = (uint32_t)(reach - seq->n_done);
     if (seq->whole && n < all)
         return 0;
+    /* Who shares the prompt needs the state as it is before the last token. */
+    if (seq->n_followers && n == all)
+        n--;
     return n && rz_kv_grow(s->kv, &seq->kv, (uint64_t)seq->n_done + n) ? n : 0;
 }
 

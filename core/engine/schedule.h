@@ -5,6 +5,9 @@
  * recurrent state) back and waits again; its tokens are kept, so it is computed anew later and nothing is
  * lost. The same applies, before all others, to paused sequences (their reader is slow).
  *
+ * A sequence may be `like` another with the same prompt: it waits until that prompt is computed but for its
+ * last token, and is then forked off, with the pages shared until one of them writes.
+ *
  * Pure: no device, no clock, no locks; nothing allocates after init. A sequence alone always fits
  * (the caller admits no sequence longer than the pool), so somebody always makes progress.
  */
@@ -32,6 +35,10 @@ struct rz_seq {
     bool hidden_all;       /* all rows want their hidden state                            */
     bool whole;            /* its rows must be in one step                                */
     uint32_t rope_variant;
+    struct rz_seq *like;  /* set before it is added: whose pages it shares; NULL: nobody's */
+    uint32_t n_followers; /* waiting sequences that are like this one                      */
+    uint32_t n_shared;    /* of its tokens that were in the KV when it first ran           */
+    bool ran;
     /* of the step that was built last */
     uint32_t n_rows;
     int32_t result; /* index of its result; -1: none (part of a prompt)            */

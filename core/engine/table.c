@@ -38,12 +38,30 @@ static int32_t room(const struct rz_loop *loop, uint32_t *slot, struct rz_err *e
 
 /* --- rz.engine/1 --- */
 
-static int32_t enter(struct rz_loop *loop, struct rz_req *r, uint64_t timeout_ms, uint64_t *ticket,
+/* Whose prompt the request has as well, so that their pages may be shared. */
+static int32_t find_like(const struct rz_loop *loop, struct rz_req *r, uint64_t ticket, struct rz_err *err)
+{
+    struct rz_req *like = ticket ? find(loop, ticket) : NULL;
+    if (!ticket)
+        return RZ_OK;
+    if (!like)
+        return rz_fail(err, RZ_ENOTFOUND, "like", "there is no ticket %llu (any more)",
+                       (unsigned long long)ticket);
+    if (like->n_prompt != r->n_prompt || memcmp(like->tokens, r->tokens, r->n_prompt * sizeof(*r->tokens)))
+        return rz_fail(err, RZ_EINVAL, "like", "the prompts differ");
+    /* Another rope makes other keys. */
+    if (!like->finished && !like->pooled && like->seq.rope_variant == r->seq.rope_variant)
+        r->seq.like = &like->seq;
+    return RZ_OK;
+}
+
+static int32_t enter(struct rz_loop *loop, struct rz_req *r, const struct rz_request *q, uint64_t *ticket,
                      struct rz_err *err)
 {
     uint32_t slot = 0;
+    uint64_t timeout_ms = q->timeout_ms;
     int32_t rc = room(loop, &slot, err);
-    if (rc)
+    if (rc || (rc = find_like(loop, r, q->like, err)))
         return rc;
     /* The scheduler forgets a request when it finishes, so active requests are all that it knows. */
     if (!rz_sched_add(&loop->sched, &r->seq))
@@ -93,7 +111,7 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
         (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
         return rc;
     pthread_mutex_lock(&loop->mutex);
-    rc = enter(loop, r, request->timeout_ms, ticket, err);
+    rc = enter(loop, r, request, ticket, err);
     if (rc)
         rz_req_free(&loop->kv, r);
     pthread_mutex_unlock(&loop->mutex);

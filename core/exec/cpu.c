@@ -35,10 +35,25 @@ void rz_unmap_memory(void *p, uint64_t bytes)
 /* --- claims --- */
 
 static void select_begin(struct rz_cpu *cpu, const struct rz_program *program, int32_t kv_type,
-                         struct rz_select *s)
+                         uint32_t page_tokens, struct rz_select *s)
 {
-    *s = (struct rz_select){
-        .tables = cpu->setup.tables, .n_tables = cpu->setup.n_tables, .program = program, .kv_type = kv_type};
+    *s = (struct rz_select){.tables = cpu->setup.tables,
+                            .n_tables = cpu->setup.n_tables,
+                            .program = program,
+                            .kv_type = kv_type,
+                            .page_tokens = page_tokens};
+}
+
+/* Kernels that multiply pairs of bfloat16 round KV to it anyway: then it is stored so. */
+static int32_t cpu_kv_type(void *ctx, const struct rz_program *program, uint32_t page_tokens)
+{
+    struct rz_select s;
+    struct rz_err err = RZ_ERR_INIT;
+    select_begin(ctx, program, RZ_TYPE_BF16, page_tokens, &s);
+    bool pairs = program->n_kv_groups && !rz_select_kv_layouts(&s, &err);
+    for (uint32_t g = 0; g < program->n_kv_groups && pairs; g++)
+        pairs = s.kv_layouts[g] == RZ_KV_LAYOUT_PAIRS;
+    return pairs ? RZ_TYPE_BF16 : RZ_TYPE_F16;
 }
 
 /* The CPU runs a node if it has a row for it or for all of its parts. */
@@ -78,7 +93,7 @@ static int32_t cpu_claim(void *ctx, const struct rz_program *program, uint32_t n
 {
     struct rz_cpu *cpu = ctx;
     struct rz_select s;
-    select_begin(cpu, program, limits->kv_type, &s);
+    select_begin(cpu, program, limits->kv_type, limits->page_tokens, &s);
     int32_t status = rz_select_kv_layouts(&s, err);
     if (status)
         return status;
@@ -227,7 +242,7 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     plan->state_views = rz_arena_array(&plan->arena, program->n_states + 1, sizeof(*plan->state_views));
     if (!status && (!plan->steps || !plan->views || !plan->wanted || !plan->state_views))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
-    select_begin(ctx, program, limits->kv_type, &plan->select);
+    select_begin(ctx, program, limits->kv_type, limits->page_tokens, &plan->select);
     if (!status)
         status = rz_select_kv_layouts(&plan->select, err);
     for (uint32_t i = 0; i < n && !status; i++)
@@ -314,7 +329,8 @@ int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct
                                      .info = cpu_info,
                                      .part = cpu_part,
                                      .execute = rz_plan_execute,
-                                     .destroy = cpu_destroy};
+                                     .destroy = cpu_destroy,
+                                     .kv_type = cpu_kv_type};
     *out = cpu;
     return RZ_OK;
 }

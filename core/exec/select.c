@@ -159,11 +159,12 @@ static bool table_reads(struct rz_select *s, uint32_t table, int64_t group)
 
 int32_t rz_select_kv_layouts(struct rz_select *s, struct rz_err *err)
 {
-    static const uint32_t layouts[] = {RZ_KV_LAYOUT_T8, RZ_KV_LAYOUT_ROWS};
+    static const uint32_t layouts[] = {RZ_KV_LAYOUT_PAIRS, RZ_KV_LAYOUT_T8, RZ_KV_LAYOUT_ROWS};
+    size_t first = s->page_tokens % 16 ? 1 : 0;
     for (uint32_t g = 0; g < s->program->n_kv_groups; g++) {
         bool found = false;
         for (uint32_t t = 0; t < s->n_tables && !found; t++)
-            for (size_t l = 0; l < sizeof(layouts) / sizeof(layouts[0]) && !found; l++) {
+            for (size_t l = first; l < sizeof(layouts) / sizeof(layouts[0]) && !found; l++) {
                 s->kv_layouts[g] = layouts[l];
                 found = table_reads(s, t, g) && group_has(s, g, RZ_OP_KV_STORE);
             }

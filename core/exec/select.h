@@ -22,6 +22,7 @@ struct rz_select {
     const struct rz_program *program;
     uint32_t kv_layouts[8]; /* [KV group], RZ_KV_LAYOUT_* */
     int32_t kv_type;
+    uint32_t page_tokens;
 };
 
 /* Fills a kernel's view of a node with the weights as in the file. weights: room for n_weights. */

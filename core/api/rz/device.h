@@ -99,8 +99,10 @@ struct rz_device {
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
+    /* The type of KV that suits this program best where the user leaves it open; NULL: RZ_TYPE_F16. */
+    int32_t (*kv_type)(void *ctx, const struct rz_program *program, uint32_t page_tokens);
 };
-RZ_ABI_SIZE(struct rz_device, 88, destroy);
+RZ_ABI_SIZE(struct rz_device, 96, kv_type);
 
 #ifdef __cplusplus
 }

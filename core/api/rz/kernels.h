@@ -44,9 +44,11 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
 
 /* KV layouts: how one page holds the K and V of one layer and head. T = page_tokens.
  * ROWS: K is [T][k_dim]. T8: K is [T / 8][k_dim][8], eight positions side by side. V is [T][v_dim] in
- * both. */
+ * both. PAIRS, of 16-bit types, T a multiple of 16, k_dim even: K is [T / 16][k_dim / 2][16][2], two elements
+ * of sixteen positions; V is [T / 2][v_dim][2], two positions of an element. */
 #define RZ_KV_LAYOUT_ROWS 0
 #define RZ_KV_LAYOUT_T8 1
+#define RZ_KV_LAYOUT_PAIRS 2
 
 /* Q8_0: the elements of a position and head lie in blocks of 32, the last one maybe shorter, each behind
  * its scale, an f16. ROWS and V: one row is its blocks. T8: eight positions are their blocks side by side,

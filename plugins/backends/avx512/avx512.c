@@ -25,6 +25,11 @@ RUN(head, int8, 0)
 RUN(head, coarse, 0)
 RUN(head, wide, 1)
 
+static int32_t accept_qkv_pairs(const struct rz_kernel_node *n)
+{
+    return accept_weights(n) && pairs_accept(n);
+}
+
 /* Rows are read as they lie in the file. */
 static int32_t accept_rows(const struct rz_kernel_node *n)
 {
@@ -55,7 +60,10 @@ static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
 }
 
 /* clang-format off */
-#define ALL_ROWS(numerics, label) { \
+#define PAIRS .kv_types = 1u << RZ_TYPE_BF16, .kv_layout = RZ_KV_LAYOUT_PAIRS
+#define PAIRS_ROWS KV_ROWS(coarse, "", "pairs", PAIRS, pairs_accept, accept_qkv_pairs),
+#define ALL_ROWS(numerics, label, first) { \
+    first \
     ROWS(numerics, label), \
     RZ_KERNEL_ROW(.op = RZ_OP_HEAD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "head planes" label, \
                   .attrs = RZ_ATTR_EPS, .accept = accept_head, .layout = head_layout, \
@@ -64,8 +72,9 @@ static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .tiles = tiles_by_row, .run = get_rows), \
 }
 /* clang-format on */
-static const struct rz_kernel_row rows_coarse[] = ALL_ROWS(coarse, ""), rows_int8[] = ALL_ROWS(int8, ""),
-                                  rows_wide[] = ALL_ROWS(wide, " int16");
+static const struct rz_kernel_row rows_coarse[] = ALL_ROWS(coarse, "", PAIRS_ROWS),
+                                  rows_int8[] = ALL_ROWS(int8, "", ),
+                                  rows_wide[] = ALL_ROWS(wide, " int16", );
 static const struct rz_kernels coarse = TABLE("avx512", rows_coarse), int8 = TABLE("avx512", rows_int8),
                                wide = TABLE("avx512", rows_wide);
 

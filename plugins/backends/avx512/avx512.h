@@ -75,6 +75,9 @@ struct x_q3_k {
 _Static_assert(sizeof(struct x_iq4_xs) == 160 + 2048 && sizeof(struct x_mxfp4) == 288, "padding");
 _Static_assert(sizeof(struct x_q3_k) == 288 + 1024 + 512, "padding");
 
+/* kernels_attention.c: can the node's KV lie in pairs of bfloat16 (RZ_KV_LAYOUT_PAIRS)? */
+int32_t pairs_accept(const struct rz_kernel_node *n);
+
 /* kernels_region.c: norm, and the product with the largest matrix, screened where few best are wanted. */
 uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
 int32_t head(const struct rz_kernel_call *c, int wide);

@@ -2,8 +2,9 @@
  * bfloat16, for heads that are a multiple of sixteen wide.
  *
  * There keys, values, queries and weights are rounded to bfloat16 and multiplied in pairs: of elements for
- * the scores, of positions for the values. A split's keys, then its values, are first laid out in pairs, once
- * for all queries. A weight's rounding is part of the sum that the result is divided by.
+ * the scores, of positions for the values. KV of the layout PAIRS is read where it lies; of others a split's
+ * keys, then its values, are first laid out so, once for all queries. A weight's rounding is part of the sum
+ * that the result is divided by.
  */
 #include "avx512.h"
 #include "vec512.h"
@@ -55,6 +56,13 @@ INLINE __m512 load_values(const uint8_t *row, uint64_t d, const int type)
 /* Words of 16 x 2 elements, of the keys or of the values of one split. */
 struct pairs {
     _Alignas(64) uint32_t at[HEAD_MAX / 2 * SPLIT];
+};
+
+/* Where the pairs of one split lie, in pieces: keys of 16 positions [dim / 2][16]; values of `per` pairs of
+ * positions [per][dim]. Pointers are set from the first to the last position that some query sees. */
+struct pieces {
+    const uint32_t *at[SPLIT / 16];
+    uint64_t per;
 };
 
 /* Words 0 .. 15 of a and of b, rounded, in the order of their 32-bit lanes, then permuted. */
@@ -115,7 +123,7 @@ INLINE __m512 pair_product(__m512 acc, __m512i pairs, uint32_t pair)
 }
 
 /* Scores of n queries for two blocks of 16 positions. */
-INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const uint32_t *k,
+INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const uint32_t *const *k,
                           float (*s)[SPLIT], uint64_t at, const int n)
 {
     __m512 acc[QUERIES_AT_ONCE][2];
@@ -123,7 +131,7 @@ INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const
     for (int i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm512_setzero_ps();
     for (uint64_t d = 0; d < dim / 2; d++) {
-        __m512i k0 = _mm512_load_si512(k + 16 * d), k1 = _mm512_load_si512(k + 16 * (dim / 2 + d));
+        __m512i k0 = _mm512_load_si512(k[0] + 16 * d), k1 = _mm512_load_si512(k[1] + 16 * d);
         UNROLL
         for (int i = 0; i < n; i++) {
             acc[i][0] = pair_product(acc[i][0], k0, q[i][d]);
@@ -139,7 +147,7 @@ INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const
 
 /* y[i] += pairs first .. end - 1 of weights and values, for n queries and some vectors of elements. keep:
  * which half of a pair counts. */
-INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t first,
+INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, uint64_t dim, uint64_t first,
                         uint64_t end, uint64_t d, struct partial *p, const int n, const int vectors,
                         __mmask32 keep)
 {
@@ -150,16 +158,20 @@ INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint6
         for (int k = 0; k < vectors; k++)
             acc[i][k] = _mm512_loadu_ps(p[i].y + d + 16 * (uint64_t)k);
     }
-    for (uint64_t pair = first; pair < end; pair++) {
-        __m512i value[VECTORS_AT_ONCE];
-        UNROLL
-        for (int k = 0; k < vectors; k++)
-            value[k] = _mm512_maskz_mov_epi16(keep, _mm512_load_si512(v + pair * dim + d + 16 * (uint64_t)k));
-        UNROLL
-        for (int i = 0; i < n; i++) {
+    for (uint64_t pair = first, stop; pair < end; pair = stop) {
+        const uint32_t *row = v->at[pair / v->per] + pair % v->per * dim + d;
+        stop = (pair / v->per + 1) * v->per < end ? (pair / v->per + 1) * v->per : end;
+        for (uint64_t at = pair; at < stop; at++, row += dim) {
+            __m512i value[VECTORS_AT_ONCE];
             UNROLL
             for (int k = 0; k < vectors; k++)
-                acc[i][k] = pair_product(acc[i][k], value[k], w[i][pair]);
+                value[k] = _mm512_maskz_mov_epi16(keep, _mm512_load_si512(row + 16 * (uint64_t)k));
+            UNROLL
+            for (int i = 0; i < n; i++) {
+                UNROLL
+                for (int k = 0; k < vectors; k++)
+                    acc[i][k] = pair_product(acc[i][k], value[k], w[i][at]);
+            }
         }
     }
     UNROLL
@@ -171,8 +183,8 @@ INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint6
 }
 
 /* All elements of the head. */
-INLINE void coarse_values(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t first,
-                          uint64_t end, struct partial *p, int n, __mmask32 keep)
+INLINE void coarse_values(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, uint64_t dim,
+                          uint64_t first, uint64_t end, struct partial *p, int n, __mmask32 keep)
 {
     uint64_t d = 0;
     if (first >= end)
@@ -188,7 +200,7 @@ INLINE void coarse_values(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uin
 }
 
 /* Pairs that a query sees one half of: the second one of the first pair, the first one of the last. */
-static void coarse_edges(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim, uint64_t from,
+static void coarse_edges(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, uint64_t dim, uint64_t from,
                          uint64_t to, struct seen seen, struct partial *p)
 {
     for (uint64_t pair = from; pair < to; pair++) {
@@ -203,7 +215,7 @@ static void coarse_edges(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint
 
 /* A few queries; seen: relative to the split. What all of them see whole is read once, the pairs before and
  * behind it follow one query at a time: the order of additions is the same for all. */
-static void coarse_few(const uint32_t (*w)[SPLIT / 2], const uint32_t *v, uint64_t dim,
+static void coarse_few(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, uint64_t dim,
                        const struct seen *seen, struct partial *p, int n)
 {
     uint64_t first = 0, end = SPLIT / 2;
@@ -237,26 +249,73 @@ static void coarse_weights(const float *w, struct seen seen, uint32_t *out, stru
     p->sum = _mm512_reduce_add_ps(total);
 }
 
+/* Keys of the split in pairs, for the positions from .. end - 1. */
+static void key_pieces(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *room,
+                       struct pieces *out)
+{
+    uint64_t first = (from - begin) / 16, last = (end - 1 - begin) / 16;
+    if (j->kv->layout == RZ_KV_LAYOUT_PAIRS) {
+        for (uint64_t b = first; b <= last; b++) {
+            uint64_t slot = (begin + 16 * b) % j->kv->page_tokens;
+            out->at[b] = (const uint32_t *)(const void *)(page_of(j, begin + 16 * b)) + slot / 2 * j->dim;
+        }
+    } else {
+#define CALL_KEYS(TYPE) pair_keys(j, begin, from, end, room, TYPE)
+        KV_TYPE(CALL_KEYS, j->kv->type)
+        for (uint64_t b = first; b <= last; b++)
+            out->at[b] = room->at + b * (j->dim / 2) * 16;
+    }
+    /* Blocks are taken two by two: beside the ends lies one that nobody looks at. */
+    if (first % 2)
+        out->at[first - 1] = out->at[first];
+    if (last % 2 == 0)
+        out->at[last + 1] = out->at[last];
+}
+
+static void value_pieces(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *room,
+                         struct pieces *out)
+{
+    uint64_t tokens = j->kv->page_tokens;
+    if (j->kv->layout == RZ_KV_LAYOUT_PAIRS) {
+        out->per = tokens / 2;
+        for (uint64_t page = (from - begin) / tokens; page <= (end - 1 - begin) / tokens; page++)
+            out->at[page] =
+                (const uint32_t *)(const void *)(page_of(j, begin + page * tokens) + j->kv->v_offset);
+        return;
+    }
+#define CALL_VALUE_PAIRS(TYPE) pair_values(j, begin, from, end, room, TYPE)
+    KV_TYPE(CALL_VALUE_PAIRS, j->kv->type)
+    out->per = SPLIT / 2;
+    out->at[0] = room->at;
+}
+
+/* Scores of n queries from number i on. */
+static void coarse_queries(const struct job *j, int i, int n, uint64_t from, uint64_t end,
+                           const struct pieces *k, float (*w)[SPLIT])
+{
+    uint32_t q[QUERIES_AT_ONCE][HEAD_MAX / 2];
+    for (int x = 0; x < n; x++)
+        for (uint64_t d = 0; d < j->dim; d += 16)
+            _mm256_storeu_si256((__m256i *)(q[x] + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(
+                                                               j->q + (uint64_t)(i + x) * j->dim + d)));
+    for (uint64_t at = from / 32 * 32; at < end; at += 32) {
+#define CALL_COARSE(N) coarse_scores(q, j->dim, k->at + at / 16, w + i, at, N)
+        QUERIES_N(CALL_COARSE, n)
+    }
+}
+
 static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                        struct partial *p)
 {
-    struct pairs pairs;
+    struct pairs room;
+    struct pieces pieces;
     struct seen seen[QUERIES];
-    uint32_t q[QUERIES_AT_ONCE][HEAD_MAX / 2], weights[QUERIES][SPLIT / 2];
+    uint32_t weights[QUERIES][SPLIT / 2];
     uint64_t from = j->first[0] > begin ? j->first[0] : begin;
-#define CALL_KEYS(TYPE) pair_keys(j, begin, from, end, &pairs, TYPE)
-    KV_TYPE(CALL_KEYS, j->kv->type)
+    key_pieces(j, begin, from, end, &room, &pieces);
     for (int i = 0, n; i < j->n; i += n) {
         n = queries_at_once(j->n - i);
-        for (int k = 0; k < n; k++)
-            for (uint64_t d = 0; d < j->dim; d += 16)
-                _mm256_storeu_si256((__m256i *)(q[k] + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(
-                                                                   j->q + (uint64_t)(i + k) * j->dim + d)));
-        for (uint64_t at = (from - begin) / 32 * 32; at < end - begin; at += 32) {
-            const uint32_t *k = pairs.at + at / 16 * (j->dim / 2) * 16;
-#define CALL_COARSE(N) coarse_scores(q, j->dim, k, w + i, at, N)
-            QUERIES_N(CALL_COARSE, n)
-        }
+        coarse_queries(j, i, n, from - begin, end - begin, &pieces, w);
     }
     for (int i = 0; i < j->n; i++) {
         memset(p[i].y, 0, j->dim * sizeof(float));
@@ -268,11 +327,10 @@ static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float 
         seen[i] = (struct seen){seen[i].first - begin, seen[i].end - begin};
         coarse_weights(w[i], seen[i], weights[i], &p[i]);
     }
-#define CALL_VALUE_PAIRS(TYPE) pair_values(j, begin, from, end, &pairs, TYPE)
-    KV_TYPE(CALL_VALUE_PAIRS, j->kv->type)
+    value_pieces(j, begin, from, end, &room, &pieces);
     for (int i = 0, n; i < j->n; i += n) {
         n = queries_at_once(j->n - i);
-        coarse_few(weights + i, pairs.at, j->dim, seen + i, p + i, n);
+        coarse_few(weights + i, &pieces, j->dim, seen + i, p + i, n);
     }
 }
 

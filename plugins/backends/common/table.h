@@ -229,15 +229,24 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
     RZ_ATTRS_ATTENTION | RZ_ATTRS_MASK | RZ_ATTR(RZ_A_BOTH) | RZ_ATTR(RZ_A_CHUNK) | RZ_ATTR(RZ_A_SINKS)
 
 /* clang-format off */
-#define ROWS(numerics, label) \
+/* The rows that read or store KV of one layout. fits, fits_qkv: what accepts a node. */
+#define KV_ROWS(numerics, label, kv, KV, fits, fits_qkv) \
     RZ_KERNEL_ROW(.op = RZ_OP_NORM_QKV, .flags = TEAM, .weight = RZ_TYPE_ANY, KV, \
                   .name = "norm_qkv " LAYOUT_NAME label, \
                   .attrs = ROPE | RZ_ATTRS_KV | RZ_ATTRS_NORM | RZ_ATTRS_QK | RZ_ATTR_BIAS, \
-                  .accept = accept_qkv, .layout = layout, .scratch = norm_qkv_scratch, \
+                  .accept = fits_qkv, .layout = layout, .scratch = norm_qkv_scratch, \
                   .run = norm_qkv_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend t8", \
-                  .attrs = ATTENTION, .accept = attention_accept, \
+    RZ_KERNEL_ROW(.op = RZ_OP_ATTEND, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, .name = "attend " kv, \
+                  .attrs = ATTENTION, .accept = fits, \
                   .scratch = attention_scratch, .run = attention_##numerics), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, \
+                  .name = "attention " kv, .attrs = ATTENTION, .accept = fits, \
+                  .scratch = attention_scratch, .run = attention_##numerics), \
+    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV, \
+                  .accept = fits, .tiles = tiles_by_row, .run = kv_store)
+
+#define ROWS(numerics, label) \
+    KV_ROWS(numerics, label, "t8", KV, attention_accept, accept_qkv), \
     RZ_KERNEL_ROW(.op = RZ_OP_PROJ_ADD, .flags = TEAM, .weight = RZ_TYPE_ANY, \
                   .name = "proj_add " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR_BIAS | RZ_ATTR_EPS | RZ_ATTR(RZ_A_POST_NORM) | RZ_ATTR(RZ_A_FACTOR), \
@@ -252,9 +261,6 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .name = "matmul " LAYOUT_NAME label, \
                   .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout, \
                   .scratch = product_scratch, .run = matmul_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ATTENTION, .flags = TEAM, .weight = RZ_TYPE_NONE, KV, \
-                  .name = "attention t8", .attrs = ATTENTION, .accept = attention_accept, \
-                  .scratch = attention_scratch, .run = attention_##numerics), \
     RZ_KERNEL_ROW(.op = RZ_OP_RMSNORM, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = RZ_ATTR_EPS | RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, \
                   .tiles = tiles_by_row, .run = norm), \
@@ -263,8 +269,6 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .tiles = tiles_by_row, .run = norm), \
     RZ_KERNEL_ROW(.op = RZ_OP_ROPE, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = ROPE | RZ_ATTR(RZ_A_ROPE_OFFSET), .tiles = tiles_by_row, .run = rope), \
-    RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, KV, .attrs = RZ_ATTRS_KV, \
-                  .accept = attention_accept, .tiles = tiles_by_row, .run = kv_store), \
     RZ_KERNEL_ROW(.op = RZ_OP_ACT_MUL, .flags = TILED, .weight = RZ_TYPE_NONE, \
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU), .tiles = tiles_by_row, .run = act_mul), \
     RZ_KERNEL_ROW(.op = RZ_OP_ACT, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ACT, \

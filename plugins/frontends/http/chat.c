@@ -15,28 +15,37 @@ static json_t *envelope(const struct rz_http_request *r, const char *object, jso
 }
 
 /* A chunk with this delta, which is taken. finish: NULL while it goes on. */
-static void chunk(struct rz_http_request *r, json_t *delta, const char *finish)
+static void chunk(struct rz_http_request *r, struct rz_http_run *run, json_t *delta, const char *finish)
 {
-    if (!r->begun) {
+    if (!run->begun) {
         json_object_set_new(delta, "role", json_string("assistant"));
         if (!json_object_get(delta, "content"))
             json_object_set_new(delta, "content", json_string(""));
     }
-    r->begun = true;
-    json_t *choice = json_pack("{s:i,s:o,s:o,s:s?}", "index", 0, "delta", delta, "logprobs",
-                               r->logprobs ? r->logprobs : json_null(), "finish_reason", finish);
-    r->logprobs = NULL;
+    run->begun = true;
+    json_t *choice =
+        json_pack("{s:I,s:o,s:o,s:s?}", "index", (json_int_t)run->index, "delta", delta, "logprobs",
+                  run->logprobs ? run->logprobs : json_null(), "finish_reason", finish);
+    run->logprobs = NULL;
     json_t *o = envelope(r, "chat.completion.chunk", json_pack("[o]", choice));
     if (r->ask.include_usage)
         json_object_set_new(o, "usage", json_null());
-    rz_http_sse(r, o);
+    rz_http_sse(r, NULL, o);
 }
 
-static json_t *call_json(const struct rz_http_request *r, const struct rz_chat_piece *piece)
+const char *rz_http_call_id(const struct rz_http_choice *choice, const struct rz_chat_piece *piece,
+                            char own[80])
 {
-    char own[64];
-    snprintf(own, sizeof(own), "call_%s_%u", r->id + strlen(r->shape->id), piece->index);
-    json_t *id = piece->id.len ? rz_http_text(piece->id.data, piece->id.len) : json_string(own);
+    const struct rz_http_request *r = choice->r;
+    snprintf(own, 80, "call_%s_%u_%u", r->id + strlen(r->shape->id), choice->run->index, piece->index);
+    return own;
+}
+
+static json_t *call_json(const struct rz_http_choice *choice, const struct rz_chat_piece *piece)
+{
+    char own[80];
+    json_t *id = piece->id.len ? rz_http_text(piece->id.data, piece->id.len)
+                               : json_string(rz_http_call_id(choice, piece, own));
     json_t *f = json_pack("{s:o,s:o}", "name", rz_http_text(piece->name.data, piece->name.len), "arguments",
                           rz_http_text(piece->text.data, piece->text.len));
     return json_pack("{s:o,s:s,s:o}", "id", id, "type", "function", "function", f);
@@ -44,83 +53,123 @@ static json_t *call_json(const struct rz_http_request *r, const struct rz_chat_p
 
 static void take_piece(void *arg, const struct rz_chat_piece *piece)
 {
-    struct rz_http_request *r = arg;
+    struct rz_http_choice *choice = arg;
+    struct rz_http_request *r = choice->r;
+    struct rz_http_run *run = choice->run;
     bool stream = r->phase == PHASE_SSE;
     if (piece->kind == RZ_CHAT_CALL) {
-        json_t *call = call_json(r, piece);
-        r->n_calls++;
+        json_t *call = call_json(choice, piece);
         if (stream) {
             json_object_set_new(call, "index", json_integer(piece->index));
-            chunk(r, json_pack("{s:[o]}", "tool_calls", call), NULL);
+            chunk(r, run, json_pack("{s:[o]}", "tool_calls", call), NULL);
         } else {
-            r->calls = r->calls ? r->calls : json_array();
-            json_array_append_new(r->calls, call);
+            run->calls = run->calls ? run->calls : json_array();
+            json_array_append_new(run->calls, call);
         }
     } else if (stream) {
         const char *key = piece->kind == RZ_CHAT_CONTENT ? "content" : "reasoning_content";
-        chunk(r, json_pack("{s:o}", key, rz_http_text(piece->text.data, piece->text.len)), NULL);
+        chunk(r, run, json_pack("{s:o}", key, rz_http_text(piece->text.data, piece->text.len)), NULL);
     } else {
-        rz_buf_add(piece->kind == RZ_CHAT_CONTENT ? &r->out : &r->reasoning, piece->text.data,
+        rz_buf_add(piece->kind == RZ_CHAT_CONTENT ? &run->text : &run->reasoning, piece->text.data,
                    piece->text.len);
     }
 }
 
-static void take(struct rz_http_request *r, const struct rz_event *ev)
+/* What stands between the reader of answers and the routes: with parallel_tool_calls = false the answer ends
+ * with its first call. */
+struct gate {
+    struct rz_http_choice *choice;
+    rz_chat_emit *emit;
+};
+
+static void pass(void *arg, const struct rz_chat_piece *piece)
 {
-    const struct rz_chat_api *chats = r->http->chats;
-    rz_http_chat_logprobs_add(r, ev);
-    if (r->phase == PHASE_SSE && !r->begun) /* clients learn the role from the first event */
-        chunk(r, json_object(), NULL);
-    if (chats->feed(r->chat, ev->text, ev->n_text, take_piece, r, NULL))
-        r->out.bad = true; /* an answer that does not end: seen where answers that are too long are */
-    r->n_reasoning += ev->token >= 0 && chats->state(r->chat) == RZ_CHAT_REASONING;
+    const struct gate *gate = arg;
+    struct rz_http_run *run = gate->choice->run;
+    if (run->cut)
+        return;
+    run->n_calls += piece->kind == RZ_CHAT_CALL;
+    run->cut = piece->kind == RZ_CHAT_CALL && gate->choice->r->ask.one_call;
+    gate->emit(gate->choice, piece);
 }
 
-static const char *finish_name(const struct rz_http_request *r)
+void rz_http_chat_feed(struct rz_http_choice *choice, const struct rz_event *ev, bool last,
+                       rz_chat_emit *emit)
 {
-    return r->n_calls && r->last.finish == RZ_FINISH_STOP ? "tool_calls" : rz_http_finish_name(r);
+    struct rz_http_request *r = choice->r;
+    struct rz_http_run *run = choice->run;
+    const struct rz_chat_api *chats = r->http->chats;
+    struct gate gate = {choice, emit};
+    bool was_cut = run->cut;
+    if (chats->feed(run->chat, ev->text, ev->n_text, pass, &gate, NULL) ||
+        (last && chats->finish(run->chat, pass, &gate, NULL)))
+        run->text.bad = r->out.bad = true; /* seen where answers that are too long are */
+    if (last)
+        return;
+    run->n_new += ev->token >= 0;
+    run->n_reasoning += ev->token >= 0 && chats->state(run->chat) == RZ_CHAT_REASONING;
+    if (run->cut && !was_cut)
+        r->model->engine->cancel(r->model->engine->ctx, run->ticket);
 }
 
-static void end(struct rz_http_request *r, const struct rz_event *ev)
+static void take(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
-    const struct rz_chat_api *chats = r->http->chats;
-    if (chats->feed(r->chat, ev->text, ev->n_text, take_piece, r, NULL) ||
-        chats->finish(r->chat, take_piece, r, NULL))
-        r->out.bad = true;
+    struct rz_http_choice choice = {r, run};
+    rz_http_chat_logprobs_add(r, run, ev);
+    if (r->phase == PHASE_SSE && !run->begun) /* clients learn the role from the first event */
+        chunk(r, run, json_object(), NULL);
+    rz_http_chat_feed(&choice, ev, false, take_piece);
+}
+
+static const char *finish_name(const struct rz_http_run *run)
+{
+    return run->n_calls && run->finish == RZ_FINISH_STOP ? "tool_calls" : rz_http_finish_name(run);
+}
+
+static void end(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
+{
+    struct rz_http_choice choice = {r, run};
+    rz_http_chat_feed(&choice, ev, true, take_piece);
     if (r->phase == PHASE_SSE)
-        chunk(r, json_object(), finish_name(r));
+        chunk(r, run, json_object(), finish_name(run));
+}
+
+static json_t *choice_json(struct rz_http_run *run)
+{
+    json_t *message = json_pack("{s:s}", "role", "assistant");
+    bool silent = !run->text.len && run->calls;
+    const char *text = run->text.data ? run->text.data : "";
+    json_object_set_new(message, "content", silent ? json_null() : rz_http_text(text, run->text.len));
+    json_object_set_new(message, "refusal", json_null());
+    if (run->reasoning.len)
+        json_object_set_new(message, "reasoning_content",
+                            rz_http_text(run->reasoning.data, run->reasoning.len));
+    if (run->calls)
+        json_object_set(message, "tool_calls", run->calls);
+    json_t *choice =
+        json_pack("{s:I,s:o,s:o,s:s}", "index", (json_int_t)run->index, "message", message, "logprobs",
+                  run->logprobs ? run->logprobs : json_null(), "finish_reason", finish_name(run));
+    run->logprobs = NULL;
+    return choice;
 }
 
 static json_t *whole(struct rz_http_request *r)
 {
-    json_t *message = json_pack("{s:s}", "role", "assistant");
-    bool silent = !r->out.len && r->calls;
-    json_object_set_new(message, "content",
-                        silent ? json_null() : rz_http_text(r->out.data ? r->out.data : "", r->out.len));
-    json_object_set_new(message, "refusal", json_null());
-    if (r->reasoning.len)
-        json_object_set_new(message, "reasoning_content", rz_http_text(r->reasoning.data, r->reasoning.len));
-    if (r->calls)
-        json_object_set(message, "tool_calls", r->calls);
-    json_t *choice = json_pack("{s:i,s:o,s:o,s:s}", "index", 0, "message", message, "logprobs",
-                               r->logprobs ? r->logprobs : json_null(), "finish_reason", finish_name(r));
-    r->logprobs = NULL;
-    return envelope(r, "chat.completion", json_pack("[o]", choice));
-}
-
-static json_t *usage(struct rz_http_request *r)
-{
-    json_t *o = rz_http_usage(r);
-    json_object_set_new(o, "completion_tokens_details",
-                        json_pack("{s:I}", "reasoning_tokens", (json_int_t)r->n_reasoning));
+    json_t *choices = json_array();
+    for (uint32_t i = 0; i < r->n_runs; i++)
+        json_array_append_new(choices, choice_json(&r->runs[i]));
+    json_t *o = envelope(r, "chat.completion", choices);
+    json_object_set_new(o, "usage", rz_http_usage(r));
     return o;
 }
 
-static json_t *usage_chunk(struct rz_http_request *r)
+static void finish(struct rz_http_request *r)
 {
+    if (!r->ask.include_usage)
+        return;
     json_t *o = envelope(r, "chat.completion.chunk", json_array());
-    json_object_set_new(o, "usage", usage(r));
-    return o;
+    json_object_set_new(o, "usage", rz_http_usage(r));
+    rz_http_sse(r, NULL, o);
 }
 
 /* --- the prompt --- */
@@ -152,10 +201,33 @@ static int32_t name_error(int32_t code, struct rz_err *err)
     return rz_fail(err, RZ_EINVAL, "messages", "%s", message);
 }
 
-static int32_t submit(struct rz_http_request *r, struct rz_err *err)
+/* A conversation of its own for each run: each reads one answer. */
+static int32_t open_run(struct rz_http_request *r, struct rz_http_run *run, const struct rz_chat_ask *ask,
+                        struct rz_err *err)
 {
     const struct rz_chat_api *chats = r->http->chats;
     struct rz_chat_info info = {.size = sizeof(info)};
+    bool tools = !(ask->flags & RZ_CHAT_NO_TOOLS);
+    int32_t code = name_error(chats->open(chats->ctx, r->model->model, ask, &run->chat, err), err);
+    if (!code)
+        code = chats->info(run->chat, &info);
+    if (!code && tools && !info.tools)
+        code = rz_fail(err, RZ_EINVAL, "tools", "the model's chat template does not show tools to the model");
+    if (!code && (!info.n_ids || info.n_ids > UINT32_MAX))
+        code = rz_fail(err, RZ_EINVAL, "messages", "%llu tokens", (unsigned long long)info.n_ids);
+    if (code || run->index)
+        return code;
+    int32_t *ids = calloc(info.n_ids, sizeof(*ids));
+    if (!ids)
+        return rz_fail(err, RZ_ENOMEM, "messages", "no memory");
+    memcpy(ids, info.ids, info.n_ids * sizeof(*ids));
+    r->flags = info.request_flags;
+    return rz_http_prompt_set(r, 0, ids, info.n_ids, err);
+}
+
+int32_t rz_http_chat_prepare(struct rz_http_request *r, struct rz_err *err)
+{
+    const struct rz_chat_api *chats = r->http->chats;
     bool tools = r->ask.tools && !r->ask.no_tools;
     json_t *o = conversation(&r->ask);
     char *json = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
@@ -169,38 +241,23 @@ static int32_t submit(struct rz_http_request *r, struct rz_err *err)
         return rz_fail(err, json ? RZ_EUNSUPPORTED : RZ_ENOMEM, "messages",
                        json ? "the host has no chat templates" : "no memory");
     }
-    int32_t code = name_error(chats->open(chats->ctx, r->model->model, &ask, &r->chat, err), err);
+    int32_t code = rz_http_prompts(r, 1, err);
+    for (uint32_t i = 0; i < r->n_runs && !code; i++)
+        code = open_run(r, &r->runs[i], &ask, err);
     free(json);
-    if (!code)
-        code = chats->info(r->chat, &info);
-    if (!code && tools && !info.tools)
-        code = rz_fail(err, RZ_EINVAL, "tools", "the model's chat template does not show tools to the model");
-    if (!code && (!info.n_ids || info.n_ids > UINT32_MAX))
-        code = rz_fail(err, RZ_EINVAL, "messages", "%llu tokens", (unsigned long long)info.n_ids);
-    return code ? code : rz_http_submit(r, info.ids, info.n_ids, info.request_flags, err);
+    return code;
 }
 
 static const struct rz_http_shape shape = {.id = "chatcmpl-",
                                            .fields = RZ_HTTP_CHAT,
                                            .prompt = "messages",
-                                           .submit = submit,
+                                           .prepare = rz_http_chat_prepare,
                                            .take = take,
                                            .end = end,
                                            .whole = whole,
-                                           .usage = usage,
-                                           .usage_chunk = usage_chunk};
+                                           .finish = finish};
 
 enum MHD_Result rz_http_chat_start(struct rz_http_request *r)
 {
     return rz_http_start(r, &shape);
-}
-
-void rz_http_chat_free(struct rz_http_request *r)
-{
-    if (r->chat)
-        r->http->chats->close(r->chat);
-    json_decref(r->calls);
-    rz_buf_free(&r->reasoning);
-    r->chat = NULL;
-    r->calls = NULL;
 }

@@ -7,11 +7,31 @@
 
 #define PIECE_MAX 4096 /* a longer token is shown cut in logprobs */
 
+struct rz_http_counts rz_http_counts(const struct rz_http_request *r)
+{
+    struct rz_http_counts c = {0};
+    uint32_t each = r->n_prompts ? r->n_runs / r->n_prompts : 1;
+    for (uint32_t i = 0; i < r->n_prompts; i++) {
+        c.prompt += r->prompts[i].n;
+        c.cached += r->runs[i * each].n_cached;
+    }
+    for (uint32_t i = 0; i < r->n_runs; i++) {
+        c.fresh += r->runs[i].n_new;
+        c.reasoning += r->runs[i].n_reasoning;
+    }
+    return c;
+}
+
 json_t *rz_http_usage(struct rz_http_request *r)
 {
-    json_int_t prompt = r->last.n_prompt, fresh = r->last.n_new;
-    return json_pack("{s:I,s:I,s:I}", "prompt_tokens", prompt, "completion_tokens", fresh, "total_tokens",
-                     prompt + fresh);
+    struct rz_http_counts c = rz_http_counts(r);
+    json_t *o =
+        json_pack("{s:I,s:I,s:I,s:{s:I}}", "prompt_tokens", c.prompt, "completion_tokens", c.fresh,
+                  "total_tokens", c.prompt + c.fresh, "prompt_tokens_details", "cached_tokens", c.cached);
+    if (r->shape->fields == RZ_HTTP_CHAT)
+        json_object_set_new(o, "completion_tokens_details",
+                            json_pack("{s:I}", "reasoning_tokens", c.reasoning));
+    return o;
 }
 
 /* The bytes that a token adds after what was decoded so far; returns how many. */
@@ -36,29 +56,29 @@ static uint64_t characters(const char *s, size_t n)
     return count;
 }
 
-void rz_http_logprobs_add(struct rz_http_request *r, const struct rz_event *ev)
+void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
     if (!r->ask.has_logprobs || ev->token < 0)
         return;
-    if (!r->logprobs)
-        r->logprobs =
+    if (!run->logprobs)
+        run->logprobs =
             json_pack("{s:[],s:[],s:[],s:[]}", "tokens", "token_logprobs", "top_logprobs", "text_offset");
     json_t *top = json_object();
     for (uint32_t i = 0; i < ev->n_top && i < (uint32_t)r->ask.logprobs; i++) {
-        struct rz_decode_state copy = r->decode;
+        struct rz_decode_state copy = run->decode;
         json_t *text = token_text(r, &copy, ev->top[i].token);
         if (text && strlen(json_string_value(text)) == json_string_length(text))
             json_object_set_new(top, json_string_value(text), json_real((double)ev->top[i].logprob));
         json_decref(text);
     }
-    json_t *text = token_text(r, &r->decode, ev->token);
-    json_array_append_new(json_object_get(r->logprobs, "text_offset"),
-                          json_integer((json_int_t)r->characters));
-    json_array_append_new(json_object_get(r->logprobs, "token_logprobs"), json_real((double)ev->logprob));
-    json_array_append_new(json_object_get(r->logprobs, "top_logprobs"), top);
+    json_t *text = token_text(r, &run->decode, ev->token);
+    json_array_append_new(json_object_get(run->logprobs, "text_offset"),
+                          json_integer((json_int_t)run->characters));
+    json_array_append_new(json_object_get(run->logprobs, "token_logprobs"), json_real((double)ev->logprob));
+    json_array_append_new(json_object_get(run->logprobs, "top_logprobs"), top);
     if (text)
-        r->characters += characters(json_string_value(text), json_string_length(text));
-    json_array_append_new(json_object_get(r->logprobs, "tokens"), text);
+        run->characters += characters(json_string_value(text), json_string_length(text));
+    json_array_append_new(json_object_get(run->logprobs, "tokens"), text);
 }
 
 static json_t *chat_entry(const struct rz_http_request *r, struct rz_decode_state *state, int32_t id,
@@ -73,18 +93,18 @@ static json_t *chat_entry(const struct rz_http_request *r, struct rz_decode_stat
                      list);
 }
 
-void rz_http_chat_logprobs_add(struct rz_http_request *r, const struct rz_event *ev)
+void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
     if (!r->ask.has_logprobs || ev->token < 0)
         return;
-    if (!r->logprobs)
-        r->logprobs = json_pack("{s:[],s:n}", "content", "refusal");
+    if (!run->logprobs)
+        run->logprobs = json_pack("{s:[],s:n}", "content", "refusal");
     json_t *top = json_array();
     for (uint32_t i = 0; i < ev->n_top && i < (uint32_t)r->ask.logprobs; i++) {
-        struct rz_decode_state copy = r->decode;
+        struct rz_decode_state copy = run->decode;
         json_array_append_new(top, chat_entry(r, &copy, ev->top[i].token, ev->top[i].logprob));
     }
-    json_t *entry = chat_entry(r, &r->decode, ev->token, ev->logprob);
+    json_t *entry = chat_entry(r, &run->decode, ev->token, ev->logprob);
     json_object_set_new(entry, "top_logprobs", top);
-    json_array_append_new(json_object_get(r->logprobs, "content"), entry);
+    json_array_append_new(json_object_get(run->logprobs, "content"), entry);
 }

@@ -1,125 +1,109 @@
-/* completion.c - /v1/completions: a prompt as text or ids, and the JSON of its answer.
+/* completion.c - /v1/completions: the JSON of its answers.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "checked.h"
 #include "http.h"
 
-static json_t *answer(const struct rz_http_request *r, const char *text, size_t n, json_t *logprobs,
-                      const char *finish)
+static void echo(const struct rz_http_request *r, const struct rz_http_run *run, struct rz_buf *out)
 {
-    json_t *choice = json_pack("{s:i,s:o,s:o,s:s?}", "index", 0, "text", rz_http_text(text, n), "logprobs",
-                               logprobs ? logprobs : json_null(), "finish_reason", finish);
-    return json_pack("{s:s,s:s,s:I,s:s,s:[o]}", "id", r->id, "object", "text_completion", "created",
-                     (json_int_t)r->created, "model", r->model->name, "choices", choice);
+    const struct rz_http_prompt *p = rz_http_prompt_of(r, run);
+    const json_t *text = r->ask.prompt, *inner = json_array_get(text, 0);
+    if (json_is_string(inner))
+        text = json_array_get(text, (size_t)(p - r->prompts));
+    struct rz_decode_state state = {.size = sizeof(state)};
+    if (json_is_string(text))
+        rz_buf_add(out, json_string_value(text), json_string_length(text));
+    else
+        rz_http_decode(r->model, &state, p->ids, p->n, RZ_DECODE_SPECIAL, out);
 }
 
-static void chunk(struct rz_http_request *r, const struct rz_event *ev, const char *finish)
+static json_t *choice_json(const struct rz_http_request *r, struct rz_http_run *run, const char *text,
+                           size_t n, const char *finish)
 {
-    json_t *o = answer(r, ev->text, ev->n_text, r->logprobs, finish);
-    r->logprobs = NULL;
+    struct rz_buf whole;
+    rz_buf_init(&whole, RZ_HTTP_TEXT_MAX);
+    if (r->ask.echo && !run->begun)
+        echo(r, run, &whole);
+    run->begun = true;
+    rz_buf_add(&whole, text, n);
+    json_t *o = json_pack("{s:I,s:o,s:o,s:s?}", "index", (json_int_t)run->index, "text",
+                          rz_http_text(whole.data ? whole.data : "", whole.len), "logprobs",
+                          run->logprobs ? run->logprobs : json_null(), "finish_reason", finish);
+    run->logprobs = NULL;
+    rz_buf_free(&whole);
+    return o;
+}
+
+static json_t *envelope(const struct rz_http_request *r, json_t *choices)
+{
+    return json_pack("{s:s,s:s,s:I,s:s,s:o}", "id", r->id, "object", "text_completion", "created",
+                     (json_int_t)r->created, "model", r->model->name, "choices", choices);
+}
+
+static void chunk(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev,
+                  const char *finish)
+{
+    json_t *o = envelope(r, json_pack("[o]", choice_json(r, run, ev->text, ev->n_text, finish)));
     if (r->ask.include_usage)
         json_object_set_new(o, "usage", json_null());
-    rz_http_sse(r, o);
+    rz_http_sse(r, NULL, o);
 }
 
-static void take(struct rz_http_request *r, const struct rz_event *ev)
+static void take(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
-    rz_http_logprobs_add(r, ev);
+    rz_http_logprobs_add(r, run, ev);
     if (r->phase != PHASE_SSE)
-        rz_buf_add(&r->out, ev->text, ev->n_text);
+        rz_buf_add(&run->text, ev->text, ev->n_text);
     else if (ev->n_text)
-        chunk(r, ev, NULL);
+        chunk(r, run, ev, NULL);
 }
 
-static void end(struct rz_http_request *r, const struct rz_event *ev)
+static void end(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
     if (r->phase == PHASE_SSE)
-        chunk(r, ev, rz_http_finish_name(r));
+        chunk(r, run, ev, rz_http_finish_name(run));
     else
-        rz_buf_add(&r->out, ev->text, ev->n_text);
+        rz_buf_add(&run->text, ev->text, ev->n_text);
 }
 
 static json_t *whole(struct rz_http_request *r)
 {
-    json_t *o = answer(r, r->out.data ? r->out.data : "", r->out.len, r->logprobs, rz_http_finish_name(r));
-    r->logprobs = NULL;
-    return o;
-}
-
-static json_t *usage_chunk(struct rz_http_request *r)
-{
-    json_t *o = answer(r, "", 0, NULL, NULL);
-    json_object_set_new(o, "choices", json_array());
+    json_t *choices = json_array();
+    for (uint32_t i = 0; i < r->n_runs; i++) {
+        struct rz_http_run *run = &r->runs[i];
+        json_array_append_new(choices, choice_json(r, run, run->text.data ? run->text.data : "",
+                                                   run->text.len, rz_http_finish_name(run)));
+    }
+    json_t *o = envelope(r, choices);
     json_object_set_new(o, "usage", rz_http_usage(r));
     return o;
 }
 
-/* --- the prompt --- */
-
-static int32_t prompt_ids(const struct rz_http_model *m, const json_t *list, int32_t **ids, uint64_t *n,
-                          struct rz_err *err)
+static void finish(struct rz_http_request *r)
 {
-    *n = json_array_size(list);
-    *ids = calloc(*n + 1, sizeof(**ids));
-    if (!*ids)
-        return rz_fail(err, RZ_ENOMEM, "prompt", "no memory");
-    for (uint64_t i = 0; i < *n; i++) {
-        const json_t *v = json_array_get(list, i);
-        json_int_t id = json_integer_value(v);
-        if (!json_is_integer(v) || id < 0 || id >= (json_int_t)m->vocab.n_vocab)
-            return rz_fail(err, RZ_EINVAL, "prompt", "entry %llu is not a token id below %u",
-                           (unsigned long long)i, m->vocab.n_vocab);
-        (*ids)[i] = (int32_t)id;
-    }
-    return RZ_OK;
+    if (!r->ask.include_usage)
+        return;
+    json_t *o = envelope(r, json_array());
+    json_object_set_new(o, "usage", rz_http_usage(r));
+    rz_http_sse(r, NULL, o);
 }
 
-static int32_t prompt_text(const struct rz_http_model *m, const json_t *text, int32_t **ids, uint64_t *n,
-                           struct rz_err *err)
+/* One text or one list of ids is one prompt; a list of these is several. */
+static int32_t prepare(struct rz_http_request *r, struct rz_err *err)
 {
-    uint64_t len = json_string_length(text), cap = len + 3, bytes;
-    uint32_t flags = RZ_ENCODE_SPECIAL | (m->vocab.add_bos ? RZ_ENCODE_BOS : 0);
-    for (;;) { /* nearly always enough at once; else the answer says how many */
-        int32_t *more = rz_mul_u64(cap, sizeof(**ids), &bytes) ? realloc(*ids, bytes) : NULL;
-        if (!more)
-            return rz_fail(err, RZ_ENOMEM, "prompt", "no memory");
-        *ids = more;
-        int32_t code = m->tokenizer->encode(m->tok, json_string_value(text), len, flags, *ids, cap, n, err);
-        if (code || *n <= cap)
-            return code;
-        cap = *n;
-    }
-}
-
-static int32_t submit(struct rz_http_request *r, struct rz_err *err)
-{
-    const json_t *prompt = r->ask.prompt;
-    int32_t *ids = NULL;
-    uint64_t n = 0;
-    int32_t code = json_is_array(prompt) ? prompt_ids(r->model, prompt, &ids, &n, err)
-                                         : prompt_text(r->model, prompt, &ids, &n, err);
-    if (!code && !n)
-        code = rz_fail(err, RZ_EINVAL, "prompt", "is empty");
-    if (!code && n > UINT32_MAX)
-        code = rz_fail(err, RZ_ELIMIT, "prompt", "%llu tokens", (unsigned long long)n);
-    if (!code)
-        code = rz_http_submit(r, ids, n, 0, err);
-    free(ids);
-    return code;
+    return rz_http_prompts_read(r, RZ_ENCODE_SPECIAL, err);
 }
 
 static const struct rz_http_shape shape = {.id = "cmpl-",
                                            .fields = RZ_HTTP_COMPLETION,
                                            .prompt = "prompt",
                                            .max_tokens = 16,
-                                           .submit = submit,
+                                           .prepare = prepare,
                                            .take = take,
                                            .end = end,
                                            .whole = whole,
-                                           .usage = rz_http_usage,
-                                           .usage_chunk = usage_chunk};
+                                           .finish = finish};
 
 enum MHD_Result rz_http_completion_start(struct rz_http_request *r)
 {

@@ -1,116 +1,181 @@
-/* fields.c - the bodies of /v1/completions and /v1/chat/completions: one table says what each field may be.
+/* fields.c - the table of the fields of all bodies, and the readers of those that are more than a number.
  *
- * Each known field is honoured or refused by its name; null counts as absent. The JSON is bounded in
- * depth before it is parsed, so that a hostile body cannot use the parser's stack.
+ * One table says what a field may be: ask.c reads by it, and openapi.c describes it.
  */
+#include "fields.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "http.h"
-
-#define FIELD_BOOL 0
-#define FIELD_INT 1
-#define FIELD_NUMBER 2
-#define FIELD_TEXT 3
-#define FIELD_CALL 4  /* read by a function of its own                      */
-#define FIELD_ONE 5   /* only 1 is available                                */
-#define FIELD_FALSE 6 /* only false is available                            */
-#define FIELD_NONE 7  /* known to the API, not available: only null         */
-#define FIELD_SKIP 8  /* accepted: nothing follows from it                  */
-#define FIELD_TRUE 9  /* only true is available                             */
-#define IGNORED_MAX 512
-
 typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 
-struct field {
-    const char *name;
-    int type;
-    double min, max;
-    size_t at;  /* in struct rz_http_ask: bool, int64_t, double or const char *  */
-    size_t has; /* a bool that says that the field was given; 0: none         */
-    field_read *read;
-    uint32_t only; /* RZ_HTTP_*: in bodies of this kind; 0: in all */
-};
-
-static field_read read_prompt, read_stop, read_bias, read_stream_options, read_messages, read_tools,
-    read_choice, read_format, read_kwargs, read_documents, read_modalities;
+static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_stream_options, read_messages,
+    read_tools, read_choice, read_format, read_kwargs, read_documents, read_modalities, read_parallel,
+    read_metadata, read_encoding, read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning,
+    read_truncation, read_include;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)
+#define CALL(reader, json) .type = FIELD_CALL, .read = reader, .schema = json
+#define INT_MAX_D 2147483647.0
 
-static const struct field fields[] = {
-    {.name = "model", .type = FIELD_TEXT, AT(model)},
-    {.name = "prompt", .type = FIELD_CALL, .read = read_prompt, .only = RZ_HTTP_COMPLETION},
-    {.name = "messages", .type = FIELD_CALL, .read = read_messages, .only = RZ_HTTP_CHAT},
-    {.name = "tools", .type = FIELD_CALL, .read = read_tools, .only = RZ_HTTP_CHAT},
-    {.name = "tool_choice", .type = FIELD_CALL, .read = read_choice, .only = RZ_HTTP_CHAT},
-    {.name = "parallel_tool_calls", .type = FIELD_TRUE, .only = RZ_HTTP_CHAT},
-    {.name = "chat_template_kwargs", .type = FIELD_CALL, .read = read_kwargs, .only = RZ_HTTP_CHAT},
-    {.name = "documents", .type = FIELD_CALL, .read = read_documents, .only = RZ_HTTP_CHAT},
-    {.name = "reasoning_effort", .type = FIELD_TEXT, AT(effort), .only = RZ_HTTP_CHAT},
+#define COMPLETION RZ_HTTP_COMPLETION
+#define CHAT RZ_HTTP_CHAT
+#define EMBED RZ_HTTP_EMBED
+#define RESPONSE RZ_HTTP_RESPONSE
+#define TALK (CHAT | RESPONSE)
+#define V1 (COMPLETION | TALK)
+#define GENERATE (RZ_HTTP_GENERATE | RZ_HTTP_GENERATE_ALL)
+#define TOKENIZE (RZ_HTTP_TOKENIZE | RZ_HTTP_TOKENIZE_ALL)
+
+/* Schemas are JSON with ' in place of ". */
+#define REF(name) "{'$ref': '#/components/schemas/" name "'}"
+#define ANY_OBJECT "{'type': 'object'}"
+
+const struct rz_http_field rz_http_fields[] = {
+    {.name = "model", .type = FIELD_TEXT, AT(model), .of = V1 | EMBED, .schema = REF("ModelName")},
+    {.name = "model_id",
+     .type = FIELD_TEXT,
+     AT(model),
+     .of = GENERATE | TOKENIZE,
+     .schema = REF("ModelName")},
+    /* what is asked */
+    {.name = "prompt", CALL(read_prompt, REF("Prompt")), .of = COMPLETION, .must = COMPLETION},
+    {.name = "prompt", CALL(read_one, REF("Text")), .of = RZ_HTTP_GENERATE, .must = RZ_HTTP_GENERATE},
+    {.name = "prompts",
+     CALL(read_texts, REF("Texts")),
+     .of = RZ_HTTP_GENERATE_ALL,
+     .must = RZ_HTTP_GENERATE_ALL},
+    {.name = "text", CALL(read_one, "{'type':'string'}"), .of = RZ_HTTP_TOKENIZE, .must = RZ_HTTP_TOKENIZE},
+    {.name = "texts",
+     CALL(read_texts, REF("AnyTexts")),
+     .of = RZ_HTTP_TOKENIZE_ALL,
+     .must = RZ_HTTP_TOKENIZE_ALL},
+    {.name = "input", CALL(read_prompt, REF("Prompt")), .of = EMBED, .must = EMBED},
+    {.name = "messages", CALL(read_messages, REF("Messages")), .of = CHAT, .must = CHAT},
+    {.name = "input", CALL(read_items, REF("Input")), .of = RESPONSE, .must = RESPONSE},
+    {.name = "instructions", .type = FIELD_TEXT, AT(instructions), .of = RESPONSE},
+    /* tools */
+    {.name = "tools", CALL(read_tools, REF("Tools")), .of = CHAT},
+    {.name = "tools", CALL(read_flat_tools, REF("FlatTools")), .of = RESPONSE},
+    {.name = "tool_choice", CALL(read_choice, REF("ToolChoice")), .of = CHAT},
+    {.name = "tool_choice", CALL(read_flat_choice, REF("FlatToolChoice")), .of = RESPONSE},
+    {.name = "parallel_tool_calls", CALL(read_parallel, "{'type':'boolean'}"), .of = TALK},
+    /* the template */
+    {.name = "chat_template_kwargs", CALL(read_kwargs, ANY_OBJECT), .of = TALK},
+    {.name = "documents", CALL(read_documents, "{'type':'array'}"), .of = CHAT},
+    {.name = "reasoning_effort", .type = FIELD_TEXT, AT(effort), .of = CHAT},
+    {.name = "reasoning", CALL(read_reasoning, REF("Reasoning")), .of = RESPONSE},
+    /* the answer */
+    {.name = "stream", .type = FIELD_BOOL, AT(stream), .of = V1},
+    {.name = "stream_options", CALL(read_stream_options, REF("StreamOptions")), .of = COMPLETION | CHAT},
+    {.name = "max_tokens",
+     .type = FIELD_INT,
+     .min = 1,
+     .max = INT_MAX_D,
+     AT(max_tokens),
+     .of = COMPLETION | CHAT | GENERATE},
     {.name = "max_completion_tokens",
      .type = FIELD_INT,
      .min = 1,
-     .max = 2147483647,
+     .max = INT_MAX_D,
      AT(completion_tokens),
      HAS(has_completion),
-     .only = RZ_HTTP_CHAT},
+     .of = CHAT},
+    {.name = "max_output_tokens",
+     .type = FIELD_INT,
+     .min = 1,
+     .max = INT_MAX_D,
+     AT(max_tokens),
+     .of = RESPONSE},
+    {.name = "n", .type = FIELD_INT, .min = 1, .max = 128, AT(n), .of = COMPLETION | CHAT},
+    {.name = "logprobs", .type = FIELD_BOOL, AT(want_logprobs), .of = CHAT},
     {.name = "top_logprobs",
      .type = FIELD_INT,
      .min = 0,
      .max = RZ_LOGPROBS_MAX,
      AT(logprobs),
      HAS(has_top),
-     .only = RZ_HTTP_CHAT},
-    {.name = "logprobs", .type = FIELD_BOOL, AT(want_logprobs), .only = RZ_HTTP_CHAT},
-    {.name = "modalities", .type = FIELD_CALL, .read = read_modalities, .only = RZ_HTTP_CHAT},
-    {.name = "functions", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
-    {.name = "function_call", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
-    {.name = "audio", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
-    {.name = "prediction", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
-    {.name = "web_search_options", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
-    {.name = "verbosity", .type = FIELD_NONE, .only = RZ_HTTP_CHAT},
-    {.name = "store", .type = FIELD_FALSE, .only = RZ_HTTP_CHAT},
-    {.name = "metadata", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
-    {.name = "service_tier", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
-    {.name = "prompt_cache_key", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
-    {.name = "safety_identifier", .type = FIELD_SKIP, .only = RZ_HTTP_CHAT},
-    {.name = "stream", .type = FIELD_BOOL, AT(stream)},
-    {.name = "stream_options", .type = FIELD_CALL, .read = read_stream_options},
-    {.name = "max_tokens", .type = FIELD_INT, .min = 1, .max = 2147483647, AT(max_tokens)},
-    {.name = "temperature", .type = FIELD_NUMBER, .min = 0, .max = 100, AT(temperature)},
-    {.name = "top_k", .type = FIELD_INT, .min = -1, .max = 2147483647, AT(top_k)},
-    {.name = "top_p", .type = FIELD_NUMBER, .min = 0, .max = 1, AT(top_p)},
-    {.name = "min_p", .type = FIELD_NUMBER, .min = 0, .max = 1, AT(min_p)},
-    {.name = "typical_p", .type = FIELD_NUMBER, .min = 0, .max = 1, AT(typical_p)},
-    {.name = "repeat_penalty", .type = FIELD_NUMBER, .min = 0.01, .max = 100, AT(repeat_penalty)},
-    {.name = "presence_penalty", .type = FIELD_NUMBER, .min = -2, .max = 2, AT(presence_penalty)},
-    {.name = "frequency_penalty", .type = FIELD_NUMBER, .min = -2, .max = 2, AT(frequency_penalty)},
-    {.name = "seed",
-     .type = FIELD_INT,
-     .min = -9007199254740991.0,
-     .max = 9007199254740991.0,
-     AT(seed),
-     HAS(has_seed)},
+     .of = CHAT},
     {.name = "logprobs",
      .type = FIELD_INT,
      .min = 0,
      .max = RZ_LOGPROBS_MAX,
      AT(logprobs),
      HAS(has_logprobs),
-     .only = RZ_HTTP_COMPLETION},
-    {.name = "stop", .type = FIELD_CALL, .read = read_stop},
-    {.name = "logit_bias", .type = FIELD_CALL, .read = read_bias},
-    {.name = "ignore_eos", .type = FIELD_BOOL, AT(ignore_eos)},
-    {.name = "user", .type = FIELD_SKIP},
-    {.name = "n", .type = FIELD_ONE},
-    {.name = "best_of", .type = FIELD_ONE, .only = RZ_HTTP_COMPLETION},
-    {.name = "echo", .type = FIELD_FALSE, .only = RZ_HTTP_COMPLETION},
-    {.name = "suffix", .type = FIELD_NONE, .only = RZ_HTTP_COMPLETION},
-    {.name = "grammar", .type = FIELD_NONE},
-    {.name = "json_schema", .type = FIELD_NONE},
-    {.name = "response_format", .type = FIELD_CALL, .read = read_format},
+     .of = COMPLETION},
+    {.name = "stop", CALL(read_stop, REF("Stop")), .of = V1},
+    {.name = "ignore_eos", .type = FIELD_BOOL, AT(ignore_eos), .of = V1},
+    {.name = "echo", .type = FIELD_BOOL, AT(echo), .of = COMPLETION},
+    {.name = "response_format", CALL(read_format, REF("ResponseFormat")), .of = COMPLETION | CHAT},
+    {.name = "text", CALL(read_text, REF("TextOptions")), .of = RESPONSE},
+    {.name = "modalities", CALL(read_modalities, "{'const':['text']}"), .of = CHAT},
+    {.name = "encoding_format", CALL(read_encoding, "{'enum':['float','base64']}"), .of = EMBED},
+    {.name = "dimensions",
+     .type = FIELD_INT,
+     .min = 1,
+     .max = INT_MAX_D,
+     AT(dimensions),
+     .of = EMBED,
+     .schema = REF("Dimensions")},
+    {.name = "include",
+     CALL(read_include, "{'type':'array','items':{'const':'reasoning.encrypted_content'}}"),
+     .of = RESPONSE},
+    /* sampling */
+    {.name = "temperature", .type = FIELD_NUMBER, .min = 0, .max = 100, AT(temperature), .of = V1 | GENERATE},
+    {.name = "top_k", .type = FIELD_INT, .min = -1, .max = INT_MAX_D, AT(top_k), .of = V1 | GENERATE},
+    {.name = "top_p", .type = FIELD_NUMBER, .min = 0, .max = 1, AT(top_p), .of = V1 | GENERATE},
+    {.name = "min_p", .type = FIELD_NUMBER, .min = 0, .max = 1, AT(min_p), .of = V1},
+    {.name = "typical_p", .type = FIELD_NUMBER, .min = 0, .max = 1, AT(typical_p), .of = V1},
+    {.name = "repeat_penalty", .type = FIELD_NUMBER, .min = 0.01, .max = 100, AT(repeat_penalty), .of = V1},
+    {.name = "presence_penalty", .type = FIELD_NUMBER, .min = -2, .max = 2, AT(presence_penalty), .of = V1},
+    {.name = "frequency_penalty", .type = FIELD_NUMBER, .min = -2, .max = 2, AT(frequency_penalty), .of = V1},
+    {.name = "seed",
+     .type = FIELD_INT,
+     .min = -9007199254740991.0,
+     .max = 9007199254740991.0,
+     AT(seed),
+     HAS(has_seed),
+     .of = V1 | GENERATE},
+    {.name = "logit_bias", CALL(read_bias, REF("LogitBias")), .of = V1},
+    {.name = "strategy",
+     .type = FIELD_TEXT,
+     AT(strategy),
+     .of = GENERATE,
+     .schema = "{'enum':['greedy','top_k','top_p']}"},
+    /* nothing follows from these */
+    {.name = "user", .type = FIELD_TEXT, .of = V1 | EMBED},
+    {.name = "metadata", CALL(read_metadata, REF("Metadata")), .of = TALK},
+    {.name = "service_tier", .type = FIELD_TEXT, .of = TALK},
+    {.name = "prompt_cache_key", .type = FIELD_TEXT, .of = TALK},
+    {.name = "prompt_cache_retention", .type = FIELD_TEXT, .of = TALK},
+    {.name = "safety_identifier", .type = FIELD_TEXT, .of = TALK},
+    /* known, and refused */
+    {.name = "store", .type = FIELD_FALSE, .of = TALK},
+    {.name = "background", .type = FIELD_FALSE, .of = RESPONSE},
+    {.name = "truncation", CALL(read_truncation, "{'const':'disabled'}"), .of = RESPONSE},
+    {.name = "previous_response_id",
+     .type = FIELD_NONE,
+     .of = RESPONSE,
+     .why = "the server keeps no responses: send the whole conversation as input"},
+    {.name = "conversation",
+     .type = FIELD_NONE,
+     .of = RESPONSE,
+     .why = "the server keeps no conversations: send the whole conversation as input"},
+    {.name = "top_logprobs", .type = FIELD_NONE, .of = RESPONSE},
+    {.name = "max_tool_calls", .type = FIELD_NONE, .of = RESPONSE},
+    {.name = "prompt", .type = FIELD_NONE, .of = RESPONSE},
+    {.name = "best_of", .type = FIELD_ONE, .of = COMPLETION},
+    {.name = "suffix", .type = FIELD_NONE, .of = COMPLETION},
+    {.name = "functions", .type = FIELD_NONE, .of = CHAT, .why = "use tools"},
+    {.name = "function_call", .type = FIELD_NONE, .of = CHAT, .why = "use tool_choice"},
+    {.name = "audio", .type = FIELD_NONE, .of = CHAT},
+    {.name = "prediction", .type = FIELD_NONE, .of = CHAT},
+    {.name = "web_search_options", .type = FIELD_NONE, .of = CHAT},
+    {.name = "verbosity", .type = FIELD_NONE, .of = CHAT},
+    {.name = "grammar", .type = FIELD_NONE, .of = COMPLETION | CHAT},
+    {.name = "json_schema", .type = FIELD_NONE, .of = COMPLETION | CHAT},
     {.name = NULL},
 };
 
@@ -119,28 +184,43 @@ static int32_t refuse(struct rz_err *err, const char *name, const char *what)
     return rz_fail(err, RZ_EINVAL, name, "%s", what);
 }
 
+/* A text, ids, or a list of these; what is in the lists is looked at when they become prompts. */
 static int32_t read_prompt(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     const json_t *inner = json_array_get(value, 0);
     ask->prompt = (json_t *)value;
-    if (json_is_string(value) || json_is_integer(inner))
+    if ((json_is_string(inner) || json_is_array(inner)) && json_array_size(value) > RZ_HTTP_PROMPTS_MAX)
+        return rz_fail(err, RZ_EINVAL, "", "%zu prompts; at most %d", json_array_size(value),
+                       RZ_HTTP_PROMPTS_MAX);
+    if (json_is_string(value) || json_is_number(inner) || json_is_string(inner) || json_is_array(inner))
         return RZ_OK;
-    if (json_is_string(inner) || json_is_array(inner)) {
-        ask->prompt = (json_t *)inner;
-        if (json_array_size(value) == 1)
-            return RZ_OK;
-        return refuse(err, "prompt", "several prompts in one request are not available: send one");
-    }
-    return refuse(err, "prompt", "not a text, a list with one text, or a list of token ids");
+    return refuse(err, "", "not a text, a list of token ids, or a list of these");
+}
+
+static int32_t read_one(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->prompt = (json_t *)value;
+    return json_is_string(value) ? RZ_OK : refuse(err, "", "not a text");
+}
+
+static int32_t read_texts(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->prompt = (json_t *)value;
+    bool good = json_array_size(value) > 0 && json_array_size(value) <= RZ_HTTP_PROMPTS_MAX;
+    for (size_t i = 0; i < json_array_size(value); i++)
+        good &= json_is_string(json_array_get(value, i));
+    return good ? RZ_OK : rz_fail(err, RZ_EINVAL, "", "not a list of 1 to %d texts", RZ_HTTP_PROMPTS_MAX);
 }
 
 static int32_t add_stop(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    size_t n = json_string_length(value);
+    size_t n = json_string_length(value), characters = 0;
     if (!json_is_string(value) || !n)
         return refuse(err, "stop", "not a text that has at least one character");
-    if (n > RZ_HTTP_STOP_BYTES_MAX)
-        return rz_fail(err, RZ_EINVAL, "stop", "%zu bytes; at most %d", n, RZ_HTTP_STOP_BYTES_MAX);
+    for (size_t i = 0; i < n; i++)
+        characters += ((unsigned char)json_string_value(value)[i] & 0xc0) != 0x80;
+    if (characters > RZ_HTTP_STOP_MAX)
+        return rz_fail(err, RZ_EINVAL, "stop", "%zu characters; at most %d", characters, RZ_HTTP_STOP_MAX);
     if (ask->n_stops == RZ_HTTP_STOPS_MAX)
         return rz_fail(err, RZ_EINVAL, "stop", "more than %d texts", RZ_HTTP_STOPS_MAX);
     ask->stops[ask->n_stops++] = (struct rz_str){json_string_value(value), n};
@@ -175,7 +255,7 @@ static int32_t read_bias(struct rz_http_ask *ask, const json_t *value, struct rz
     {
         size_t digits = strspn(key, "0123456789");
         double v = json_number_value(add);
-        if (!digits || digits > 9 || key[digits])
+        if (!digits || digits > 9 || key[digits] || (digits > 1 && key[0] == '0'))
             return refuse(err, "logit_bias", "a key is not a token id");
         if (!json_is_number(add) || !(v >= -100 && v <= 100))
             return refuse(err, "logit_bias", "a value is not a number from -100 to 100");
@@ -257,151 +337,128 @@ static int32_t read_modalities(struct rz_http_ask *ask, const json_t *value, str
     return refuse(err, "modalities", "only [\"text\"] is available");
 }
 
-static int32_t read_number(const struct field *f, void *at, const json_t *value, struct rz_err *err)
+static int32_t read_parallel(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    double v = json_number_value(value);
-    bool whole = f->type == FIELD_INT;
-    if (whole ? !json_is_integer(value) : !json_is_number(value))
-        return refuse(err, f->name, whole ? "not an integer" : "not a number");
-    if (!(v >= f->min && v <= f->max))
-        return rz_fail(err, RZ_EINVAL, f->name, "%.12g is not from %.12g to %.12g", v, f->min, f->max);
-    if (whole)
-        *(int64_t *)at = json_integer_value(value);
-    else
-        *(double *)at = v;
-    return RZ_OK;
+    ask->one_call = json_is_false(value);
+    return json_is_boolean(value) ? RZ_OK : refuse(err, "parallel_tool_calls", "not true or false");
 }
 
-static int32_t read_field(struct rz_http_ask *ask, const struct field *f, const json_t *value,
-                          struct rz_err *err)
+static int32_t read_metadata(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    void *at = (char *)ask + f->at;
-    switch (f->type) {
-    case FIELD_BOOL:
-        if (!json_is_boolean(value))
-            return refuse(err, f->name, "not true or false");
-        *(bool *)at = json_is_true(value);
+    const char *key;
+    json_t *v;
+    bool good = json_is_object(value);
+    (void)ask;
+    json_object_foreach((json_t *)value, key, v) good &= json_is_string(v);
+    return good ? RZ_OK : refuse(err, "metadata", "not an object of texts");
+}
+
+static int32_t read_encoding(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    const char *name = json_string_value(value);
+    ask->base64 = name && !strcmp(name, "base64");
+    if (ask->base64 || (name && !strcmp(name, "float")))
         return RZ_OK;
-    case FIELD_INT:
-    case FIELD_NUMBER:
-        if (f->has)
-            *(bool *)((char *)ask + f->has) = true;
-        return read_number(f, at, value, err);
-    case FIELD_TEXT:
-        if (!json_is_string(value))
-            return refuse(err, f->name, "not a text");
-        *(const char **)at = json_string_value(value);
+    return refuse(err, "encoding_format", "not \"float\" or \"base64\"");
+}
+
+/* --- of /v1/responses: the same things in other words --- */
+
+/* Takes a value that is needed as long as the body. */
+static json_t *keep(struct rz_http_ask *ask, json_t *value)
+{
+    ask->made = ask->made ? ask->made : json_array();
+    return json_array_append_new(ask->made, value) ? NULL : value;
+}
+
+static int32_t read_items(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    ask->prompt = (json_t *)value;
+    if (json_is_string(value) || json_array_size(value))
         return RZ_OK;
-    case FIELD_CALL:
-        return f->read(ask, value, err);
-    case FIELD_ONE:
-        return json_integer_value(value) == 1 ? RZ_OK : refuse(err, f->name, "only 1 is available");
-    case FIELD_FALSE:
-        return json_is_false(value) ? RZ_OK : refuse(err, f->name, "only false is available");
-    case FIELD_TRUE:
-        return json_is_true(value) ? RZ_OK : refuse(err, f->name, "only true is available");
-    case FIELD_SKIP:
-        return RZ_OK;
-    default:
-        return refuse(err, f->name, "not available in this build");
+    return refuse(err, "input", "not a text or a list with at least one item");
+}
+
+static int32_t read_flat_tools(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    json_t *tools = keep(ask, json_array());
+    ask->given_tools = (json_t *)value;
+    if (!json_is_array(value))
+        return refuse(err, "tools", "not a list");
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        json_t *tool = json_array_get(value, i), *type = json_object_get(tool, "type");
+        json_t *function = json_copy(tool);
+        json_object_del(function, "type");
+        json_t *nested = json_pack("{s:o}", "function", function ? function : json_null());
+        json_object_set(nested, "type", type);
+        json_array_append_new(tools, nested);
     }
+    return read_tools(ask, tools, err);
 }
 
-/* Names come from outside and go into a header: only harmless characters survive. */
-static void note_ignored(struct rz_http_ask *ask, const char *name)
+static int32_t read_flat_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    char shown[48];
-    size_t n = 0;
-    for (; name[n] && n < sizeof(shown) - 1; n++) {
-        char c = name[n];
-        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        shown[n] = plain || c == '_' || c == '-' || c == '.' ? c : '?';
-    }
-    shown[n] = 0;
-    if (ask->ignored.len + n + 2 <= IGNORED_MAX)
-        rz_buf_printf(&ask->ignored, "%s%s", ask->ignored.len ? ", " : "", shown);
+    const json_t *name = json_object_get(value, "name");
+    if (!name)
+        return read_choice(ask, value, err);
+    return read_choice(ask,
+                       keep(ask, json_pack("{s:O?,s:{s:O}}", "type", json_object_get(value, "type"),
+                                           "function", "name", name)),
+                       err);
 }
 
-/* What several fields say together. */
-static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_err *err)
+static int32_t read_text(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    if (kind == RZ_HTTP_COMPLETION && !ask->prompt)
-        return refuse(err, "prompt", "is missing");
-    if (kind == RZ_HTTP_CHAT && !ask->messages)
-        return refuse(err, "messages", "is missing");
-    if (kind == RZ_HTTP_CHAT && ask->has_top && !ask->want_logprobs)
-        return refuse(err, "top_logprobs", "is only allowed with logprobs = true");
-    if (ask->has_completion) /* the newer name */
-        ask->max_tokens = ask->completion_tokens;
-    ask->has_logprobs |= ask->want_logprobs;
-    if (ask->has_stream_options && !ask->stream)
-        return refuse(err, "stream_options", "is only allowed with stream = true");
-    return RZ_OK;
+    const json_t *format = json_object_get(value, "format"), *verbosity = json_object_get(value, "verbosity");
+    const char *type = json_string_value(json_object_get(format, "type"));
+    if (!json_is_object(value))
+        return refuse(err, "text", "not an object");
+    if (verbosity && !json_is_null(verbosity))
+        return refuse(err, "text.verbosity", "not available in this build");
+    if (!format || json_is_null(format))
+        return RZ_OK;
+    if (!type || strcmp(type, "json_schema"))
+        return read_format(ask, format, err);
+    json_t *inner = json_copy((json_t *)format);
+    json_object_del(inner, "type");
+    return read_format(ask, keep(ask, json_pack("{s:s,s:o}", "type", type, "json_schema", inner)), err);
 }
 
-static int32_t read_fields(struct rz_http_ask *ask, uint32_t kind, bool strict, struct rz_err *err)
+static int32_t read_reasoning(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    const char *name;
-    json_t *value;
-    json_object_foreach(ask->root, name, value)
+    const char *key;
+    json_t *v;
+    if (!json_is_object(value))
+        return refuse(err, "reasoning", "not an object");
+    json_object_foreach((json_t *)value, key, v)
     {
-        const struct field *f = fields;
-        int32_t code = RZ_OK;
-        while (f->name && (strcmp(f->name, name) || (f->only && f->only != kind)))
-            f++;
-        if (!f->name && strict) {
-            char shown[64];
-            return rz_fail(err, RZ_EINVAL, rz_show(shown, sizeof(shown), name, strlen(name)),
-                           "no such field");
-        }
-        if (!f->name)
-            note_ignored(ask, name);
-        else if (!json_is_null(value))
-            code = read_field(ask, f, value, err);
-        if (code)
-            return code;
+        bool effort = !strcmp(key, "effort");
+        if (json_is_null(v))
+            continue;
+        if (!effort || !json_is_string(v))
+            return refuse(err, "reasoning", "only effort, a text, is available");
+        ask->effort = json_string_value(v);
     }
-    return check_fields(ask, kind, err);
+    return RZ_OK;
 }
 
-/* True if brackets nest deeper than RZ_HTTP_DEPTH_MAX; strings are skipped. */
-static bool too_deep(const char *s, size_t n)
+static int32_t read_truncation(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    int depth = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] == '"') {
-            for (i++; i < n && s[i] != '"'; i++)
-                i += s[i] == '\\';
-        } else if (s[i] == '[' || s[i] == '{') {
-            if (++depth > RZ_HTTP_DEPTH_MAX)
-                return true;
-        } else if (s[i] == ']' || s[i] == '}') {
-            depth--;
-        }
+    const char *name = json_string_value(value);
+    (void)ask;
+    if (name && !strcmp(name, "disabled"))
+        return RZ_OK;
+    return refuse(err, "truncation", "only \"disabled\" is available: nothing is left out of a conversation");
+}
+
+/* Reasoning is given in the open, and nothing has to be kept encrypted. */
+static int32_t read_include(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    (void)ask;
+    bool good = json_is_array(value);
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const char *name = json_string_value(json_array_get(value, i));
+        good &= name && !strcmp(name, "reasoning.encrypted_content");
     }
-    return false;
-}
-
-int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, uint32_t kind, bool strict,
-                         struct rz_err *err)
-{
-    json_error_t why;
-    rz_buf_init(&ask->ignored, IGNORED_MAX);
-    if (too_deep(body, n))
-        return rz_fail(err, RZ_EFORMAT, "", "the JSON nests deeper than %d", RZ_HTTP_DEPTH_MAX);
-    ask->root = json_loadb(body, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-    if (!ask->root)
-        return rz_fail(err, RZ_EFORMAT, "", "not JSON: line %d, column %d: %s", why.line, why.column,
-                       why.text);
-    if (!json_is_object(ask->root))
-        return rz_fail(err, RZ_EFORMAT, "", "the body is not a JSON object");
-    return read_fields(ask, kind, strict, err);
-}
-
-void rz_http_ask_free(struct rz_http_ask *ask)
-{
-    json_decref(ask->root);
-    free(ask->biases);
-    rz_buf_free(&ask->ignored);
-    *ask = (struct rz_http_ask){0};
+    return good ? RZ_OK : refuse(err, "include", "only \"reasoning.encrypted_content\" is available");
 }

@@ -151,6 +151,7 @@ static int32_t start(void *self, struct rz_err *err)
 {
     struct rz_http *h = self;
     bool loopback = true;
+    h->started = (int64_t)time(NULL);
     int32_t code = find_models(h, err);
     if (!code)
         code = make_slots(h, err);
@@ -193,7 +194,7 @@ static void cancel_all(struct rz_http *h)
     for (uint32_t i = 0; i < h->max_connections; i++) {
         struct rz_http_request *r = &h->slots[i];
         if (r->used && r->has_ticket)
-            r->model->engine->cancel(r->model->engine->ctx, r->ticket);
+            rz_http_runs_cancel(r);
     }
 }
 

@@ -23,7 +23,8 @@
 
 #define RZ_HTTP_MODELS_MAX 64
 #define RZ_HTTP_STOPS_MAX 16
-#define RZ_HTTP_STOP_BYTES_MAX 256
+#define RZ_HTTP_STOP_MAX 256 /* characters */
+#define RZ_HTTP_PROMPTS_MAX 2048
 #define RZ_HTTP_BIASES_MAX 1024
 #define RZ_HTTP_DEPTH_MAX 64
 #define RZ_HTTP_TEXT_MAX ((size_t)64 << 20) /* of one answer */
@@ -41,18 +42,29 @@ struct rz_http_model {
     struct rz_sampling sampling;
 };
 
-/* What a body asks for. Borrowed texts and values belong to `root`. */
+/* The error shape of the API. type, param and code may be NULL. `header`: one more, "Name: value". */
+struct rz_http_error {
+    unsigned status;
+    const char *type, *param, *code, *header, *message;
+    bool close;
+    bool plain; /* {"error": "text"}, the shape of the routes outside of /v1 */
+};
+
+/* What a body asks for. Borrowed texts and values belong to `root` or `made`. */
 struct rz_http_ask {
-    json_t *root, *prompt;
+    json_t *root;
+    json_t *made;   /* what was made of its fields; NULL: nothing                       */
+    json_t *prompt; /* a text, ids, or a list of these: prompt, input, texts or prompts */
     json_t *messages, *tools, *kwargs, *documents; /* of a conversation; NULL: not given */
-    const char *effort;
-    bool no_tools;                               /* tool_choice = "none" */
+    const char *effort, *instructions, *strategy;
+    json_t *given_tools;                         /* as the response repeats them; NULL: none  */
+    bool no_tools, one_call;                     /* tool_choice = "none"; parallel_tool_calls = false */
     bool want_logprobs, has_top, has_completion; /* chat: logprobs; top_logprobs, max_completion_tokens */
     int64_t completion_tokens;
     const char *model;
-    bool stream, include_usage, ignore_eos;
+    bool stream, include_usage, ignore_eos, echo, base64;
     bool has_seed, has_logprobs, has_stream_options;
-    int64_t max_tokens, seed, logprobs, top_k;
+    int64_t max_tokens, seed, logprobs, top_k, n, dimensions;
     double temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty;
     struct rz_str stops[RZ_HTTP_STOPS_MAX];
     uint32_t n_stops, n_biases;
@@ -66,23 +78,65 @@ struct rz_http_ask {
 
 struct rz_http_route;
 struct rz_http_request;
+struct rz_http_run;
 
+/* What a body is of: a bit each, so that a field can belong to several. */
 #define RZ_HTTP_COMPLETION 1u
 #define RZ_HTTP_CHAT 2u
+#define RZ_HTTP_EMBED 4u
+#define RZ_HTTP_RESPONSE 8u
+#define RZ_HTTP_TOKENIZE 16u
+#define RZ_HTTP_GENERATE 32u
+#define RZ_HTTP_TOKENIZE_ALL 64u
+#define RZ_HTTP_GENERATE_ALL 128u
 
-/* How the answers of a route look, and where its prompt comes from. Functions are called in
+/* How the answers of a route look, and where its prompts come from. Functions are called in
  * libmicrohttpd's threads, one at a time for a request. */
 struct rz_http_shape {
-    const char *id;     /* ids of answers begin with it         */
-    const char *prompt; /* the field that holds the prompt      */
-    uint32_t fields;    /* RZ_HTTP_COMPLETION or RZ_HTTP_CHAT   */
-    int64_t max_tokens; /* unless the body says; 0: no limit    */
-    int32_t (*submit)(struct rz_http_request *r, struct rz_err *err);
-    void (*take)(struct rz_http_request *r, const struct rz_event *ev); /* a token                  */
-    void (*end)(struct rz_http_request *r, const struct rz_event *ev);  /* the last event of a success */
-    json_t *(*whole)(struct rz_http_request *r);                        /* the answer in one piece  */
-    json_t *(*usage)(struct rz_http_request *r);
-    json_t *(*usage_chunk)(struct rz_http_request *r);
+    const char *id;                            /* ids of answers begin with it         */
+    const char *prompt;                        /* the field that holds the prompt      */
+    uint32_t fields;                           /* one of RZ_HTTP_*                     */
+    uint32_t flags;                            /* RZ_REQUEST_*                         */
+    int64_t max_tokens;                        /* unless the body says; 0: no limit    */
+    void (*defaults)(struct rz_http_ask *ask); /* in place of the model's; NULL: those */
+    const char *done;                          /* what ends a stream; NULL: [DONE]     */
+    bool always_stream;
+    /* Makes the request's prompts (rz_http_prompts). */
+    int32_t (*prepare)(struct rz_http_request *r, struct rz_err *err);
+    /* A token; the last event of a run that succeeded. */
+    void (*take)(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
+    void (*end)(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
+    json_t *(*whole)(struct rz_http_request *r); /* the answer in one piece                      */
+    void (*begin)(struct rz_http_request *r);    /* the stream begins; NULL: nothing to say      */
+    void (*finish)(struct rz_http_request *r);   /* all runs of a stream succeeded               */
+    /* The stream ends with an error; NULL: as OpenAI's do. */
+    void (*fail)(struct rz_http_request *r, const struct rz_http_error *e);
+};
+
+struct rz_http_prompt {
+    int32_t *ids;
+    uint32_t n;
+};
+
+/* What the engine does for one choice of an answer, or one text to embed. */
+struct rz_http_run {
+    uint64_t ticket; /* 0: not submitted yet, or given back; under http.lock */
+    uint32_t index;
+    bool ended;
+    bool cut; /* ended by us: what the engine still says is not part of the answer */
+    uint32_t finish, n_new, n_cached;
+    struct rz_buf text;            /* PHASE_WHOLE: so far */
+    struct rz_decode_state decode; /* of the texts in logprobs */
+    json_t *logprobs;              /* of the text not yet answered; NULL: none */
+    uint64_t characters;           /* so far, for text_offset */
+    bool begun;                    /* the first chunk is out */
+    /* chat.c, responses.c */
+    struct rz_chat *chat;
+    struct rz_buf reasoning; /* PHASE_WHOLE: so far */
+    json_t *calls;           /* PHASE_WHOLE: so far; NULL: none */
+    uint32_t n_calls, n_reasoning;
+    struct rz_buf ids; /* native.c: the tokens so far */
+    float *vector;     /* embeddings.c: once ended */
 };
 
 struct rz_http_request {
@@ -92,28 +146,24 @@ struct rz_http_request {
     bool used;                  /* under http.lock */
     struct MHD_Connection *connection;
     const struct rz_http_route *route;
+    const char *rest; /* of the path, behind the route's own */
     const struct rz_http_shape *shape;
     int phase;
     struct rz_buf body;
     bool body_too_long;
     struct rz_http_ask ask;
-    /* the run */
+    /* the runs (runs.c) */
     const struct rz_http_model *model;
-    uint64_t ticket; /* under http.lock while has_ticket changes */
-    bool has_ticket, ended;
-    struct rz_event last;
-    struct rz_buf out; /* PHASE_SSE: bytes to send; PHASE_WHOLE: the text so far */
+    struct rz_http_prompt *prompts;
+    struct rz_http_run *runs; /* ask.n for each prompt, in order */
+    uint32_t n_prompts, n_runs, n_submitted, n_ended, flags;
+    bool has_ticket; /* something was submitted; under http.lock */
+    bool ended;
+    struct rz_event last; /* of a run that failed, or finish = 0 */
+    struct rz_buf out;    /* PHASE_SSE: bytes to send */
     char id[40];
     int64_t created;
-    struct rz_decode_state decode; /* of the texts in logprobs */
-    json_t *logprobs;              /* of the text not yet answered; NULL: none */
-    uint64_t characters;           /* so far, for text_offset */
-    /* chat.c */
-    struct rz_chat *chat;
-    struct rz_buf reasoning; /* PHASE_WHOLE: so far */
-    json_t *calls;           /* PHASE_WHOLE: so far; NULL: none */
-    uint32_t n_calls, n_reasoning;
-    bool begun; /* the first chunk is out */
+    struct rz_http_items *items; /* responses.c */
     /* between the loop thread and libmicrohttpd's */
     pthread_mutex_t lock;
     bool pending, suspended;
@@ -135,6 +185,7 @@ struct rz_http {
     /* while it listens */
     struct MHD_Daemon *daemon;
     int fd;
+    int64_t started; /* seconds since 1970 */
     char address[128];
     struct rz_http_request *slots; /* [max_connections] */
     struct rz_http_request *free_slots;
@@ -177,14 +228,10 @@ extern char rz_http_bad_target;
 /* Each queues one answer; MHD_NO: the connection must be closed. */
 enum MHD_Result rz_http_reply_json(struct MHD_Connection *c, unsigned status, json_t *body,
                                    const char *ignored);
-/* The error shape of the API. type, param and code may be NULL. `header`: one more, "Name: value". */
-struct rz_http_error {
-    unsigned status;
-    const char *type, *param, *code, *header, *message;
-    bool close;
-};
 enum MHD_Result rz_http_reply_error(struct MHD_Connection *c, const struct rz_http_error *e);
 json_t *rz_http_error_json(const struct rz_http_error *e);
+/* True if v is a number without a fraction that fits. */
+bool rz_http_whole_number(const json_t *v, json_int_t *out);
 /* A JSON string; what is not UTF-8 becomes U+FFFD. */
 json_t *rz_http_text(const char *bytes, size_t n);
 
@@ -208,33 +255,116 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
 void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
                        enum MHD_RequestTerminationCode why);
 
-/* --- completion.c, chat.c: /v1/completions and /v1/chat/completions after their bodies are there --- */
+/* --- routes.c: what paths there are --- */
 
-enum MHD_Result rz_http_completion_start(struct rz_http_request *r);
-enum MHD_Result rz_http_chat_start(struct rz_http_request *r);
-/* Frees what chat.c keeps. */
-void rz_http_chat_free(struct rz_http_request *r);
+struct rz_http_route {
+    const char *path;
+    const char *method;  /* GET (and so HEAD) or POST           */
+    const char *allowed; /* the header for a 405                */
+    bool open;           /* needs no key                        */
+    bool plain;          /* errors are {"error": "text"}        */
+    bool more;           /* the path goes on: `rest` of a request */
+    enum MHD_Result (*answer)(struct rz_http_request *r);
+    /* for /openapi.json */
+    uint32_t fields;            /* RZ_HTTP_* of its body; 0: none           */
+    const char *summary, *good; /* and the name of the schema of an answer  */
+    const char *event;          /* of an event of its stream; NULL: none    */
+};
+/* NULL: none. *rest is what follows a route's path. */
+const struct rz_http_route *rz_http_route_find(const char *url, const char **rest);
+/* All, one after the other; NULL behind the last. */
+const struct rz_http_route *rz_http_route_at(size_t i);
+
+/* --- the answers of routes, called when the body is there --- */
+
+const char *rz_http_version_text(void); /* about.c */
+enum MHD_Result rz_http_health(struct rz_http_request *r);
+enum MHD_Result rz_http_ready(struct rz_http_request *r);
+enum MHD_Result rz_http_version(struct rz_http_request *r);
+enum MHD_Result rz_http_models(struct rz_http_request *r);
+enum MHD_Result rz_http_v1_models(struct rz_http_request *r);
+enum MHD_Result rz_http_v1_model(struct rz_http_request *r);
+enum MHD_Result rz_http_openapi(struct rz_http_request *r);          /* openapi.c */
+enum MHD_Result rz_http_completion_start(struct rz_http_request *r); /* completion.c */
+enum MHD_Result rz_http_chat_start(struct rz_http_request *r);       /* chat.c */
+enum MHD_Result rz_http_response_start(struct rz_http_request *r);   /* responses.c */
+enum MHD_Result rz_http_embeddings_start(struct rz_http_request *r); /* embeddings.c */
+enum MHD_Result rz_http_tokenize(struct rz_http_request *r);         /* native.c */
+enum MHD_Result rz_http_tokenize_all(struct rz_http_request *r);
+enum MHD_Result rz_http_generate_start(struct rz_http_request *r);
+enum MHD_Result rz_http_generate_stream(struct rz_http_request *r);
+enum MHD_Result rz_http_generate_all(struct rz_http_request *r);
+
+/* --- chat.c --- */
+
+/* Renders ask.messages for each choice, and makes them the prompts. */
+int32_t rz_http_chat_prepare(struct rz_http_request *r, struct rz_err *err);
+/* Gives the text of an event to the reader of answers, which calls emit with r and run as a pair. */
+struct rz_http_choice {
+    struct rz_http_request *r;
+    struct rz_http_run *run;
+};
+void rz_http_chat_feed(struct rz_http_choice *choice, const struct rz_event *ev, bool last,
+                       rz_chat_emit *emit);
+/* The id of a call that has none of its own is made into `own`. */
+const char *rz_http_call_id(const struct rz_http_choice *choice, const struct rz_chat_piece *piece,
+                            char own[80]);
+/* Frees what responses.c keeps. */
+void rz_http_items_free(struct rz_http_request *r);
 
 /* --- request.c: from the body to the last byte --- */
 
 enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape);
+/* The first half of it: false: the body was refused, and *result is the answer. */
+bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, enum MHD_Result *result);
+/* Answers an error of a submit or of a body. */
+enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err);
 /* Goes on with a request that is answered in one piece. */
 enum MHD_Result rz_http_continue(struct rz_http_request *r);
-/* Gives the engine the prompt; flags: RZ_REQUEST_*. */
-int32_t rz_http_submit(struct rz_http_request *r, const int32_t *ids, uint64_t n, uint32_t flags,
-                       struct rz_err *err);
-/* Adds an event to the stream; takes data. */
-void rz_http_sse(struct rz_http_request *r, json_t *data);
-const char *rz_http_finish_name(const struct rz_http_request *r);
+/* Adds an event to the stream; takes data. name: of the event, or NULL. */
+void rz_http_sse(struct rz_http_request *r, const char *name, json_t *data);
+const char *rz_http_finish_name(const struct rz_http_run *run);
 /* Wakes what waits, from any thread. */
 void rz_http_wake(void *request);
+
+/* --- runs.c: the prompts of a request, and what the engine makes of them --- */
+
+/* Makes room for n prompts, and ask.n runs for each. */
+int32_t rz_http_prompts(struct rz_http_request *r, size_t n, struct rz_err *err);
+/* Gives prompt i its ids, which are taken. */
+int32_t rz_http_prompt_set(struct rz_http_request *r, size_t i, int32_t *ids, uint64_t n, struct rz_err *err);
+/* Encodes a text or copies a list of ids as prompt i; extra: RZ_ENCODE_* beside BOS. */
+int32_t rz_http_prompt_read(struct rz_http_request *r, size_t i, const json_t *value, uint32_t extra,
+                            struct rz_err *err);
+/* Makes the prompts of ask.prompt: one text, one list of ids, or a list of these. */
+int32_t rz_http_prompts_read(struct rz_http_request *r, uint32_t extra, struct rz_err *err);
+/* Adds the text of ids; flags: RZ_DECODE_*. */
+void rz_http_decode(const struct rz_http_model *m, struct rz_decode_state *state, const int32_t *ids,
+                    uint64_t n, uint32_t flags, struct rz_buf *out);
+/* ids of a text; *ids is freed by the caller, also after an error. */
+int32_t rz_http_encode(const struct rz_http_model *m, const json_t *text, uint32_t extra, int32_t **ids,
+                       uint64_t *n, struct rz_err *err);
+/* Submits what fits into the request's share of the engine's queue; RZ_EBUSY only if nothing of it runs. */
+int32_t rz_http_runs_fill(struct rz_http_request *r, struct rz_err *err);
+/* A run has ended: its ticket is given back unless others wait for its prompt. */
+void rz_http_run_ended(struct rz_http_request *r, struct rz_http_run *run);
+/* Cancels what runs. Under http.lock. */
+void rz_http_runs_cancel(struct rz_http_request *r);
+/* Gives all tickets back, and frees prompts and runs. */
+void rz_http_runs_free(struct rz_http_request *r);
+struct rz_http_prompt *rz_http_prompt_of(const struct rz_http_request *r, const struct rz_http_run *run);
 
 /* --- chunks.c: the JSON of answers --- */
 
 json_t *rz_http_usage(struct rz_http_request *r);
-/* Adds one token to r->logprobs, in the shape of completions or of chat. */
-void rz_http_logprobs_add(struct rz_http_request *r, const struct rz_event *ev);
-void rz_http_chat_logprobs_add(struct rz_http_request *r, const struct rz_event *ev);
+/* Tokens of all prompts, of all answers, and of the prompts that were there already. */
+struct rz_http_counts {
+    json_int_t prompt, fresh, cached, reasoning;
+};
+struct rz_http_counts rz_http_counts(const struct rz_http_request *r);
+/* Adds one token to run->logprobs, in the shape of completions or of chat. */
+void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
+void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
 
 /* --- watch.c --- */
 

@@ -65,6 +65,8 @@ enum MHD_Result rz_http_reply_json(struct MHD_Connection *c, unsigned status, js
 
 json_t *rz_http_error_json(const struct rz_http_error *e)
 {
+    if (e->plain)
+        return json_pack("{s:o}", "error", rz_http_text(e->message, strlen(e->message)));
     const char *type = e->type ? e->type : e->status >= 500 ? "server_error" : "invalid_request_error";
     return json_pack("{s:{s:o,s:s,s:s?,s:s?}}", "error", "message",
                      rz_http_text(e->message, strlen(e->message)), "type", type, "param", e->param, "code",

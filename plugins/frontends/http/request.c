@@ -42,83 +42,131 @@ static bool suspend_if_idle(struct rz_http_request *r)
     return idle;
 }
 
-const char *rz_http_finish_name(const struct rz_http_request *r)
+const char *rz_http_finish_name(const struct rz_http_run *run)
 {
-    return r->last.finish == RZ_FINISH_LENGTH ? "length" : "stop";
+    return run->finish == RZ_FINISH_LENGTH ? "length" : "stop";
 }
 
 /* Why a request that ended without a result ended. */
 static bool failed(const struct rz_http_request *r, struct rz_http_error *e)
 {
     const struct rz_event *ev = &r->last;
-    *e = (struct rz_http_error){.status = 500, .code = "engine_failed", .message = "the engine failed"};
-    if (ev->kind == RZ_EVENT_ERROR)
-        e->message = ev->text; /* n_text is below the array's size: see end_with */
-    else if (ev->finish == RZ_FINISH_CANCELLED)
-        *e = (struct rz_http_error){
-            .status = 503, .code = "cancelled", .message = "the server ended the request"};
-    else if (ev->finish == RZ_FINISH_TIMEOUT)
-        *e = (struct rz_http_error){.status = 504, .code = "timeout", .message = "the request took too long"};
-    else
+    *e = (struct rz_http_error){
+        .status = 500, .code = "engine_failed", .message = "the engine failed", .plain = r->route->plain};
+    if (ev->kind == RZ_EVENT_ERROR) {
+        e->message = ev->text; /* n_text is below the array's size: see fail_with */
+    } else if (ev->finish == RZ_FINISH_CANCELLED) {
+        e->status = 503;
+        e->code = "cancelled";
+        e->message = "the server ended the request";
+    } else if (ev->finish == RZ_FINISH_TIMEOUT) {
+        e->status = 504;
+        e->code = "timeout";
+        e->message = "the request took too long";
+    } else {
         return ev->finish == RZ_FINISH_ERROR;
+    }
     return true;
 }
 
-void rz_http_sse(struct rz_http_request *r, json_t *data)
+void rz_http_sse(struct rz_http_request *r, const char *name, json_t *data)
 {
     char *text = data ? json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(data);
+    if (text && name)
+        rz_buf_printf(&r->out, "event: %s\n", name);
     if (text)
         rz_buf_printf(&r->out, "data: %s\n\n", text);
     free(text);
 }
 
-static void sse_end(struct rz_http_request *r, const struct rz_event *ev)
+/* All has been said; a broken stream does not end with [DONE]. */
+static void end_stream(struct rz_http_request *r)
 {
     struct rz_http_error e;
-    if (failed(r, &e)) { /* a broken stream does not end with [DONE] */
-        rz_http_sse(r, rz_http_error_json(&e));
+    r->ended = true;
+    if (r->phase != PHASE_SSE)
         return;
+    if (!failed(r, &e)) {
+        r->shape->finish(r);
+        rz_buf_str(&r->out, r->shape->done ? r->shape->done : "data: [DONE]\n\n");
+    } else if (r->shape->fail) {
+        r->shape->fail(r, &e);
+    } else {
+        rz_http_sse(r, NULL, rz_http_error_json(&e));
     }
-    r->shape->end(r, ev);
-    if (r->ask.include_usage)
-        rz_http_sse(r, r->shape->usage_chunk(r));
-    rz_buf_str(&r->out, "data: [DONE]\n\n");
 }
 
-static void end_with(struct rz_http_request *r, const struct rz_event *ev)
+/* One run failed, and with it all. */
+static void fail_with(struct rz_http_request *r, const struct rz_event *ev)
 {
-    r->ended = true;
     r->last = *ev;
     r->last.n_text = ev->n_text < sizeof(ev->text) ? ev->n_text : sizeof(ev->text) - 1;
     r->last.text[r->last.n_text] = 0;
-    if (r->phase == PHASE_SSE)
-        sse_end(r, ev);
-    else if (ev->kind == RZ_EVENT_DONE)
-        r->shape->end(r, ev);
+    end_stream(r);
+}
+
+static void end_run(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
+{
+    bool good = ev->kind == RZ_EVENT_DONE && (ev->finish == RZ_FINISH_STOP || ev->finish == RZ_FINISH_LENGTH);
+    if (!good && !(run->cut && ev->finish == RZ_FINISH_CANCELLED)) {
+        fail_with(r, ev);
+        return;
+    }
+    run->finish = run->cut ? RZ_FINISH_STOP : ev->finish;
+    run->n_new = run->cut ? run->n_new : ev->n_new;
+    run->n_cached = ev->n_cached;
+    r->shape->end(r, run, ev);
+    rz_http_run_ended(r, run);
+    if (r->n_ended == r->n_runs)
+        end_stream(r);
+}
+
+/* Takes one event of a run; false: there is none. */
+static bool take_one(struct rz_http_request *r, struct rz_http_run *run)
+{
+    const struct rz_engine *e = r->model->engine;
+    struct rz_event ev = {.size = sizeof(ev)};
+    int32_t got = e->poll(e->ctx, run->ticket, &ev, 0);
+    if (got == RZ_AGAIN)
+        return false;
+    if (got != RZ_OK)
+        ev = (struct rz_event){.size = sizeof(ev), .kind = RZ_EVENT_DONE, .finish = RZ_FINISH_ERROR};
+    if (ev.kind != RZ_EVENT_TOKEN)
+        end_run(r, run, &ev);
+    else if (!run->cut)
+        r->shape->take(r, run, &ev);
+    return true;
+}
+
+/* One event of each run, so that choices go on side by side; false: there was none. */
+static bool take_round(struct rz_http_request *r)
+{
+    struct rz_err err = RZ_ERR_INIT;
+    bool any = false;
+    for (uint32_t i = 0; i < r->n_submitted && !r->ended; i++)
+        if (!r->runs[i].ended)
+            any |= take_one(r, &r->runs[i]);
+    if (r->ended || r->n_submitted == r->n_runs)
+        return any;
+    uint32_t before = r->n_submitted;
+    if (rz_http_runs_fill(r, &err)) {
+        struct rz_event ev = {.size = sizeof(ev), .kind = RZ_EVENT_ERROR};
+        ev.n_text = (uint32_t)snprintf(ev.text, sizeof(ev.text), "%.200s: %.700s", err.where, err.message);
+        fail_with(r, &ev);
+    }
+    return any || r->n_submitted > before;
 }
 
 /* Takes the events that wait; false: the connection was suspended because there were none. */
 static bool pump(struct rz_http_request *r)
 {
-    const struct rz_engine *e = r->model->engine;
     do {
-        int32_t got = RZ_OK;
         pthread_mutex_lock(&r->lock);
         r->pending = false;
         pthread_mutex_unlock(&r->lock);
-        while (!r->ended && (r->phase != PHASE_SSE || r->out.len < SSE_FULL)) {
-            struct rz_event ev = {.size = sizeof(ev)};
-            got = e->poll(e->ctx, r->ticket, &ev, 0);
-            if (got == RZ_AGAIN)
-                break;
-            if (got != RZ_OK)
-                ev = (struct rz_event){.size = sizeof(ev), .kind = RZ_EVENT_DONE, .finish = RZ_FINISH_ERROR};
-            if (ev.kind == RZ_EVENT_TOKEN)
-                r->shape->take(r, &ev);
-            else
-                end_with(r, &ev);
-        }
+        while (!r->ended && (r->phase != PHASE_SSE || r->out.len < SSE_FULL) && take_round(r))
+            ;
         if (r->ended || (r->phase == PHASE_SSE && r->out.len) || atomic_load(&r->http->closing))
             return true;
     } while (!suspend_if_idle(r));
@@ -150,6 +198,7 @@ static enum MHD_Result start_stream(struct rz_http_request *r)
         return MHD_NO;
     MHD_add_response_header(response, "Content-Type", "text/event-stream");
     MHD_add_response_header(response, "Cache-Control", "no-cache");
+    MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect events */
     if (r->ask.ignored.len)
         MHD_add_response_header(response, "X-Rz-Ignored", r->ask.ignored.data);
     enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
@@ -166,78 +215,21 @@ enum MHD_Result rz_http_continue(struct rz_http_request *r)
         return MHD_NO; /* the server closes */
     if (failed(r, &e))
         return rz_http_reply_error(r->connection, &e);
-    if (!rz_buf_ok(&r->out) || !rz_buf_ok(&r->reasoning)) {
-        e = (struct rz_http_error){.status = 500, .message = "the answer is too long"};
+    for (uint32_t i = 0; i < r->n_runs; i++) {
+        if (rz_buf_ok(&r->runs[i].text) && rz_buf_ok(&r->runs[i].reasoning) && rz_buf_ok(&r->runs[i].ids))
+            continue;
+        e = (struct rz_http_error){
+            .status = 500, .message = "the answer is too long", .plain = r->route->plain};
         return rz_http_reply_error(r->connection, &e);
     }
-    json_t *o = r->shape->whole(r);
-    json_object_set_new(o, "usage", r->shape->usage(r));
-    return rz_http_reply_json(r->connection, MHD_HTTP_OK, o, r->ask.ignored.len ? r->ask.ignored.data : NULL);
+    return rz_http_reply_json(r->connection, MHD_HTTP_OK, r->shape->whole(r),
+                              r->ask.ignored.len ? r->ask.ignored.data : NULL);
 }
 
-/* --- from the fields to a request of the engine --- */
-
-static void set_sampling(const struct rz_http_ask *ask, struct rz_sampling *s)
-{
-    s->top_k = ask->top_k < 0 ? 0 : (int32_t)ask->top_k;
-    s->temperature = (float)ask->temperature;
-    s->top_p = (float)ask->top_p;
-    s->min_p = (float)ask->min_p;
-    s->typical_p = (float)ask->typical_p;
-    s->repeat_penalty = (float)ask->repeat_penalty;
-    s->presence_penalty = (float)ask->presence_penalty;
-    s->frequency_penalty = (float)ask->frequency_penalty;
-    if (ask->has_seed)
-        s->seed = (uint64_t)ask->seed;
-    else if (!s->seed && getrandom(&s->seed, sizeof(s->seed), 0) < 0)
-        s->seed = (uint64_t)time(NULL);
-}
-
-static int32_t check_biases(const struct rz_http_request *r, struct rz_err *err)
-{
-    for (uint32_t i = 0; i < r->ask.n_biases; i++)
-        if ((uint32_t)r->ask.biases[i].token >= r->model->vocab.n_vocab)
-            return rz_fail(err, RZ_EINVAL, "logit_bias", "%d is not a token id below %u",
-                           r->ask.biases[i].token, r->model->vocab.n_vocab);
-    return RZ_OK;
-}
-
-int32_t rz_http_submit(struct rz_http_request *r, const int32_t *ids, uint64_t n, uint32_t flags,
-                       struct rz_err *err)
-{
-    uint64_t ticket;
-    const struct rz_http_ask *ask = &r->ask;
-    struct rz_request q = {.size = sizeof(q), .sampling = r->model->sampling};
-    int32_t code = check_biases(r, err);
-    q.flags = flags | (ask->ignore_eos ? RZ_REQUEST_IGNORE_EOS : 0);
-    q.prompt = ids;
-    q.n_prompt = (uint32_t)n;
-    q.max_new = (uint32_t)ask->max_tokens;
-    q.n_logprobs = ask->has_logprobs ? (uint32_t)(ask->logprobs ? ask->logprobs : 1) : 0;
-    q.stops = ask->stops;
-    q.n_stops = ask->n_stops;
-    q.biases = ask->biases;
-    q.n_biases = ask->n_biases;
-    q.timeout_ms = (uint64_t)r->http->request_timeout_s * 1000;
-    q.wake = rz_http_wake;
-    q.wake_arg = r;
-    set_sampling(ask, &q.sampling);
-    if (!code)
-        code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
-    if (code)
-        return code;
-    pthread_mutex_lock(&r->http->lock);
-    r->ticket = ticket;
-    r->has_ticket = true;
-    rz_http_watch_add(r);
-    pthread_mutex_unlock(&r->http->lock);
-    return RZ_OK;
-}
-
-static enum MHD_Result refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err)
+enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err)
 {
     char message[1100];
-    struct rz_http_error e = {.status = 500, .message = message};
+    struct rz_http_error e = {.status = 500, .message = message, .plain = r->route->plain};
     bool named = err->where[0] && (code == RZ_EINVAL || code == RZ_ELIMIT);
     snprintf(message, sizeof(message), "%s%s%s", err->where, err->where[0] ? ": " : "", err->message);
     if (code == RZ_EBUSY) {
@@ -261,7 +253,7 @@ static void name_request(struct rz_http_request *r)
 {
     uint8_t random[12] = {0};
     if (getrandom(random, sizeof(random), 0) < 0)
-        memcpy(random, &r->ticket, sizeof(r->ticket));
+        memcpy(random, &r->generation, sizeof(r->generation));
     size_t at = (size_t)snprintf(r->id, sizeof(r->id), "%s", r->shape->id);
     for (size_t i = 0; i < sizeof(random); i++)
         at += (size_t)snprintf(r->id + at, sizeof(r->id) - at, "%02x", random[i]);
@@ -278,9 +270,10 @@ static const struct rz_http_model *find_model(const struct rz_http *h, const cha
 }
 
 /* What the model's own defaults are, before the fields are read. */
-static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s, int64_t max_tokens)
+static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s,
+                         const struct rz_http_shape *shape)
 {
-    *ask = (struct rz_http_ask){.max_tokens = max_tokens, .top_k = s->top_k};
+    *ask = (struct rz_http_ask){.max_tokens = shape->max_tokens, .top_k = s->top_k, .n = 1};
     ask->temperature = (double)s->temperature;
     ask->top_p = (double)s->top_p;
     ask->min_p = (double)s->min_p;
@@ -288,6 +281,8 @@ static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s, i
     ask->repeat_penalty = (double)s->repeat_penalty;
     ask->presence_penalty = (double)s->presence_penalty;
     ask->frequency_penalty = (double)s->frequency_penalty;
+    if (shape->defaults)
+        shape->defaults(ask);
 }
 
 /* The model decides the defaults and a field names the model: read again if it is not the first one. */
@@ -295,7 +290,7 @@ static int32_t read_ask(struct rz_http_request *r, struct rz_err *err)
 {
     r->model = find_model(r->http, NULL);
     for (int pass = 0; r->model; pass++) {
-        set_defaults(&r->ask, &r->model->sampling, r->shape->max_tokens);
+        set_defaults(&r->ask, &r->model->sampling, r->shape);
         int32_t code = rz_http_ask_read(&r->ask, r->body.data ? r->body.data : "", r->body.len,
                                         r->shape->fields, r->http->strict, err);
         const struct rz_http_model *named = code ? r->model : find_model(r->http, r->ask.model);
@@ -308,25 +303,40 @@ static int32_t read_ask(struct rz_http_request *r, struct rz_err *err)
     return rz_fail(err, RZ_ENOTFOUND, "model", "the server has no such model");
 }
 
-enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape)
+bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, enum MHD_Result *result)
 {
     struct rz_err err = RZ_ERR_INIT;
     r->shape = shape;
     int32_t code = read_ask(r, &err);
     if (code == RZ_ENOTFOUND && !r->model) {
-        struct rz_http_error e = {.status = 404, .param = "model", .code = "model_not_found"};
+        struct rz_http_error e = {
+            .status = 404, .param = "model", .code = "model_not_found", .plain = r->route->plain};
         e.message = err.message;
-        return rz_http_reply_error(r->connection, &e);
+        *result = rz_http_reply_error(r->connection, &e);
+        return false;
     }
     rz_buf_free(&r->body);
-    r->decode = (struct rz_decode_state){.size = sizeof(r->decode)};
-    r->phase = r->ask.stream ? PHASE_SSE : PHASE_WHOLE;
-    rz_buf_init(&r->out, RZ_HTTP_TEXT_MAX);
-    rz_buf_init(&r->reasoning, RZ_HTTP_TEXT_MAX);
-    name_request(r);
-    if (!code)
-        code = shape->submit(r, &err);
     if (code)
-        return refuse(r, code, &err);
-    return r->ask.stream ? start_stream(r) : rz_http_continue(r);
+        *result = rz_http_refuse(r, code, &err);
+    return !code;
+}
+
+enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape)
+{
+    struct rz_err err = RZ_ERR_INIT;
+    enum MHD_Result result = MHD_NO;
+    if (!rz_http_read(r, shape, &result))
+        return result;
+    bool stream = r->ask.stream || shape->always_stream;
+    r->phase = stream ? PHASE_SSE : PHASE_WHOLE;
+    rz_buf_init(&r->out, RZ_HTTP_TEXT_MAX);
+    name_request(r);
+    int32_t code = shape->prepare(r, &err);
+    if (!code)
+        code = rz_http_runs_fill(r, &err);
+    if (code)
+        return rz_http_refuse(r, code, &err);
+    if (stream && shape->begin)
+        shape->begin(r);
+    return stream ? start_stream(r) : rz_http_continue(r);
 }

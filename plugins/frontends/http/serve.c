@@ -10,50 +10,6 @@
 
 #include "http.h"
 
-struct rz_http_route {
-    const char *path;
-    const char *method;  /* GET (and so HEAD) or POST */
-    const char *allowed; /* the header for a 405      */
-    bool open;           /* needs no key              */
-    enum MHD_Result (*answer)(struct rz_http_request *r);
-};
-
-static enum MHD_Result health(struct rz_http_request *r)
-{
-    bool draining = atomic_load(&r->http->draining);
-    return rz_http_reply_json(r->connection, draining ? 503 : 200,
-                              json_pack("{s:s}", "status", draining ? "draining" : "ok"), NULL);
-}
-
-static enum MHD_Result models(struct rz_http_request *r)
-{
-    json_t *data = json_array();
-    for (uint32_t i = 0; i < r->http->n_models; i++) {
-        const struct rz_http_model *m = &r->http->models[i];
-        json_array_append_new(data,
-                              json_pack("{s:o,s:s,s:I,s:s,s:I}", "id", rz_http_text(m->name, strlen(m->name)),
-                                        "object", "model", "created", (json_int_t)r->created, "owned_by",
-                                        "rz", "context_length", (json_int_t)m->info.n_ctx));
-    }
-    return rz_http_reply_json(r->connection, 200, json_pack("{s:s,s:o}", "object", "list", "data", data),
-                              NULL);
-}
-
-static const struct rz_http_route routes[] = {
-    {"/health", "GET", "Allow: GET, HEAD", true, health},
-    {"/v1/models", "GET", "Allow: GET, HEAD", false, models},
-    {"/v1/completions", "POST", "Allow: POST", false, rz_http_completion_start},
-    {"/v1/chat/completions", "POST", "Allow: POST", false, rz_http_chat_start},
-};
-
-static const struct rz_http_route *find_route(const char *url)
-{
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
-        if (!strcmp(routes[i].path, url))
-            return &routes[i];
-    return NULL;
-}
-
 static const char *header(struct MHD_Connection *c, const char *name)
 {
     return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
@@ -70,6 +26,7 @@ static bool is_json(const char *type)
 struct asked {
     const char *url, *method, *version;
     const struct rz_http_route *route; /* NULL: none */
+    const char *rest;                  /* of the path */
     bool bad_target;
 };
 
@@ -119,11 +76,11 @@ static bool refusal(struct rz_http *h, struct MHD_Connection *c, const struct as
     else
         return false;
     e->close = true;
+    e->plain = route && route->plain;
     return true;
 }
 
-static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connection *c,
-                                         const struct rz_http_route *route)
+static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connection *c, const struct asked *a)
 {
     pthread_mutex_lock(&h->lock);
     struct rz_http_request *r = h->free_slots;
@@ -132,18 +89,16 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         h->n_active++;
         r->used = true;
         r->connection = c;
-        r->route = route;
+        r->route = a->route;
+        r->rest = a->rest;
         r->phase = PHASE_BODY;
         r->body_too_long = r->has_ticket = r->ended = false;
         r->model = NULL;
-        r->logprobs = NULL;
-        r->characters = 0;
-        r->n_calls = r->n_reasoning = 0;
-        r->begun = false;
+        r->flags = 0;
+        r->last.kind = r->last.finish = 0;
         r->created = (int64_t)time(NULL);
         rz_buf_init(&r->body, h->max_body);
         rz_buf_init(&r->out, 0);
-        rz_buf_init(&r->reasoning, 0);
         r->ask = (struct rz_http_ask){0};
     }
     pthread_mutex_unlock(&h->lock);
@@ -161,16 +116,13 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
         return;
     *request = NULL;
     pthread_mutex_lock(&h->lock);
-    bool had_ticket = r->has_ticket;
-    if (had_ticket)
+    if (r->has_ticket)
         rz_http_watch_remove(r);
     r->has_ticket = false;
     pthread_mutex_unlock(&h->lock);
-    if (had_ticket)
-        r->model->engine->release(r->model->engine->ctx, r->ticket);
+    rz_http_runs_free(r);
+    rz_http_items_free(r);
     rz_http_ask_free(&r->ask);
-    json_decref(r->logprobs);
-    rz_http_chat_free(r);
     rz_buf_free(&r->body);
     rz_buf_free(&r->out);
     pthread_mutex_lock(&h->lock);
@@ -203,11 +155,12 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
     struct rz_http_request *r = *request;
     struct rz_http_error e;
     if (!r || *request == &rz_http_bad_target) {
-        struct asked a = {url, method, version, find_route(url), r != NULL};
+        struct asked a = {.url = url, .method = method, .version = version, .bad_target = r != NULL};
+        a.route = rz_http_route_find(url, &a.rest);
         *request = NULL;
         if (refusal(h, c, &a, &e))
             return rz_http_reply_error(c, &e);
-        *request = r = take_slot(h, c, a.route);
+        *request = r = take_slot(h, c, &a);
         return r ? MHD_YES : MHD_NO;
     }
     if (r->phase == PHASE_WHOLE)
@@ -217,6 +170,7 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
     if (r->body_too_long) {
         e = (struct rz_http_error){
             .status = 413, .code = "body_too_large", .close = true, .message = "the body is too large"};
+        e.plain = r->route->plain;
         return rz_http_reply_error(c, &e);
     }
     return r->route->answer(r);

@@ -41,7 +41,7 @@ static void client_left(struct rz_http *h, uint64_t key)
     struct rz_http_request *r = &h->slots[(uint32_t)key]; /* the key is our own: its index is good */
     pthread_mutex_lock(&h->lock);
     if (r->used && key_of(r) == key && r->has_ticket)
-        r->model->engine->cancel(r->model->engine->ctx, r->ticket);
+        rz_http_runs_cancel(r);
     pthread_mutex_unlock(&h->lock);
 }
 
