@@ -1,8 +1,9 @@
-/* test_opencl.c - products on the OpenCL device against double precision: every weight type, odd shapes, 1 to 9
- * rows, with the kernels for CPUs and those for GPUs; and the same bits for a row alone and in company.
+/* test_opencl.c - products on the OpenCL device against double precision: every weight type, odd shapes, 1
+ * to 9 rows, with the kernels for CPUs and those for GPUs; and the same bits for a row alone and in
+ * company.
  *
- * Needs a platform (PoCL will do); without one the tests say so and are skipped. The truth is computed here from
- * weights decoded by core/base/numeric.
+ * Needs a platform (PoCL will do); without one the tests say so and are skipped. The truth is computed
+ * here from weights decoded by core/base/numeric.
  */
 #include "rz_test.h"
 

@@ -83,14 +83,20 @@ class OpenCL(unittest.TestCase):
                 self.assertLessEqual(test_encoders.most(mine, truth) / rzlib.deviation(truth), BAR)
 
     def test_kv_types(self):
-        """What is stored more coarsely is near what is stored exactly."""
+        """What is stored coarsely is what the reference kernels store, but for a rounding here and there."""
         self.need_data()
         for case in ("llama", "deepseek_v2"):
-            for kv_type, bar in (("f16", 2e-2), ("bf16", 1e-1), ("q8_0", 1e-1)):
+            model, tokens = (rzlib.shared("arch", case, name) for name in ("model.gguf", "tokens.i32"))
+            for kv_type in ("f16", "bf16", "q8_0"):
                 with self.subTest(case=case, kv_type=kv_type):
-                    whole = self.evaluate(case, "-o", "engine.kv_type=" + kv_type)
-                    self.assertLessEqual(self.error(case, whole), bar)
-                    self.assertEqual(self.evaluate(case, "-o", "engine.kv_type=" + kv_type, "--chunk", "3"), whole)
+                    option = ("-o", "engine.kv_type=" + kv_type)
+                    truth = rzlib.as_floats(rzlib.evaluate(model, tokens, self.path("cpu.f32"), "--plugin", "scalar",
+                                                           *option))
+                    whole = self.evaluate(case, *option)
+                    error = test_encoders.most(rzlib.as_floats(whole), truth) / rzlib.deviation(truth)
+                    print("    %s %s: %.1e" % (case, kv_type, error))
+                    self.assertLessEqual(error, 1e-2)
+                    self.assertEqual(self.evaluate(case, *option, "--chunk", "3"), whole)
 
     def test_plan_names_the_device(self):
         for how in (self.device, ("-o", "engine.device=opencl", *self.device[2:])):
@@ -99,7 +105,7 @@ class OpenCL(unittest.TestCase):
             self.assertIn("nothing falls back to scalar", plan)
 
     def fails(self, *args, env=None):
-        done = rzlib.rz("plan", rzlib.fixture("tiny-llama.gguf"), *self.device, *args, status=1, env=env)
+        done = rzlib.rz("plan", rzlib.fixture("tiny-llama.gguf"), "--explain", *self.device, *args, status=1, env=env)
         return done.err
 
     def test_no_platform(self):

@@ -1,4 +1,5 @@
-/* build.c - programs for the device: a binary of an earlier run where there is one, else compiled and kept. */
+/* build.c - programs for the device: a binary of an earlier run where there is one, else compiled and
+ * kept. */
 #include "opencl.h"
 
 #include "buf.h"

@@ -1,7 +1,7 @@
 /* cache.c - built programs on disk, one file a key, in a folder of the user's own.
  *
- * A file is a line with the sizes and a hash, the key, then the binary. What does not fit its key or its hash, or
- * belongs to somebody else, is as good as absent; nothing here is ever an error of the caller's.
+ * A file is a line with the sizes and a hash, the key, then the binary. What does not fit its key or its
+ * hash, or belongs to somebody else, is as good as absent; nothing here is ever an error of the caller's.
  */
 #include "opencl.h"
 

@@ -46,8 +46,8 @@ inline float16 activation(float16 x, uint act, float4 p)
     }
 }
 
-__kernel ALONE void act(__global float *v, uint x_at, uint x_stride, uint y_at, uint y_stride, uint width, uint kind,
-                        float4 p)
+__kernel ALONE void act(__global float *v, uint x_at, uint x_stride, uint y_at, uint y_stride, uint width,
+                        uint kind, float4 p)
 {
     FOR_SPAN(i)
     vstore16(activation(vload16(0, v + x_at + r * x_stride + i), kind, p), 0, v + y_at + r * y_stride + i);
@@ -71,8 +71,9 @@ __kernel ALONE void act_mul(__global float *v, uint g_at, uint g_stride, uint u_
 }
 
 /* temperature, factor, soft-cap, clamp; 0: not that one */
-__kernel ALONE void map(__global float *v, __global const int *b, uint x_at, uint x_stride, uint y_at, uint y_stride,
-                        uint width, float growth, float growth_each, float factor, float cap, float clamp_at)
+__kernel ALONE void map(__global float *v, __global const int *b, uint x_at, uint x_stride, uint y_at,
+                        uint y_stride, uint width, float growth, float growth_each, float factor, float cap,
+                        float clamp_at)
 {
     FOR_SPAN(i)
     {
@@ -104,7 +105,8 @@ __kernel ALONE void copy_rows(__global float *v, __global const int *b, uint x_a
                               uint y_stride, uint width, uint wanted)
 {
     FOR_SPAN(i)
-    vstore16(vload16(0, v + x_at + (wanted ? WANTED(b, r) : r) * x_stride + i), 0, v + y_at + r * y_stride + i);
+    vstore16(vload16(0, v + x_at + (wanted ? WANTED(b, r) : r) * x_stride + i), 0,
+             v + y_at + r * y_stride + i);
 }
 
 /* The sum of a row's parts, in the order of choice; without weights as they are. */
@@ -133,7 +135,8 @@ __kernel ALONE void scale_id(__global float *v, uint x_at, uint x_stride, uint w
 
 /* y = (x - mean) / sqrt(mean square + eps) w + bias, of each part alone; mean 0 unless centred */
 __kernel ALONE void norm(__global float *v, __global const float *w, __global const float *bias, uint x_at,
-                         uint x_stride, uint y_at, uint y_stride, uint width, uint w_width, float eps, uint centred)
+                         uint x_stride, uint y_at, uint y_stride, uint width, uint w_width, float eps,
+                         uint centred)
 {
     uint part = get_global_id(0), r = get_global_id(1), whole = width / 16 * 16;
     __global const float *x = v + x_at + r * x_stride + part * width;
@@ -168,13 +171,15 @@ __kernel ALONE void norm(__global float *v, __global const float *w, __global co
     }
 }
 
-/* table: of each variant cos [positions][half], then sin. Elements of the head outside of the pairs stay. */
+/* table: of each variant cos [positions][half], then sin. Elements of the head outside of the pairs stay.
+ * */
 __kernel ALONE void rope(__global float *v, __global const int *b, __global const float *table, uint x_at,
                          uint x_stride, uint y_at, uint y_stride, uint head_dim, uint half_dim, uint first,
                          uint neox, uint positions, uint table_at, uint varies)
 {
     uint h = get_global_id(0), r = get_global_id(1), variant = varies ? SEQ_VARIANT(b, ROW_SEQ(b, r)) : 0;
-    __global const float *cosine = table + table_at + ((ulong)variant * 2 * positions + ROW_POS(b, r)) * half_dim;
+    __global const float *cosine =
+        table + table_at + ((ulong)variant * 2 * positions + ROW_POS(b, r)) * half_dim;
     __global const float *sine = cosine + (ulong)positions * half_dim;
     __global const float *x = v + x_at + r * x_stride + h * head_dim;
     __global float *y = v + y_at + r * y_stride + h * head_dim;

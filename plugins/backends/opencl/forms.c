@@ -1,8 +1,8 @@
 /* forms.c - weights in the forms that kernels read: strips of 16 rows side by side.
  *
- * Every type is decoded by its reference decoder. Types whose values are scale * integer + minimum in groups
- * keep their integers, found again by division; the others become the narrowest float that holds them well.
- * Rows that fill up the last strip are zero.
+ * Every type is decoded by its reference decoder. Types whose values are scale * integer + minimum in
+ * groups keep their integers, found again by division; the others become the narrowest float that holds
+ * them well. Rows that fill up the last strip are zero.
  */
 #include "opencl.h"
 

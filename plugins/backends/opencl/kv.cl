@@ -1,8 +1,9 @@
-/* kv.cl - keys and values in pages, and attention over them. KV: element type; K_DIM, V_DIM, T: positions of a page.
+/* kv.cl - keys and values in pages, and attention over them. KV: element type; K_DIM, V_DIM, T: positions
+ * of a page.
  *
- * A page holds for each layer and head T rows of K_DIM elements, then, unless LATENT, T rows of V_DIM. LATENT:
- * values are the first V_DIM elements of the keys. Keys are summed in splits of 256 absolute positions, merged in
- * order; a position outside of what a query sees has weight 0 in its split.
+ * A page holds for each layer and head T rows of K_DIM elements, then, unless LATENT, T rows of V_DIM.
+ * LATENT: values are the first V_DIM elements of the keys. Keys are summed in splits of 256 absolute
+ * positions, merged in order; a position outside of what a query sees has weight 0 in its split.
  */
 #define KV_F32 0
 #define KV_F16 1
@@ -13,14 +14,15 @@
 #if KV == KV_Q8
 #define ROW_BYTES(dim) ((dim) + ((dim) + 31) / 32 * 2)
 #elif KV == KV_F32
-#define ROW_BYTES(dim) ((dim) * 4)
+#define ROW_BYTES(dim) ((dim)*4)
 #else
-#define ROW_BYTES(dim) ((dim) * 2)
+#define ROW_BYTES(dim) ((dim)*2)
 #endif
 #define VALUE_DIM (LATENT ? K_DIM : V_DIM)
 
 /* What one layer's KV looks like to a kernel; bytes */
-#define KV_ARGS __global uchar *kv, ulong page_bytes, ulong layer_at, ulong head_bytes, ulong value_at, uint group
+#define KV_ARGS \
+    __global uchar *kv, ulong page_bytes, ulong layer_at, ulong head_bytes, ulong value_at, uint group
 
 inline float load1(__global const uchar *row, uint i)
 {
@@ -47,7 +49,8 @@ inline float16 load16(__global const uchar *row, uint i)
     return bf16_16(vload16(0, (__global const ushort *)row + i));
 #else
     __global const uchar *block = row + i / 32 * 34;
-    return vload_half(0, (__global const half *)block) * convert_float16(as_char16(vload16(0, block + 2 + i % 32)));
+    return vload_half(0, (__global const half *)block) *
+           convert_float16(as_char16(vload16(0, block + 2 + i % 32)));
 #endif
 }
 
@@ -67,9 +70,9 @@ inline void store_row(__global uchar *row, __global const float *x, uint from, u
 
 #if KV == KV_Q8
 /* Element i of a row that lies in two parts. */
-#define PART(i) ((i) < n_first ? first[i] : second[(i) - n_first])
-inline void store_q8(__global uchar *row, __global const float *first, uint n_first, __global const float *second,
-                     uint n)
+#define PART(i) ((i) < n_first ? first[i] : second[(i)-n_first])
+inline void store_q8(__global uchar *row, __global const float *first, uint n_first,
+                     __global const float *second, uint n)
 {
     for (uint at = 0; at < n; at += 32) {
         uint end = min(n, at + 32);
@@ -80,14 +83,15 @@ inline void store_q8(__global uchar *row, __global const float *first, uint n_fi
         vstore_half_rte(largest / 127, 0, (__global half *)block);
         float scale = vload_half(0, (__global const half *)block);
         for (uint i = at; i < end; i++)
-            block[2 + i - at] = (uchar)(char)(scale > 0 ? fmin(fmax(rint(PART(i) / scale), -127.0f), 127.0f) : 0);
+            block[2 + i - at] =
+                (uchar)(char)(scale > 0 ? fmin(fmax(rint(PART(i) / scale), -127.0f), 127.0f) : 0);
     }
 }
 #endif
 
 /* An item is a KV head of a row. LATENT: the row of the cache is k, then v. */
-__kernel ALONE void kv_store(__global float *v, __global const int *b, KV_ARGS, uint k_at, uint k_stride, uint v_at,
-                             uint v_stride)
+__kernel ALONE void kv_store(__global float *v, __global const int *b, KV_ARGS, uint k_at, uint k_stride,
+                             uint v_at, uint v_stride)
 {
     uint h = get_global_id(0), r = get_global_id(1), pos = ROW_POS(b, r);
     int page = PAGE(b, ROW_SEQ(b, r), group, pos / T);
@@ -127,7 +131,8 @@ inline float alibi_slope(float most, uint head, uint n_head)
 }
 
 /* Positions first..end-1 are seen by the query at pos. */
-inline void seen(__global const int *b, uint s, uint pos, uint window, uint chunk, uint both, uint *first, uint *end)
+inline void seen(__global const int *b, uint s, uint pos, uint window, uint chunk, uint both, uint *first,
+                 uint *end)
 {
     bool ahead = both && SEQ_ALL(b, s);
     *first = window && pos + 1 > window ? pos + 1 - window : 0;
@@ -157,7 +162,8 @@ inline float score_of(__global const float *q, __global const uchar *key, float 
     return x - slope * fabs((float)pos - (float)i);
 }
 
-/* A sink is a score without a value: it takes its share of the sum. Returns the factor of what was summed. */
+/* A sink is a score without a value: it takes its share of the sum. Returns the factor of what was summed.
+ * */
 inline float sink_factor(__global const float *sinks, uint head, float top, float *sum)
 {
     if (!sinks)
@@ -171,8 +177,8 @@ inline float sink_factor(__global const float *sinks, uint head, float top, floa
 #define V_REST (V_DIM % 16)
 
 /* An item is a head of a row. */
-__kernel ALONE void attention(__global float *v, __global const int *b, KV_ARGS, uint q_at, uint q_stride, uint y_at,
-                              uint y_stride, SCORE_ARGS)
+__kernel ALONE void attention(__global float *v, __global const int *b, KV_ARGS, uint q_at, uint q_stride,
+                              uint y_at, uint y_stride, SCORE_ARGS)
 {
     uint head = get_global_id(0), r = get_global_id(1), s = ROW_SEQ(b, r), pos = ROW_POS(b, r), first, end;
     __global const float *q = v + q_at + r * q_stride + head * K_DIM;

@@ -1,5 +1,5 @@
-/* load.c - libOpenCL at run time. The plugin links nothing of it, so that it loads, is listed and configured on
- * machines without an OpenCL ICD loader; only opening a device needs one.
+/* load.c - libOpenCL at run time. The plugin links nothing of it, so that it loads, is listed and
+ * configured on machines without an OpenCL ICD loader; only opening a device needs one.
  */
 #include "opencl.h"
 

@@ -1,7 +1,7 @@
 /* lower.c - primitives become launches: which kernel, of which program, with which arguments.
  *
- * The order of arguments here is the order of parameters in the .cl files. A node that node_refused lets pass
- * lowers; what it checks is not checked again.
+ * The order of arguments here is the order of parameters in the .cl files. A node that node_refused lets
+ * pass lowers; what it checks is not checked again.
  */
 #include "lower.h"
 

@@ -16,8 +16,8 @@ struct lowering {
     cl_int status; /* of the first argument that could not be set */
 };
 
-/* Starts a launch of the kernel: one item a row in dimension 1, alone in its work-group. Then come its arguments,
- * in the order of the parameters. */
+/* Starts a launch of the kernel: one item a row in dimension 1, alone in its work-group. Then come its
+ * arguments, in the order of the parameters. */
 int32_t lowering_begin(struct lowering *l, const struct source *source, const char *options,
                        const char *kernel, struct rz_err *err);
 int32_t lowering_end(struct lowering *l, struct rz_err *err);

@@ -1,14 +1,15 @@
-/* matmul.cl - products with a matrix of one form, an item a strip of 16 rows of the matrix; FORM says which.
+/* matmul.cl - products with a matrix of one form, an item a strip of 16 rows of the matrix; FORM says
+ * which.
  *
  * A strip holds its 16 rows side by side, column after column, so that a vector is one column of the strip.
- * The order of additions of an output depends on the columns alone: how many rows of x an item takes together
- * changes no bit.
+ * The order of additions of an output depends on the columns alone: how many rows of x an item takes
+ * together changes no bit.
  */
 #define F32 0
 #define F16 1
 #define BF16 2
-#define Q4 3  /* groups of 32: 16 scales, 16 minima, nibbles of two columns; HALF: these are f16, else f32 */
-#define Q8 4  /* groups of GROUP: 16 scales, 16 minima if MINIMA, bytes */
+#define Q4 3 /* groups of 32: 16 scales, 16 minima, nibbles of two columns; HALF: these are f16, else f32 */
+#define Q8 4 /* groups of GROUP: 16 scales, 16 minima if MINIMA, bytes */
 #define TOGETHER 4
 #define CHUNK 32 /* rows of x an item */
 
@@ -24,13 +25,13 @@
 
 #if FORM == F32
 #define COLUMN16(w, c) vload16(c, (__global const float *)(w))
-#define ELEMENT(w, r, c) ((__global const float *)(w))[(c) * 16 + (r)]
+#define ELEMENT(w, r, c) ((__global const float *)(w))[(c)*16 + (r)]
 #elif FORM == F16
 #define COLUMN16(w, c) vload_half16(c, (__global const half *)(w))
-#define ELEMENT(w, r, c) vload_half((c) * 16 + (r), (__global const half *)(w))
+#define ELEMENT(w, r, c) vload_half((c)*16 + (r), (__global const half *)(w))
 #elif FORM == BF16
 #define COLUMN16(w, c) bf16_16(vload16(c, (__global const ushort *)(w)))
-#define ELEMENT(w, r, c) bf16_1(((__global const ushort *)(w))[(c) * 16 + (r)])
+#define ELEMENT(w, r, c) bf16_1(((__global const ushort *)(w))[(c)*16 + (r)])
 #elif FORM == Q4
 #define GROUP 32
 #define HEAD_BYTES (2 * PARAM_BYTES)
@@ -60,7 +61,8 @@ inline float element(__global const uchar *w, uint r, uint c)
 /* acc[r] = the strip times row r of x, for N rows that begin at x + at[r]. */
 #if FORM <= BF16
 #define DOT(NAME, N) \
-    inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, float16 *acc) \
+    inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, \
+                     float16 *acc) \
     { \
         float16 odd[N]; \
         for (int r = 0; r < N; r++) \
@@ -81,7 +83,8 @@ inline float element(__global const uchar *w, uint r, uint c)
     }
 #elif FORM == Q4
 #define DOT(NAME, N) \
-    inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, float16 *acc) \
+    inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, \
+                     float16 *acc) \
     { \
         for (int r = 0; r < N; r++) \
             acc[r] = 0; \
@@ -112,7 +115,8 @@ inline float element(__global const uchar *w, uint r, uint c)
 #define SUM_GROUP(x) sum16(vload16(0, x))
 #endif
 #define DOT(NAME, N) \
-    inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, float16 *acc) \
+    inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, \
+                     float16 *acc) \
     { \
         for (int r = 0; r < N; r++) \
             acc[r] = 0; \
@@ -183,11 +187,12 @@ __kernel ALONE void matmul(__global const uchar *w, __global float *v, __global 
             v[y_at + r * y_stride + part * y_part + rows + i - cols] = v[x_at + r * x_stride + i];
 }
 
-/* The rows that chose expert get_global_id(1), TOGETHER at a time. x_step 0: one x for all choices of a row. */
+/* The rows that chose expert get_global_id(1), TOGETHER at a time. x_step 0: one x for all choices of a
+ * row. */
 __kernel ALONE void matmul_id(__global const uchar *w, __global float *v, __global const int *b,
                               __global const float *bias, uint count_at, uint x_at, uint x_stride, uint y_at,
-                              uint y_stride, uint cols, uint rows, uint strips, ulong strip_bytes, uint x_step,
-                              uint ids_at, uint ids_stride, uint used)
+                              uint y_stride, uint cols, uint rows, uint strips, ulong strip_bytes,
+                              uint x_step, uint ids_at, uint ids_stride, uint used)
 {
     uint strip = get_global_id(0), expert = get_global_id(1), n = b[count_at], found = 0;
     uint out = min(16u, rows - strip * 16), at[TOGETHER], to[TOGETHER];
@@ -214,11 +219,11 @@ __kernel ALONE void matmul_id(__global const uchar *w, __global float *v, __glob
     }
 }
 
-/* Rows of the matrix: of the row's token (which 0), of its position (1), or row `row` (2); added to x unless
- * that is none. An item is 256 columns of a row. */
+/* Rows of the matrix: of the row's token (which 0), of its position (1), or row `row` (2); added to x
+ * unless that is none. An item is 256 columns of a row. */
 __kernel ALONE void get_rows(__global const uchar *w, __global float *v, __global const int *b, uint x_at,
-                             uint x_stride, uint y_at, uint y_stride, uint cols, ulong strip_bytes, uint which,
-                             uint row, uint adds)
+                             uint x_stride, uint y_at, uint y_stride, uint cols, ulong strip_bytes,
+                             uint which, uint row, uint adds)
 {
     uint r = get_global_id(1), first = get_global_id(0) * 256, end = min(cols, first + 256);
     if (which < 2)

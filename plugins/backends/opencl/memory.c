@@ -1,5 +1,5 @@
-/* memory.c - the memory of a plan on the device: weights, values, KV pages, state slots, rope tables. All of it is
- * added up and compared with what the device has before the first byte is taken.
+/* memory.c - the memory of a plan on the device: weights, values, KV pages, state slots, rope tables. All
+ * of it is added up and compared with what the device has before the first byte is taken.
  */
 #include "opencl.h"
 

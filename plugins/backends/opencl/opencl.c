@@ -10,12 +10,12 @@
 #define TEXT(NAME, TYPE, DEF, HELP) \
     {.size = sizeof(struct rz_option), .type = TYPE, .name = NAME, .def = DEF, .help = HELP}
 static const struct rz_option options[] = {
-    TEXT("platform", RZ_OPT_STRING, NULL, "part of the platform's name, or its number; unset: the first with a device"),
-    TEXT("device", RZ_OPT_STRING, NULL, "part of the device's name, or its number; unset: a GPU, else any"),
+    TEXT("platform", RZ_OPT_STRING, NULL, "part of its name, or its number; unset: the first with a device"),
+    TEXT("device", RZ_OPT_STRING, NULL, "part of its name, or its number; unset: a GPU, else any"),
     {.size = sizeof(struct rz_option), .type = RZ_OPT_CHOICE, .name = "kernels", .def = "auto",
      .choices = "auto|narrow|wide",
      .help = "narrow: an item a row, for CPUs; wide: work-groups, for GPUs; auto: what the device is"},
-    TEXT("cache", RZ_OPT_PATH, NULL, "folder of built programs; unset: rz/opencl in the user's cache; off: none"),
+    TEXT("cache", RZ_OPT_PATH, NULL, "folder of built programs; unset: ~/.cache/rz/opencl; off: none"),
 };
 /* clang-format on */
 

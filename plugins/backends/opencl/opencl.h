@@ -1,4 +1,5 @@
-/* opencl.h - what the files of the plugin share: the library, the device, forms of weights, programs, plans. */
+/* opencl.h - what the files of the plugin share: the library, the device, forms of weights, programs,
+ * plans. */
 #ifndef RZ_OPENCL_H
 #define RZ_OPENCL_H
 

@@ -1,7 +1,7 @@
 /* plan.c - claims and plans: the primitives of a program become launches, one each, in order.
  *
- * Macros are refused, so that the host offers their parts: every family then runs on the same few kernels. All
- * arguments are set here; a step only says how many rows there are.
+ * Macros are refused, so that the host offers their parts: every family then runs on the same few kernels.
+ * All arguments are set here; a step only says how many rows there are.
  */
 #include "opencl.h"
 

@@ -1,13 +1,13 @@
-/* recurrent.cl - ops that carry state from row to row: an item walks all rows of the step in their order for its
- * channel or head, so that a row finds what the row before it in its sequence has left. rz/program.h has the
- * equations.
+/* recurrent.cl - ops that carry state from row to row: an item walks all rows of the step in their order
+ * for its channel or head, so that a row finds what the row before it in its sequence has left.
+ * rz/program.h has the equations.
  */
 #define STATE(b, r) (state + (ulong)SEQ_SLOT(b, ROW_SEQ(b, r)) * slot_floats)
 
 /* An item is a channel. State: [taps - 1][width] */
 __kernel ALONE void conv(__global float *v, __global const int *b, __global float *state, ulong slot_floats,
-                         uint state_at, __global const float *w, __global const float *bias, uint x_at, uint x_stride,
-                         uint y_at, uint y_stride, uint width, uint taps, uint silu)
+                         uint state_at, __global const float *w, __global const float *bias, uint x_at,
+                         uint x_stride, uint y_at, uint y_stride, uint width, uint taps, uint silu)
 {
     uint i = get_global_id(0);
     state += state_at + i;
@@ -29,8 +29,8 @@ __kernel ALONE void conv(__global float *v, __global const int *b, __global floa
 __kernel ALONE void scan(__global float *v, __global const int *b, __global float *state, ulong slot_floats,
                          uint state_at, __global const float *a, __global const float *d_skip,
                          __global const float *dt_bias, uint x_at, uint x_stride, uint dt_at, uint dt_stride,
-                         uint b_at, uint b_stride, uint c_at, uint c_stride, uint y_at, uint y_stride, uint p_dim,
-                         uint n_dim, uint group_heads, uint a_cols)
+                         uint b_at, uint b_stride, uint c_at, uint c_stride, uint y_at, uint y_stride,
+                         uint p_dim, uint n_dim, uint group_heads, uint a_cols)
 {
     uint p = get_global_id(0), head = get_global_id(1), group = head / group_heads, i = head * p_dim + p;
     state += state_at + i * n_dim;
@@ -62,8 +62,9 @@ inline float norm_factor(__global const float *x, uint n, float eps)
 /* An item is up to 16 columns j of a head. State: [head][k][v] */
 __kernel ALONE void delta(__global float *v, __global const int *b, __global float *state, ulong slot_floats,
                           uint state_at, __global const float *a, __global const float *dt_bias, uint x_at,
-                          uint x_stride, uint dt_at, uint dt_stride, uint beta_at, uint beta_stride, uint y_at,
-                          uint y_stride, uint keys, uint k_dim, uint v_dim, uint heads, uint striped, float eps)
+                          uint x_stride, uint dt_at, uint dt_stride, uint beta_at, uint beta_stride,
+                          uint y_at, uint y_stride, uint keys, uint k_dim, uint v_dim, uint heads,
+                          uint striped, float eps)
 {
     uint begin = get_global_id(0) * 16, n = min(16u, v_dim - begin), head = get_global_id(1);
     uint mine = striped ? head % keys : head / (heads / keys);

@@ -1,5 +1,5 @@
-/* refuse.c - which nodes the device runs: primitives of known ops, with attributes that its kernels honour, with
- * weights of types that can be decoded, and vectors in float32. */
+/* refuse.c - which nodes the device runs: primitives of known ops, with attributes that its kernels
+ * honour, with weights of types that can be decoded, and vectors in float32. */
 #include "opencl.h"
 
 #include "access.h"
@@ -9,7 +9,8 @@
 
 #define EXPERTS_MAX 4096
 
-/* The attributes that the kernel of an op honours; the first `matrices` of its weights may have any type. */
+/* The attributes that the kernel of an op honours; the first `matrices` of its weights may have any type.
+ * */
 static const struct known {
     uint16_t op, matrices;
     uint64_t attrs;

@@ -57,7 +57,8 @@ inline float mix(__global const float *logits, const float *left, uint best, flo
     return 1 / sum;
 }
 
-inline void score_all(__global const float *logits, __global const float *bias, uint rule, float *score, float *weight)
+inline void score_all(__global const float *logits, __global const float *bias, uint rule, float *score,
+                      float *weight)
 {
     float sum = 0;
     for (uint i = 0; i < N; i++)
@@ -75,9 +76,9 @@ inline void score_all(__global const float *logits, __global const float *bias, 
 }
 
 /* factor 0: none; renorm < 0: none; groups 0: none */
-__kernel ALONE void route(__global float *v, __global const float *bias, uint x_at, uint x_stride, uint ids_at,
-                          uint ids_stride, uint w_at, uint w_stride, uint used, uint rule, float near, uint groups,
-                          uint kept, uint n_best, float renorm, float factor)
+__kernel ALONE void route(__global float *v, __global const float *bias, uint x_at, uint x_stride,
+                          uint ids_at, uint ids_stride, uint w_at, uint w_stride, uint used, uint rule,
+                          float near, uint groups, uint kept, uint n_best, float renorm, float factor)
 {
     uint r = get_global_id(1);
     __global const float *logits = v + x_at + r * x_stride;

@@ -1,4 +1,5 @@
-/* source.c - the sources of the kernels, as text. The build turns each .cl file into lines of a C string. */
+/* source.c - the sources of the kernels, as text. The build turns each .cl file into lines of a C string.
+ * */
 #include "opencl.h"
 
 const char source_base[] =

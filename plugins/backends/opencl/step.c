@@ -1,5 +1,5 @@
-/* step.c - one step: the batch goes to the device, pages and states are moved, all launches follow in order, the
- * results come back. Nothing is allocated here, and a device that fails once is lost.
+/* step.c - one step: the batch goes to the device, pages and states are moved, all launches follow in
+ * order, the results come back. Nothing is allocated here, and a device that fails once is lost.
  */
 #include "opencl.h"
 

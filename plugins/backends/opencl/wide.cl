@@ -1,9 +1,9 @@
-/* wide.cl - the same as matmul.cl and norm, for devices that run many items side by side: a work-group of 64 for a
- * strip of a matrix and a row of x, or for a part of a row. Sums meet in local memory, in an order that depends on
- * the width alone.
+/* wide.cl - the same as matmul.cl and norm, for devices that run many items side by side: a work-group of
+ * 64 for a strip of a matrix and a row of x, or for a part of a row. Sums meet in local memory, in an
+ * order that depends on the width alone.
  *
- * Item l has row l % 16 of the strip, so that neighbours read neighbouring bytes, and groups l / 16, l / 16 + 4, ...
- * of its columns.
+ * Item l has row l % 16 of the strip, so that neighbours read neighbouring bytes, and groups l / 16, l /
+ * 16 + 4, ... of its columns.
  */
 #define LANES 64
 #define TEAM __attribute__((reqd_work_group_size(LANES, 1, 1)))
@@ -58,8 +58,8 @@ inline float team_dot(__global const uchar *w, uint cols, __global const float *
 
 __kernel TEAM void matmul_wide(__global const uchar *w, __global float *v, __global const int *b,
                                __global const float *bias, uint count_at, uint x_at, uint x_stride, uint y_at,
-                               uint y_stride, uint cols, uint rows, uint strips, ulong strip_bytes, uint x_part,
-                               uint y_part)
+                               uint y_stride, uint cols, uint rows, uint strips, ulong strip_bytes,
+                               uint x_part, uint y_part)
 {
     __local float sums[LANES];
     uint strip = get_group_id(0), part = get_group_id(1), r = get_group_id(2), l = get_local_id(0);
@@ -75,14 +75,15 @@ __kernel TEAM void matmul_wide(__global const uchar *w, __global float *v, __glo
 
 /* A work-group has choice get_group_id(1) of a row. */
 __kernel TEAM void matmul_id_wide(__global const uchar *w, __global float *v, __global const int *b,
-                                  __global const float *bias, uint count_at, uint x_at, uint x_stride, uint y_at,
-                                  uint y_stride, uint cols, uint rows, uint strips, ulong strip_bytes, uint x_step,
-                                  uint ids_at, uint ids_stride, uint used)
+                                  __global const float *bias, uint count_at, uint x_at, uint x_stride,
+                                  uint y_at, uint y_stride, uint cols, uint rows, uint strips,
+                                  ulong strip_bytes, uint x_step, uint ids_at, uint ids_stride, uint used)
 {
     __local float sums[LANES];
     uint strip = get_group_id(0), k = get_group_id(1), r = get_group_id(2), l = get_local_id(0);
     uint expert = (uint)v[ids_at + r * ids_stride + k], row = strip * 16 + l;
-    float sum = team_dot(w + (expert * strips + strip) * strip_bytes, cols, v + x_at + r * x_stride + k * x_step, sums);
+    float sum = team_dot(w + (expert * strips + strip) * strip_bytes, cols,
+                         v + x_at + r * x_stride + k * x_step, sums);
     if (l < 16 && row < rows)
         v[y_at + r * y_stride + k * rows + row] = bias ? sum + bias[expert * rows + row] : sum;
 }
@@ -103,9 +104,9 @@ inline float team_sum(float x, __local float *sums)
     return sums[0];
 }
 
-__kernel TEAM void norm_wide(__global float *v, __global const float *w, __global const float *bias, uint x_at,
-                             uint x_stride, uint y_at, uint y_stride, uint width, uint w_width, float eps,
-                             uint centred)
+__kernel TEAM void norm_wide(__global float *v, __global const float *w, __global const float *bias,
+                             uint x_at, uint x_stride, uint y_at, uint y_stride, uint width, uint w_width,
+                             float eps, uint centred)
 {
     __local float sums[LANES];
     uint part = get_group_id(0), r = get_group_id(1), l = get_local_id(0);

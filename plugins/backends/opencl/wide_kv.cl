@@ -1,6 +1,6 @@
-/* wide_kv.cl - attention for devices that run many items side by side, behind kv.cl: a work-group of 64 for a head
- * of a row. An item scores every 64th key of a split of 256, then sums every 64th element of the values; splits are
- * merged in order.
+/* wide_kv.cl - attention for devices that run many items side by side, behind kv.cl: a work-group of 64
+ * for a head of a row. An item scores every 64th key of a split of 256, then sums every 64th element of
+ * the values; splits are merged in order.
  */
 #define LANES 64
 
@@ -37,11 +37,12 @@ inline float team_sum(float x, __local float *room)
 #define MINE ((V_DIM + LANES - 1) / LANES) /* elements of the result that an item has */
 
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void
-attention_wide(__global float *v, __global const int *b, KV_ARGS, uint q_at, uint q_stride, uint y_at, uint y_stride,
-               SCORE_ARGS)
+attention_wide(__global float *v, __global const int *b, KV_ARGS, uint q_at, uint q_stride, uint y_at,
+               uint y_stride, SCORE_ARGS)
 {
     __local float score[SPLIT], room[LANES];
-    uint head = get_group_id(0), r = get_group_id(1), l = get_local_id(0), s = ROW_SEQ(b, r), pos = ROW_POS(b, r);
+    uint head = get_group_id(0), r = get_group_id(1), l = get_local_id(0), s = ROW_SEQ(b, r),
+         pos = ROW_POS(b, r);
     uint first, end;
     __global const float *q = v + q_at + r * q_stride + head * K_DIM;
     float slope = alibi_slope(alibi, head, n_head), top = -INFINITY, sum = 0, y[MINE];
@@ -55,8 +56,9 @@ attention_wide(__global float *v, __global const int *b, KV_ARGS, uint q_at, uin
         for (uint i = split + l; i < split + SPLIT; i += LANES) {
             float x = -INFINITY;
             if (i >= from && i < to) {
-                x = score_of(q, kv + (ulong)PAGE(b, s, group, i / T) * page_bytes + (ulong)(i % T) * ROW_BYTES(K_DIM),
-                             scale, cap, slope, pos, i);
+                x = score_of(
+                    q, kv + (ulong)PAGE(b, s, group, i / T) * page_bytes + (ulong)(i % T) * ROW_BYTES(K_DIM),
+                    scale, cap, slope, pos, i);
                 best = fmax(best, x);
             }
             score[i - split] = x;
