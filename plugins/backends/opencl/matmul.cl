@@ -58,6 +58,10 @@ inline float element(__global const uchar *w, uint r, uint c)
 #define ELEMENT(w, r, c) element(w, r, c)
 #endif
 
+/* Known to the compiler, so that what the rows of x need stays in registers. */
+#define EACH(r, n) \
+    _Pragma("unroll") for (int r = 0; r < n; r++)
+
 /* acc[r] = the strip times row r of x, for N rows that begin at x + at[r]. */
 #if FORM <= BF16
 #define DOT(NAME, N) \
@@ -65,20 +69,20 @@ inline float element(__global const uchar *w, uint r, uint c)
                      float16 *acc) \
     { \
         float16 odd[N]; \
-        for (int r = 0; r < N; r++) \
+        EACH(r, N) \
             acc[r] = odd[r] = 0; \
         uint c = 0; \
         for (; c + 2 <= cols; c += 2) { \
             float16 a = COLUMN16(w, c), b = COLUMN16(w, c + 1); \
-            for (int r = 0; r < N; r++) { \
+            EACH(r, N) { \
                 acc[r] = fma(a, (float16)(x[at[r] + c]), acc[r]); \
                 odd[r] = fma(b, (float16)(x[at[r] + c + 1]), odd[r]); \
             } \
         } \
         if (c < cols) \
-            for (int r = 0; r < N; r++) \
+            EACH(r, N) \
                 acc[r] = fma(COLUMN16(w, c), (float16)(x[at[r] + c]), acc[r]); \
-        for (int r = 0; r < N; r++) \
+        EACH(r, N) \
             acc[r] += odd[r]; \
     }
 #elif FORM == Q4
@@ -86,22 +90,22 @@ inline float element(__global const uchar *w, uint r, uint c)
     inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, \
                      float16 *acc) \
     { \
-        for (int r = 0; r < N; r++) \
+        EACH(r, N) \
             acc[r] = 0; \
         for (uint c = 0; c < cols; c += 32, w += GROUP_BYTES) { \
             float16 even[N], odd[N]; \
-            for (int r = 0; r < N; r++) \
+            EACH(r, N) \
                 even[r] = odd[r] = 0; \
             for (int j = 0; j < 16; j++) { \
                 uchar16 q = vload16(j, w + HEAD_BYTES); \
                 float16 a = convert_float16(q & (uchar16)15), b = convert_float16(q >> (uchar16)4); \
-                for (int r = 0; r < N; r++) { \
+                EACH(r, N) { \
                     even[r] = fma(a, (float16)(x[at[r] + c + 2 * j]), even[r]); \
                     odd[r] = fma(b, (float16)(x[at[r] + c + 2 * j + 1]), odd[r]); \
                 } \
             } \
             float16 d = PARAM16(w, 0), m = PARAM16(w, 1); \
-            for (int r = 0; r < N; r++) { \
+            EACH(r, N) { \
                 float s = sum16(vload16(0, x + at[r] + c) + vload16(1, x + at[r] + c)); \
                 acc[r] = fma(d, even[r] + odd[r], acc[r]); \
                 acc[r] = fma(m, (float16)(s), acc[r]); \
@@ -118,21 +122,21 @@ inline float element(__global const uchar *w, uint r, uint c)
     inline void NAME(__global const uchar *w, uint cols, __global const float *x, const uint *at, \
                      float16 *acc) \
     { \
-        for (int r = 0; r < N; r++) \
+        EACH(r, N) \
             acc[r] = 0; \
         for (uint c = 0; c < cols; c += GROUP, w += GROUP_BYTES) { \
             float16 even[N], odd[N]; \
-            for (int r = 0; r < N; r++) \
+            EACH(r, N) \
                 even[r] = odd[r] = 0; \
             for (int j = 0; j < GROUP; j += 2) { \
                 float16 a = convert_float16(as_char16(vload16(j, w + HEAD_BYTES))); \
                 float16 b = convert_float16(as_char16(vload16(j + 1, w + HEAD_BYTES))); \
-                for (int r = 0; r < N; r++) { \
+                EACH(r, N) { \
                     even[r] = fma(a, (float16)(x[at[r] + c + j]), even[r]); \
                     odd[r] = fma(b, (float16)(x[at[r] + c + j + 1]), odd[r]); \
                 } \
             } \
-            for (int r = 0; r < N; r++) { \
+            EACH(r, N) { \
                 acc[r] = fma(PARAM16(w, 0), even[r] + odd[r], acc[r]); \
                 if (MINIMA) \
                     acc[r] = fma(PARAM16(w, 1), (float16)(SUM_GROUP(x + at[r] + c)), acc[r]); \
