@@ -5,20 +5,30 @@
 #   make test     builds and runs all tests
 #   make check    style, include walls, formatting, exports, warnings of both compilers
 #   make fuzz     runs the fuzz targets; SECONDS=60 each, TARGET="gguf ini" picks some
-#   make bench    speed of the default model; ARGS="-r 3 -b 1,4" goes to rz bench
+#   make bench    figures of a model (MODEL=, else the default one); ARGS="--reps 5 --batches 1,4" goes to bench/table.py
+#   make bench-compare PEER="lc=PATH/llama-bench -fa 1" PEER2=...   rz beside other programs: bench/compare.py
 #   make install  DESTDIR= PREFIX=/usr/local
+#   make ARCH=aarch64 [config=...] [CC=clang] [install]     for another machine, with Debian's cross compiler
 #
-# Objects go to build/$(config)/. A folder below plugins/ is a plugin and a file tests/test_*.c is a test
-# program; nothing here names one except the list of plugins that are linked into the program as well.
+# Objects go to build/$(config)/, those for another machine to build/$(ARCH)-$(config)/. A folder below plugins/
+# is a plugin and a file tests/test_*.c is a test program; nothing here names one except the list of plugins that
+# are linked into the program as well.
 config ?= release
-ifeq ($(origin CC),default)
-CC := gcc
+HOST := $(shell uname -m)
+ARCH := $(HOST)
+# Another machine's tools have its name in front; clang is told by an argument.
+ifneq ($(ARCH),$(HOST))
+CROSS := $(ARCH)-linux-gnu-
 endif
-B := build/$(config)
+ifeq ($(origin CC),default)
+CC := $(CROSS)gcc
+else ifneq ($(and $(CROSS),$(filter clang%,$(CC))),)
+override CC := $(firstword $(CC)) --target=$(ARCH)-linux-gnu
+endif
+B := build/$(if $(CROSS),$(ARCH)-)$(config)
 PREFIX ?= /usr/local
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 VERSION := $(shell sed -n 's/^.define RZ_VERSION "\(.*\)"/\1/p' core/core.h)
-ARCH := $(shell uname -m)
 
 # --- flags ---
 RZ_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -44,6 +54,9 @@ CORE_INC := $(API) -Icore -Icore/exec -Icore/model -Icore/engine -I$(B)
 # ISA flags belong to kernel files only, never to a plugin's table file or to the core.
 ISA_avx2 := -mavx2 -mfma -mf16c
 ISA_avx512 := $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16
+# ISA_PLUGIN_FILE: those of one file alone.
+ISA_neon_kernels_dot := -march=armv8.2-a+dotprod
+ISA_neon_kernels_mm := -march=armv8.2-a+dotprod+i8mm
 
 # One short line a step; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -51,12 +64,14 @@ say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(if $(2),$(2),$@)';)
 
 # --- what there is ---
 PLUGIN_DIRS := $(filter-out %/common/,$(wildcard plugins/*/*/))
-ifneq ($(ARCH),x86_64)
-PLUGIN_DIRS := $(filter-out plugins/backends/avx2/ plugins/backends/avx512/,$(PLUGIN_DIRS))
-endif
-PLUGINS := $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
-BUILTINS := $(filter scalar gguf bpe spm cli,$(PLUGINS))
-SHARED := $(filter-out $(BUILTINS),$(PLUGINS))
+# Kernel tables of other machines are not built.
+TABLES_x86_64 := avx2 avx512
+TABLES_aarch64 := neon
+TABLES_OTHER := $(filter-out $(TABLES_$(ARCH)),$(TABLES_x86_64) $(TABLES_aarch64))
+PLUGIN_DIRS := $(filter-out $(TABLES_OTHER:%=plugins/backends/%/),$(PLUGIN_DIRS))
+PLUGINS = $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
+BUILTINS = $(filter scalar gguf bpe spm cli,$(PLUGINS))
+SHARED = $(filter-out $(BUILTINS),$(PLUGINS))
 
 # libraries of single plugins, and of the core
 LIBS_cli := -ljansson -ledit
@@ -66,6 +81,20 @@ LIBS_wordpiece := -lutf8proc
 LIBS_opencl := -ldl
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_core := -linih -lcrypto -ljansson -lutf8proc -lxxhash -ldl -lm
+
+# For another machine not every library may be there: plugins that need a missing one are left out.
+ifdef CROSS
+libs_of = $(LIBS_$(notdir $(patsubst %/,%,$(1))))
+LACKING := $(shell for l in $(sort $(LIBS_core) $(foreach d,$(PLUGIN_DIRS),$(call libs_of,$(d)))); do \
+  echo 'int main(void) { return 0; }' | $(CC) -x c - $$l -o /dev/null 2>/dev/null || echo $$l; done)
+LEFT_OUT := $(foreach d,$(PLUGIN_DIRS),$(if $(filter $(LACKING),$(call libs_of,$(d))),$(d)))
+no_libs = no $(filter $(LACKING),$(1)) for $(ARCH): tools/deps.sh packages-$(ARCH).txt installs what is needed
+$(foreach d,$(LEFT_OUT),$(info left out: $(d): $(call no_libs,$(call libs_of,$(d)))))
+PLUGIN_DIRS := $(filter-out $(LEFT_OUT),$(PLUGIN_DIRS))
+ifneq ($(filter $(LACKING),$(LIBS_core)),)
+$(error ARCH=$(ARCH): $(call no_libs,$(LIBS_core)))
+endif
+endif
 
 srcs = $(wildcard $(1)*.c)
 objs = $(patsubst %.c,$(B)/%.o,$(1))
@@ -94,9 +123,10 @@ $(B)/core/registry.o: $(B)/builtins.inc
 $(B)/core/%.o: core/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(if $(filter core/base/%,$<),$(API),$(CORE_INC)) -c $< -o $@
+folder = $(notdir $(patsubst %/,%,$(dir $(1))))
 $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
-	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(notdir $(patsubst %/,%,$(dir $<))))) -c $< -o $@
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
 
 # Kernels in OpenCL C become lines of C strings.
 $(B)/plugins/%.cl.inc: plugins/%.cl
@@ -108,7 +138,7 @@ $(B)/$(OPENCL)/source.o: CFLAGS += -I$(B)/$(OPENCL)
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(CROSS)ar rcs $@ $^
 
 # --- plugins: a shared object that exports one symbol, or one relocatable object with that symbol renamed ---
 PLUGIN_MAP := core/api/plugin.map
@@ -120,8 +150,8 @@ $(B)/plugins/$(1).so: $$(OBJS_$(1)) $(B)/libbase.a $(PLUGIN_MAP)
 	  $(if $(SAN_$(config)),,-Wl$(comma)-z$(comma)defs) -Wl,-z,now -Wl,-z,noexecstack $$(OBJS_$(1)) $(B)/libbase.a $$(LIBS_$(1)) -lm -o $$@
 $(B)/builtin/$(1).o: $$(OBJS_$(1)) $(B)/libbase.a
 	$$(call say,JOIN)mkdir -p $$(@D)
-	$(Q)ld -r -o $$@.tmp $$(OBJS_$(1)) $(B)/libbase.a
-	$(Q)objcopy --redefine-sym rz_plugin_v1=rz_builtin_$(1) --keep-global-symbol=rz_builtin_$(1) $$@.tmp $$@
+	$(Q)$(CROSS)ld -r -o $$@.tmp $$(OBJS_$(1)) $(B)/libbase.a
+	$(Q)$(CROSS)objcopy --redefine-sym rz_plugin_v1=rz_builtin_$(1) --keep-global-symbol=rz_builtin_$(1) $$@.tmp $$@
 	@rm -f $$@.tmp
 endef
 comma := ,
@@ -136,29 +166,31 @@ $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 
 # --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins, and of
 # what tests share: the other files of tests/, but for the two tools ---
-TEST_SRCS := $(wildcard tests/test_*.c)
+# Two tests (and the rig of one) need libraries that nothing else does: not for another machine.
+NOT_CROSS := $(if $(CROSS),tests/test_http.c tests/http_rig.c tests/test_split.c)
+TEST_SRCS := $(filter-out $(NOT_CROSS),$(wildcard tests/test_*.c))
 CANARY_SRCS := $(wildcard tests/canary_*.c)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_SRCS))
 CANARIES := $(patsubst tests/%.c,$(B)/tests/%,$(CANARY_SRCS))
-RUNNER := $(if $(filter tsan,$(config)),$(B)/tests/runner.o)
+RUNNER := $(if $(or $(CROSS),$(filter tsan,$(config))),$(B)/tests/runner.o)
 LIBS_tests := $(if $(RUNNER),,-lcriterion)
 LIBS_test_http := -lcurl
 LIBS_test_split := -lpcre2-8
 
-SHARED_SRCS := $(filter-out $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
+SHARED_SRCS := $(filter-out $(NOT_CROSS) $(TEST_SRCS) $(CANARY_SRCS) $(wildcard tests/ref_*.c) tests/mkmodel.c \
   tests/runner.c, $(wildcard tests/*.c))
 $(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
 	@mkdir -p $(@D) && rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(CROSS)ar rcs $@ $^
 $(B)/tests/libcore.a: $(CORE_OBJS)
 	@mkdir -p $(@D) && rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(CROSS)ar rcs $@ $^
 $(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
 	@mkdir -p $(@D) && rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(CROSS)ar rcs $@ $^
 $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
-	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(CORE_INC) -Itests -c $< -o $@
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(if $(RUNNER),-DRZ_RUNNER) $(CORE_INC) -Itests -c $< -o $@
 $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 	$(call say,LINK)true
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
@@ -182,9 +214,10 @@ FIXTURES := build/fixtures
 TOOL_CFLAGS := -std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -Icore/api -Itests
 build/tools/mkmodel: $(addprefix tests/,mkmodel.c $(notdir $(wildcard tests/fixture_*.c)))
 build/tools/ref_model: $(addprefix tests/,ref_model.c $(notdir $(wildcard tests/ref_*.c)))
+# (this machine's, whatever ARCH is)
 build/tools/mkmodel build/tools/ref_model: tests/fixture.h tests/ref.h core/api/rz/quant.h core/api/rz/types.h
 	$(call say,LINK)mkdir -p $(@D)
-	$(Q)$(CC) $(TOOL_CFLAGS) $(sort $(filter %.c,$^)) -lm -o $@
+	$(Q)$(if $(CROSS),gcc,$(CC)) $(TOOL_CFLAGS) $(sort $(filter %.c,$^)) -lm -o $@
 $(FIXTURES)/stamp: build/tools/mkmodel build/tools/ref_model
 	@rm -rf $(FIXTURES) && mkdir -p $(FIXTURES)
 	$(call say,MAKE,models for the tests in $(FIXTURES))build/tools/mkmodel $(FIXTURES)
@@ -224,7 +257,7 @@ $(foreach t,$(FUZZ),$(eval $(call fuzz_rules,$(t))))
 run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
 	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
-.PHONY: tests run-tests run-story run-bench deps
+.PHONY: tests run-tests run-story run-bench bench-compare deps
 tests: all $(TESTS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
@@ -233,7 +266,9 @@ run-tests: tests
 AGAIN = +@$(MAKE) --no-print-directory
 deps:
 	@tools/deps.sh packages.txt
+# What the tests for another machine need may be missing: then these are skipped, and say so.
 test: deps
+	@$(if $(filter x86_64-release,$(HOST)-$(config)),tools/deps.sh packages-aarch64.txt || true,:)
 	$(AGAIN) run-tests
 run: deps
 	$(AGAIN) run-story
@@ -243,6 +278,11 @@ bench: deps
 .PHONY: mutations
 mutations: all
 	$(Q)RZ_SLOW=1 RZ=$(CURDIR)/$(B)/rz python3 tests/test_mutations.py
+# A server under good, bad and rude clients: 20,000 requests in 20 minutes, or as many as fit in SOAK seconds.
+SOAK ?= 1200
+.PHONY: soak
+soak: all $(FIXTURES)/stamp
+	$(Q)RZ=$(CURDIR)/$(B)/rz RZ_CONFIG=$(config) python3 tests/soak.py --seconds $(SOAK)
 # libFuzzer is a part of clang: without it this fails.
 fuzz: deps
 	$(AGAIN) config=fuzz CC=clang run-fuzz
@@ -257,7 +297,10 @@ run-story: all
 	@model=$$(tools/get-model.py) && echo && printf '%s' '$(STORY)' && \
 	$(B)/rz run -m "$$model" --raw -p '$(STORY)' -n 200 --timings
 run-bench: all
-	@model=$$(tools/get-model.py) && $(B)/rz bench -m "$$model" $(ARGS)
+	@model=$${MODEL:-$$(tools/get-model.py)} && python3 bench/table.py --rz $(B)/rz "$$model" $(ARGS)
+bench-compare: all
+	@model=$${MODEL:-$$(tools/get-model.py)} && python3 bench/compare.py --rz $(B)/rz --model "$$model" \
+	    $(if $(PEER),--peer "$(PEER)") $(if $(PEER2),--peer "$(PEER2)") $(if $(PEER3),--peer "$(PEER3)") $(ARGS)
 
 # --- the gate ---
 .PHONY: check-style check-format check-exports check-headers check-warnings
@@ -278,7 +321,7 @@ check-headers:
 	@echo "check-headers: each header of the interface stands alone, in C and in C++"
 check-exports: all
 	@for so in $(SHARED:%=$(B)/plugins/%.so); do \
-	  got=$$(nm -D --defined-only $$so | awk '{print $$3}' | tr '\n' ' '); \
+	  got=$$($(CROSS)nm -D --defined-only $$so | awk '{print $$3}' | tr '\n' ' '); \
 	  [ "$$got" = "rz_plugin_v1 " ] || { echo "$$so exports: $$got(wanted: rz_plugin_v1 only)"; exit 1; }; done
 	@echo "check-exports: each plugin exports rz_plugin_v1 and nothing else"
 # Warnings are errors: what the one compiler says stops the build, here the other one is asked too.

@@ -117,6 +117,8 @@ int32_t rz_source_open(const char *path, struct rz_source_set *out, struct rz_er
 void rz_source_close(struct rz_source_set *set);
 /* RZ_EIO if a mapped file was cut or changed since it was opened, or a page of it could not be read. */
 int32_t rz_source_check(const struct rz_source_set *set, struct rz_err *err);
+/* Only the latter; costs nothing. */
+int32_t rz_source_readable(const struct rz_source_set *set, struct rz_err *err);
 /* Appends a line a file that names it, and that changes when the file does. */
 void rz_source_identity(const struct rz_source_set *set, struct rz_buf *out);
 /* Lets the kernel drop the pages of a range that was copied elsewhere. */
@@ -129,6 +131,8 @@ const struct rz_host *rz_host_table(void);
 /* Adds an interface that plugins may query. */
 void rz_host_provide(const char *iface, const void *table);
 void rz_host_log_level(int32_t level);
+/* From now on each line of the log is a JSON object. */
+void rz_host_log_json(bool on);
 /* What plugins hold of the host's memory. */
 void rz_host_memory(uint64_t *bytes, uint64_t *blocks);
 /* One line to stderr, if the level is wanted. */

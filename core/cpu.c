@@ -10,9 +10,13 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#else
+#include <sys/auxv.h>
 #endif
 
 /* --- instruction sets --- */
+
+#define TEST(reg, bit, isa) ((reg) >> (bit)&1 ? (uint64_t)(isa) : 0)
 
 #if defined(__x86_64__)
 
@@ -23,8 +27,6 @@ static uint64_t saved_states(void)
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
 }
-
-#define TEST(reg, bit, isa) ((reg) >> (bit)&1 ? (uint64_t)(isa) : 0)
 
 uint64_t rz_cpu_isa(void)
 {
@@ -54,9 +56,12 @@ uint64_t rz_cpu_isa(void)
 
 #else
 
+/* Linux' bits of AT_HWCAP and AT_HWCAP2 on aarch64, by place. */
 uint64_t rz_cpu_isa(void)
 {
-    return 0;
+    unsigned long cap = getauxval(AT_HWCAP), cap2 = getauxval(AT_HWCAP2);
+    return TEST(cap, 10, RZ_ISA_FP16) | TEST(cap, 20, RZ_ISA_DOTPROD) | TEST(cap, 22, RZ_ISA_SVE) |
+           TEST(cap2, 13, RZ_ISA_I8MM) | TEST(cap2, 14, RZ_ISA_BF16);
 }
 
 #endif
@@ -65,7 +70,8 @@ const char *rz_cpu_isa_names(uint64_t mask, char *buf, size_t cap)
 {
     static const char *const names[] = {"avx",         "avx2",        "fma",      "f16c",     "bmi2",
                                         "avx512f",     "avx512bw",    "avx512vl", "avx512dq", "avx512_vnni",
-                                        "avx512_bf16", "avx512_vbmi", "avx_vnni"};
+                                        "avx512_bf16", "avx512_vbmi", "avx_vnni", "dotprod",  "i8mm",
+                                        "fp16",        "bf16",        "sve"};
     size_t used = 0;
     buf[0] = 0;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && used < cap; i++)

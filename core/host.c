@@ -5,6 +5,7 @@
  */
 #include "core.h"
 
+#include "buf.h"
 #include "checked.h"
 #include "err.h"
 #include "utf8.h"
@@ -14,12 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LINE_MAX_BYTES 2048
+#define JSON_MAX_BYTES 32768
 #define ALIGN 64u
 #define PROVIDED_MAX 16
 
 static _Atomic int32_t log_level = RZ_LOG_WARN;
+static _Atomic bool log_json;
 
 /* --- log --- */
 
@@ -29,12 +33,64 @@ static const char *level_name(int32_t level)
     return names[level < RZ_LOG_ERROR ? RZ_LOG_ERROR : level > RZ_LOG_DEBUG ? RZ_LOG_DEBUG : level];
 }
 
+static void add_time(struct rz_buf *b)
+{
+    struct timespec now;
+    struct tm utc;
+    char text[32];
+    if (clock_gettime(CLOCK_REALTIME, &now) || !gmtime_r(&now.tv_sec, &utc) ||
+        !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc))
+        return;
+    rz_buf_printf(b, "\"time\":\"%s.%03dZ\",", text, (int)(now.tv_nsec / 1000000));
+}
+
+/* A string of JSON: whole UTF-8 characters stay, everything else is replaced. */
+static void add_string(struct rz_buf *b, const char *text, size_t n)
+{
+    rz_buf_str(b, "\"");
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        size_t len = rz_utf8_decode(text + i, n - i, &cp);
+        if (!len)
+            rz_buf_str(b, "\xef\xbf\xbd");
+        else if (cp < 0x20 || cp == 0x7f)
+            rz_buf_printf(b, "\\u%04x", (unsigned)cp);
+        else if (cp == '"' || cp == '\\')
+            rz_buf_printf(b, "\\%c", (int)cp);
+        else
+            rz_buf_add(b, text + i, len);
+        i += len ? len : 1;
+    }
+    rz_buf_str(b, "\"");
+}
+
+static void write_json(int32_t level, const char *text, size_t n, const char *members, size_t n_members)
+{
+    struct rz_buf b;
+    rz_buf_init(&b, JSON_MAX_BYTES);
+    rz_buf_str(&b, "{");
+    add_time(&b);
+    rz_buf_printf(&b, "\"level\":\"%s\",\"message\":", level_name(level));
+    add_string(&b, text, n < LINE_MAX_BYTES ? n : LINE_MAX_BYTES);
+    if (n_members && n_members < JSON_MAX_BYTES / 2) {
+        rz_buf_str(&b, ",");
+        rz_buf_add(&b, members, n_members);
+    }
+    if (rz_buf_str(&b, "}\n"))
+        fwrite(b.data, 1, b.len, stderr);
+    rz_buf_free(&b);
+}
+
 /* One write per line, so that lines of several threads do not mix. */
-static void write_line(int32_t level, const char *text, size_t n)
+static void write_line(int32_t level, const char *text, size_t n, const char *members, size_t n_members)
 {
     char line[LINE_MAX_BYTES];
     while (n && (text[n - 1] == '\n' || text[n - 1] == '\r'))
         n--;
+    if (atomic_load(&log_json)) {
+        write_json(level, text, n, members, n_members);
+        return;
+    }
     int head = snprintf(line, sizeof(line), "rz: %s: ", level_name(level));
     size_t used = (size_t)head, room = sizeof(line) - used - 2;
     bool cut = n > room;
@@ -52,6 +108,11 @@ void rz_host_log_level(int32_t level)
     atomic_store(&log_level, level);
 }
 
+void rz_host_log_json(bool on)
+{
+    atomic_store(&log_json, on);
+}
+
 void rz_log(int32_t level, const char *format, ...)
 {
     char text[LINE_MAX_BYTES];
@@ -62,14 +123,22 @@ void rz_log(int32_t level, const char *format, ...)
     int n = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (n > 0)
-        write_line(level, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+        write_line(level, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1, NULL, 0);
 }
 
 static void host_log(void *ctx, int32_t level, const char *text, uint64_t len)
 {
     (void)ctx;
     if (text && level <= atomic_load(&log_level))
-        write_line(level, text, len);
+        write_line(level, text, len, NULL, 0);
+}
+
+static void host_log_members(void *ctx, int32_t level, const char *text, uint64_t len, const char *members,
+                             uint64_t n_members)
+{
+    (void)ctx;
+    if (text && level <= atomic_load(&log_level))
+        write_line(level, text, len, members, members ? n_members : 0);
 }
 
 /* --- memory: the size stands in the 64 bytes before each block --- */
@@ -164,6 +233,7 @@ const struct rz_host *rz_host_table(void)
         .alloc = host_alloc,
         .free = host_free,
         .query = host_query,
+        .log_members = host_log_members,
     };
     return &table;
 }

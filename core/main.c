@@ -61,6 +61,7 @@ int32_t rz_main_open(struct rz_main *p, bool load, struct rz_err *err)
     if (status)
         return status;
     rz_host_log_level((int32_t)rz_settings_get(p->settings, "rz", "log_level")->i);
+    rz_host_log_json(rz_settings_get(p->settings, "rz", "log_format")->i == 1);
     status = rz_registry_open(p->settings, &p->args.cmd, rz_host_table(), &p->registry, err);
     if (!status && load)
         status = rz_registry_load_explicit(p->registry, err);

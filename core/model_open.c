@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DEFAULT_CONTEXT 4096u
+#define CHECK_SECONDS 1e-3
 #define KV_SHARE 2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory */
 
 static double now(void)
@@ -286,9 +287,15 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t c
     return status;
 }
 
+/* Steps of a few microseconds do not ask the file system each time. */
 static int32_t check_files(void *ctx, struct rz_err *err)
 {
-    return rz_source_check(ctx, err);
+    struct rz_model *model = ctx;
+    double t = now();
+    if (t - model->checked < CHECK_SECONDS)
+        return rz_source_readable(&model->set, err);
+    model->checked = t;
+    return rz_source_check(&model->set, err);
 }
 
 static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
@@ -312,7 +319,7 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .parallel_for = threads->parallel_for,
         .parallel_ctx = threads->ctx,
         .check = check_files,
-        .check_ctx = &model->set};
+        .check_ctx = model};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
         setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);
@@ -387,6 +394,7 @@ void rz_model_close(struct rz_model *model)
     if (!model)
         return;
     rz_loop_free(model->loop);
+    rz_model_close(model->draft);
     if (model->plan)
         model->device->destroy(model->plan);
     rz_cpu_free(model->cpu);

@@ -24,15 +24,11 @@ static void name_of_file(const char *path, char *out, size_t cap)
     rz_show(out, cap, base, n);
 }
 
-static int32_t host_open(void *ctx, const char *name, const struct rz_model_options *options,
-                         struct rz_model **out, struct rz_err *err)
+int32_t rz_models_find(const struct rz_models *m, const char *name, struct rz_model_name *out,
+                       struct rz_err *err)
 {
-    struct rz_models *m = ctx;
-    struct rz_err own = RZ_ERR_INIT;
-    char section[128], stem[256];
-    const char *path = name, *found = NULL;
-    err = err ? err : &own;
-    *err = (struct rz_err)RZ_ERR_INIT;
+    const char *found = NULL;
+    *out = (struct rz_model_name){.path = name};
     if (!name) {
         found = rz_settings_section(m->settings, "model.", 0);
         if (!found || rz_settings_section(m->settings, "model.", 1))
@@ -43,20 +39,41 @@ static int32_t host_open(void *ctx, const char *name, const struct rz_model_opti
             if (!strcmp(found + strlen("model."), name))
                 break;
     }
-    if (found) {
-        if (strlen(found) >= sizeof(section))
-            return rz_fail(err, RZ_ECONFIG, found, "the name is too long");
-        memcpy(section, found, strlen(found) + 1);
-        const struct rz_option_value *v = rz_settings_get(m->settings, section, "path");
-        if (!v || !v->text)
-            return rz_fail(err, RZ_ECONFIG, section, "has no path");
-        path = v->text;
-        name = section + strlen("model.");
-    } else {
-        name_of_file(path, stem, sizeof(stem));
-        name = stem;
+    if (!found) {
+        name_of_file(name, out->text, sizeof(out->text));
+        out->name = out->text;
+        return RZ_OK;
     }
-    return rz_model_open(m, name, path, found ? section : NULL, options, out, err);
+    if (strlen(found) >= sizeof(out->text))
+        return rz_fail(err, RZ_ECONFIG, found, "the name is too long");
+    memcpy(out->text, found, strlen(found) + 1);
+    const struct rz_option_value *v = rz_settings_get(m->settings, out->text, "path");
+    if (!v || !v->text)
+        return rz_fail(err, RZ_ECONFIG, out->text, "has no path");
+    out->path = v->text;
+    out->section = out->text;
+    out->name = out->text + strlen("model.");
+    return RZ_OK;
+}
+
+static int32_t host_open(void *ctx, const char *name, const struct rz_model_options *options,
+                         struct rz_model **out, struct rz_err *err)
+{
+    struct rz_models *m = ctx;
+    struct rz_err own = RZ_ERR_INIT;
+    struct rz_model_name found;
+    err = err ? err : &own;
+    *err = (struct rz_err)RZ_ERR_INIT;
+    int32_t rc = rz_models_find(m, name, &found, err);
+    if (!rc)
+        rc = rz_model_open(m, found.name, found.path, found.section, options, out, err);
+    if (rc || options->level < RZ_MODEL_RUN || options->observe)
+        return rc;
+    if ((rc = rz_model_speculate(*out, found.section, err))) {
+        rz_model_close(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 static void host_close(struct rz_model *model)

@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "exec.h"
 #include "model.h"
+#include "spec.h"
 
 struct rz_overrides;
 
@@ -38,6 +39,8 @@ struct rz_model {
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
+    double checked;                 /* when the files were looked at last; of the stepping thread */
+    struct rz_model *draft;         /* guesses for the loop; NULL: none */
     const struct rz_eval *observer; /* whose input() is called, while it runs */
 };
 
@@ -59,6 +62,15 @@ struct rz_models {
 int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, const char *section,
                       const struct rz_model_options *options, struct rz_model **out, struct rz_err *err);
 void rz_model_close(struct rz_model *model);
+/* A model by path or configured name. */
+struct rz_model_name {
+    char text[256];                    /* of its section, or made from the path */
+    const char *name, *path, *section; /* section: "model.NAME", or NULL */
+};
+int32_t rz_models_find(const struct rz_models *m, const char *name, struct rz_model_name *out,
+                       struct rz_err *err);
+/* model_draft.c: the engine of a model opened with RZ_MODEL_RUN guesses ahead, as configured. */
+int32_t rz_model_speculate(struct rz_model *model, const char *section, struct rz_err *err);
 /* overrides.c: makes model->tables of model->file_tables. */
 int32_t rz_model_override(struct rz_model *model, const char *section, struct rz_err *err);
 void rz_overrides_free(struct rz_overrides *o);

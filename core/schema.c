@@ -21,6 +21,7 @@ static const struct rz_option rz_options[] = {
     OPT("strict_paths", BOOL, "0", "refuse plugins that others than root and this user could change"),
     OPT("frontends", LIST, "http", "what `rz serve` starts"),
     OPT_CHOICE("log_level", "warn", "error|warn|info|debug", "how much is written to stderr"),
+    OPT_CHOICE("log_format", "text", "text|json", "lines for people, or one JSON object a line"),
     OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when no preferred backend can run a node"),
     OPT_RANGE("threads", INT, "0", 0, 1024, "CPU threads; 0: cores of the affinity mask and quota"),
     OPT_RANGE("drain_ms", INT, "10000", 0, 3600000, "how long running requests may go on after SIGTERM"),
@@ -41,6 +42,9 @@ static const struct rz_option engine_options[] = {
     OPT_RANGE("repack_cache_size", SIZE, "16G", 0, 0x1p63, "bytes of all its files; the oldest go first"),
     OPT("repack_verify", BOOL, "0", "hash its files when they are written and when they are read"),
     OPT_RANGE("timeout_ms", INT, "0", 0, 86400000, "longest time of one request; 0: no limit"),
+    OPT_CHOICE("speculate", "off", "off|lookup|draft", "guess tokens ahead: from the text, or a draft model"),
+    OPT("draft_model", STRING, NULL, "model that guesses: [model.NAME] or a file with the same vocabulary"),
+    OPT_RANGE("draft_tokens", INT, "16", 1, 31, "most tokens guessed ahead in one step"),
 };
 
 static const struct rz_option sampling_options[] = {
@@ -87,6 +91,8 @@ static const struct rz_option any_model_options[] = {
 static const struct rz_option model_options[] = {
     OPT("path", PATH, NULL, "the model's file"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: that of [engine]"),
+    OPT_CHOICE("speculate", NULL, "off|lookup|draft", "guess tokens ahead; unset: that of [engine]"),
+    OPT("draft_model", STRING, NULL, "model that guesses; unset: that of [engine]"),
     OPT("device", STRING, NULL, "what it runs on; unset: that of [engine]"),
     MODEL_SETTINGS,
 };

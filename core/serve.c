@@ -21,10 +21,12 @@
 
 #define FRONTENDS_MAX 16
 #define HTTP_SECTION "plugin.http"
+#define DOWN_S 15 /* the way down may take so long beyond drain_ms */
 
 struct running {
     const struct rz_frontend *table;
     void *self;
+    bool started;
 };
 
 struct serving {
@@ -42,18 +44,28 @@ struct watch {
     sem_t ended;
     _Atomic bool is_up;
     _Atomic int first; /* the signal that ends the service */
+    _Atomic uint32_t drain_ms;
 };
 
 static void *watch_signals(void *arg)
 {
     struct watch *w = arg;
-    for (int n = 0, sig; !sigwait(&w->set, &sig); n++) {
-        if (n || !atomic_load(&w->is_up)) /* the second one, or still loading */
-            _exit(128 + sig);
-        atomic_store(&w->first, sig);
-        sem_post(&w->ended);
-    }
-    return NULL;
+    int sig;
+    if (sigwait(&w->set, &sig))
+        return NULL;
+    if (!atomic_load(&w->is_up)) /* still loading */
+        _exit(128 + sig);
+    atomic_store(&w->first, sig);
+    sem_post(&w->ended);
+    /* Whoever hangs on the way down, a backend or a plugin, does not keep the process. */
+    uint32_t ms = atomic_load(&w->drain_ms);
+    struct timespec most = {.tv_sec = ms / 1000 + DOWN_S, .tv_nsec = (long)(ms % 1000) * 1000000};
+    while ((sig = sigtimedwait(&w->set, NULL, &most)) < 0 && errno == EINTR)
+        ;
+    if (sig > 0)
+        _exit(128 + sig);
+    rz_log(RZ_LOG_ERROR, "it did not end in %u ms and %d s: something hangs", ms, DOWN_S);
+    _exit(RZ_EXIT_FAILED);
 }
 
 /* Before any other thread exists: they inherit the mask. */
@@ -112,17 +124,17 @@ static int32_t parse(const struct rz_arguments *a, struct serving *s, struct rz_
     return RZ_OK;
 }
 
-/* --host and --port change one half of `listen`, whatever it was. */
+/* --host and --port change one half of `listen` if that is one address; else they take its place. */
 static int32_t set_listen(struct rz_settings *settings, const struct serving *s, struct rz_err *err)
 {
     char listen[320], old[256], host[260];
     const char *raw = rz_config_raw(settings, HTTP_SECTION, "listen");
-    snprintf(old, sizeof(old), "%s", raw ? raw : "127.0.0.1:8080");
+    bool plain = raw && strchr(raw, ':') && !strchr(raw, ',') && strncmp(raw, "unix:", 5) != 0;
+    snprintf(old, sizeof(old), "%s", plain ? raw : "127.0.0.1:8080");
     char *colon = strrchr(old, ':');
-    const char *port = s->port ? s->port : colon ? colon + 1 : "8080";
-    if (colon)
-        *colon = 0;
+    const char *port = s->port ? s->port : colon + 1;
     bool bare_v6 = s->host && strchr(s->host, ':') && s->host[0] != '[';
+    *colon = 0;
     snprintf(host, sizeof(host), bare_v6 ? "[%.250s]" : "%.250s", s->host ? s->host : old);
     snprintf(listen, sizeof(listen), "%s:%s", host, port);
     return rz_config_flag(settings, HTTP_SECTION, "listen", listen, s->host ? "--host" : "--port", err);
@@ -140,7 +152,7 @@ static int32_t set_flags(struct rz_settings *settings, const struct serving *s, 
 
 /* --- frontends --- */
 
-static int32_t start_one(struct rz_main *p, struct serving *s, const char *name, struct rz_err *err)
+static int32_t find_one(struct rz_main *p, struct serving *s, const char *name, struct rz_err *err)
 {
     char kind[64];
     uint32_t at = 0;
@@ -154,14 +166,11 @@ static int32_t start_one(struct rz_main *p, struct serving *s, const char *name,
                        "[rz] frontends: no plugin provides %s", kind);
     if (!f->table->start)
         return rz_fail(err, RZ_ECONFIG, name, "this frontend serves nothing");
-    int32_t status = f->table->start(f->self, err);
-    if (status < 0)
-        return status;
     s->n++;
     return RZ_OK;
 }
 
-static int32_t start_all(struct rz_main *p, struct serving *s, struct rz_err *err)
+static int32_t find_all(struct rz_main *p, struct serving *s, struct rz_err *err)
 {
     const char *list = rz_settings_get(p->settings, "rz", "frontends")->text;
     char *names = strdup(list ? list : ""), *rest = names;
@@ -170,9 +179,25 @@ static int32_t start_all(struct rz_main *p, struct serving *s, struct rz_err *er
         if (!name[0] || s->n == FRONTENDS_MAX)
             status = rz_fail(err, RZ_ECONFIG, "[rz] frontends", "between 1 and %d names", FRONTENDS_MAX);
         else
-            status = start_one(p, s, name, err);
+            status = find_one(p, s, name, err);
     }
     free(names);
+    return status;
+}
+
+/* Those that can tell clients to wait are started before the models are opened, the others after. */
+static int32_t start_all(struct serving *s, bool loaded, struct rz_err *err)
+{
+    int32_t status = RZ_OK;
+    for (uint32_t i = 0; !status && i < s->n; i++) {
+        struct running *f = &s->frontends[i];
+        bool early = f->table->ready;
+        if (early != loaded)
+            status = f->table->start(f->self, err);
+        f->started = f->started || (early != loaded && !status);
+        if (!status && early && loaded)
+            status = f->table->ready(f->self, err);
+    }
     return status;
 }
 
@@ -181,7 +206,8 @@ static void stop_all(struct rz_main *p, struct serving *s, uint32_t drain_ms)
     struct timespec a, b;
     clock_gettime(CLOCK_MONOTONIC, &a);
     for (uint32_t i = 0; i < s->n; i++)
-        s->frontends[i].table->stop(s->frontends[i].self, drain_ms);
+        if (s->frontends[i].started)
+            s->frontends[i].table->stop(s->frontends[i].self, drain_ms);
     clock_gettime(CLOCK_MONOTONIC, &b);
     int64_t spent = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
     rz_models_stop(p->models, spent < drain_ms ? (uint32_t)(drain_ms - spent) : 0);
@@ -209,7 +235,7 @@ static int32_t bring_up(struct rz_main *p, struct serving *s, struct rz_err *err
     if (!status)
         status = rz_main_models(p, err);
     if (!status)
-        status = rz_models_serve(p->models, s->model, err);
+        status = find_all(p, s, err);
     return status;
 }
 
@@ -220,9 +246,14 @@ static int32_t serve(struct rz_main *p, struct watch *w, int *sig, struct rz_err
     int32_t status = bring_up(p, &s, err);
     if (status)
         return status;
-    status = start_all(p, &s, err);
+    status = start_all(&s, false, err);
+    if (!status)
+        status = rz_models_serve(p->models, s.model, err);
+    if (!status)
+        status = start_all(&s, true, err);
     uint32_t drain_ms = (uint32_t)rz_settings_get(p->settings, "rz", "drain_ms")->i;
     if (!status) {
+        atomic_store(&w->drain_ms, drain_ms);
         atomic_store(&w->is_up, true); /* before the line that invites signals */
         say_ready(&s);
         *sig = watch_wait(w);

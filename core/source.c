@@ -344,15 +344,25 @@ void rz_source_close(struct rz_source_set *set)
     *set = (struct rz_source_set){0};
 }
 
+int32_t rz_source_readable(const struct rz_source_set *set, struct rz_err *err)
+{
+    const struct mapped *m = set->priv;
+    for (uint32_t i = 0; m && i < m->n; i++)
+        if (atomic_load(&ranges[m->files[i].range].failed))
+            return rz_fail(err, RZ_EIO, m->paths[i],
+                           "a part of the mapped file could not be read; load the model again");
+    return RZ_OK;
+}
+
 int32_t rz_source_check(const struct rz_source_set *set, struct rz_err *err)
 {
     const struct mapped *m = set->priv;
+    int32_t rc = rz_source_readable(set, err);
+    if (rc)
+        return rc;
     for (uint32_t i = 0; m && i < m->n; i++) {
         const struct mapping *f = &m->files[i];
         struct stat now;
-        if (atomic_load(&ranges[f->range].failed))
-            return rz_fail(err, RZ_EIO, m->paths[i],
-                           "a part of the mapped file could not be read; load the model again");
         if (fstat(f->fd, &now))
             return rz_fail(err, RZ_EIO, m->paths[i], "%s", strerror(errno));
         if (now.st_size != f->st.st_size)

@@ -71,6 +71,8 @@ static const char serve_usage[] =
     "  --port PORT           its port (default 8080)\n"
     "  --api-key-file FILE   requests must carry one of the keys in FILE, one a line\n"
     "\n"
+    "Sockets, TLS, limits, pages that may ask, logs: rz plugin info http.\n"
+    "\n"
     "SIGTERM or SIGINT: takes no new requests and lets the running ones finish\n"
     "for at most [rz] drain_ms; a second signal ends at once.\n";
 

@@ -15,12 +15,17 @@ static uint64_t mix(uint64_t h, uint64_t v)
     return h ^ h >> 33;
 }
 
-static void logits_of(const struct fake *f, uint64_t hash, float *logits)
+/* before: the token that stood f->period before the next one; -1: none. */
+static void logits_of(const struct fake *f, uint64_t hash, int32_t before, float *logits)
 {
+    bool repeat = before >= 0 && hash % 8;
+    hash = repeat || !f->salt ? hash : mix(hash, f->salt);
     for (uint32_t v = 0; v < FAKE_VOCAB; v++) {
         uint64_t h = mix(hash, v);
         logits[v] = ((float)(h >> 40) * 0x1p-23f - 1.0f) * f->spread;
     }
+    if (repeat)
+        logits[before] = 1.5f * f->spread;
     if (f->never_end)
         logits[FAKE_END] = -2 * f->spread;
 }
@@ -56,7 +61,7 @@ static uint64_t hash_of(const struct fake *f, const int32_t *tokens, uint32_t n)
 
 void fake_logits(const struct fake *f, const int32_t *tokens, uint32_t n, float *logits)
 {
-    logits_of(f, hash_of(f, tokens, n), logits);
+    logits_of(f, hash_of(f, tokens, n), f->period && n >= f->period ? tokens[n - f->period] : -1, logits);
 }
 
 void fake_hidden(const int32_t *tokens, uint32_t n, float *hidden)
@@ -219,6 +224,15 @@ static uint64_t read_back(struct fake *f, const struct rz_batch *b, uint32_t ind
     return all ? mix(hash, (uint64_t)row->pos[0]) : hash;
 }
 
+/* The token in the pages that stood the period before the one that follows the row. */
+static int32_t token_before(struct fake *f, const struct rz_batch *b, const struct rz_batch_row *row)
+{
+    uint32_t n = (uint32_t)row->pos[0] + 1, p = n - f->period;
+    return f->period && f->n_groups && n >= f->period
+               ? cell_of(f, &b->seqs[row->seq], p % f->n_groups, p)->token
+               : -1;
+}
+
 /* As little as RZ_WANT_TOP_K allows: nothing but the k best. */
 static void keep_best(float *x, uint32_t k)
 {
@@ -253,7 +267,7 @@ static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_resu
             continue;
         uint64_t hash = read_back(f, b, i);
         if (b->rows[i].want >= RZ_WANT_LOGITS)
-            logits_of(f, hash, f->logits + (uint64_t)n * FAKE_VOCAB);
+            logits_of(f, hash, token_before(f, b, &b->rows[i]), f->logits + (uint64_t)n * FAKE_VOCAB);
         if (b->rows[i].want == RZ_WANT_TOP_K)
             keep_best(f->logits + (uint64_t)n * FAKE_VOCAB, b->rows[i].k);
         f->n_top_k += b->rows[i].want == RZ_WANT_TOP_K;

@@ -46,6 +46,9 @@ struct fake {
     uint32_t most_rows, most_seqs, n_mixed; /* steps with prompt and decode rows together */
     float spread;                           /* of the logits: -spread..spread      */
     int32_t never_end;                      /* 1: FAKE_END is never the best token */
+    /* Not 0: mostly the token that stood so far before is the best (a text that repeats itself); else with
+     * another salt another token. Without windows. */
+    uint32_t period, salt;
 };
 
 void fake_init(struct fake *f, const struct rz_plan_limits *limits, uint32_t n_groups);

@@ -8,6 +8,10 @@
 
 #include <stdlib.h>
 
+#if !defined(__x86_64__)
+const struct rz_plugin rz_no_table = {.header = {.isa = {~0ull}, .name = "a second table"}};
+#endif
+
 const struct rz_kernels *kernel_table(const struct rz_plugin *plugin, int64_t choice)
 {
     struct rz_option_value value = {.i = choice};

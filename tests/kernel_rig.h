@@ -10,15 +10,17 @@
 
 #define KERNEL_WEIGHTS 10
 
-/* The tables under test. Where this is not x86-64 the reference stands in for those that are not there. */
+/* The tables under test: the machine's own, and the widest one where there are two; rz_no_table: there is
+ * none, and its tests are skipped. */
 extern const struct rz_plugin rz_builtin_scalar;
 #if defined(__x86_64__)
 extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
 #define FAST rz_builtin_avx2
 #define WIDEST rz_builtin_avx512
 #else
-#define FAST rz_builtin_scalar
-#define WIDEST rz_builtin_scalar
+extern const struct rz_plugin rz_builtin_neon, rz_no_table;
+#define FAST rz_builtin_neon
+#define WIDEST rz_no_table
 #endif
 
 /* The table of a plugin that is linked in, with this choice for its first option if it has options, or NULL

@@ -1,11 +1,12 @@
 /* runner.c - runs the tests of one program where Criterion cannot: each in a forked process, with a limit.
  *
- * Owns main of a test program built with RZ_TSAN. Speaks the part of Criterion's command line that
- * tests/run.sh uses: --tap=FILE. A test passes if its process ends with 0, so a data race that
- * ThreadSanitizer found (status 66), a signal or a time-out fails it.
+ * Owns main of a test program built with RZ_RUNNER. Speaks the part of Criterion's command line that is
+ * used: --tap=FILE, --filter=PATTERN (of SUITE/NAME). A test passes if its process ends with 0, so a data
+ * race that ThreadSanitizer found (status 66), a signal or a time-out fails it.
  */
 #include "rz_test.h"
 
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -70,11 +71,18 @@ static int run_one(const struct rz_test_case *test)
 int main(int argc, char **argv)
 {
     FILE *tap = NULL;
+    const char *filter = "*";
     for (int i = 1; i < argc; i++)
         if (!strncmp(argv[i], "--tap=", 6))
             tap = fopen(argv[i] + 6, "w");
+        else if (!strncmp(argv[i], "--filter=", 9))
+            filter = argv[i] + 9;
     unsigned tested = 0, failed = 0, skipped = 0;
     for (struct rz_test_case *t = cases; t; t = t->next) {
+        char name[200];
+        snprintf(name, sizeof(name), "%s/%s", t->suite, t->name);
+        if (fnmatch(filter, name, 0))
+            continue;
         int status = run_one(t);
         bool skip = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == STATUS_SKIPPED;
         bool good = status == 0;

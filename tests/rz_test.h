@@ -1,9 +1,10 @@
 /* rz_test.h - how a unit test is written: RZ_TEST and the rz_check macros.
  *
  * A file tests/test_NAME.c is one program. Its tests run each in a process of their own, under Criterion,
- * or, where RZ_TSAN is defined, under tests/runner.c (Criterion 2.4.1 aborts under ThreadSanitizer).
- * A check that fails ends its test; checks belong to the test's main thread only. A sanitizer report is
- * not seen by Criterion: tests/run.sh makes each report a file and fails the program for it.
+ * or, where RZ_RUNNER is defined, under tests/runner.c: with ThreadSanitizer, where Criterion 2.4.1
+ * aborts, and on other machines, for which it is not there. A check that fails ends its test; checks
+ * belong to the test's main thread only. A sanitizer report is not seen by Criterion: tests/run.sh makes
+ * each report a file and fails the program for it.
  *
  *     RZ_TEST(map, finds_what_was_put) { rz_check_eq(rz_map_count(&m), 1); }
  */
@@ -15,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef RZ_TSAN
+#ifdef RZ_RUNNER
 
 struct rz_test_case {
     const char *suite, *name;

@@ -225,3 +225,31 @@ RZ_TEST(kv, without_groups_only_slots_run_out)
     rz_kv_seq_deinit(&kv, &b);
     rz_kv_deinit(&kv);
 }
+
+RZ_TEST(kv, cut_gives_back_what_lies_behind)
+{
+    struct rz_kv kv = open_pool(2, 10, 4);
+    struct rz_kv_seq a;
+    kv.windows[1] = 5;
+    rz_check(rz_kv_seq_init(&kv, &a, 40));
+    rz_check(rz_kv_grow(&kv, &a, 30));
+    rz_kv_trim(&kv, &a, 20); /* group 1 sees 16 and on: four pages went */
+    rz_check_eq(rz_kv_held(&a, 0), 8);
+    rz_check_eq(rz_kv_held(&a, 1), 4);
+    rz_kv_cut(&kv, &a, 40); /* never grows */
+    rz_check_eq(a.n_pages, 8);
+    rz_kv_cut(&kv, &a, 21);
+    rz_check_eq(rz_kv_held(&a, 0), 6);
+    rz_check_eq(rz_kv_held(&a, 1), 2);
+    rz_check_eq(kv.n_free[0], 4);
+    rz_check_eq(kv.n_free[1], 8);
+    rz_kv_cut(&kv, &a, 9); /* behind what a window has left */
+    rz_check_eq(rz_kv_held(&a, 0), 3);
+    rz_check_eq(rz_kv_held(&a, 1), 0);
+    rz_check_eq(kv.n_free[1], 10);
+    rz_check(rz_kv_grow(&kv, &a, 13));
+    rz_check_eq(rz_kv_held(&a, 1), 1);
+    rz_kv_seq_deinit(&kv, &a);
+    rz_check_eq(rz_kv_available(&kv), 10);
+    rz_kv_deinit(&kv);
+}

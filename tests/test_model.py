@@ -5,6 +5,7 @@ The models and the expected logits come from the build itself (tests/mkmodel.c, 
 """
 
 import os
+import platform
 import tempfile
 import unittest
 
@@ -146,9 +147,13 @@ class Avx512(Avx2):
     backend = "avx512"
 
 
+class Neon(Avx2):
+    backend = "neon"
+
+
 def load_tests(loader, standard, pattern):
     suite = unittest.TestSuite()
-    for case in (Scalar, Avx2, Avx512):
+    for case in (Scalar, Neon) if platform.machine() == "aarch64" else (Scalar, Avx2, Avx512):
         suite.addTests(loader.loadTestsFromTestCase(case))
     return suite
 

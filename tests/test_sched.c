@@ -377,3 +377,88 @@ RZ_TEST(sched, a_state_is_cleared_with_the_first_row_and_copied_by_a_fork)
     rz_check_eq(b.seqs[0].kv.groups[0][0], b.seqs[1].kv.groups[0][0]);
     bench_close(&b);
 }
+
+/* --- guesses --- */
+
+/* A sequence that decodes and has so many guesses behind its last token. */
+static void guess(struct bench *b, uint32_t i, uint32_t n)
+{
+    rz_check(rz_seq_decodes(&b->seqs[i]));
+    b->seqs[i].n_guesses = n;
+}
+
+RZ_TEST(sched, guesses_get_what_decoding_leaves_and_half_stays_for_prompts)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 16, 8, 64, 1);
+    b.sched.step.max_wanted = 16;
+    for (uint32_t i = 0; i < 3; i++)
+        add(&b, i, 4);
+    rz_check_eq(step(&b, rows), 12);
+    guess(&b, 0, 5);
+    guess(&b, 1, 20);
+    rz_check_eq(step(&b, rows), 16);
+    rz_check_eq(rows[0], 6);
+    rz_check_eq(rows[1], 9);
+    rz_check_eq(rows[2], 1); /* nobody's row is taken */
+    rz_check_eq(b.sched.step.n_wanted, 16);
+    rz_check_eq(b.seqs[1].result, 6);
+    rz_check_eq(b.sched.step.rows[6].pos[0], 4);
+    rz_check_eq(b.sched.step.rows[14].pos[0], 12);
+    for (uint32_t i = 0; i < 3; i++)
+        rz_sched_keep(&b.sched, &b.seqs[i]);
+    rz_check_eq(b.seqs[1].n_done, 5); /* no guess was right */
+    rz_check_eq(b.seqs[1].kv.n_pages, 2);
+    add(&b, 3, 30);
+    guess(&b, 0, 15);
+    rz_check_eq(step(&b, rows), 16);
+    rz_check_eq(rows[0], 1 + 6); /* of the 13 that are left */
+    rz_check_eq(rows[3], 7);
+    b.seqs[0].n_tokens += 4; /* four were right: step() gave it one token */
+    rz_sched_keep(&b.sched, &b.seqs[0]);
+    rz_check_eq(b.seqs[0].n_done, b.seqs[0].n_tokens - 1);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, guesses_take_no_page_that_anybody_needs)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 16, 8, 8, 2);
+    b.sched.step.max_wanted = 16;
+    add(&b, 0, 4);
+    step(&b, rows);
+    add(&b, 1, 20); /* five pages; two rows of it come now */
+    guess(&b, 0, 14);
+    step(&b, rows);
+    /* Eight pages: two of its own for the next row, five for the prompt: one is to spare. */
+    rz_check_eq(rows[0], 1 + 7);
+    rz_check_eq(rows[1], 8);
+    rz_check_eq(b.sched.preempted, 0);
+    rz_sched_keep(&b.sched, &b.seqs[0]);
+    rz_check_eq(b.seqs[0].kv.n_pages, 2);
+    bench_close(&b);
+}
+
+RZ_TEST(sched, who_gives_way_has_no_guesses)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 32, 8, 5, 1);
+    add(&b, 0, 8);
+    add(&b, 1, 7);
+    step(&b, rows);
+    while (!b.sched.preempted) {
+        for (uint32_t i = 0; i < 2; i++)
+            guess(&b, i, 3);
+        rz_check(step(&b, rows) > 0);
+        for (uint32_t i = 0; i < 2; i++)
+            if (b.seqs[i].state == RZ_SEQ_RUNNING)
+                rz_sched_keep(&b.sched, &b.seqs[i]);
+    }
+    rz_check_eq(b.seqs[1].state, RZ_SEQ_WAITING);
+    rz_check_eq(b.seqs[1].n_guesses, 0);
+    rz_check_eq(b.seqs[1].kv.n_pages, 0);
+    bench_close(&b);
+}

@@ -1,5 +1,6 @@
 #!/bin/sh
-# deps.sh - installs the Debian packages of a list that are not installed. Needs only sh and dpkg.
+# deps.sh - installs the Debian packages of a list that are not installed. Needs only sh and dpkg. A name with
+# an architecture behind it (libfoo-dev:arm64) makes that architecture known to dpkg first.
 #
 #   tools/deps.sh [LIST]        (LIST: packages.txt beside this folder)
 #
@@ -17,10 +18,16 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     exit 0
 fi
 
+# A package can be installed for several architectures: a name without one means this machine's.
+native=$(dpkg --print-architecture)
 missing=
 for package in $wanted; do
-    status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
-    [ "$status" = "install ok installed" ] || missing="$missing $package"
+    case $package in
+    *:*) architecture=${package#*:} ;;
+    *) architecture=$native ;;
+    esac
+    dpkg-query -W -f '${Architecture} ${Status}\n' "$package" 2>/dev/null |
+        grep -qxE "($architecture|all) install ok installed" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 
@@ -35,6 +42,11 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 echo "deps: installing the missing Debian packages:$missing"
+for architecture in $(printf '%s\n' $missing | sed -n 's/.*://p' | sort -u); do
+    dpkg --print-foreign-architectures | grep -qx "$architecture" && continue
+    echo "deps: adding the architecture $architecture to those that dpkg knows"
+    $as_root dpkg --add-architecture "$architecture"
+done
 # env: sudo drops the caller's environment.
 install="$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
 log=$(mktemp)

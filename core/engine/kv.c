@@ -172,6 +172,17 @@ void rz_kv_trim(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos)
     }
 }
 
+void rz_kv_cut(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens)
+{
+    uint32_t keep = rz_kv_pages(kv, tokens);
+    for (; seq->n_pages > keep; seq->n_pages--)
+        for (uint32_t g = 0; g < kv->n_groups; g++)
+            if (seq->first[g] < seq->n_pages)
+                page_give(kv, g, *table_cell(seq, g, seq->n_pages - 1));
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        seq->first[g] = seq->first[g] < seq->n_pages ? seq->first[g] : seq->n_pages;
+}
+
 void rz_kv_drop(struct rz_kv *kv, struct rz_kv_seq *seq)
 {
     /* From the end, so that the stack hands the same pages out in the same order again. */

@@ -60,6 +60,8 @@ uint32_t rz_kv_available(const struct rz_kv *kv);
 bool rz_kv_grow(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens);
 /* Gives back what no row at position pos or behind it sees. */
 void rz_kv_trim(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos);
+/* Gives back what lies wholly behind the first tokens positions. */
+void rz_kv_cut(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens);
 /* Gives all pages of the sequence, and its slot, back. */
 void rz_kv_drop(struct rz_kv *kv, struct rz_kv_seq *seq);
 /* An empty sequence takes the pages that hold the first tokens positions of another, as a second owner, and

@@ -60,6 +60,7 @@ uint64_t rz_loop_deadline(const struct rz_loop *loop)
 static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, const struct rz_err *error)
 {
     rz_sched_remove(&loop->sched, &r->seq);
+    rz_draft_drop(&r->spec);
     if (r->finished)
         return;
     rz_req_finish(r, reason, error, rz_clock_ns());
@@ -141,26 +142,42 @@ static uint32_t collect_tasks(struct rz_loop *loop)
     return n;
 }
 
+/* One row after the other, as long as each gives the token that was guessed behind it: what later rows have
+ * read is then what they should have. */
+static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
+{
+    const struct rz_result *result = &loop->result;
+    r->error = (struct rz_err)RZ_ERR_INIT;
+    r->n_samples = 0;
+    for (bool more = true; more;) {
+        uint32_t i = r->n_samples;
+        uint64_t row = (uint64_t)r->seq.result + i;
+        struct rz_sample_job job = {.sampling = &r->sampling,
+                                    .biases = r->biases,
+                                    .n_biases = r->n_biases,
+                                    .logits = result->logits + row * result->logits_stride,
+                                    .tokens = r->tokens,
+                                    .n_tokens = r->seq.n_tokens + i,
+                                    .draw = r->n_new + i,
+                                    .n_logprobs = r->n_logprobs};
+        r->rc = rz_sample_run(scratch, &job, &r->samples[i], &r->error);
+        if (r->rc)
+            return;
+        r->n_samples++;
+        more = i < r->seq.n_guesses && r->samples[i].token == r->tokens[r->seq.n_tokens + i];
+    }
+}
+
 static void sample_task(void *arg, uint32_t i)
 {
     struct rz_loop *loop = arg;
     struct rz_req *r = loop->tasks[i];
     const struct rz_result *result = &loop->result;
-    if (r->pooled) {
+    if (r->pooled)
         rz_req_hidden(r, result->hidden + (uint64_t)r->seq.result * result->hidden_stride,
                       result->hidden_stride, r->seq.hidden_all ? r->seq.n_rows : 1);
-        return;
-    }
-    struct rz_sample_job job = {.sampling = &r->sampling,
-                                .biases = r->biases,
-                                .n_biases = r->n_biases,
-                                .logits = result->logits + (uint64_t)r->seq.result * result->logits_stride,
-                                .tokens = r->tokens,
-                                .n_tokens = r->seq.n_tokens,
-                                .draw = r->n_new,
-                                .n_logprobs = r->n_logprobs};
-    r->error = (struct rz_err)RZ_ERR_INIT;
-    r->rc = rz_sample_run(&loop->scratch[i], &job, &r->sample, &r->error);
+    else
+        sample_text(loop, r, &loop->scratch[i]);
 }
 
 static void sample_rows(struct rz_loop *loop, uint32_t n)
@@ -189,7 +206,7 @@ int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, uint32
     return RZ_OK;
 }
 
-static bool is_end(const struct rz_loop *loop, const struct rz_req *r, int32_t token)
+bool rz_loop_ends(const struct rz_loop *loop, const struct rz_req *r, int32_t token)
 {
     for (uint32_t i = 0; i < loop->info.n_end && !(r->flags & RZ_REQUEST_IGNORE_EOS); i++)
         if (loop->info.end[i] == token)
@@ -222,12 +239,32 @@ static void deliver_hidden(struct rz_loop *loop, struct rz_req *r)
     finish(loop, r, good ? RZ_FINISH_STOP : RZ_FINISH_ERROR, good ? NULL : &r->error);
 }
 
-/* One sampled token becomes an event, or the end of its request. */
-static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
+/* A sampled token becomes an event, or the end of its request. */
+static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct rz_sample *sample)
 {
     char piece[RZ_PIECE_MAX];
-    int32_t token = r->sample.token;
     int64_t n = 0;
+    if (rz_loop_ends(loop, r, sample->token)) {
+        finish(loop, r, RZ_FINISH_STOP, NULL);
+        return;
+    }
+    if ((n = decode(loop, r, sample->token, piece)) < 0) {
+        finish(loop, r, RZ_FINISH_ERROR, &r->error);
+        return;
+    }
+    r->tokens[r->seq.n_tokens++] = sample->token;
+    loop->new_tokens++;
+    bool stop = rz_req_token(r, sample, piece, (size_t)n);
+    if (stop || r->seq.n_tokens >= r->context)
+        finish(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
+    else
+        rz_req_flush(r);
+}
+
+/* What a step gave a request. Samples that its ring has no room for are drawn again in the next step, which
+ * makes them the same tokens. */
+static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
+{
     if (!r->first_ns) {
         r->first_ns = now;
         loop->prompt_tokens += r->n_prompt;
@@ -236,25 +273,19 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
         deliver_hidden(loop, r);
         return;
     }
-    if (r->rc) {
+    uint32_t i = 0;
+    for (; i < r->n_samples && !r->finished && !rz_req_full(r); i++) {
+        rz_spec_judge(loop, r, i, r->samples[i].token);
+        deliver_token(loop, r, &r->samples[i]);
+    }
+    if (r->finished)
+        return;
+    if (r->rc && i == r->n_samples) {
         finish(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
-    if (is_end(loop, r, token)) {
-        finish(loop, r, RZ_FINISH_STOP, NULL);
-        return;
-    }
-    if ((n = decode(loop, r, token, piece)) < 0) {
-        finish(loop, r, RZ_FINISH_ERROR, &r->error);
-        return;
-    }
-    r->tokens[r->seq.n_tokens++] = token;
-    loop->new_tokens++;
-    bool stop = rz_req_token(r, token, piece, (size_t)n);
-    if (stop || r->seq.n_tokens >= r->context)
-        finish(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
-    else
-        rz_req_flush(r);
+    rz_spec_settle(r);
+    rz_sched_keep(&loop->sched, &r->seq);
 }
 
 /* The step failed: so do its requests, or all of them when the model itself is gone. */
@@ -275,6 +306,7 @@ static void compute(struct rz_loop *loop)
     pthread_mutex_unlock(&loop->mutex);
     int32_t rc = loop->setup.check ? loop->setup.check(loop->setup.check_ctx, &error) : RZ_OK;
     bool gone = rc < 0;
+    uint64_t begin = rz_clock_ns();
     if (!gone)
         rc = rz_loop_execute(loop, &loop->sched.step, loop->needs, &error);
     if (rc >= 0)
@@ -288,6 +320,8 @@ static void compute(struct rz_loop *loop)
     }
     rz_sched_done(&loop->sched);
     uint64_t now = rz_clock_ns();
+    if (loop->sched.step.n_wanted == loop->sched.step.batch.n_rows)
+        rz_pace_step(&loop->spec.pace, loop->sched.step.n_wanted, (double)(now - begin) * 1e-9);
     for (uint32_t i = 0; i < n; i++)
         if (!loop->tasks[i]->released)
             deliver(loop, loop->tasks[i], now);
@@ -325,6 +359,7 @@ int32_t rz_loop_step(struct rz_loop *loop)
     loop->busy = true;
     loop->stepper = pthread_self();
     bool did = look_round(loop);
+    rz_spec_guess(loop);
     if (rz_sched_build(&loop->sched)) {
         compute(loop);
         did = true;

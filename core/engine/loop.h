@@ -19,6 +19,7 @@ struct rz_loop {
     struct rz_sched sched;
     struct rz_sample_scratch *scratch; /* [n_scratch] */
     uint32_t n_scratch;
+    struct rz_spec_pool spec;
 
     pthread_mutex_t mutex;
     pthread_cond_t work;    /* wakes the loop thread: kick is set              */
@@ -50,6 +51,8 @@ void rz_loop_wait(struct rz_loop *loop, pthread_cond_t *cond, uint64_t deadline_
 void rz_loop_kick(struct rz_loop *loop);
 /* The earliest deadline of a request; UINT64_MAX: none. */
 uint64_t rz_loop_deadline(const struct rz_loop *loop);
+/* Is the token an end of the request's text? */
+bool rz_loop_ends(const struct rz_loop *loop, const struct rz_req *r, int32_t token);
 /* Forgets a request: at once, or when the step is over. */
 void rz_loop_bury(struct rz_loop *loop, struct rz_req *r);
 

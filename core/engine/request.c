@@ -53,8 +53,6 @@ static int32_t check_rest(const struct rz_engine_setup *setup, const struct rz_r
         return rz_fail(err, RZ_EUNSUPPORTED, "grammar", "kind %u is not available", q->grammar_kind);
     if (q->like && q->flags & RZ_REQUEST_EMBED)
         return rz_fail(err, RZ_EUNSUPPORTED, "like", "an embedding shares no pages");
-    if (q->speculate > RZ_SPECULATE_OFF)
-        return rz_fail(err, RZ_EUNSUPPORTED, "speculate", "%u is not available", q->speculate);
     if (q->n_logprobs > RZ_LOGPROBS_MAX)
         return rz_fail(err, RZ_EINVAL, "logprobs", "%u: at most %d", q->n_logprobs, RZ_LOGPROBS_MAX);
     if (q->n_biases > RZ_BIASES_MAX)
@@ -130,7 +128,8 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
     r->biases = copy_of(q->biases, q->n_biases, sizeof(*q->biases));
     r->tokens = malloc(context * sizeof(*r->tokens));
     r->ring = calloc(RZ_RING, sizeof(*r->ring));
-    if (!r->biases || !r->tokens || !r->ring || !rz_kv_seq_init(kv, &r->seq.kv, context)) {
+    r->samples = calloc(1, sizeof(*r->samples));
+    if (!r->biases || !r->tokens || !r->ring || !r->samples || !rz_kv_seq_init(kv, &r->seq.kv, context)) {
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
         goto fail;
     }
@@ -159,11 +158,13 @@ void rz_req_free(struct rz_kv *kv, struct rz_req *r)
         return;
     if (r->seq.kv.table)
         rz_kv_seq_deinit(kv, &r->seq.kv);
+    rz_spec_deinit(&r->spec);
     rz_text_deinit(&r->text);
     free(r->biases);
     free(r->tokens);
     free(r->pooled);
     free(r->ring);
+    free(r->samples);
     free(r);
 }
 
@@ -213,16 +214,21 @@ static struct rz_event *ring_push(struct rz_req *r, uint32_t kind)
     return e;
 }
 
-bool rz_req_token(struct rz_req *r, int32_t token, const char *piece, size_t n_piece)
+bool rz_req_full(const struct rz_req *r)
+{
+    return r->ring_n == RZ_RING;
+}
+
+bool rz_req_token(struct rz_req *r, const struct rz_sample *sample, const char *piece, size_t n_piece)
 {
     bool stop = rz_text_add(&r->text, piece, n_piece);
     r->n_new++;
     struct rz_event *e = ring_push(r, RZ_EVENT_TOKEN);
-    e->token = token;
+    e->token = sample->token;
     if (r->n_logprobs) {
-        e->logprob = r->sample.logprob;
-        e->n_top = r->sample.n_top;
-        memcpy(e->top, r->sample.top, e->n_top * sizeof(*e->top));
+        e->logprob = sample->logprob;
+        e->n_top = sample->n_top;
+        memcpy(e->top, sample->top, e->n_top * sizeof(*e->top));
     }
     e->n_text = (uint32_t)rz_text_take(&r->text, e->text, sizeof(e->text));
     return stop;
@@ -255,6 +261,8 @@ void rz_req_finish(struct rz_req *r, uint32_t reason, const struct rz_err *error
                                 .finish = reason,
                                 .n_prompt = r->n_prompt,
                                 .n_new = r->n_new,
+                                .n_drafted = r->spec.n_drafted,
+                                .n_accepted = r->spec.n_accepted,
                                 .n_cached = r->seq.n_shared,
                                 .t_queue = seconds(r->submit_ns, admit),
                                 .t_prompt = seconds(admit, first),

@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "sample.h"
 #include "schedule.h"
+#include "spec.h"
 #include "stop.h"
 
 /* Events that wait for the reader. A request whose ring is full makes no more tokens until some are
@@ -43,8 +44,11 @@ struct rz_req {
     uint32_t ring_at, ring_n;
     struct rz_event last; /* once finished */
     uint64_t submit_ns, admit_ns, first_ns;
-    /* Written by the step's sampling task without the lock; nobody else looks at them meanwhile. */
-    struct rz_sample sample;
+    struct rz_spec spec;
+    /* Written by the step's sampling task without the lock; nobody else looks at them meanwhile. One
+     * sample, or as many as the step has guesses that were right and one more. */
+    struct rz_sample *samples;
+    uint32_t n_samples;
     struct rz_err error;
     int32_t rc;
 };
@@ -60,10 +64,12 @@ void rz_req_hidden(struct rz_req *r, const float *rows, uint64_t stride, uint32_
 /* All are there: RZ_OK if the vector is made of numbers, else an error in r->error. */
 int32_t rz_req_pool(struct rz_req *r);
 
+/* Has it room for no further event? */
+bool rz_req_full(const struct rz_req *r);
 /* Should it stay out of the next step because its reader is slow? */
 bool rz_req_slow(const struct rz_req *r);
 /* A token with its text becomes an event. piece: what the token adds. True: a stop string is complete. */
-bool rz_req_token(struct rz_req *r, int32_t token, const char *piece, size_t n_piece);
+bool rz_req_token(struct rz_req *r, const struct rz_sample *sample, const char *piece, size_t n_piece);
 /* The end: reason is RZ_FINISH_*, error says why if it is RZ_FINISH_ERROR. */
 void rz_req_finish(struct rz_req *r, uint32_t reason, const struct rz_err *error, uint64_t now_ns);
 /* Moves text and the last event into the ring while there is room. */

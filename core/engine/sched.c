@@ -76,7 +76,7 @@ bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq)
         return false;
     seq->order = s->n_orders++;
     seq->state = RZ_SEQ_WAITING;
-    seq->n_done = seq->n_rows = seq->n_shared = seq->n_followers = 0;
+    seq->n_done = seq->n_rows = seq->n_guesses = seq->n_shared = seq->n_followers = 0;
     seq->ran = false;
     seq->result = -1;
     if (seq->like)
@@ -105,7 +105,7 @@ void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq)
             unlike(s->waiting[i]);
     rz_kv_drop(s->kv, &seq->kv);
     seq->state = RZ_SEQ_OUT;
-    seq->n_done = seq->n_rows = 0;
+    seq->n_done = seq->n_rows = seq->n_guesses = 0;
     seq->result = -1;
 }
 
@@ -114,7 +114,7 @@ static void preempt(struct rz_sched *s, struct rz_seq *seq)
     list_remove(s->running, &s->n_running, seq);
     rz_kv_drop(s->kv, &seq->kv);
     seq->state = RZ_SEQ_WAITING;
-    seq->n_done = seq->n_rows = 0;
+    seq->n_done = seq->n_rows = seq->n_guesses = 0;
     seq->result = -1;
     list_insert(s->waiting, &s->n_waiting, seq);
     s->preempted++;
@@ -260,21 +260,72 @@ static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
     seq->result = rz_step_add(&s->step, &seq->kv, &rows);
 }
 
+bool rz_seq_decodes(const struct rz_seq *seq)
+{
+    return seq->state == RZ_SEQ_RUNNING && !seq->paused && seq->n_tokens - seq->n_done == 1;
+}
+
+/* What guesses of all sequences may take. */
+struct guess_budget {
+    uint32_t rows, pages;
+};
+
+/* Prompts keep half of the rows that are left, and every other sequence its result. */
+static struct guess_budget guess_budget(const struct rz_sched *s, uint32_t n_decode)
+{
+    uint32_t left = s->max_rows - n_decode, results = s->step.max_wanted - s->n_running;
+    bool prompts = n_decode < s->n_running;
+    struct guess_budget b = {.rows = min_u32(prompts ? left / 2 : left, results), .pages = s->kv->n_pages};
+    for (uint32_t g = 0; g < s->kv->n_groups; g++)
+        b.pages = min_u32(b.pages, spare_pages(s, g));
+    return b;
+}
+
+/* As many of its guesses as the budget allows, with pages for them. */
+static uint32_t grant(struct rz_sched *s, struct rz_seq *seq, struct guess_budget *b)
+{
+    uint32_t n = min_u32(seq->n_guesses, b->rows), had = seq->kv.n_pages;
+    uint64_t reach = (uint64_t)(had + b->pages) * s->kv->page_tokens;
+    if (s->kv->n_groups && reach < (uint64_t)seq->n_tokens + n)
+        n = reach > seq->n_tokens ? (uint32_t)(reach - seq->n_tokens) : 0;
+    if (!n || !rz_kv_grow(s->kv, &seq->kv, (uint64_t)seq->n_tokens + n))
+        return 0;
+    b->rows -= n;
+    b->pages -= seq->kv.n_pages - had;
+    return n;
+}
+
+/* The rows of sequences that decode; returns how many. */
+static uint32_t add_decoding(struct rz_sched *s)
+{
+    uint32_t n = 0, rows = 0;
+    bool guesses = false;
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        n += rz_seq_decodes(s->running[i]);
+        guesses |= s->running[i]->n_guesses != 0;
+    }
+    struct guess_budget budget = guesses ? guess_budget(s, n) : (struct guess_budget){0, 0};
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        struct rz_seq *seq = s->running[i];
+        seq->n_rows = 0;
+        seq->result = -1;
+        if (!rz_seq_decodes(seq)) {
+            seq->n_guesses = 0;
+            continue;
+        }
+        seq->n_guesses = grant(s, seq, &budget);
+        add_rows(s, seq, 1 + seq->n_guesses);
+        rows += seq->n_rows;
+    }
+    return rows;
+}
+
 const struct rz_batch *rz_sched_build(struct rz_sched *s)
 {
     rz_step_clear(&s->step);
     admit(s);
     reserve(s);
-    uint32_t left = s->max_rows;
-    for (uint32_t i = 0; i < s->n_running; i++) {
-        struct rz_seq *seq = s->running[i];
-        seq->n_rows = 0;
-        seq->result = -1;
-        if (!seq->paused && seq->n_tokens - seq->n_done == 1) {
-            add_rows(s, seq, 1);
-            left--;
-        }
-    }
+    uint32_t left = s->max_rows - add_decoding(s);
     for (uint32_t i = 0; i < s->n_running && left; i++) {
         struct rz_seq *seq = s->running[i];
         uint32_t n = seq->paused || seq->n_rows ? 0 : chunk(s, seq, left);
@@ -288,7 +339,17 @@ const struct rz_batch *rz_sched_build(struct rz_sched *s)
 void rz_sched_done(struct rz_sched *s)
 {
     for (uint32_t i = 0; i < s->n_running; i++) {
-        s->running[i]->n_done += s->running[i]->n_rows;
-        s->running[i]->n_rows = 0;
+        struct rz_seq *seq = s->running[i];
+        seq->n_done += seq->n_rows - (seq->n_rows ? seq->n_guesses : 0);
+        seq->n_rows = 0;
     }
+}
+
+void rz_sched_keep(struct rz_sched *s, struct rz_seq *seq)
+{
+    if (seq->n_guesses) {
+        seq->n_done = seq->n_tokens - 1;
+        rz_kv_cut(s->kv, &seq->kv, seq->n_tokens);
+    }
+    seq->n_guesses = 0;
 }

@@ -39,6 +39,9 @@ struct rz_seq {
     uint32_t n_followers; /* waiting sequences that are like this one                      */
     uint32_t n_shared;    /* of its tokens that were in the KV when it first ran           */
     bool ran;
+    /* Set by the caller for a sequence that decodes: tokens behind the known ones that are guessed.
+     * rz_sched_build makes it fewer, or none. */
+    uint32_t n_guesses;
     /* of the step that was built last */
     uint32_t n_rows;
     int32_t result; /* index of its result; -1: none (part of a prompt)            */
@@ -62,9 +65,16 @@ void rz_sched_deinit(struct rz_sched *s);
 bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq);
 /* Forgets a sequence and takes its pages back, whatever its state. */
 void rz_sched_remove(struct rz_sched *s, struct rz_seq *seq);
-/* Builds the next step: n_rows and result of each running sequence are set. NULL: nothing can run. */
+/* Would its next step be the one row of its last token? */
+bool rz_seq_decodes(const struct rz_seq *seq);
+/* Builds the next step: n_rows and result of each running sequence are set. Rows of guesses, each with a
+ * result of its own, come from what decode rows leave; they take nobody's page, and half of the rows stay
+ * for prompts. NULL: nothing can run. */
 const struct rz_batch *rz_sched_build(struct rz_sched *s);
-/* The step was executed: its rows are in the KV. */
+/* The step was executed: its rows, but for those of guesses, are in the KV. */
 void rz_sched_done(struct rz_sched *s);
+/* A sequence that had a result has its new tokens: those guesses that are among them are in the KV, and what
+ * the others took is given back. */
+void rz_sched_keep(struct rz_sched *s, struct rz_seq *seq);
 
 #endif

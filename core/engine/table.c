@@ -110,8 +110,9 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
     if (rc || (rc = check_kind(loop, request, err)) ||
         (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
         return rc;
+    rc = rz_spec_init(loop, request, r, err);
     pthread_mutex_lock(&loop->mutex);
-    rc = enter(loop, r, request, ticket, err);
+    rc = rc ? rc : enter(loop, r, request, ticket, err);
     if (rc)
         rz_req_free(&loop->kv, r);
     pthread_mutex_unlock(&loop->mutex);
@@ -211,7 +212,9 @@ static int32_t engine_stats(void *ctx, struct rz_engine_stats *out)
                                     .requests = loop->requests,
                                     .cancelled = loop->cancelled,
                                     .failed = loop->failed,
-                                    .preempted = loop->sched.preempted};
+                                    .preempted = loop->sched.preempted,
+                                    .drafted = loop->spec.n_drafted,
+                                    .accepted = loop->spec.n_accepted};
     pthread_mutex_unlock(&loop->mutex);
     return RZ_OK;
 }
@@ -341,6 +344,7 @@ void rz_loop_free(struct rz_loop *loop)
         rz_req_free(&loop->kv, loop->reqs[i]);
     for (uint32_t i = 0; i < loop->n_scratch && loop->scratch; i++)
         rz_sample_scratch_deinit(&loop->scratch[i]);
+    rz_spec_close(loop);
     free(loop->reqs);
     free(loop->wakes);
     free(loop->generations);

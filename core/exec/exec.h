@@ -22,6 +22,9 @@ void rz_pool_free(struct rz_pool *pool);
 /* Runs fn(arg, team, tid) on all members and returns when all have returned. Callers take
  * turns. */
 void rz_pool_run(struct rz_pool *pool, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg);
+/* The same on as many members as pace.h finds best; work: what makes jobs alike in size. */
+void rz_pool_step(struct rz_pool *pool, uint64_t work,
+                  void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg);
 uint32_t rz_pool_size(const struct rz_pool *pool);
 /* rz.host.threads/1 over the pool. */
 const struct rz_host_threads *rz_pool_table(struct rz_pool *pool);

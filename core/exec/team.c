@@ -2,18 +2,21 @@
  *
  * Waiting spins for a short while and then sleeps on a futex: a step's barriers are microseconds apart,
  * but a thread that lost its core to somebody else must not be waited for by burning the other one.
+ * A job runs on the first members of the team, as many as pace.c says where the caller measures its jobs.
  * Invariant: between two shares of tiles lies a barrier, so a member's range is reset only after
  * everybody has stopped taking from it.
  */
 #include "exec.h"
 
 #include "err.h"
+#include "pace.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SPINS_BARRIER 4000 /* about 60 us of pauses: above a usual wait, near the cost of one wake-up */
@@ -39,12 +42,14 @@ struct range {
 };
 
 struct rz_pool {
-    struct rz_team team; /* first: the functions below get it back from here */
-    uint32_t n;
-    struct gate phase; /* generation of the barrier            */
+    struct rz_team team; /* first: the functions below get it back from here; n_threads: of this job */
+    uint32_t n;          /* all members */
+    struct gate phase;   /* generation of the barrier            */
     _Alignas(LINE) _Atomic uint32_t arrived;
-    struct gate job; /* generation of the work               */
+    struct gate *jobs; /* [n] number of jobs that the member was given */
     struct gate done;
+    _Atomic bool slept; /* somebody did, at a barrier of this job */
+    struct rz_pace pace;
     void (*fn)(void *arg, struct rz_team *team, uint32_t tid);
     void *arg;
     _Atomic bool stop;
@@ -73,8 +78,8 @@ static void gate_init(struct gate *g, uint32_t spins_most)
     *g = (struct gate){.spins = spins_most, .spins_most = spins_most};
 }
 
-/* Waits until the gate's value differs from seen. */
-static void gate_wait(struct gate *g, uint32_t seen)
+/* Waits until the gate's value differs from seen. True: it had to sleep. */
+static bool gate_wait(struct gate *g, uint32_t seen)
 {
     uint32_t spins = atomic_load_explicit(&g->spins, memory_order_relaxed);
     for (uint32_t i = 0; i < spins; i++) {
@@ -83,7 +88,7 @@ static void gate_wait(struct gate *g, uint32_t seen)
             more = more < g->spins_most ? more : g->spins_most;
             if (spins < g->spins_most)
                 atomic_store_explicit(&g->spins, more, memory_order_relaxed);
-            return;
+            return false;
         }
         pause_cpu();
     }
@@ -92,6 +97,7 @@ static void gate_wait(struct gate *g, uint32_t seen)
     while (atomic_load(&g->value) == seen)
         syscall(SYS_futex, &g->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
     atomic_fetch_sub(&g->sleepers, 1);
+    return true;
 }
 
 static void gate_open(struct gate *g)
@@ -105,14 +111,14 @@ static void team_barrier(struct rz_team *team, uint32_t tid)
 {
     struct rz_pool *p = (struct rz_pool *)team;
     (void)tid;
-    if (p->n == 1)
+    if (team->n_threads == 1)
         return;
     uint32_t phase = atomic_load_explicit(&p->phase.value, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == p->n) {
+    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == team->n_threads) {
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
         gate_open(&p->phase);
-    } else {
-        gate_wait(&p->phase, phase);
+    } else if (gate_wait(&p->phase, phase)) {
+        atomic_store_explicit(&p->slept, true, memory_order_relaxed);
     }
 }
 
@@ -120,15 +126,23 @@ static void team_share(struct rz_team *team, uint32_t tid, uint32_t n)
 {
     struct rz_pool *p = (struct rz_pool *)team;
     struct range *r = &p->ranges[tid];
-    uint64_t begin = (uint64_t)n * tid / p->n, end = (uint64_t)n * (tid + 1) / p->n;
+    uint64_t begin = (uint64_t)n * tid / team->n_threads, end = (uint64_t)n * (tid + 1) / team->n_threads;
     atomic_store_explicit(&r->span, begin | end << 32, memory_order_release);
 }
 
 static int32_t team_take(struct rz_team *team, uint32_t tid)
 {
     struct rz_pool *p = (struct rz_pool *)team;
-    for (uint32_t i = 0; i < p->n; i++) { /* own range first, then the next members' */
-        struct range *r = &p->ranges[(tid + i) % p->n];
+    uint32_t members = team->n_threads;
+    if (members == 1) { /* nobody to race with */
+        uint64_t span = atomic_load_explicit(&p->ranges->span, memory_order_relaxed);
+        if ((uint32_t)span >= span >> 32)
+            return -1;
+        atomic_store_explicit(&p->ranges->span, span + 1, memory_order_relaxed);
+        return (int32_t)(uint32_t)span;
+    }
+    for (uint32_t i = 0; i < members; i++) { /* own range first, then the next members' */
+        struct range *r = &p->ranges[(tid + i) % members];
         uint64_t span = atomic_load_explicit(&r->span, memory_order_acquire);
         while ((uint32_t)span < span >> 32)
             if (atomic_compare_exchange_weak_explicit(&r->span, &span, span + 1, memory_order_acq_rel,
@@ -144,7 +158,7 @@ static void *member_main(void *arg)
     free(arg);
     struct rz_pool *p = m.pool;
     for (uint32_t seen = 0;; seen++) {
-        gate_wait(&p->job, seen);
+        gate_wait(&p->jobs[m.tid], seen);
         if (atomic_load(&p->stop))
             return NULL;
         p->fn(p->arg, &p->team, m.tid);
@@ -152,19 +166,46 @@ static void *member_main(void *arg)
     }
 }
 
+/* On the first n members; the caller has its turn. */
+static void run_on(struct rz_pool *p, uint32_t n, void (*fn)(void *arg, struct rz_team *team, uint32_t tid),
+                   void *arg)
+{
+    p->fn = fn;
+    p->arg = arg;
+    p->team.n_threads = n;
+    uint32_t target = atomic_load(&p->done.value) + n - 1;
+    for (uint32_t i = 1; i < n; i++)
+        gate_open(&p->jobs[i]);
+    fn(arg, &p->team, 0);
+    for (uint32_t v; (v = atomic_load_explicit(&p->done.value, memory_order_acquire)) != target;)
+        gate_wait(&p->done, v);
+}
+
 void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg)
 {
     pthread_mutex_lock(&p->turn);
-    p->fn = fn;
-    p->arg = arg;
-    if (p->n > 1) {
-        uint32_t target = atomic_load(&p->done.value) + p->n - 1;
-        gate_open(&p->job);
-        fn(arg, &p->team, 0);
-        for (uint32_t v; (v = atomic_load_explicit(&p->done.value, memory_order_acquire)) != target;)
-            gate_wait(&p->done, v);
+    run_on(p, p->n, fn, arg);
+    pthread_mutex_unlock(&p->turn);
+}
+
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void rz_pool_step(struct rz_pool *p, uint64_t work, void (*fn)(void *arg, struct rz_team *team, uint32_t tid),
+                  void *arg)
+{
+    pthread_mutex_lock(&p->turn);
+    if (p->n == 1) {
+        run_on(p, 1, fn, arg);
     } else {
-        fn(arg, &p->team, 0);
+        uint64_t start = clock_ns();
+        atomic_store_explicit(&p->slept, false, memory_order_relaxed);
+        run_on(p, rz_pace_size(&p->pace, work), fn, arg);
+        rz_pace_done(&p->pace, clock_ns() - start, atomic_load_explicit(&p->slept, memory_order_relaxed));
     }
     pthread_mutex_unlock(&p->turn);
 }
@@ -223,9 +264,10 @@ static int32_t start_member(struct rz_pool *p, uint32_t tid)
 static void stop_members(struct rz_pool *p, uint32_t n)
 {
     atomic_store(&p->stop, true);
-    gate_open(&p->job);
-    for (uint32_t i = 1; i < n; i++)
+    for (uint32_t i = 1; i < n; i++) {
+        gate_open(&p->jobs[i]);
         pthread_join(p->threads[i], NULL);
+    }
 }
 
 int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
@@ -238,8 +280,8 @@ int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
     *p = (struct rz_pool){.n = n};
     pthread_mutex_init(&p->turn, NULL);
     gate_init(&p->phase, SPINS_BARRIER);
-    gate_init(&p->job, SPINS_IDLE);
     gate_init(&p->done, SPINS_BARRIER);
+    rz_pace_init(&p->pace, n);
     p->team = (struct rz_team){.size = sizeof(p->team),
                                .n_threads = n,
                                .barrier = team_barrier,
@@ -248,12 +290,15 @@ int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
     p->table = (struct rz_host_threads){
         .size = sizeof(p->table), .ctx = p, .n_threads = n, .parallel_for = parallel_for};
     p->ranges = aligned_alloc(LINE, n * sizeof(*p->ranges));
+    p->jobs = aligned_alloc(LINE, n * sizeof(*p->jobs));
     p->threads = calloc(n, sizeof(*p->threads));
     uint32_t started = 1;
-    if (!p->ranges || !p->threads)
+    if (!p->ranges || !p->jobs || !p->threads)
         goto fail;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         p->ranges[i] = (struct range){0};
+        gate_init(&p->jobs[i], SPINS_IDLE);
+    }
     for (; started < n; started++)
         if (start_member(p, started))
             goto fail;
@@ -263,6 +308,7 @@ fail:
     rz_fail(err, RZ_EIO, "threads", "cannot start thread %u of %u", started, n);
     stop_members(p, started);
     free(p->ranges);
+    free(p->jobs);
     free(p->threads);
     free(p);
     return RZ_EIO;
@@ -274,6 +320,7 @@ void rz_pool_free(struct rz_pool *p)
         return;
     stop_members(p, p->n);
     free(p->ranges);
+    free(p->jobs);
     free(p->threads);
     free(p);
 }

@@ -149,7 +149,7 @@ int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, stru
     copy_pages(plan, batch);
     move_states(plan, batch);
     begin_step(plan, batch);
-    rz_pool_run(plan->cpu->setup.pool, walk, plan);
+    rz_pool_step(plan->cpu->setup.pool, plan->step.n_rows, walk, plan);
     status = atomic_load(&plan->status);
     if (status) {
         if (err)

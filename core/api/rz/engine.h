@@ -136,8 +136,10 @@ struct rz_engine_stats {
     uint32_t pages_total, pages_free;
     uint32_t zero;
     uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, preempted;
+    uint64_t drafted, accepted; /* tokens guessed ahead, and those that were right */
 };
-RZ_ABI_SIZE(struct rz_engine_stats, 80, preempted);
+RZ_ABI_SIZE(struct rz_engine_stats, 96, accepted);
+RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 
 struct rz_engine {
     uint32_t size, minor;
@@ -150,7 +152,8 @@ struct rz_engine {
     int32_t (*poll)(void *ctx, uint64_t ticket, struct rz_event *out, uint32_t timeout_ms);
     /* Ends a request within one step; its last event says so. Any thread. */
     int32_t (*cancel)(void *ctx, uint64_t ticket);
-    /* Gives the ticket back (cancels first if still running). Any thread. */
+    /* Gives the ticket back (cancels first if still running). When it returns, the request's wake is not
+     * being called and will not be. Any thread but the one that wake is called in. */
     void (*release)(void *ctx, uint64_t ticket);
     /* Does one step in the caller's thread: RZ_OK did something, RZ_AGAIN idle. Only without a loop
      * thread. */

@@ -36,14 +36,18 @@ struct rz_frontend {
     const char *name;
     const struct rz_command *commands;
     uint32_t n_commands, command_stride;
-    /* Starts to serve the models of rz.host.model/1; returns when it listens. NULL: not a server. */
+    /* Starts to serve the models of rz.host.model/1; returns when it listens. NULL: not a server. With ready
+     * it is called before the models are opened, so that clients can be told to wait. */
     int32_t (*start)(void *self, struct rz_err *err);
     /* Takes no new work, lets what runs finish for at most drain_ms, then ends it. */
     void (*stop)(void *self, uint32_t drain_ms);
     /* "http://127.0.0.1:8080", for the ready line; valid after start. */
     const char *(*address)(void *self);
+    /* The models are there (rz_host_model.served): from now on requests are taken. NULL: start is called
+     * when they are. Main thread. */
+    int32_t (*ready)(void *self, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_frontend, 56, address);
+RZ_ABI_SIZE(struct rz_frontend, 64, ready);
 
 #ifdef __cplusplus
 }

@@ -28,8 +28,12 @@ struct rz_host {
     /* An interface of the host: "rz.engine/1", "rz.host.model/1", "rz.host.threads/1"; NULL if the host
      * has none of at least that minor. The table lives until fini. Any thread. */
     const void *(*query)(void *ctx, const char *id, uint32_t minor_need);
+    /* As log; where the log is JSON, the line's object also gets these members: the inside of an object
+     * ("\"status\":200,\"path\":\"/\""). Both texts are copied. Any thread. */
+    void (*log_members)(void *ctx, int32_t level, const char *text, uint64_t len, const char *members,
+                        uint64_t n_members);
 };
-RZ_ABI_SIZE(struct rz_host, 48, query);
+RZ_ABI_SIZE(struct rz_host, 56, log_members);
 
 /* rz.host.threads/1: the host's only thread team. */
 #define RZ_HOST_THREADS_1 "rz.host.threads/1"

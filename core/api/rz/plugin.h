@@ -26,7 +26,7 @@ extern "C" {
 #define RZ_KIND_FRONTEND (1u << 4)
 #define RZ_KIND_ALL 0x1fu
 
-/* CPU features that the plugin's code needs, bits of isa[0] on x86-64 */
+/* CPU features that the plugin's code needs, bits of isa[0]: of x86-64, then of aarch64 */
 #define RZ_ISA_AVX (1u << 0)
 #define RZ_ISA_AVX2 (1u << 1)
 #define RZ_ISA_FMA (1u << 2)
@@ -40,7 +40,12 @@ extern "C" {
 #define RZ_ISA_AVX512BF16 (1u << 10)
 #define RZ_ISA_AVX512VBMI (1u << 11)
 #define RZ_ISA_AVXVNNI (1u << 12)
-#define RZ_ISA_KNOWN 0x1fffu
+#define RZ_ISA_DOTPROD (1u << 13)
+#define RZ_ISA_I8MM (1u << 14)
+#define RZ_ISA_FP16 (1u << 15)
+#define RZ_ISA_BF16 (1u << 16)
+#define RZ_ISA_SVE (1u << 17)
+#define RZ_ISA_KNOWN 0x3ffffu
 
 /* arch: the ELF e_machine number */
 #if defined(__x86_64__)

@@ -325,8 +325,9 @@ static tile_fn *const *tiles_of(int32_t type)
     }
 }
 
-void tile_run(int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
+void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
               float out[TILE_ROWS][GROUP])
 {
+    (void)level; /* this table has one */
     tiles_of(type)[n - 1](group, cols, x, out);
 }

@@ -85,11 +85,11 @@ INLINE void estimate(const struct x_plane_a *a, uint64_t cols, const int32_t *x,
         load_high(&a[k], b.w);
         __m512 d = halves(a[k].d), size = _mm512_abs_ps(d);
         __m512 norm = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)a[k].norm)));
+        __m512 sum[TILE_ROWS];
+        dots(&b, x, n, 0, n, wide, 0, 8, ACT_C, 0, sum);
         UNROLL
         for (int t = 0; t < n; t++) {
-            __m512i sum = dot(&b, x, n, t, wide, 0, 8, ACT_C, 0);
-            __m512 part =
-                _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(8), _mm512_set1_ps(s[t].offset));
+            __m512 part = _mm512_fmadd_ps(sum[t], _mm512_set1_ps(8), _mm512_set1_ps(s[t].offset));
             __m512 error = _mm512_fmadd_ps(norm, _mm512_set1_ps(s[t].norm), _mm512_set1_ps(s[t].slack));
             __m512 scale = _mm512_set1_ps(s[t].d);
             value[t] = _mm512_fmadd_ps(_mm512_mul_ps(part, d), scale, value[t]);

@@ -53,55 +53,70 @@ INLINE __m512 aux_float(const int32_t *x, const int n, const int t, const int wi
     return _mm512_set1_ps(v);
 }
 
-/* start + the products of vectors first .. first + count - 1 with row t. */
-INLINE __m512i dot(const struct block *b, const int32_t *x, const int n, const int t, const int wide,
-                   const int first, const int count, const enum act_aux which, const int corrected)
+/* out[t] = start + the products of vectors first .. first + count - 1 with row t0 + t. All rows meet a vector
+ * before the next one is looked at: a chain of products alone would wait for itself. */
+INLINE void dots(const struct block *b, const int32_t *x, const int n, const int t0, const int rows,
+                 const int wide, const int first, const int count, const enum act_aux which,
+                 const int corrected, __m512 *out)
 {
-    __m512i start = _mm512_setzero_si512();
-    if (corrected)
-        start = _mm512_set1_epi32(x[n * (ACT_BYTES_WORDS(wide) + (int)which) + t]);
-    if (!wide) {
-        UNROLL
-        for (int i = first; i < first + count; i++)
-            start = _mm512_dpbusd_epi32(start, b->w[i], _mm512_set1_epi32(x[i * n + t]));
-        return start;
+    __m512i low[TILE_ROWS], high[TILE_ROWS];
+    x += t0;
+    UNROLL
+    for (int t = 0; t < rows; t++) {
+        low[t] = high[t] = _mm512_setzero_si512();
+        if (corrected)
+            low[t] = _mm512_set1_epi32(x[n * (ACT_BYTES_WORDS(wide) + (int)which) + t]);
     }
-    __m512i high = _mm512_setzero_si512();
     UNROLL
     for (int i = first; i < first + count; i++) {
-        high = _mm512_dpbusd_epi32(high, b->w[i], _mm512_set1_epi32(x[i * n + t]));
-        start = _mm512_dpbusd_epi32(start, b->w[i], _mm512_set1_epi32(x[(8 + i) * n + t]));
+        UNROLL
+        for (int t = 0; t < rows; t++) {
+            if (wide)
+                high[t] = _mm512_dpbusd_epi32(high[t], b->w[i], _mm512_set1_epi32(x[i * n + t]));
+            low[t] = _mm512_dpbusd_epi32(low[t], b->w[i], _mm512_set1_epi32(x[((wide ? 8 : 0) + i) * n + t]));
+        }
     }
-    return _mm512_add_epi32(_mm512_slli_epi32(high, 8), start);
+    UNROLL
+    for (int t = 0; t < rows; t++)
+        out[t] = _mm512_cvtepi32_ps(wide ? _mm512_add_epi32(_mm512_slli_epi32(high[t], 8), low[t]) : low[t]);
 }
 
-/* acc + scale * x (x's scale is left to the end if wide) */
-INLINE __m512 add_scaled(__m512 acc, __m512 scaled, const int32_t *x, const int n, const int t)
+/* acc[t] += block times row t0 + t (whose scale is left to the end if wide) */
+INLINE void add_block(__m512 *acc, const struct block *b, const int32_t *x, const int n, const int t0,
+                      const int rows, const int wide, const enum form form)
 {
-    return _mm512_fmadd_ps(scaled, aux_float(x, n, t, 0, ACT_D), acc);
+    const int corrected = form == ONE_SCALE || form == TWO_SCALES,
+              two = form == TWO_SCALES || form == TWO_MINS;
+    __m512 s[TILE_ROWS], s1[TILE_ROWS];
+    dots(b, x, n, t0, rows, wide, 0, two ? 4 : 8, two ? ACT_C0 : ACT_C, corrected, s);
+    UNROLL
+    for (int t = 0; t < rows; t++) {
+        if (!wide)
+            s[t] = _mm512_mul_ps(s[t], b->d);
+        else
+            acc[t] = _mm512_fmadd_ps(s[t], b->d, acc[t]);
+    }
+    if (two)
+        dots(b, x, n, t0, rows, wide, 4, 4, ACT_C1, corrected, s1);
+    UNROLL
+    for (int t = 0; t < rows; t++) {
+        if (two && wide)
+            acc[t] = _mm512_fmadd_ps(s1[t], b->d1, acc[t]);
+        else if (two)
+            s[t] = _mm512_fmadd_ps(s1[t], b->d1, s[t]);
+        if (!wide)
+            acc[t] = _mm512_fmadd_ps(s[t], aux_float(x, n, t0 + t, 0, ACT_D), acc[t]);
+        if (form == SCALE_MIN)
+            acc[t] = _mm512_fmadd_ps(b->m, aux_float(x, n, t0 + t, wide, ACT_S), acc[t]);
+        if (form == TWO_MINS) {
+            acc[t] = _mm512_fmadd_ps(b->m, aux_float(x, n, t0 + t, wide, ACT_S0), acc[t]);
+            acc[t] = _mm512_fmadd_ps(b->m1, aux_float(x, n, t0 + t, wide, ACT_S1), acc[t]);
+        }
+    }
 }
 
-INLINE __m512 add_block(__m512 acc, const struct block *b, const int32_t *x, const int n, const int t,
-                        const int wide, const enum form form)
-{
-    const int corrected = form == ONE_SCALE || form == TWO_SCALES;
-    if (form == ONE_SCALE || form == SCALE_MIN) {
-        __m512 s = _mm512_cvtepi32_ps(dot(b, x, n, t, wide, 0, 8, ACT_C, corrected));
-        acc = wide ? _mm512_fmadd_ps(s, b->d, acc) : add_scaled(acc, _mm512_mul_ps(s, b->d), x, n, t);
-        return form == SCALE_MIN ? _mm512_fmadd_ps(b->m, aux_float(x, n, t, wide, ACT_S), acc) : acc;
-    }
-    __m512 s0 = _mm512_cvtepi32_ps(dot(b, x, n, t, wide, 0, 4, ACT_C0, corrected));
-    __m512 s1 = _mm512_cvtepi32_ps(dot(b, x, n, t, wide, 4, 4, ACT_C1, corrected));
-    if (wide)
-        acc = _mm512_fmadd_ps(s1, b->d1, _mm512_fmadd_ps(s0, b->d, acc));
-    else
-        acc = add_scaled(acc, _mm512_fmadd_ps(s1, b->d1, _mm512_mul_ps(s0, b->d)), x, n, t);
-    if (form == TWO_MINS) {
-        acc = _mm512_fmadd_ps(b->m, aux_float(x, n, t, wide, ACT_S0), acc);
-        acc = _mm512_fmadd_ps(b->m1, aux_float(x, n, t, wide, ACT_S1), acc);
-    }
-    return acc;
-}
+/* Rows that meet a block together: as many as leave registers for its vectors. */
+#define ROWS_AT_ONCE(n, wide) ((wide) && (n) > 4 ? 4 : (n))
 
 /* Tiles of 1, 2, 4 and 8 rows, in both numerics, of one form. load_NAME(group, k, block) gives block k. */
 #define TILE_BODY(name, form, n, wide) \
@@ -117,8 +132,8 @@ INLINE __m512 add_block(__m512 acc, const struct block *b, const int32_t *x, con
             struct block b; \
             load_##name(group, k, &b); \
             UNROLL \
-            for (int t = 0; t < (n); t++) \
-                acc[t] = add_block(acc[t], &b, x, n, t, wide, form); \
+            for (int t = 0; t < (n); t += ROWS_AT_ONCE(n, wide)) \
+                add_block(acc + t, &b, x, n, t, ROWS_AT_ONCE(n, wide), wide, form); \
         } \
         UNROLL \
         for (int t = 0; t < (n); t++) { \

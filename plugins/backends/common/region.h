@@ -80,7 +80,7 @@ static void product_tile(const struct product *p, uint64_t group, const struct a
 /* Groups are shared out in pieces. */
 static uint32_t piece_count(const struct rz_kernel_call *c, uint64_t groups)
 {
-    uint64_t most = (uint64_t)c->n_threads * PIECES_A_THREAD;
+    uint64_t most = c->n_threads == 1 ? 1 : (uint64_t)c->n_threads * PIECES_A_THREAD;
     return (uint32_t)(groups < most ? groups : most);
 }
 

@@ -1,8 +1,12 @@
-/* vec.h - small helpers on 256-bit vectors; for kernel files only. */
+/* vec.h - small helpers on 256-bit vectors, on aarch64 pairs of 128 (vec_neon.h); for kernel files only. */
 #ifndef RZ_X86_VEC_H
 #define RZ_X86_VEC_H
 
+#if defined(__aarch64__)
+#include "vec_neon.h"
+#else
 #include <immintrin.h>
+#endif
 #include <stdint.h>
 
 /* Loops whose arrays must live in registers have constant bounds and are unrolled by this. */

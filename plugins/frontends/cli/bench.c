@@ -10,13 +10,13 @@
 
 #include "cli.h"
 
-#define REPS_MAX 1000
+#define REPS_MAX 100000
 #define READ_BYTES ((uint64_t)128 << 20) /* larger than the last-level caches in use, small beside RAM */
 #define READ_PASSES 4
 #define READ_SLICE ((uint64_t)1 << 20)
 
 struct bench_values {
-    struct rz_cli_value model, prompt, new_tokens, depth, batch, reps;
+    struct rz_cli_value model, prompt, new_tokens, depth, batch, reps, whole, requests;
 };
 
 #define AT(field) offsetof(struct bench_values, field)
@@ -27,6 +27,8 @@ static const struct rz_cli_option options[] = {
     {.name = "new", .letter = 'n', .type = OPT_INTS, .min = 0, .max = 1 << 24, .at = AT(new_tokens)},
     {.name = "depth", .letter = 'd', .type = OPT_INTS, .min = 0, .max = 1 << 24, .at = AT(depth)},
     {.name = "batch", .letter = 'b', .type = OPT_INTS, .min = 1, .max = 1024, .at = AT(batch)},
+    {.name = "whole", .type = OPT_FLAG, .at = AT(whole)},
+    {.name = "requests", .type = OPT_FLAG, .at = AT(requests)},
     {.name = "reps", .letter = 'r', .type = OPT_INT, .min = 1, .max = REPS_MAX, .at = AT(reps)},
     {.name = NULL},
 };
@@ -44,7 +46,7 @@ struct reader {
 struct bench {
     struct rz_cli_model m;
     struct reader reader;
-    bool json;
+    bool json, requests;
     uint32_t reps;
     double *rates; /* [reps] tokens/s */
 };
@@ -128,9 +130,9 @@ static int32_t print_test(const struct bench *b, const struct rz_speed *test, do
                           struct rz_err *err)
 {
     double mid = median(b->rates, b->reps), low = b->rates[0], high = b->rates[b->reps - 1];
-    double bytes = test->n_gen ? (double)test->bytes_token / test->n_seqs : 0;
+    double bytes = test->n_gen && !test->n_prompt ? (double)test->bytes_token / test->n_seqs : 0;
     uint32_t length = test->n_gen ? test->n_gen : test->n_prompt;
-    const char *kind = test->n_gen ? "new" : "prompt";
+    const char *kind = test->n_gen && test->n_prompt ? "whole" : test->n_gen ? "new" : "prompt";
     if (b->json)
         return rz_cli_json(json_pack("{s:s,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:f,s:f,s:I}", "test", kind,
                                      "tokens", (json_int_t)length, "depth", (json_int_t)test->depth, "batch",
@@ -153,7 +155,8 @@ static int32_t run_test(struct bench *b, struct rz_speed test, struct rz_err *er
     double bandwidth = reader_measure(&b->reader);
     uint64_t tokens = (uint64_t)(test.n_gen ? test.n_gen : test.n_prompt) * test.n_seqs;
     for (uint32_t i = 0; i < b->reps; i++) {
-        int32_t code = b->m.api->speed(b->m.model, &test, err);
+        int32_t code =
+            b->requests ? rz_cli_bench_requests(&b->m, &test, err) : b->m.api->speed(b->m.model, &test, err);
         if (code)
             return code;
         b->rates[i] = test.seconds > 0 ? (double)tokens / test.seconds : 0;
@@ -162,9 +165,26 @@ static int32_t run_test(struct bench *b, struct rz_speed test, struct rz_err *er
     return print_test(b, &test, bandwidth, err);
 }
 
+/* Each prompt with each number of new tokens as one job. */
+static int32_t run_jobs(struct bench *b, const struct bench_values *v, struct rz_speed test,
+                        struct rz_err *err)
+{
+    int32_t code = RZ_OK;
+    for (uint32_t i = 0; i < v->prompt.n; i++)
+        for (uint32_t k = 0; k < v->new_tokens.n && !code; k++) {
+            test.n_prompt = (uint32_t)v->prompt.ints[i];
+            test.n_gen = (uint32_t)v->new_tokens.ints[k];
+            if (test.n_prompt && test.n_gen)
+                code = run_test(b, test, err);
+        }
+    return code;
+}
+
 static int32_t run_lengths(struct bench *b, const struct bench_values *v, struct rz_speed test,
                            struct rz_err *err)
 {
+    if (v->whole.given || v->requests.given)
+        return run_jobs(b, v, test, err);
     int32_t code = RZ_OK;
     for (uint32_t i = 0; i < v->prompt.n && !code; i++) {
         test.n_prompt = (uint32_t)v->prompt.ints[i];
@@ -217,7 +237,9 @@ static int32_t work(const struct rz_cli *cli, struct bench *b, const struct benc
 {
     struct rz_model_options mo = {.size = sizeof(mo), .level = RZ_MODEL_RUN, .exact_context = 1};
     uint32_t prompt = largest(&v->prompt), new_tokens = largest(&v->new_tokens);
-    mo.context = largest(&v->depth) + (prompt > new_tokens ? prompt : new_tokens);
+    mo.context = largest(&v->depth) + (v->whole.given        ? prompt + new_tokens
+                                       : prompt > new_tokens ? prompt
+                                                             : new_tokens);
     mo.max_seqs = largest(&v->batch);
     if (!prompt && !new_tokens)
         return rz_fail(err, RZ_ECONFIG, "bench", "-p 0 and -n 0: no test is left");
@@ -241,6 +263,7 @@ int32_t rz_cli_bench(void *self, uint32_t flags, int32_t argc, const char *const
     set_default(&v.new_tokens, 128);
     set_default(&v.depth, 0);
     set_default(&v.batch, 1);
+    b.requests = v.requests.given;
     b.reps = v.reps.given ? (uint32_t)v.reps.i : 5;
     int32_t code = work(self, &b, &v, err);
     reader_close(&b.reader);

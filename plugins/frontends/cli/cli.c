@@ -106,14 +106,16 @@ static const char perplexity_usage[] =
     "  --kl BASE.f32         compares with such a file: mean KL, top-1 agreement\n"
     "  --json                one JSON object\n";
 
-static const char bench_usage[] = "usage: rz bench -m MODEL [options]\n"
-                                  "Measures prompt and decode speed; one line a test.\n\n"
-                                  "  -p N,..               prompt lengths (default 512; 0: no such test)\n"
-                                  "  -n N,..               new tokens (default 128; 0: no such test)\n"
-                                  "  -d DEPTH,..           tokens already in the KV cache (default 0)\n"
-                                  "  -b BATCH,..           sequences together (default 1)\n"
-                                  "  -r REPS               repetitions (default 5)\n"
-                                  "  --json                one JSON object a line\n";
+static const char bench_usage[] =
+    "usage: rz bench -m MODEL [options]\n"
+    "Measures prompt and decode speed; one line a test.\n\n"
+    "  -p N,..               prompt lengths (default 512; 0: no such test)\n"
+    "  -n N,..               new tokens (default 128; 0: no such test)\n"
+    "  -d DEPTH,..           tokens already in the KV cache (default 0)\n"
+    "  -b BATCH,..           sequences together (default 1)\n"
+    "  --whole               -p and -n as one job: new tokens over its whole time\n"
+    "  -r REPS               repetitions (default 5)\n"
+    "  --json                one JSON object a line\n";
 
 static const char plan_usage[] = "usage: rz plan MODEL --explain\n"
                                  "Shows which device and kernel runs each node, why, and its cost.\n\n"

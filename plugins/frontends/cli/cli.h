@@ -23,6 +23,8 @@ int32_t rz_cli_eval(void *self, uint32_t flags, int32_t argc, const char *const 
 int32_t rz_cli_perplexity(void *self, uint32_t flags, int32_t argc, const char *const *argv,
                           struct rz_err *err);
 int32_t rz_cli_bench(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
+/* bench_requests.c */
+int32_t rz_cli_bench_requests(const struct rz_cli_model *m, struct rz_speed *test, struct rz_err *err);
 int32_t rz_cli_plan(void *self, uint32_t flags, int32_t argc, const char *const *argv, struct rz_err *err);
 
 #endif

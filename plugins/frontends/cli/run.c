@@ -231,6 +231,8 @@ static void print_timings(const struct run *r)
     const struct rz_event *d = &r->g.done;
     fprintf(stderr, "rz: prompt %u tokens, %.1f tokens/s\n", d->n_prompt, rate(d->n_prompt, d->t_prompt));
     fprintf(stderr, "rz: new    %u tokens, %.1f tokens/s\n", d->n_new, decode_rate(d));
+    if (d->n_drafted)
+        fprintf(stderr, "rz: ahead  %u tokens guessed, %u right\n", d->n_drafted, d->n_accepted);
     fprintf(stderr, "rz: load %.3f s, first token after %.3f s, seed %llu\n", r->g.m.info.load_seconds,
             r->g.t_first ? r->g.t_first - r->g.t_submit : 0, (unsigned long long)r->g.request.sampling.seed);
 }
@@ -259,6 +261,8 @@ static int32_t print_result(struct run *r, struct rz_err *err)
         json_object_set_new(o, "reasoning", rz_cli_json_text(r->reasoning.data, r->reasoning.len));
     json_object_set_new(o, "prompt_tokens", json_integer(d->n_prompt));
     json_object_set_new(o, "new_tokens", json_integer(d->n_new));
+    json_object_set_new(o, "drafted_tokens", json_integer(d->n_drafted));
+    json_object_set_new(o, "accepted_tokens", json_integer(d->n_accepted));
     json_object_set_new(o, "seed",
                         r->g.request.sampling.seed <= INT64_MAX
                             ? json_integer((json_int_t)r->g.request.sampling.seed)

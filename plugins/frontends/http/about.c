@@ -1,4 +1,4 @@
-/* about.c - what the server says of itself: health, readiness, version, its models.
+/* about.c - what the server says of itself: health, version, its models.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,23 +12,13 @@ const char *rz_http_version_text(void)
     return rz_plugin_v1.header.version;
 }
 
-static enum MHD_Result state(struct rz_http_request *r, const char *good)
-{
-    bool draining = atomic_load(&r->http->draining);
-    return rz_http_reply_json(
-        r->connection, draining ? 503 : 200,
-        json_pack("{s:s,s:s}", "status", draining ? "draining" : good, "version", rz_http_version_text()),
-        NULL);
-}
-
 enum MHD_Result rz_http_health(struct rz_http_request *r)
 {
-    return state(r, "healthy");
-}
-
-enum MHD_Result rz_http_ready(struct rz_http_request *r)
-{
-    return state(r, "ready");
+    bool draining = atomic_load(&r->http->draining);
+    return rz_http_reply_json(r->connection, draining ? 503 : 200,
+                              json_pack("{s:s,s:s}", "status", draining ? "draining" : "healthy", "version",
+                                        rz_http_version_text()),
+                              NULL);
 }
 
 enum MHD_Result rz_http_version(struct rz_http_request *r)

@@ -27,9 +27,9 @@ static json_t *choice_json(const struct rz_http_request *r, struct rz_http_run *
         echo(r, run, &whole);
     run->begun = true;
     rz_buf_add(&whole, text, n);
-    json_t *o = json_pack("{s:I,s:o,s:o,s:s?}", "index", (json_int_t)run->index, "text",
-                          rz_http_text(whole.data ? whole.data : "", whole.len), "logprobs",
-                          run->logprobs ? run->logprobs : json_null(), "finish_reason", finish);
+    json_t *o =
+        json_pack("{s:I,s:o,s:o,s:s?}", "index", (json_int_t)run->index, "text", rz_http_buf_text(&whole),
+                  "logprobs", run->logprobs ? run->logprobs : json_null(), "finish_reason", finish);
     run->logprobs = NULL;
     rz_buf_free(&whole);
     return o;

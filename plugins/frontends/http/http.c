@@ -1,4 +1,4 @@
-/* http.c - the HTTP frontend as a plugin: options, start and stop of the daemon.
+/* http.c - the HTTP frontend as a plugin: start and stop of the daemons.
  *
  * An OpenAI-shaped API over libmicrohttpd with its own polling threads. The pool of request slots is
  * made at start and freed by fini, when no engine can call any more.
@@ -6,65 +6,16 @@
 #include "http.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define HEADER_BYTES ((size_t)32 << 10) /* libmicrohttpd's memory for one connection */
-#define CANCEL_MS 2000                  /* how long cancelled requests may take to send their last event */
+#define CANCEL_MS 2000 /* how long cancelled requests may take to send their last event */
 #define CLOSE_MS 1000
-
-/* The order of the table below. */
-#define OPTION_LISTEN 0
-#define OPTION_KEYS 1
-#define OPTION_BODY 2
-#define OPTION_CONNECTIONS 3
-#define OPTION_TIMEOUT 4
-#define OPTION_REQUEST 5
-#define OPTION_THREADS 6
-#define OPTION_STRICT 7
-#define N_OPTIONS 8
-
-#define OPTION(name_, type_, def_, min_, max_, help_) \
-    { \
-        .size = sizeof(struct rz_option), .type = type_, .name = name_, .def = def_, .min = min_, \
-        .max = max_, .help = help_ \
-    }
-
-static const struct rz_option options[N_OPTIONS] = {
-    [OPTION_LISTEN] = OPTION("listen", RZ_OPT_STRING, "127.0.0.1:8080", 0, 0,
-                             "HOST:PORT or [IPV6]:PORT; port 0: any free one"),
-    [OPTION_KEYS] = {.size = sizeof(struct rz_option),
-                     .type = RZ_OPT_STRING,
-                     .flags = RZ_OPT_SECRET,
-                     .name = "api_keys",
-                     .help = "keys that clients must send, one a line (use @file:)"},
-    [OPTION_BODY] = OPTION("max_body", RZ_OPT_SIZE, "8M", 1024, 1073741824, "largest request body"),
-    [OPTION_CONNECTIONS] = OPTION("max_connections", RZ_OPT_INT, "512", 1, 65536, "open connections"),
-    [OPTION_TIMEOUT] = OPTION("timeout_s", RZ_OPT_INT, "60", 1, 86400,
-                              "seconds without a byte after which a connection is closed"),
-    [OPTION_REQUEST] = OPTION("request_timeout_s", RZ_OPT_INT, "600", 0, 86400,
-                              "seconds that a generation may take; 0: any"),
-    [OPTION_THREADS] = OPTION("threads", RZ_OPT_INT, "2", 1, 64, "threads that serve connections"),
-    [OPTION_STRICT] = OPTION("strict", RZ_OPT_BOOL, "0", 0, 0, "refuse unknown fields of a request"),
-};
-
-static void log_line(const struct rz_http *h, int32_t level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void log_line(const struct rz_http *h, int32_t level, const char *format, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    if (n > 0)
-        h->host->log(h->host->ctx, level, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
-}
+#define RESERVE 128u /* connections beyond max_connections, to tell them so */
+#define TLS_VERSIONS "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* libmicrohttpd's messages; they may quote what a client sent. */
 __attribute__((format(printf, 2, 0))) static void daemon_log(void *http, const char *format, va_list args)
@@ -75,7 +26,7 @@ __attribute__((format(printf, 2, 0))) static void daemon_log(void *http, const c
     size_t len = n < 0 ? 0 : (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
     while (len && text[len - 1] == '\n')
         len--;
-    log_line(h, RZ_LOG_DEBUG, "http: %s", rz_show(shown, sizeof(shown), text, len));
+    rz_http_log(h, RZ_LOG_DEBUG, "http: %s", rz_show(shown, sizeof(shown), text, len));
 }
 
 /* The target is matched as it was sent: no escapes are undone, so there is one spelling of each path. */
@@ -95,7 +46,8 @@ static int32_t find_models(struct rz_http *h, struct rz_err *err)
     h->n_models = 0;
     for (uint32_t i = 0; i < RZ_HTTP_MODELS_MAX; i++) {
         struct rz_http_model *m = &h->models[i];
-        *m = (struct rz_http_model){.vocab.size = sizeof(m->vocab), .info.size = sizeof(m->info)};
+        *m = (struct rz_http_model){
+            .metrics = m->metrics, .vocab.size = sizeof(m->vocab), .info.size = sizeof(m->info)};
         m->sampling.size = sizeof(m->sampling);
         struct rz_model *model = h->models_api->served(h->models_api->ctx, i, &m->name);
         if (!model)
@@ -106,17 +58,21 @@ static int32_t find_models(struct rz_http *h, struct rz_err *err)
         if (!m->engine || !m->tokenizer || m->tokenizer->info(m->tok, &m->vocab) ||
             h->models_api->info(model, &m->info) || h->models_api->sampling(model, &m->sampling))
             return rz_fail(err, RZ_EINTERNAL, m->name, "the model cannot be served");
+        if (!m->metrics && !(m->metrics = calloc(1, sizeof(*m->metrics))))
+            return rz_fail(err, RZ_ENOMEM, m->name, "no memory");
         h->n_models++;
     }
     return h->n_models ? RZ_OK : rz_fail(err, RZ_ENOTFOUND, "http", "no model is served");
 }
 
+/* One for each connection that can be: a request always finds one. */
 static int32_t make_slots(struct rz_http *h, struct rz_err *err)
 {
-    h->slots = calloc(h->max_connections, sizeof(*h->slots));
+    h->n_slots = (h->max_connections + RESERVE) * h->n_listeners;
+    h->slots = calloc(h->n_slots, sizeof(*h->slots));
     if (!h->slots)
-        return rz_fail(err, RZ_ENOMEM, "http", "no memory for %u connections", h->max_connections);
-    for (uint32_t i = h->max_connections; i-- > 0;) {
+        return rz_fail(err, RZ_ENOMEM, "http", "no memory for %u connections", h->n_slots);
+    for (uint32_t i = 0; i < h->n_slots; i++) {
         struct rz_http_request *r = &h->slots[i];
         r->http = h;
         r->index = i;
@@ -127,48 +83,96 @@ static int32_t make_slots(struct rz_http *h, struct rz_err *err)
     return RZ_OK;
 }
 
-static int32_t start_daemon(struct rz_http *h, struct rz_err *err)
+static int32_t start_daemon(struct rz_http *h, struct rz_http_listener *l, const char *cert, const char *key,
+                            struct rz_err *err)
 {
-    unsigned flags =
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    unsigned threads = h->n_threads <= h->max_connections ? h->n_threads : h->max_connections;
-    struct MHD_OptionItem pool[] = {{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+                     MHD_USE_ERROR_LOG | (cert ? MHD_USE_TLS : 0);
+    unsigned threads = h->n_threads <= h->max_connections ? h->n_threads : h->max_connections, n = 0;
+    struct MHD_OptionItem more[8];
     if (threads > 1)
-        pool[0] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL};
-    h->daemon = MHD_start_daemon(
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL};
+    if (h->max_connections_ip)
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                                            (intptr_t)h->max_connections_ip, NULL};
+    if (cert) {
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cert};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key};
+        more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_VERSIONS};
+    }
+    more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    l->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, rz_http_serve, h, MHD_OPTION_EXTERNAL_LOGGER, daemon_log, h,
-        MHD_OPTION_LISTEN_SOCKET, h->fd, MHD_OPTION_NOTIFY_COMPLETED, rz_http_completed, h,
-        MHD_OPTION_CONNECTION_LIMIT, h->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, h->timeout_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_NOTIFY_COMPLETED, rz_http_completed, h,
+        MHD_OPTION_NOTIFY_CONNECTION, rz_http_connection, h, MHD_OPTION_CONNECTION_LIMIT,
+        h->max_connections + RESERVE, MHD_OPTION_CONNECTION_TIMEOUT, h->timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)h->max_header, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_URI_LOG_CALLBACK, rz_http_target, h, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
-    if (!h->daemon)
-        return rz_fail(err, RZ_EIO, h->address, "the HTTP daemon does not start: %s", strerror(errno));
+        MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+    if (!l->daemon)
+        return rz_fail(err, cert ? RZ_ECONFIG : RZ_EIO, l->address, "the HTTP daemon does not start%s",
+                       cert ? ": are tls_cert and tls_key a certificate and its key?" : "");
     return RZ_OK;
+}
+
+static int32_t start_daemons(struct rz_http *h, struct rz_err *err)
+{
+    char *cert, *key;
+    int32_t code = rz_http_tls_read(h, &cert, &key, err);
+    for (uint32_t i = 0; !code && i < h->n_listeners; i++)
+        code = start_daemon(h, &h->listeners[i], cert, key, err);
+    rz_http_tls_free(cert, key);
+    return code;
+}
+
+static int32_t check_open(const struct rz_http *h, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < h->n_listeners; i++) {
+        const struct rz_http_listener *l = &h->listeners[i];
+        if (l->loopback || h->n_keys)
+            continue;
+        if (!h->insecure)
+            return rz_fail(err, RZ_ECONFIG, "[plugin.http] listen",
+                           "%s can be reached by others, and there are no api_keys (insecure = 1 allows it)",
+                           l->address);
+        rz_http_log(h, RZ_LOG_WARN, "http: %s can be reached by others, and no api_keys are set", l->address);
+    }
+    return RZ_OK;
+}
+
+static void stop_daemons(struct rz_http *h)
+{
+    for (uint32_t i = 0; i < h->n_listeners; i++)
+        if (h->listeners[i].daemon)
+            MHD_stop_daemon(h->listeners[i].daemon);
+    rz_http_watch_stop(h);
+    rz_http_listen_close(h);
 }
 
 static int32_t start(void *self, struct rz_err *err)
 {
     struct rz_http *h = self;
-    bool loopback = true;
-    h->started = (int64_t)time(NULL);
-    int32_t code = find_models(h, err);
+    int32_t code = rz_http_listen(h, err);
+    if (!code)
+        code = check_open(h, err);
     if (!code)
         code = make_slots(h, err);
     if (!code)
-        code = rz_http_listen(h->listen_text, &h->fd, h->address, sizeof(h->address), &loopback, err);
-    if (!code && !loopback && !h->n_keys)
-        log_line(h, RZ_LOG_WARN, "http: %s can be reached by others, and no api_keys are set", h->address);
-    if (!code)
         code = rz_http_watch_start(h, err);
     if (!code)
-        code = start_daemon(h, err);
-    if (!code)
-        return RZ_OK;
-    rz_http_watch_stop(h);
-    if (h->fd >= 0)
-        close(h->fd);
-    h->fd = -1;
+        code = start_daemons(h, err);
+    if (code)
+        stop_daemons(h);
+    else
+        rz_http_log(h, RZ_LOG_INFO, "http: %s: listening; models are not loaded yet", h->address);
+    return code;
+}
+
+static int32_t ready(void *self, struct rz_err *err)
+{
+    struct rz_http *h = self;
+    int32_t code = find_models(h, err);
+    atomic_store(&h->ready, code == RZ_OK);
     return code;
 }
 
@@ -191,7 +195,7 @@ static bool wait_idle(struct rz_http *h, uint32_t ms)
 
 static void cancel_all(struct rz_http *h)
 {
-    for (uint32_t i = 0; i < h->max_connections; i++) {
+    for (uint32_t i = 0; i < h->n_slots; i++) {
         struct rz_http_request *r = &h->slots[i];
         if (r->used && r->has_ticket)
             rz_http_runs_cancel(r);
@@ -202,17 +206,19 @@ static void cancel_all(struct rz_http *h)
 static void resume_all(struct rz_http *h)
 {
     atomic_store(&h->closing, true);
-    for (uint32_t i = 0; i < h->max_connections; i++)
-        rz_http_wake(&h->slots[i]);
+    for (uint32_t i = 0; i < h->n_slots; i++)
+        rz_http_rouse(&h->slots[i]);
 }
 
 static void stop(void *self, uint32_t drain_ms)
 {
     struct rz_http *h = self;
-    if (!h->daemon)
+    if (!h->n_listeners)
         return;
     atomic_store(&h->draining, true);
-    MHD_quiesce_daemon(h->daemon);
+    for (uint32_t i = 0; i < h->n_listeners; i++)
+        MHD_quiesce_daemon(h->listeners[i].daemon);
+    rz_http_listen_refuse(h);
     pthread_mutex_lock(&h->lock);
     if (!wait_idle(h, drain_ms)) {
         cancel_all(h);
@@ -223,11 +229,7 @@ static void stop(void *self, uint32_t drain_ms)
     pthread_mutex_lock(&h->lock);
     wait_idle(h, CLOSE_MS);
     pthread_mutex_unlock(&h->lock);
-    MHD_stop_daemon(h->daemon);
-    h->daemon = NULL;
-    rz_http_watch_stop(h);
-    close(h->fd);
-    h->fd = -1;
+    stop_daemons(h);
 }
 
 static const char *address(void *self)
@@ -235,54 +237,50 @@ static const char *address(void *self)
     return ((struct rz_http *)self)->address;
 }
 
-static const struct rz_frontend frontend = {
-    .size = sizeof(frontend), .name = "http", .start = start, .stop = stop, .address = address};
+static const struct rz_frontend frontend = {.size = sizeof(frontend),
+                                            .name = "http",
+                                            .start = start,
+                                            .stop = stop,
+                                            .address = address,
+                                            .ready = ready};
 
 static void fini(void *self)
 {
     struct rz_http *h = self;
     stop(h, 0);
-    for (uint32_t i = 0; h->slots && i < h->max_connections; i++)
+    for (uint32_t i = 0; h->slots && i < h->n_slots; i++)
         pthread_mutex_destroy(&h->slots[i].lock);
+    for (uint32_t i = 0; i < RZ_HTTP_MODELS_MAX; i++)
+        free(h->models[i].metrics);
     free(h->slots);
     free(h->keys);
+    pthread_mutex_destroy(&h->conns_lock);
     pthread_mutex_destroy(&h->lock);
     pthread_cond_destroy(&h->idle);
     free(h);
-}
-
-static void read_options(struct rz_http *h, const struct rz_config *config)
-{
-    const struct rz_option_value *v = config->values;
-    h->listen_text = v[OPTION_LISTEN].text;
-    h->keys_text = v[OPTION_KEYS].text;
-    h->max_body = (uint64_t)v[OPTION_BODY].i;
-    h->max_connections = (uint32_t)v[OPTION_CONNECTIONS].i;
-    h->timeout_s = (uint32_t)v[OPTION_TIMEOUT].i;
-    h->request_timeout_s = (uint32_t)v[OPTION_REQUEST].i;
-    h->n_threads = (uint32_t)v[OPTION_THREADS].i;
-    h->strict = v[OPTION_STRICT].i != 0;
 }
 
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
                     struct rz_err *err)
 {
     pthread_condattr_t monotonic;
-    if (config->n_values < N_OPTIONS)
-        return rz_fail(err, RZ_EINVAL, "http", "%u options, not %d", config->n_values, N_OPTIONS);
     struct rz_http *h = calloc(1, sizeof(*h));
     if (!h)
         return rz_fail(err, RZ_ENOMEM, "http", "no memory");
     h->host = host;
-    h->fd = h->epoll_fd = h->wake_fd = -1;
+    h->epoll_fd = h->wake_fd = -1;
+    h->started = (int64_t)time(NULL);
     pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->conns_lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&h->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    read_options(h, config);
     json_object_seed(0); /* before there are threads */
-    int32_t code = rz_http_keys_read(h, err);
+    rz_http_json_watch();
+    int32_t code = rz_http_options_read(h, config, err);
+    if (!code)
+        code = rz_http_keys_read(h, err);
     if (code)
         fini(h);
     else
@@ -299,9 +297,9 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 RZ_PLUGIN_DEFINE = {
     .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FRONTEND, .name = "http", .version = "0.1.0",
                .vendor = "rz", .licence = "MIT", .provides = "frontend:http"},
-    .options = options,
-    .n_options = N_OPTIONS,
-    .option_stride = sizeof(options[0]),
+    .options = rz_http_options,
+    .n_options = RZ_HTTP_N_OPTIONS,
+    .option_stride = sizeof(struct rz_option),
     .init = init,
     .fini = fini,
     .query = query,

@@ -1,9 +1,10 @@
 /* http.h - what the files of the HTTP frontend share.
  *
  * libmicrohttpd's threads parse and answer; the engine's loop thread only calls rz_http_wake; one watcher
- * thread sees clients that went away. A request lives in a slot of a pool that is never freed while the
- * engine may still call it: a wake that comes late finds a slot, perhaps of another request, and does
- * no harm. Locks, outer first: http.lock, the engine's own, rz_http_request.lock, libmicrohttpd's own.
+ * thread sees clients that went away or take too long. A request lives in a slot of a pool that is never
+ * freed: who looks at one from outside finds a slot, perhaps of another request, and does no harm. A run
+ * is freed after its ticket was released, when no wake comes any more. Locks, outer first: http.lock or
+ * http.conns_lock, the engine's own, rz_http_request.lock, libmicrohttpd's own.
  */
 #ifndef RZ_HTTP_H
 #define RZ_HTTP_H
@@ -19,7 +20,9 @@
 #include <stdbool.h>
 
 #include "buf.h"
+#include "conn.h"
 #include "err.h"
+#include "metrics.h"
 
 #define RZ_HTTP_MODELS_MAX 64
 #define RZ_HTTP_STOPS_MAX 16
@@ -29,6 +32,7 @@
 #define RZ_HTTP_DEPTH_MAX 64
 #define RZ_HTTP_TEXT_MAX ((size_t)64 << 20) /* of one answer */
 #define RZ_HTTP_KEY_HASH 32
+#define RZ_HTTP_LISTENERS_MAX 8
 
 /* A model that is served; constant after start. */
 struct rz_http_model {
@@ -40,6 +44,7 @@ struct rz_http_model {
     struct rz_tokenizer_info vocab;
     struct rz_model_info info;
     struct rz_sampling sampling;
+    struct rz_http_model_metrics *metrics;
 };
 
 /* The error shape of the API. type, param and code may be NULL. `header`: one more, "Name: value". */
@@ -79,6 +84,14 @@ struct rz_http_ask {
 struct rz_http_route;
 struct rz_http_request;
 struct rz_http_run;
+
+/* What the first lines of a request say. */
+struct rz_http_asked {
+    const char *url, *method, *version;
+    const struct rz_http_route *route; /* NULL: none */
+    const char *rest;                  /* of the path */
+    bool bad_target;
+};
 
 /* What a body is of: a bit each, so that a field can belong to several. */
 #define RZ_HTTP_COMPLETION 1u
@@ -121,6 +134,8 @@ struct rz_http_prompt {
 /* What the engine does for one choice of an answer, or one text to embed. */
 struct rz_http_run {
     uint64_t ticket; /* 0: not submitted yet, or given back; under http.lock */
+    struct rz_http_request *owner;
+    uint64_t woken_ns; /* under the owner's lock; 0: not yet */
     uint32_t index;
     bool ended;
     bool cut; /* ended by us: what the engine still says is not part of the answer */
@@ -145,12 +160,14 @@ struct rz_http_request {
     uint32_t index, generation; /* under http.lock */
     bool used;                  /* under http.lock */
     struct MHD_Connection *connection;
+    struct rz_http_conn *conn;
     const struct rz_http_route *route;
     const char *rest; /* of the path, behind the route's own */
     const struct rz_http_shape *shape;
     int phase;
     struct rz_buf body;
     bool body_too_long;
+    uint64_t n_body; /* of http.body_bytes */
     struct rz_http_ask ask;
     /* the runs (runs.c) */
     const struct rz_http_model *model;
@@ -159,7 +176,12 @@ struct rz_http_request {
     uint32_t n_prompts, n_runs, n_submitted, n_ended, flags;
     bool has_ticket; /* something was submitted; under http.lock */
     bool ended;
-    struct rz_event last; /* of a run that failed, or finish = 0 */
+    bool has_run;   /* the engine took it */
+    bool measured;  /* its first token is */
+    bool no_memory; /* JSON of the request or of the answer lacks a part */
+    uint64_t begun_ns;
+    uint64_t first_ns;    /* under lock; 0: not yet */
+    struct rz_event last; /* of a run that failed, or else the last that ended */
     struct rz_buf out;    /* PHASE_SSE: bytes to send */
     char id[40];
     int64_t created;
@@ -169,6 +191,15 @@ struct rz_http_request {
     bool pending, suspended;
 };
 
+struct rz_http_listener {
+    int fd;
+    bool inherited; /* whoever gave it to us goes on using it */
+    bool loopback;  /* nobody else can reach it, or only by the file system */
+    char path[108]; /* of a Unix socket of ours; "": none */
+    char address[128];
+    struct MHD_Daemon *daemon;
+};
+
 struct rz_http {
     const struct rz_host *host;
     const struct rz_host_model *models_api;
@@ -176,42 +207,103 @@ struct rz_http {
     struct rz_http_model models[RZ_HTTP_MODELS_MAX];
     uint32_t n_models;
     /* options */
-    const char *listen_text, *keys_text;
-    uint64_t max_body;
-    uint32_t max_connections, timeout_s, request_timeout_s, n_threads;
-    bool strict;
+    const char *listen_text, *keys_text, *hosts, *origins, *tls_cert, *tls_key;
+    uint64_t max_body, max_header, max_bodies;
+    uint32_t max_connections, max_connections_ip, max_prompt, n_threads;
+    uint32_t timeout_s, header_timeout_s, body_timeout_s, write_timeout_s, request_timeout_s;
+    uint32_t give_up_s; /* when the engine is not waited for any longer; 0: never */
+    bool strict, chunked, access_log, log_prompts, metrics_rz, insecure;
+    bool check_host; /* only local names are answered */
     uint8_t (*keys)[RZ_HTTP_KEY_HASH];
     uint32_t n_keys;
     /* while it listens */
-    struct MHD_Daemon *daemon;
-    int fd;
-    int64_t started; /* seconds since 1970 */
-    char address[128];
-    struct rz_http_request *slots; /* [max_connections] */
+    struct rz_http_listener listeners[RZ_HTTP_LISTENERS_MAX];
+    uint32_t n_listeners;
+    char address[RZ_HTTP_LISTENERS_MAX * 132];
+    struct rz_http_request *slots; /* [n_slots] */
+    uint32_t n_slots;
     struct rz_http_request *free_slots;
     uint32_t n_active;
+    int64_t started;
+    atomic_bool ready;    /* the models are there             */
     atomic_bool draining; /* no new requests                  */
     atomic_bool closing;  /* nothing may be suspended any more */
     pthread_mutex_t lock;
     pthread_cond_t idle; /* n_active changed */
+    /* conn.c; conns_lock is outside of a request's lock and beside http.lock */
+    pthread_mutex_t conns_lock;
+    struct rz_http_conn *conns;
+    atomic_uint n_conns;
+    atomic_uint_fast64_t body_bytes;   /* of all bodies that are held */
+    atomic_uint_fast64_t n_dropped[4]; /* by RZ_HTTP_WAIT_*           */
+    struct rz_http_route_metrics routes[RZ_HTTP_ROUTES_MAX];
     /* watch.c */
     int epoll_fd, wake_fd;
     pthread_t watcher;
     bool watching;
+    atomic_bool watch_ends;
 };
+
+/* --- options.c --- */
+
+#define RZ_HTTP_N_OPTIONS 24
+extern const struct rz_option rz_http_options[RZ_HTTP_N_OPTIONS];
+int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, struct rz_err *err);
 
 /* --- listen.c --- */
 
-/* Opens the listening socket for "host:port" or "[v6]:port" and says what it got. */
-int32_t rz_http_listen(const char *text, int *fd, char *address, size_t cap, bool *loopback,
-                       struct rz_err *err);
+/* Opens all sockets of the option `listen`; after an error too they are closed by rz_http_listen_close. */
+int32_t rz_http_listen(struct rz_http *h, struct rz_err *err);
+/* Nobody can connect any more. */
+void rz_http_listen_refuse(struct rz_http *h);
+void rz_http_listen_close(struct rz_http *h);
+
+/* --- tls.c --- */
+
+/* The texts of the certificate and the key; both NULL without TLS. The caller frees them with
+ * rz_http_tls_free. */
+int32_t rz_http_tls_read(const struct rz_http *h, char **cert, char **key, struct rz_err *err);
+void rz_http_tls_free(char *cert, char *key);
+
+/* --- json_memory.c --- */
+
+/* From now on failed allocations of JSON are seen. Before there are threads. */
+void rz_http_json_watch(void);
+/* Has one failed in this thread since it was asked last? */
+bool rz_http_json_failed(void);
+/* As if one had. */
+void rz_http_json_lacks(void);
+
+/* --- access.c --- */
+
+void rz_http_log(const struct rz_http *h, int32_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The line of an exchange that is over. r: NULL if it was refused. whole: all of the answer was sent. */
+void rz_http_access(struct rz_http_conn *conn, struct rz_http_request *r, bool whole);
+/* Logs the body if log_prompts asks for it. */
+void rz_http_log_body(const struct rz_http_request *r);
+
+/* --- admit.c --- */
+
+const char *rz_http_header(struct MHD_Connection *c, const char *name);
+/* True if the request is not taken; e says why. */
+bool rz_http_refused(struct rz_http *h, struct MHD_Connection *c, const struct rz_http_asked *a,
+                     struct rz_http_conn *conn, struct rz_http_error *e);
+/* Does a page of an allowed origin ask whether it may ask? */
+bool rz_http_is_preflight(const struct rz_http_conn *conn, struct MHD_Connection *c, const char *method);
+enum MHD_Result rz_http_preflight(struct MHD_Connection *c);
+
+/* --- metrics_text.c: the routes /metrics and /ready --- */
+
+enum MHD_Result rz_http_metrics(struct rz_http_request *r);
+enum MHD_Result rz_http_ready(struct rz_http_request *r);
 
 /* --- keys.c --- */
 
 /* Hashes the keys, one a line; empty lines and lines that begin with # do not count. */
 int32_t rz_http_keys_read(struct rz_http *h, struct rz_err *err);
-/* True if no keys are configured or the value of Authorization carries one of them. */
-bool rz_http_keys_allow(const struct rz_http *h, const char *authorization);
+/* True if no keys are configured, or the value of Authorization or of X-Api-Key carries one of them. */
+bool rz_http_keys_allow(const struct rz_http *h, const char *authorization, const char *api_key);
 
 /* --- malformed.c --- */
 
@@ -229,11 +321,15 @@ extern char rz_http_bad_target;
 enum MHD_Result rz_http_reply_json(struct MHD_Connection *c, unsigned status, json_t *body,
                                    const char *ignored);
 enum MHD_Result rz_http_reply_error(struct MHD_Connection *c, const struct rz_http_error *e);
+/* The one that needs none, or nearly. */
+enum MHD_Result rz_http_reply_no_memory(struct MHD_Connection *c);
 json_t *rz_http_error_json(const struct rz_http_error *e);
 /* True if v is a number without a fraction that fits. */
 bool rz_http_whole_number(const json_t *v, json_int_t *out);
 /* A JSON string; what is not UTF-8 becomes U+FFFD. */
 json_t *rz_http_text(const char *bytes, size_t n);
+/* The same of a buffer; one that turned bad counts as JSON that lacks a part. */
+json_t *rz_http_buf_text(const struct rz_buf *b);
 
 /* --- fields.c --- */
 
@@ -255,13 +351,16 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
 void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
                        enum MHD_RequestTerminationCode why);
 
+/* Frees the body. */
+void rz_http_body_drop(struct rz_http_request *r);
+
 /* --- routes.c: what paths there are --- */
 
 struct rz_http_route {
     const char *path;
     const char *method;  /* GET (and so HEAD) or POST           */
     const char *allowed; /* the header for a 405                */
-    bool open;           /* needs no key                        */
+    unsigned flags;      /* RZ_HTTP_OPEN, RZ_HTTP_ALWAYS        */
     bool plain;          /* errors are {"error": "text"}        */
     bool more;           /* the path goes on: `rest` of a request */
     enum MHD_Result (*answer)(struct rz_http_request *r);
@@ -269,7 +368,11 @@ struct rz_http_route {
     uint32_t fields;            /* RZ_HTTP_* of its body; 0: none           */
     const char *summary, *good; /* and the name of the schema of an answer  */
     const char *event;          /* of an event of its stream; NULL: none    */
+    const char *type;           /* of an answer; NULL: JSON                 */
 };
+#define RZ_HTTP_OPEN 1u   /* needs no key */
+#define RZ_HTTP_ALWAYS 2u /* answers while models load too, and when there is no room */
+
 /* NULL: none. *rest is what follows a route's path. */
 const struct rz_http_route *rz_http_route_find(const char *url, const char **rest);
 /* All, one after the other; NULL behind the last. */
@@ -279,7 +382,6 @@ const struct rz_http_route *rz_http_route_at(size_t i);
 
 const char *rz_http_version_text(void); /* about.c */
 enum MHD_Result rz_http_health(struct rz_http_request *r);
-enum MHD_Result rz_http_ready(struct rz_http_request *r);
 enum MHD_Result rz_http_version(struct rz_http_request *r);
 enum MHD_Result rz_http_models(struct rz_http_request *r);
 enum MHD_Result rz_http_v1_models(struct rz_http_request *r);
@@ -324,8 +426,10 @@ enum MHD_Result rz_http_continue(struct rz_http_request *r);
 /* Adds an event to the stream; takes data. name: of the event, or NULL. */
 void rz_http_sse(struct rz_http_request *r, const char *name, json_t *data);
 const char *rz_http_finish_name(const struct rz_http_run *run);
-/* Wakes what waits, from any thread. */
-void rz_http_wake(void *request);
+/* The engine's call when there are events; its loop thread. */
+void rz_http_wake(void *run);
+/* Has a connection that waits look again, from any thread. */
+void rz_http_rouse(struct rz_http_request *r);
 
 /* --- runs.c: the prompts of a request, and what the engine makes of them --- */
 
@@ -370,6 +474,8 @@ void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *ru
 
 int32_t rz_http_watch_start(struct rz_http *h, struct rz_err *err);
 void rz_http_watch_stop(struct rz_http *h);
+/* There is a connection again whose deadlines are to be looked at. */
+void rz_http_watch_kick(struct rz_http *h);
 /* From now on the request is cancelled when its client goes away. Under http.lock. */
 void rz_http_watch_add(struct rz_http_request *r);
 void rz_http_watch_remove(struct rz_http_request *r);

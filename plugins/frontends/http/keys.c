@@ -53,18 +53,24 @@ int32_t rz_http_keys_read(struct rz_http *h, struct rz_err *err)
     return RZ_OK;
 }
 
-bool rz_http_keys_allow(const struct rz_http *h, const char *authorization)
+static const char *bearer(const char *authorization)
 {
-    uint8_t given[RZ_HTTP_KEY_HASH];
-    unsigned same = 0;
-    if (!h->n_keys)
-        return true;
     if (!authorization || strncasecmp(authorization, "Bearer ", 7))
-        return false;
+        return NULL;
     const char *key = authorization + 7;
     while (*key == ' ')
         key++;
-    if (!hash(key, strlen(key), given))
+    return key;
+}
+
+bool rz_http_keys_allow(const struct rz_http *h, const char *authorization, const char *api_key)
+{
+    uint8_t given[RZ_HTTP_KEY_HASH];
+    unsigned same = 0;
+    const char *key = authorization ? bearer(authorization) : api_key;
+    if (!h->n_keys)
+        return true;
+    if (!key || !hash(key, strlen(key), given))
         return false;
     for (uint32_t i = 0; i < h->n_keys; i++)
         same |= CRYPTO_memcmp(given, h->keys[i], RZ_HTTP_KEY_HASH) == 0;

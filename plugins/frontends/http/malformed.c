@@ -7,12 +7,14 @@
 
 #include "http.h"
 
+#define HEADERS_MAX 100
+
 char rz_http_bad_target;
 
 /* What the headers of one request add up to. */
 struct seen {
     const char *why;
-    unsigned n_length, n_encoding, n_host;
+    unsigned n, n_length, n_encoding, n_host;
 };
 
 static bool is_token(const char *s, size_t n)
@@ -88,7 +90,7 @@ static enum MHD_Result look(void *arg, enum MHD_ValueKind kind, const char *name
 {
     struct seen *s = arg;
     (void)kind;
-    s->why = hidden(name, n_name, value, n_value);
+    s->why = ++s->n > HEADERS_MAX ? "there are more than 100 headers" : hidden(name, n_name, value, n_value);
     if (s->why)
         return MHD_NO;
     while (n_value && (value[n_value - 1] == ' ' || value[n_value - 1] == '\t'))
@@ -121,6 +123,10 @@ const char *rz_http_malformed(struct MHD_Connection *c, const char *url, const c
         return "the target holds NUL";
     if (!is_token(method, strlen(method)))
         return "the method is not a token";
+    if (knows_buffers() && url != method + strlen(method) + 1)
+        return "the first line has more than one blank before the target";
+    if (knows_buffers() && version[strlen(version) + 1])
+        return "the first line ends without CR LF";
     if (has_control(url, strlen(url), false) || strchr(url, ' '))
         return "the target holds a control character or a space";
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, look, &s);

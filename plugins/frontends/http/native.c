@@ -116,8 +116,8 @@ static json_t *generated(const struct rz_http_request *r, struct rz_http_run *ru
     struct rz_decode_state state = {.size = sizeof(state)};
     rz_http_decode(r->model, &state, p->ids, p->n, 0, &text);
     rz_http_decode(r->model, &state, (const int32_t *)(const void *)run->ids.data, n, 0, &text);
-    json_t *o = json_pack("{s:o,s:o,s:I}", "token_ids", ids, "text",
-                          rz_http_text(text.data ? text.data : "", text.len), "num_generated", (json_int_t)n);
+    json_t *o = json_pack("{s:o,s:o,s:I}", "token_ids", ids, "text", rz_http_buf_text(&text), "num_generated",
+                          (json_int_t)n);
     rz_buf_free(&text);
     return o;
 }

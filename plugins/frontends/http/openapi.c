@@ -122,6 +122,11 @@ static json_t *answers(const struct rz_http_route *route)
 {
     const char *error = route->plain ? "PlainError" : "Error";
     json_t *good = route->good ? content("application/json", ref(route->good)) : json_object();
+    json_t *bad = ref(error);
+    if (route->type)
+        json_object_set_new(good, route->type, quoted("{'schema': {'type': 'string'}}"));
+    if (route->flags & RZ_HTTP_OPEN && route->good) /* /health says in the same shape that it is not well */
+        bad = json_pack("{s:[o,o]}", "anyOf", bad, ref(route->good));
     if (route->event) {
         json_t *stream = json_pack("{s:{s:s},s:o}", "schema", "type", "string", "x-event", ref(route->event));
         json_object_set_new(good, "text/event-stream", stream);
@@ -132,8 +137,7 @@ static json_t *answers(const struct rz_http_route *route)
                                   content("application/json", ref(error))));
     json_object_set_new(o, "5XX",
                         json_pack("{s:s,s:o}", "description", "The server cannot answer, or not now",
-                                  "content",
-                                  content("application/json", route->open ? ref(route->good) : ref(error))));
+                                  "content", content("application/json", bad)));
     return o;
 }
 
@@ -148,7 +152,7 @@ static json_t *operation(const struct rz_http_request *r, const struct rz_http_r
         json_object_set_new(o, "parameters",
                             json_pack("[{s:s,s:s,s:b,s:o}]", "name", "name", "in", "path", "required", 1,
                                       "schema", ref("ModelName")));
-    if (r->http->n_keys && !route->open)
+    if (r->http->n_keys && !(route->flags & RZ_HTTP_OPEN))
         json_object_set_new(o, "security", quoted("[{'key': []}]"));
     return o;
 }

@@ -101,7 +101,7 @@ const struct rz_http_schema rz_http_schemas[] = {
     {"Anything", "{'type': 'object'}"},
     {"Health",
      OBJECT("'status', 'version'", "'status': {'enum': ['healthy', 'draining']}, 'version': " TEXT)},
-    {"Ready", OBJECT("'status', 'version'", "'status': {'enum': ['ready', 'draining']}, 'version': " TEXT)},
+    {"Ready", OBJECT("'status'", "'status': {'const': 'ready'}")},
     {"Version", OBJECT("'name', 'version'", "'name': {'const': 'rz'}, 'version': " TEXT)},
     {"Model", OBJECT("'id', 'object', 'created', 'owned_by'",
                      "'id': " TEXT ", 'object': {'const': 'model'}, "

@@ -23,9 +23,33 @@ json_t *rz_http_text(const char *bytes, size_t n)
             len = rz_utf8_bad(bytes + i, n - i);
         i += len ? len : 1;
     }
-    json_t *text = rz_buf_ok(&b) && b.data ? json_stringn(b.data, b.len) : NULL;
+    json_t *text = rz_http_buf_text(&b);
     rz_buf_free(&b);
     return text;
+}
+
+json_t *rz_http_buf_text(const struct rz_buf *b)
+{
+    if (!rz_buf_ok(b))
+        rz_http_json_lacks();
+    return rz_http_text(b->data ? b->data : "", rz_buf_ok(b) ? b->len : 0);
+}
+
+enum MHD_Result rz_http_reply_no_memory(struct MHD_Connection *c)
+{
+    static char text[] =
+        "{\"error\":{\"message\":\"the server has no memory for this\",\"type\":\"server_error\","
+        "\"param\":null,\"code\":\"no_memory\"}}";
+    size_t n = sizeof(text) - 1;
+    struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_PERSISTENT);
+    if (!r)
+        return MHD_NO;
+    MHD_add_response_header(r, "Content-Type", "application/json");
+    MHD_add_response_header(r, "Retry-After", "5");
+    MHD_add_response_header(r, "Connection", "close");
+    enum MHD_Result result = rz_http_queue(c, MHD_HTTP_SERVICE_UNAVAILABLE, r, n);
+    MHD_destroy_response(r);
+    return result;
 }
 
 /* Takes body. `header` is "Name: value" or NULL. */
@@ -34,9 +58,12 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, json_t *
 {
     char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(body);
-    if (!text)
-        return MHD_NO;
-    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    if (!text || rz_http_json_failed()) {
+        free(text);
+        return rz_http_reply_no_memory(c);
+    }
+    size_t n = strlen(text);
+    struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
     if (!r) {
         free(text);
         return MHD_NO;
@@ -44,15 +71,15 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, json_t *
     MHD_add_response_header(r, "Content-Type", "application/json");
     if (header) {
         char name[40] = "";
-        size_t n = strcspn(header, ":");
-        memcpy(name, header, n < sizeof(name) ? n : sizeof(name) - 1);
-        MHD_add_response_header(r, name, header + n + 2);
+        size_t colon = strcspn(header, ":");
+        memcpy(name, header, colon < sizeof(name) ? colon : sizeof(name) - 1);
+        MHD_add_response_header(r, name, header + colon + 2);
     }
     if (ignored)
         MHD_add_response_header(r, "X-Rz-Ignored", ignored);
     if (close)
         MHD_add_response_header(r, "Connection", "close");
-    enum MHD_Result result = MHD_queue_response(c, status, r);
+    enum MHD_Result result = rz_http_queue(c, status, r, n);
     MHD_destroy_response(r);
     return result;
 }

@@ -17,23 +17,44 @@
 #define SSE_FULL ((size_t)64 << 10) /* no more events are taken while so much waits to be sent */
 #define SSE_BLOCK ((size_t)8 << 10)
 
-void rz_http_wake(void *request)
+/* Under the request's lock. */
+static void rouse(struct rz_http_request *r)
 {
-    struct rz_http_request *r = request;
-    pthread_mutex_lock(&r->lock);
     r->pending = true;
     if (r->suspended) {
         r->suspended = false;
         MHD_resume_connection(r->connection);
     }
+}
+
+void rz_http_wake(void *arg)
+{
+    struct rz_http_run *run = arg;
+    struct rz_http_request *r = run->owner;
+    pthread_mutex_lock(&r->lock);
+    rz_http_measure_wake(run);
+    rouse(r);
     pthread_mutex_unlock(&r->lock);
+}
+
+void rz_http_rouse(struct rz_http_request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    rouse(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* The server closes, or the connection was given up: nothing may wait any longer. */
+static bool given_up(const struct rz_http_request *r)
+{
+    return atomic_load(&r->http->closing) || atomic_load(&r->conn->dropped);
 }
 
 /* True: suspended until the next wake. */
 static bool suspend_if_idle(struct rz_http_request *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool idle = !r->pending && !atomic_load(&r->http->closing);
+    bool idle = !r->pending && !given_up(r);
     if (idle) {
         r->suspended = true;
         MHD_suspend_connection(r->connection);
@@ -103,6 +124,7 @@ static void fail_with(struct rz_http_request *r, const struct rz_event *ev)
     r->last = *ev;
     r->last.n_text = ev->n_text < sizeof(ev->text) ? ev->n_text : sizeof(ev->text) - 1;
     r->last.text[r->last.n_text] = 0;
+    rz_http_measure_end(r, ev);
     end_stream(r);
 }
 
@@ -113,13 +135,17 @@ static void end_run(struct rz_http_request *r, struct rz_http_run *run, const st
         fail_with(r, ev);
         return;
     }
-    run->finish = run->cut ? RZ_FINISH_STOP : ev->finish;
-    run->n_new = run->cut ? run->n_new : ev->n_new;
+    r->last = *ev;
+    r->last.finish = run->finish = run->cut ? RZ_FINISH_STOP : ev->finish;
+    r->last.n_new = run->n_new = run->cut ? run->n_new : ev->n_new;
     run->n_cached = ev->n_cached;
+    rz_http_measure_end(r, &r->last);
     r->shape->end(r, run, ev);
     rz_http_run_ended(r, run);
-    if (r->n_ended == r->n_runs)
-        end_stream(r);
+    if (r->n_ended < r->n_runs)
+        return;
+    r->last.n_new = (uint32_t)rz_http_counts(r).fresh; /* for the log */
+    end_stream(r);
 }
 
 /* Takes one event of a run; false: there is none. */
@@ -132,10 +158,12 @@ static bool take_one(struct rz_http_request *r, struct rz_http_run *run)
         return false;
     if (got != RZ_OK)
         ev = (struct rz_event){.size = sizeof(ev), .kind = RZ_EVENT_DONE, .finish = RZ_FINISH_ERROR};
-    if (ev.kind != RZ_EVENT_TOKEN)
+    if (ev.kind != RZ_EVENT_TOKEN) {
         end_run(r, run, &ev);
-    else if (!run->cut)
+    } else if (!run->cut) {
+        rz_http_measure_first(r);
         r->shape->take(r, run, &ev);
+    }
     return true;
 }
 
@@ -161,32 +189,38 @@ static bool take_round(struct rz_http_request *r)
 /* Takes the events that wait; false: the connection was suspended because there were none. */
 static bool pump(struct rz_http_request *r)
 {
+    bool here;
     do {
         pthread_mutex_lock(&r->lock);
         r->pending = false;
         pthread_mutex_unlock(&r->lock);
         while (!r->ended && (r->phase != PHASE_SSE || r->out.len < SSE_FULL) && take_round(r))
             ;
-        if (r->ended || (r->phase == PHASE_SSE && r->out.len) || atomic_load(&r->http->closing))
-            return true;
-    } while (!suspend_if_idle(r));
-    return false;
+        here = r->ended || (r->phase == PHASE_SSE && r->out.len) || given_up(r);
+        r->no_memory |= rz_http_json_failed();
+    } while (!here && !suspend_if_idle(r));
+    return here;
 }
 
-/* libmicrohttpd asks for the next bytes of a stream. */
+/* libmicrohttpd asks for the next bytes of a stream: those before have been sent. */
 static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
 {
     struct rz_http_request *r = cls;
     (void)pos;
-    if (!r->out.len && !r->ended && !pump(r))
-        return 0;
-    if (!rz_buf_ok(&r->out))
+    rz_http_json_failed();
+    if (!r->out.len && !r->ended) {
+        rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
+        if (!pump(r))
+            return 0;
+    }
+    if (!rz_buf_ok(&r->out) || r->no_memory)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (!r->out.len)
         return r->ended ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
     size_t n = r->out.len < max ? r->out.len : max;
     memcpy(to, r->out.data, n);
     rz_buf_drop(&r->out, n);
+    rz_http_wait_for(r->conn, RZ_HTTP_WAIT_READER, r->http->write_timeout_s);
     return (ssize_t)n;
 }
 
@@ -201,7 +235,7 @@ static enum MHD_Result start_stream(struct rz_http_request *r)
     MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect events */
     if (r->ask.ignored.len)
         MHD_add_response_header(response, "X-Rz-Ignored", r->ask.ignored.data);
-    enum MHD_Result result = MHD_queue_response(r->connection, MHD_HTTP_OK, response);
+    enum MHD_Result result = rz_http_queue(r->connection, MHD_HTTP_OK, response, 0);
     MHD_destroy_response(response);
     return result;
 }
@@ -213,6 +247,8 @@ enum MHD_Result rz_http_continue(struct rz_http_request *r)
         return MHD_YES;
     if (!r->ended)
         return MHD_NO; /* the server closes */
+    if (r->no_memory)
+        return rz_http_reply_no_memory(r->connection);
     if (failed(r, &e))
         return rz_http_reply_error(r->connection, &e);
     for (uint32_t i = 0; i < r->n_runs; i++) {
@@ -315,7 +351,7 @@ bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, 
         *result = rz_http_reply_error(r->connection, &e);
         return false;
     }
-    rz_buf_free(&r->body);
+    rz_http_body_drop(r);
     if (code)
         *result = rz_http_refuse(r, code, &err);
     return !code;

@@ -107,7 +107,7 @@ static void tell_item(struct rz_http_request *r, const char *type, const char *m
 
 static json_t *part(uint32_t kind, const struct rz_buf *text)
 {
-    json_t *t = rz_http_text(text->data ? text->data : "", text->len);
+    json_t *t = rz_http_buf_text(text);
     if (kind == RZ_CHAT_REASONING)
         return json_pack("{s:s,s:o}", "type", "reasoning_text", "text", t);
     return json_pack("{s:s,s:o,s:[],s:[]}", "type", "output_text", "text", t, "annotations", "logprobs");

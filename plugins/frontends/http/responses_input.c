@@ -131,7 +131,7 @@ static int32_t read_thoughts(struct reader *in, const json_t *item)
         rz_buf_add(&text, json_string_value(t), json_string_length(t));
     }
     json_decref(in->reasoning);
-    in->reasoning = rz_http_text(text.data ? text.data : "", text.len);
+    in->reasoning = rz_http_buf_text(&text);
     json_decref(parts);
     rz_buf_free(&text);
     return RZ_OK;

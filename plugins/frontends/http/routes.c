@@ -9,10 +9,12 @@
 #define POST .method = "POST", .allowed = "Allow: POST"
 
 static const struct rz_http_route routes[] = {
-    {"/health", GET, .open = true, .answer = rz_http_health, .summary = "Does the server run?",
-     .good = "Health"},
-    {"/ready", GET, .open = true, .answer = rz_http_ready, .summary = "Does it take requests?",
-     .good = "Ready"},
+    {"/health", GET, .flags = RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, .answer = rz_http_health,
+     .summary = "Does the server run?", .good = "Health"},
+    {"/ready", GET, .flags = RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, .answer = rz_http_ready,
+     .summary = "Does it take requests?", .good = "Ready"},
+    {"/metrics", GET, .flags = RZ_HTTP_ALWAYS, .answer = rz_http_metrics, .summary = "For Prometheus",
+     .type = "text/plain"},
     {"/version", GET, .answer = rz_http_version, .summary = "What runs here", .good = "Version"},
     {"/openapi.json", GET, .answer = rz_http_openapi, .summary = "This document", .good = "Anything"},
     {"/v1/models", GET, .answer = rz_http_v1_models, .summary = "The models", .good = "ModelList"},

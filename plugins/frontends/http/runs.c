@@ -31,6 +31,7 @@ int32_t rz_http_prompts(struct rz_http_request *r, size_t n, struct rz_err *err)
     r->n_runs = (uint32_t)(n * each);
     for (uint32_t i = 0; i < r->n_runs; i++) {
         struct rz_http_run *run = &r->runs[i];
+        run->owner = r;
         run->index = i;
         run->decode.size = sizeof(run->decode);
         rz_buf_init(&run->text, RZ_HTTP_TEXT_MAX);
@@ -187,9 +188,12 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     q.n_biases = ask->n_biases;
     q.timeout_ms = (uint64_t)r->http->request_timeout_s * 1000;
     q.wake = rz_http_wake;
-    q.wake_arg = r;
+    q.wake_arg = run;
     q.like = choice ? r->runs[run->index - choice].ticket : 0;
     set_sampling(ask, choice, &q.sampling);
+    if (r->http->max_prompt && p->n > r->http->max_prompt)
+        return rz_fail(err, RZ_ELIMIT, r->shape->prompt, "%u tokens: at most %u (max_prompt_tokens)", p->n,
+                       r->http->max_prompt);
     int32_t code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
     if (code)
         return code;
@@ -197,7 +201,7 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     run->ticket = ticket;
     if (!r->has_ticket)
         rz_http_watch_add(r);
-    r->has_ticket = true;
+    r->has_ticket = r->has_run = true;
     pthread_mutex_unlock(&r->http->lock);
     return RZ_OK;
 }

@@ -1,4 +1,4 @@
-/* watch.c - one thread that sees clients go away while their request runs.
+/* watch.c - one thread that sees clients go away while their request runs, and ends what takes too long.
  *
  * libmicrohttpd does not look at a suspended connection, so a request whose client left would run to its
  * end. A client that only closes its sending side counts as gone, as with other servers.
@@ -12,6 +12,7 @@
 
 #define EVENTS 64
 #define WAKE_KEY UINT64_MAX
+#define LOOK_MS 500 /* how often deadlines are looked at while there are connections */
 
 static uint64_t key_of(const struct rz_http_request *r)
 {
@@ -49,16 +50,27 @@ static void *watch(void *arg)
 {
     struct rz_http *h = arg;
     struct epoll_event events[EVENTS];
-    for (;;) {
-        int n = epoll_wait(h->epoll_fd, events, EVENTS, -1);
+    while (!atomic_load(&h->watch_ends)) {
+        uint64_t kicks;
+        int n = epoll_wait(h->epoll_fd, events, EVENTS, atomic_load(&h->n_conns) ? LOOK_MS : -1);
         if (n < 0 && errno != EINTR)
             return NULL;
-        for (int i = 0; i < n; i++) {
-            if (events[i].data.u64 == WAKE_KEY)
+        for (int i = 0; i < n; i++)
+            if (events[i].data.u64 != WAKE_KEY)
+                client_left(h, events[i].data.u64);
+            else if (read(h->wake_fd, &kicks, sizeof(kicks)) < 0 && errno != EAGAIN)
                 return NULL;
-            client_left(h, events[i].data.u64);
-        }
+        rz_http_drop_late(h);
     }
+    return NULL;
+}
+
+void rz_http_watch_kick(struct rz_http *h)
+{
+    uint64_t one = 1;
+    /* A counter that is full wakes as well. */
+    if (write(h->wake_fd, &one, sizeof(one)) < 0)
+        return;
 }
 
 int32_t rz_http_watch_start(struct rz_http *h, struct rz_err *err)
@@ -66,6 +78,7 @@ int32_t rz_http_watch_start(struct rz_http *h, struct rz_err *err)
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = WAKE_KEY};
     h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    atomic_store(&h->watch_ends, false);
     h->watching = h->epoll_fd >= 0 && h->wake_fd >= 0 &&
                   !epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, h->wake_fd, &e) &&
                   !pthread_create(&h->watcher, NULL, watch, h);
@@ -77,9 +90,11 @@ int32_t rz_http_watch_start(struct rz_http *h, struct rz_err *err)
 
 void rz_http_watch_stop(struct rz_http *h)
 {
-    uint64_t one = 1;
-    if (h->watching && write(h->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+    atomic_store(&h->watch_ends, true);
+    if (h->watching) {
+        rz_http_watch_kick(h);
         pthread_join(h->watcher, NULL);
+    }
     h->watching = false;
     if (h->epoll_fd >= 0)
         close(h->epoll_fd);

@@ -1,0 +1,66 @@
+/* pace.c - tries smaller and larger teams, and keeps what was faster. */
+#include "pace.h"
+
+#define PAUSE_LEAST 4
+#define PAUSE_MOST 32
+#define TROUBLED 2 /* steps of a window in which somebody slept */
+
+void rz_pace_init(struct rz_pace *p, uint32_t members)
+{
+    *p = (struct rz_pace){.most = members, .size = members, .pause = PAUSE_LEAST};
+}
+
+static void begin_window(struct rz_pace *p)
+{
+    p->count = p->slept = 0;
+    p->sum_ns = 0;
+}
+
+uint32_t rz_pace_size(struct rz_pace *p, uint64_t work)
+{
+    if (work != p->work) {
+        p->work = work;
+        p->trial = 0;
+        begin_window(p);
+    }
+    return (uint32_t)((int32_t)p->size + p->trial);
+}
+
+/* It must have been faster by some 3 % to be kept. */
+static void end_trial(struct rz_pace *p)
+{
+    if (p->sum_ns < p->base_ns - p->base_ns / 32) {
+        p->size = (uint32_t)((int32_t)p->size + p->trial);
+        p->pause = PAUSE_LEAST;
+    } else if (p->pause < PAUSE_MOST) {
+        p->pause *= 2;
+    }
+    p->rest = p->pause;
+    p->trial = 0;
+}
+
+static void choose_trial(struct rz_pace *p)
+{
+    p->base_ns = p->sum_ns;
+    if (p->rest) {
+        p->rest--;
+        return;
+    }
+    if (p->slept >= TROUBLED && p->size > 1)
+        p->trial = -1;
+    else if (p->size < p->most)
+        p->trial = 1;
+}
+
+void rz_pace_done(struct rz_pace *p, uint64_t ns, bool slept)
+{
+    p->sum_ns += ns;
+    p->slept += slept;
+    if (++p->count < RZ_PACE_WINDOW)
+        return;
+    if (p->trial)
+        end_trial(p);
+    else
+        choose_trial(p);
+    begin_window(p);
+}

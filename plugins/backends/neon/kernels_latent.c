@@ -1,0 +1,4 @@
+/* kernels_latent.c - attention over a latent KV. */
+#include "neon.h"
+
+#include "../common/latent.h"
