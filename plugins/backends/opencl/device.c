@@ -93,22 +93,18 @@ static int32_t choose(struct opencl *cl, struct rz_err *err)
 static void look(struct opencl *cl)
 {
     cl_ulong memory = 0, largest = 0;
-    cl_uint units = 1;
     size_t most = 1;
     cl->lib.GetDeviceInfo(cl->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(memory), &memory, NULL);
     cl->lib.GetDeviceInfo(cl->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(largest), &largest, NULL);
-    cl->lib.GetDeviceInfo(cl->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(units), &units, NULL);
     cl->lib.GetDeviceInfo(cl->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof(most), &most, NULL);
     cl->memory = memory;
     cl->largest = largest;
-    cl->units = units;
-    cl->local_size = most >= 64 ? 64 : 16;
     device_text(cl, cl->device, CL_DRIVER_VERSION, cl->driver, sizeof(cl->driver));
     device_text(cl, cl->device, CL_DEVICE_VERSION, cl->version, sizeof(cl->version));
     const char *want = cl->want_kernels ? cl->want_kernels : "auto";
     cl->wide =
         !strcmp(want, "auto") ? !(type_of(cl, cl->device) & CL_DEVICE_TYPE_CPU) : !strcmp(want, "wide");
-    cl->wide = cl->wide && most >= 16;
+    cl->wide = cl->wide && most >= 64; /* LANES of wide.cl */
 }
 
 int32_t device_open(void *ctx, struct rz_err *err)

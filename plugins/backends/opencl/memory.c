@@ -57,7 +57,7 @@ static int32_t unmap(struct plan *p, cl_mem mem, void *at, struct rz_err *err)
 struct upload {
     const struct packing *packing;
     uint64_t total;
-    float *rooms; /* one a task in flight would be too many: one a task, made small by the chunking below */
+    float *rooms; /* of a row for each task that may run at once */
     uint64_t first;
 };
 

@@ -68,7 +68,6 @@ struct opencl {
     cl_command_queue queue;
     char platform_name[96], device_name[128], driver[96], version[96];
     uint64_t memory, largest;
-    uint32_t units, local_size; /* items of a work-group of the wide kernels */
 };
 
 int32_t device_open(void *ctx, struct rz_err *err);
@@ -87,15 +86,15 @@ struct form {
 /* NULL: no type that can be decoded. */
 const struct form *form_of(int32_t type);
 uint64_t strip_bytes(const struct form *f, uint64_t cols);
-/* Writes a strip: the n <= 16 rows of the weight from `row` on. */
+/* A matrix on its way to the device. */
 struct packing {
     const struct form *form;
     const struct rz_weight *weight;
     uint64_t part_rows, strips; /* rows and strips of each part of the matrix */
     uint64_t strip_bytes;
     uint8_t *to;
-    float *decoded; /* room for 16 rows, a task each */
 };
+/* Writes strips first..first+n-1; decoded: room for a row. Any thread, disjoint strips. */
 void pack_strips(const struct packing *p, uint64_t first, uint64_t n, float *decoded);
 
 /* --- source.c --- */
