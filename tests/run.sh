@@ -46,7 +46,7 @@ sanitizers() {
     export ASAN_OPTIONS="$to:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
     export UBSAN_OPTIONS="$to:print_stacktrace=1"
     export TSAN_OPTIONS="$to:second_deadlock_stack=1"
-    export LSAN_OPTIONS="$to"
+    export LSAN_OPTIONS="$to:suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 }
 
 reports() {

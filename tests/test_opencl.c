@@ -51,6 +51,9 @@ static void rig_open(struct rig *rig, const char *kernels)
 static void rig_open_or_skip(struct rig *rig, const char *kernels)
 {
     struct rz_err err = {.size = sizeof(err)};
+#ifdef RZ_TSAN
+    rz_skip("the platform's own threads are not built with this sanitizer");
+#endif
     rig_open(rig, kernels);
     if (!rig->device->open(rig->device->ctx, &err))
         return;
