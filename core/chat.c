@@ -19,6 +19,8 @@ struct rz_chat {
     uint64_t n_ids;
     struct rz_parse_kind kind;
     struct rz_parser *parser;
+    const struct rz_model *model;
+    struct rz_buf grammar; /* of the last demand */
     const char *source;
     bool tools, plain_tools; /* shown to the model; told in messages because the template knows none */
 };
@@ -228,6 +230,7 @@ static void chat_close(struct rz_chat *chat)
         return;
     rz_buf_free(&chat->text);
     rz_buf_free(&chat->marks);
+    rz_buf_free(&chat->grammar);
     rz_parser_free(chat->parser);
     free(chat->ids);
     free(chat);
@@ -254,6 +257,8 @@ static int32_t chat_open(void *ctx, struct rz_model *model, const struct rz_chat
     if (chat) {
         rz_buf_init(&chat->text, PROMPT_MAX);
         rz_buf_init(&chat->marks, PROMPT_MAX);
+        rz_buf_init(&chat->grammar, PROMPT_MAX);
+        chat->model = model;
         code = chat_fill(chat, model, ask, root, err);
     }
     json_decref(root);
@@ -299,13 +304,27 @@ static uint32_t chat_state(struct rz_chat *chat)
     return rz_parser_state(chat->parser);
 }
 
+static int32_t chat_constrain(struct rz_chat *chat, const struct rz_chat_demand *demand, uint32_t *kind,
+                              struct rz_str *grammar, struct rz_err *err)
+{
+    if (!demand || demand->size < sizeof(*demand))
+        return rz_fail(err, RZ_EINVAL, "demand", "size %u, need %zu", demand ? demand->size : 0,
+                       sizeof(*demand));
+    rz_buf_clear(&chat->grammar);
+    int32_t rc =
+        rz_chat_demand_write(chat->model, &chat->kind, chat->plain_tools, demand, kind, &chat->grammar, err);
+    *grammar = (struct rz_str){chat->grammar.data ? chat->grammar.data : "", chat->grammar.len};
+    return rc;
+}
+
 static const struct rz_chat_api table = {.size = sizeof(table),
                                          .open = chat_open,
                                          .close = chat_close,
                                          .info = chat_info,
                                          .feed = chat_feed,
                                          .finish = chat_finish,
-                                         .state = chat_state};
+                                         .state = chat_state,
+                                         .constrain = chat_constrain};
 
 const struct rz_chat_api *rz_chat_table(void)
 {

@@ -4,7 +4,10 @@
 
 #include <jansson.h>
 
+#include "buf.h"
 #include "models.h"
+
+#include <rz/chat.h>
 
 /* --- chat_messages.c: a conversation in the forms that templates take --- */
 
@@ -25,6 +28,14 @@ int32_t rz_chat_check(const json_t *root, struct rz_err *err);
  * caller decrefs; NULL: no memory. */
 json_t *rz_chat_plain_tools(const json_t *root);
 #define RZ_CHAT_PLAIN_FORMAT "hermes"
+
+/* --- chat_demand.c: what an answer must be, as a grammar --- */
+
+struct rz_parse_kind;
+/* Writes the grammar of a demand to out and its kind. model: whose tokenizer knows the marks of calls. */
+int32_t rz_chat_demand_write(const struct rz_model *model, const struct rz_parse_kind *kind, bool plain_tools,
+                             const struct rz_chat_demand *demand, uint32_t *grammar_kind, struct rz_buf *out,
+                             struct rz_err *err);
 
 /* --- chat_default.c: templates for models that bring none --- */
 

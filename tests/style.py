@@ -3,7 +3,7 @@
 
     tests/style.py [--root DIR]
 
-Looks at every .c, .h and .cl below core/, plugins/ and tests/ of the root. Prints FILE:LINE: [rule] what, one
+Looks at every .c, .h, .cl, .cu and .cc below core/, plugins/ and tests/ of the root. Prints FILE:LINE: [rule] what, one
 line a finding, and a summary; exit status 1 if there are findings. `.inc` files (tables of a format's
 constants) are not looked at. CONTRIBUTING.md gives the rules in words; tests/test_style.py plants one
 violation of each and sees that it is found.
@@ -41,8 +41,8 @@ PROGRAM_FILES = re.compile(
     r"^(core/(main|serve|verbs\w*|help|json|host|source)\.c|plugins/frontends/(cli|common|tools)/.*|tests/.*)$")
 
 # Includes point left only: to a lower rank, or into the same folder.
-RANKS = {"core/api/rz": 0, "core/base": 1, "core/exec": 2, "core/model": 2, "core/engine": 3, "core": 4}
-CORE_PATH = ["core/base", "core", "core/exec", "core/model", "core/engine"]
+RANKS = {"core/api/rz": 0, "core/base": 1, "core/exec": 2, "core/model": 2, "core/grammar": 2, "core/engine": 3, "core": 4}
+CORE_PATH = ["core/base", "core", "core/exec", "core/model", "core/grammar", "core/engine"]
 
 KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "do", "else", "case", "defined"}
 
@@ -209,7 +209,7 @@ def sources(root):
         for folder, folders, files in os.walk(os.path.join(root, top)):
             folders.sort()
             for name in sorted(files):
-                if name.endswith((".c", ".h", ".cl")):
+                if name.endswith((".c", ".h", ".cl", ".cu", ".cc")):
                     yield os.path.relpath(os.path.join(folder, name), root)
 
 

@@ -53,7 +53,7 @@ def reason_to_skip():
 
 
 class Built(unittest.TestCase):
-    """Has ARM built, once for all classes, or says why not."""
+    """Has what is tested built, once for all classes, or says why not."""
 
     built = False
 

@@ -338,14 +338,15 @@ class Http(Case):
         self.refused("tool_choice", tool_choice="required")
         self.refused("tool_choice", tool_choice={"type": "function", "function": {"name": "get"}})
         self.refused("parallel_tool_calls", parallel_tool_calls=0)
-        self.refused("response_format", response_format={"type": "json_object"})
+        self.refused("response_format", response_format={"type": "xml"})
+        self.refused("response_format", "uniqueItems", response_format={"type": "json_schema", "json_schema": {
+            "name": "x", "schema": {"uniqueItems": True}}})
         self.refused("modalities", modalities=["text", "audio"])
         self.refused("top_logprobs", top_logprobs=2)
         self.refused("top_logprobs", logprobs=True, top_logprobs=21)
         self.refused("stream_options", stream_options={"include_usage": True})
         self.refused("chat_template_kwargs", chat_template_kwargs=1)
-        for name in ("functions", "function_call", "audio", "prediction", "web_search_options", "verbosity", "grammar",
-                     "json_schema"):
+        for name in ("functions", "function_call", "audio", "prediction", "web_search_options", "verbosity", "grammar"):
             self.refused(name, **{name: {}})
         self.refused("store", store=True)
         self.refused("model", status=404, model="other")

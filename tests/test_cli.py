@@ -77,8 +77,8 @@ class Usage(Base):
 
     def test_what_cannot_be_honoured_is_refused(self):
         run = ("run", "-m", LLAMA, "-p", "x")
-        self.fails(2, *run, "--grammar", "g", says=["--grammar", "not available in this build"])
-        self.fails(2, *run, "--json-schema", "s", says=["--json-schema", "not available in this build"])
+        self.fails(2, *run, "--grammar", "g", "--regex", "s", says=["only one of them"])
+        self.fails(1, *run, "--json-schema", '{"not": {}}', says=["#/not", "not supported"])
         self.fails(2, *run, "--system", "s", says=["--system", "template"])
 
     def test_missing_model(self):

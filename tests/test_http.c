@@ -263,7 +263,7 @@ static const struct {
     {"{\"prompt\":\"a\",\"user\":1}", 400, "user"},
     {"{\"prompt\":\"a\",\"logit_bias\":{\"01\":1}}", 400, "logit_bias"},
     {"{\"prompt\":\"a\",\"suffix\":\"b\"}", 400, "suffix"},
-    {"{\"prompt\":\"a\",\"grammar\":\"b\"}", 400, "grammar"},
+    {"{\"prompt\":\"a\",\"grammar\":1}", 400, "grammar"},
     {"{\"prompt\":\"a\",\"response_format\":{}}", 400, "response_format"},
     {"{\"prompt\":\"a\",\"ignore_eos\":\"yes\"}", 400, "ignore_eos"},
     {"{\"prompt\":\"a\xff\"}", 400, NULL},

@@ -149,6 +149,8 @@ static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample
     const struct rz_result *result = &loop->result;
     r->error = (struct rz_err)RZ_ERR_INIT;
     r->n_samples = 0;
+    r->rc = RZ_OK;
+    struct rz_constraint at = r->constraint; /* runs ahead over the guesses */
     for (bool more = true; more;) {
         uint32_t i = r->n_samples;
         uint64_t row = (uint64_t)r->seq.result + i;
@@ -160,7 +162,13 @@ static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample
                                     .n_tokens = r->seq.n_tokens + i,
                                     .draw = r->n_new + i,
                                     .n_logprobs = r->n_logprobs};
-        r->rc = rz_sample_run(scratch, &job, &r->samples[i], &r->error);
+        if (at.grammar) {
+            job.mask = scratch->mask;
+            r->rc = rz_constraint_mask(&at, r->tokens + r->n_prompt, r->n_new + i,
+                                       !(r->flags & RZ_REQUEST_IGNORE_EOS), scratch->mask, &r->error);
+        }
+        if (!r->rc)
+            r->rc = rz_sample_run(scratch, &job, &r->samples[i], &r->error);
         if (r->rc)
             return;
         r->n_samples++;
@@ -254,7 +262,8 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
     }
     r->tokens[r->seq.n_tokens++] = sample->token;
     loop->new_tokens++;
-    bool stop = rz_req_token(r, sample, piece, (size_t)n);
+    bool stop = rz_req_token(r, sample, piece, (size_t)n) ||
+                rz_constraint_over(&r->constraint, r->tokens + r->n_prompt, r->n_new);
     if (stop || r->seq.n_tokens >= r->context)
         finish(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
     else

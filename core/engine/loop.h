@@ -7,6 +7,7 @@
 #ifndef RZ_ENGINE_LOOP_H
 #define RZ_ENGINE_LOOP_H
 
+#include "constrain.h"
 #include "request.h"
 
 #include <pthread.h>
@@ -17,7 +18,8 @@ struct rz_loop {
     struct rz_tokenizer_info info; /* n_end = 0 without a tokenizer */
     struct rz_kv kv;
     struct rz_sched sched;
-    struct rz_sample_scratch *scratch; /* [n_scratch] */
+    struct rz_constraints *constraints; /* NULL without a tokenizer */
+    struct rz_sample_scratch *scratch;  /* [n_scratch] */
     uint32_t n_scratch;
     struct rz_spec_pool spec;
 

@@ -49,8 +49,6 @@ static int32_t check_prompt(const struct rz_engine_setup *setup, const struct rz
 
 static int32_t check_rest(const struct rz_engine_setup *setup, const struct rz_request *q, struct rz_err *err)
 {
-    if (q->grammar_kind)
-        return rz_fail(err, RZ_EUNSUPPORTED, "grammar", "kind %u is not available", q->grammar_kind);
     if (q->like && q->flags & RZ_REQUEST_EMBED)
         return rz_fail(err, RZ_EUNSUPPORTED, "like", "an embedding shares no pages");
     if (q->n_logprobs > RZ_LOGPROBS_MAX)
@@ -133,7 +131,7 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
         goto fail;
     }
-    r->seq.want = rz_sample_want(&r->sampling, r->n_biases, r->n_logprobs, &r->seq.k);
+    r->seq.want = rz_sample_want(&r->sampling, r->n_biases + !!q->grammar_kind, r->n_logprobs, &r->seq.k);
     if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
         r->seq.want = RZ_WANT_LOGITS;
     if (q->flags & RZ_REQUEST_EMBED && !begin_embed(setup, q, r)) {
@@ -160,6 +158,7 @@ void rz_req_free(struct rz_kv *kv, struct rz_req *r)
         rz_kv_seq_deinit(kv, &r->seq.kv);
     rz_spec_deinit(&r->spec);
     rz_text_deinit(&r->text);
+    rz_constraint_deinit(&r->constraint);
     free(r->biases);
     free(r->tokens);
     free(r->pooled);

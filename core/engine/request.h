@@ -6,6 +6,7 @@
 #ifndef RZ_ENGINE_REQUEST_H
 #define RZ_ENGINE_REQUEST_H
 
+#include "constrain.h"
 #include "engine.h"
 #include "sample.h"
 #include "schedule.h"
@@ -26,6 +27,7 @@ struct rz_req {
     uint32_t pooling; /* RZ_POOL_MEAN and those below */
     struct rz_bias *biases;
     struct rz_sampling sampling;
+    struct rz_constraint constraint; /* set by the caller of rz_req_new; freed with the request */
     void (*wake)(void *arg);
     void *wake_arg;
     uint64_t deadline_ns; /* 0: none */

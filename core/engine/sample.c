@@ -24,7 +24,8 @@ int32_t rz_sample_scratch_init(struct rz_sample_scratch *s, uint32_t n_vocab, st
     s->logits = calloc(n_vocab, sizeof(*s->logits));
     s->counts = calloc(n_vocab, sizeof(*s->counts));
     s->candidates = calloc(n_vocab, sizeof(*s->candidates));
-    if (s->logits && s->counts && s->candidates)
+    s->mask = calloc(n_vocab / 64 + 1, sizeof(*s->mask));
+    if (s->logits && s->counts && s->candidates && s->mask)
         return RZ_OK;
     rz_sample_scratch_deinit(s);
     return rz_fail(err, RZ_ENOMEM, "engine", "no memory to sample %u tokens", n_vocab);
@@ -35,6 +36,7 @@ void rz_sample_scratch_deinit(struct rz_sample_scratch *s)
     free(s->logits);
     free(s->counts);
     free(s->candidates);
+    free(s->mask);
     *s = (struct rz_sample_scratch){0};
 }
 
@@ -121,11 +123,26 @@ static void pop(struct rz_candidate *c, uint32_t n, bool worst_first)
     sift(c, n - 1, 0, worst_first);
 }
 
+/* The first token from i on that the mask allows; n: none. */
+static inline uint32_t allowed_from(const uint64_t *mask, uint32_t i, uint32_t n)
+{
+    if (!mask || i >= n)
+        return i;
+    uint64_t bits = mask[i >> 6] >> (i & 63);
+    if (bits)
+        return i + (uint32_t)__builtin_ctzll(bits);
+    for (i = (i >> 6) + 1; i < (n + 63) / 64; i++)
+        if (mask[i])
+            return 64 * i + (uint32_t)__builtin_ctzll(mask[i]);
+    return n;
+}
+
 /* The k best logits above -inf, best first; returns how many there are. */
-static uint32_t select_best(const float *x, uint32_t n, uint32_t k, struct rz_candidate *c)
+static uint32_t select_best(const float *x, const uint64_t *mask, uint32_t n, uint32_t k,
+                            struct rz_candidate *c)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = allowed_from(mask, 0, n); i < n; i = allowed_from(mask, i + 1, n)) {
         struct rz_candidate next = {.key = x[i], .logit = x[i], .id = (int32_t)i};
         if (x[i] == -INFINITY)
             continue;
@@ -312,10 +329,10 @@ static int32_t chain(const struct rz_sampling *s, struct rz_candidate *c, uint32
     return draw(c, n, s->temperature, u);
 }
 
-static uint32_t all_candidates(const float *x, uint32_t n, struct rz_candidate *c)
+static uint32_t all_candidates(const float *x, const uint64_t *mask, uint32_t n, struct rz_candidate *c)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = allowed_from(mask, 0, n); i < n; i = allowed_from(mask, i + 1, n))
         if (x[i] != -INFINITY)
             c[kept++] = (struct rz_candidate){.key = x[i], .logit = x[i], .id = (int32_t)i};
     return kept;
@@ -328,7 +345,7 @@ static void log_probabilities(struct rz_sample_scratch *scratch, const struct rz
 {
     const float *x = job->logits;
     uint32_t k = job->n_logprobs < RZ_LOGPROBS_MAX ? job->n_logprobs : RZ_LOGPROBS_MAX;
-    out->n_top = select_best(x, scratch->n_vocab, k, scratch->candidates);
+    out->n_top = select_best(x, NULL, scratch->n_vocab, k, scratch->candidates);
     double best = scratch->candidates[0].logit, sum = 0;
     for (uint32_t i = 0; i < scratch->n_vocab; i++)
         sum += rz_sample_exp(x[i] - best);
@@ -358,13 +375,13 @@ static int32_t check_logits(const float *x, uint32_t n, struct rz_err *err)
                    isnan(x[i]) ? "not a number" : "infinite");
 }
 
-static int32_t best_token(const float *x, uint32_t n)
+static int32_t best_token(const float *x, const uint64_t *mask, uint32_t n)
 {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++)
+    uint32_t best = allowed_from(mask, 0, n);
+    for (uint32_t i = best; i < n; i = allowed_from(mask, i + 1, n))
         if (x[i] > x[best])
             best = i;
-    return x[best] == -INFINITY ? -1 : (int32_t)best;
+    return best >= n || x[best] == -INFINITY ? -1 : (int32_t)best;
 }
 
 int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_job *job,
@@ -377,17 +394,18 @@ int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_
         return rc;
     const float *x = adjusted(scratch, job);
     if (s->temperature == 0) {
-        out->token = best_token(x, scratch->n_vocab);
+        out->token = best_token(x, job->mask, scratch->n_vocab);
     } else {
         struct rz_candidate *c = scratch->candidates;
         uint32_t n = s->top_k > 0 && (uint32_t)s->top_k < scratch->n_vocab
-                         ? select_best(x, scratch->n_vocab, (uint32_t)s->top_k, c)
-                         : all_candidates(x, scratch->n_vocab, c);
+                         ? select_best(x, job->mask, scratch->n_vocab, (uint32_t)s->top_k, c)
+                         : all_candidates(x, job->mask, scratch->n_vocab, c);
         if (n)
             out->token = chain(s, c, n, rz_sample_uniform(s->seed, job->draw));
     }
     if (out->token < 0)
-        return rz_fail(err, RZ_EINVAL, "sampling", "every token is banned by bias or by the model");
+        return rz_fail(err, RZ_EINVAL, "sampling",
+                       "every token is banned by bias, by the grammar or by the model");
     if (job->n_logprobs)
         log_probabilities(scratch, job, out);
     return RZ_OK;

@@ -1,6 +1,6 @@
 /* sample.h - logits to a token.
  *
- * The chain is that of struct rz_sampling: bias, penalties, top-k, typical, top-p, min-p, temperature,
+ * The chain is that of struct rz_sampling: bias, penalties, mask, top-k, typical, top-p, min-p, temperature,
  * draw. Pure, and the same on every machine: additions in double and in a fixed order, an exponential
  * of our own, ties to the lowest id, and a counter-based random number: draw i of a seed is always the
  * same, so a request that is computed anew draws what it drew before.
@@ -20,6 +20,7 @@ struct rz_sample_scratch {
     float *logits;                   /* [n_vocab] after bias and penalties                    */
     uint32_t *counts;                /* [n_vocab] of the tokens looked at; 0 between two uses */
     struct rz_candidate *candidates; /* [n_vocab]                                */
+    uint64_t *mask;                  /* [(n_vocab + 63) / 64] for the caller      */
 };
 
 /* One row to sample. All pointers are borrowed. */
@@ -27,6 +28,7 @@ struct rz_sample_job {
     const struct rz_sampling *sampling; /* checked by rz_sampling_check          */
     const struct rz_bias *biases;       /* tokens within the vocabulary          */
     uint32_t n_biases;
+    const uint64_t *mask;  /* tokens that may come, a bit each; NULL: all         */
     const float *logits;   /* [n_vocab] as the device gave them                  */
     const int32_t *tokens; /* the context so far, ids within the vocabulary      */
     uint32_t n_tokens;
@@ -46,7 +48,7 @@ void rz_sample_scratch_deinit(struct rz_sample_scratch *s);
 
 /* RZ_EINVAL names the field that is out of range. */
 int32_t rz_sampling_check(const struct rz_sampling *s, struct rz_err *err);
-/* What the chain needs of the device: all logits, or the k best (RZ_WANT_*). */
+/* What the chain needs of the device: all logits, or the k best (RZ_WANT_*). A mask counts as a bias. */
 uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k);
 /* RZ_EDEVICE: a logit is NaN or +inf; RZ_EINVAL: every token is banned. */
 int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_job *job,

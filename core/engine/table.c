@@ -110,7 +110,9 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
     if (rc || (rc = check_kind(loop, request, err)) ||
         (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
         return rc;
-    rc = rz_spec_init(loop, request, r, err);
+    rc = rz_constraint_init(loop->constraints, request, &r->constraint, err);
+    if (!rc)
+        rc = rz_spec_init(loop, request, r, err);
     pthread_mutex_lock(&loop->mutex);
     rc = rc ? rc : enter(loop, r, request, ticket, err);
     if (rc)
@@ -315,7 +317,7 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
     if ((rc = rz_kv_init(&loop->kv, &sizes, err)) ||
         (rc = rz_sched_init(&loop->sched, &loop->kv, limits, setup->max_batch_tokens, setup->max_queue,
                             err)) ||
-        (rc = make_tables(loop, err)))
+        (rc = make_tables(loop, err)) || (rc = rz_constraints_new(setup, &loop->constraints, err)))
         goto fail;
     memcpy(loop->kv.windows, setup->kv_windows, sizeof(loop->kv.windows));
     loop->sched.step.mask = setup->mask;
@@ -350,6 +352,7 @@ void rz_loop_free(struct rz_loop *loop)
     free(loop->generations);
     free(loop->tasks);
     free(loop->scratch);
+    rz_constraints_free(loop->constraints);
     rz_sched_deinit(&loop->sched);
     rz_kv_deinit(&loop->kv);
     pthread_cond_destroy(&loop->changed);

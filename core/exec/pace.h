@@ -1,8 +1,8 @@
 /* pace.h - how many members of a team the next step should use.
  *
- * Where cores are shared with other programs, every barrier waits for the member that lost its core, and fewer
- * members can be faster. That shows in members that slept at barriers; then one member less is tried for
- * a few steps, and kept if these were faster. A smaller team tries one member more now and then.
+ * Where cores are shared with other programs, every barrier waits for the member that lost its core, and
+ * fewer members can be faster. That shows in members that slept at barriers; then one member less is
+ * tried for a few steps, and kept if these were faster. A smaller team tries one member more now and then.
  * Only steps of the same size are compared. Pure: the caller measures.
  */
 #ifndef RZ_EXEC_PACE_H

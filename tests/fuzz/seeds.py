@@ -291,6 +291,20 @@ def elf(gnu, base=0x1000):
     return bytes(out)
 
 
+def seeds_grammar(out):
+    schema = {"$defs": {"n": {"type": "object", "properties": {"v": {"type": "number", "minimum": -1.5, "maximum": 20},
+              "next": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}}, "required": ["v"]}}, "allOf": [
+              {"$ref": "#/$defs/n"}, {"minProperties": 1, "additionalProperties": {"type": "string", "maxLength": 4}}]}
+    out.put("grammar", "schema", b"\0" + json.dumps(schema).encode() + b"\0{\"v\": 3, \"next\": null}")
+    out.put("grammar", "array", b"\0" + json.dumps({"type": "array", "prefixItems": [{"const": 1}], "items": {
+        "type": "integer", "multipleOf": 7}, "minItems": 2, "maxItems": 9}).encode() + b"\0[1, 7, 14]")
+    out.put("grammar", "string", b"\0" + json.dumps({"oneOf": [{"type": "string", "pattern": "^[a-z]+|x$"}, {
+        "enum": [1, None]}, {"type": "array", "items": False}]}).encode() + b"\0\"ab\"")
+    out.put("grammar", "gbnf", b'\1root ::= (x | "b"{2,3})* %json {"type":"null"} %until "ab"\nx ::= [^a-c\\n] root? "d"+ #c'
+            b"\0bbbnull")
+    out.put("grammar", "regex", b"\2^(a|b[^c-e]{2,})*?(?:\\d+\\p{Lu})?$\0abb")
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -303,6 +317,7 @@ def main():
     seeds_small(out)
     seeds_chat(out)
     seeds_rest(out)
+    seeds_grammar(out)
     out.dictionaries()
 
 

@@ -64,6 +64,22 @@ struct rz_chat_info {
 };
 RZ_ABI_SIZE(struct rz_chat_info, 80, tools);
 
+#define RZ_CHAT_DEMAND_CALL 1u     /* the answer must be a tool call                       */
+#define RZ_CHAT_DEMAND_ONE_CALL 2u /* and no more than one                                 */
+#define RZ_CHAT_DEMAND_OBJECT 4u   /* the answer must be a JSON object                     */
+
+/* What an answer must be. */
+struct rz_chat_demand {
+    uint32_t size;
+    uint32_t flags;        /* RZ_CHAT_DEMAND_*                                                */
+    struct rz_str tools;   /* the JSON list of the request's tools, of RZ_CHAT_DEMAND_CALL    */
+    struct rz_str name;    /* of the function that must be called; len 0: any of tools        */
+    struct rz_str schema;  /* a JSON Schema that the content must fit; len 0: none            */
+    struct rz_str grammar; /* the same in GBNF */
+    struct rz_str regex;   /* the same as a regular expression */
+};
+RZ_ABI_SIZE(struct rz_chat_demand, 88, regex);
+
 struct rz_chat; /* a conversation and the parser of its answer */
 
 struct rz_chat_api {
@@ -84,8 +100,13 @@ struct rz_chat_api {
     int32_t (*finish)(struct rz_chat *chat, rz_chat_emit *emit, void *arg, struct rz_err *err);
     /* RZ_CHAT_* of the bytes that come next, as far as it is known. */
     uint32_t (*state)(struct rz_chat *chat);
+    /* What a demand means for the text of an answer, in the way in which the model writes calls and
+     * reasoning: the kind (RZ_GRAMMAR_*) and the text of a grammar for rz_request, which live until close.
+     * RZ_EUNSUPPORTED: calls in the model's form cannot be demanded. */
+    int32_t (*constrain)(struct rz_chat *chat, const struct rz_chat_demand *demand, uint32_t *kind,
+                         struct rz_str *grammar, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_chat_api, 64, state);
+RZ_ABI_SIZE(struct rz_chat_api, 72, constrain);
 
 #ifdef __cplusplus
 }

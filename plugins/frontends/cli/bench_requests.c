@@ -1,5 +1,5 @@
-/* bench_requests.c - the speed of whole requests: submitted, scheduled, sampled and polled as a frontend does,
- * in the caller's thread.
+/* bench_requests.c - the speed of whole requests: submitted, scheduled, sampled and polled as a frontend
+ * does, in the caller's thread.
  */
 #include <stdlib.h>
 #include <time.h>

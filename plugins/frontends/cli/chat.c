@@ -484,7 +484,7 @@ int32_t rz_cli_chat(void *self, uint32_t flags, int32_t argc, const char *const 
     rz_buf_init(&r.text, RZ_CLI_INPUT_MAX);
     rz_buf_init(&r.reasoning, RZ_CLI_INPUT_MAX);
     int32_t code = start(self, &r, &v, err);
-    rz_cli_close(&r.g.m);
+    rz_gen_close(&r.g);
     json_decref(r.messages);
     rz_buf_free(&r.text);
     rz_buf_free(&r.reasoning);

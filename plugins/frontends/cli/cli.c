@@ -22,6 +22,9 @@ static const char run_usage[] =
     "  --logit-bias ID=ADD   added to a token's logit, -inf bans it (repeatable)\n"
     "  --stop TEXT           ends before this text (repeatable)\n"
     "  --ignore-eos          goes on after the end of sequence\n"
+    "  --grammar FILE        the answer fits a GBNF grammar\n"
+    "  --json-schema FILE    ... is JSON that fits a schema (or the schema itself)\n"
+    "  --regex TEXT          ... is matched by a regular expression as a whole\n"
     "  --system TEXT         the system message\n"
     "  --raw                 no chat template: continues the prompt as it is, with\n"
     "                        special tokens\n"
@@ -39,7 +42,8 @@ static const char chat_usage[] =
     "  -c CTX                context in tokens (default: min(trained, 4096))\n"
     "  --temp T, --seed N, --top-k K, --top-p P, --min-p P, --typical-p P,\n"
     "  --repeat-penalty X, --presence-penalty X, --frequency-penalty X,\n"
-    "  --penalty-last-n N, --logit-bias ID=ADD, --stop TEXT, --ignore-eos: as for run\n"
+    "  --penalty-last-n N, --logit-bias ID=ADD, --stop TEXT, --ignore-eos,\n"
+    "  --grammar FILE, --json-schema FILE, --regex TEXT: as for run\n"
     "  --timings             speeds and seed of each answer, to stderr\n";
 
 static const char info_usage[] = "usage: rz info MODEL [options]\n"

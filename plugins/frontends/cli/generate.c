@@ -91,6 +91,37 @@ static int32_t read_lists(struct rz_gen *g, const struct rz_gen_values *v, struc
     return RZ_OK;
 }
 
+/* --grammar FILE, --json-schema FILE or the schema itself, --regex TEXT: at most one. */
+static int32_t read_grammar(struct rz_gen *g, const struct rz_gen_values *v, struct rz_err *err)
+{
+    const struct rz_cli_value *given = v->grammar.given  ? &v->grammar
+                                       : v->schema.given ? &v->schema
+                                                         : &v->regex;
+    int32_t code = RZ_OK;
+    if (v->grammar.given + v->schema.given + v->regex.given > 1)
+        return rz_fail(err, RZ_ECONFIG, g->command, "--grammar, --json-schema and --regex: only one of them");
+    if (!given->given)
+        return RZ_OK;
+    const char *text = given->text + strspn(given->text, " \n\t");
+    bool file = v->grammar.given || (v->schema.given && *text != '{' && strcmp(text, "true"));
+    rz_buf_init(&g->grammar, RZ_CLI_INPUT_MAX);
+    if (file)
+        code = rz_cli_read(given->text, &g->grammar, err);
+    else if (!rz_buf_str(&g->grammar, given->text))
+        code = rz_fail(err, RZ_ENOMEM, g->command, "no memory for the grammar");
+    g->request.grammar_kind = v->grammar.given  ? RZ_GRAMMAR_GBNF
+                              : v->schema.given ? RZ_GRAMMAR_JSON_SCHEMA
+                                                : RZ_GRAMMAR_REGEX;
+    g->request.grammar = (struct rz_str){g->grammar.data ? g->grammar.data : "", g->grammar.len};
+    return code;
+}
+
+void rz_gen_close(struct rz_gen *g)
+{
+    rz_buf_free(&g->grammar);
+    rz_cli_close(&g->m);
+}
+
 int32_t rz_gen_open(const struct rz_cli *cli, const char *command, const char *model,
                     const struct rz_gen_values *v, struct rz_gen *g, struct rz_err *err)
 {
@@ -104,6 +135,8 @@ int32_t rz_gen_open(const struct rz_cli *cli, const char *command, const char *m
         code = read_sampling(g, v, err);
     if (!code)
         code = read_lists(g, v, err);
+    if (!code)
+        code = read_grammar(g, v, err);
     g->request.size = sizeof(g->request);
     g->request.flags = v->ignore_eos.given ? RZ_REQUEST_IGNORE_EOS : 0;
     g->request.max_new = v->new_tokens.given ? (uint32_t)v->new_tokens.i : 0;

@@ -11,6 +11,7 @@
 struct rz_gen_values {
     struct rz_cli_value new_tokens, context, temp, top_k, top_p, min_p, typical_p;
     struct rz_cli_value repeat, presence, frequency, last_n, seed, stop, bias, ignore_eos;
+    struct rz_cli_value grammar, schema, regex;
 };
 
 #define RZ_GEN_MAX 2147483647.0
@@ -34,7 +35,10 @@ struct rz_gen_values {
         RZ_GEN_ROW(type_, last_n, "penalty-last-n", .type = OPT_INT, .min = -1, .max = RZ_GEN_MAX), \
         RZ_GEN_ROW(type_, seed, "seed", .type = OPT_U64), RZ_GEN_ROW(type_, stop, "stop", .type = OPT_LIST), \
         RZ_GEN_ROW(type_, bias, "logit-bias", .type = OPT_LIST), \
-        RZ_GEN_ROW(type_, ignore_eos, "ignore-eos", .type = OPT_FLAG)
+        RZ_GEN_ROW(type_, ignore_eos, "ignore-eos", .type = OPT_FLAG), \
+        RZ_GEN_ROW(type_, grammar, "grammar", .type = OPT_TEXT), \
+        RZ_GEN_ROW(type_, schema, "json-schema", .type = OPT_TEXT), \
+        RZ_GEN_ROW(type_, regex, "regex", .type = OPT_TEXT)
 
 /* A model that is open to run, and the request that is sent to it. */
 struct rz_gen {
@@ -44,14 +48,15 @@ struct rz_gen {
     struct rz_request request;
     struct rz_str stops[RZ_CLI_LIST_MAX];
     struct rz_bias biases[RZ_CLI_LIST_MAX];
+    struct rz_buf grammar;    /* what the answer must fit */
     double t_submit, t_first; /* seconds */
     struct rz_event done;     /* the last event; kind 0 before it */
 };
 
-/* Opens the model and fills the request but for its prompt. g is closed with rz_cli_close(&g->m) in any
- * case. */
+/* Opens the model and fills the request but for its prompt. g is closed with rz_gen_close in any case. */
 int32_t rz_gen_open(const struct rz_cli *cli, const char *command, const char *model,
                     const struct rz_gen_values *v, struct rz_gen *g, struct rz_err *err);
+void rz_gen_close(struct rz_gen *g);
 /* Sends g->request and gives each event but a failure to `event`, the last one too if it brings text; a
  * non-zero answer ends it. *stop, which may be NULL, not 0: cancelled. */
 int32_t rz_gen_stream(struct rz_gen *g,

@@ -28,8 +28,6 @@ static const struct rz_cli_option options[] = {
     {.name = "raw", .type = OPT_FLAG, .at = AT(raw)},
     {.name = "timings", .type = OPT_FLAG, .at = AT(timings)},
     {.name = "system", .type = OPT_TEXT, .at = AT(system)},
-    {.name = "json-schema", .type = OPT_MISSING},
-    {.name = "grammar", .type = OPT_MISSING},
     {.name = NULL},
 };
 
@@ -321,7 +319,7 @@ int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *
         code = finish(&r, &v, err);
     if (r.chat)
         r.g.chats->close(r.chat);
-    rz_cli_close(&r.g.m);
+    rz_gen_close(&r.g);
     json_decref(r.tokens);
     rz_buf_free(&r.piece);
     rz_buf_free(&r.text);

@@ -205,6 +205,7 @@ void rz_http_ask_free(struct rz_http_ask *ask)
     json_decref(ask->root);
     json_decref(ask->made);
     free(ask->biases);
+    free(ask->format.made);
     rz_buf_free(&ask->ignored);
     *ask = (struct rz_http_ask){0};
 }

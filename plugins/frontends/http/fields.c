@@ -11,9 +11,8 @@
 typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 
 static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_stream_options, read_messages,
-    read_tools, read_choice, read_format, read_kwargs, read_documents, read_modalities, read_parallel,
-    read_metadata, read_encoding, read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning,
-    read_truncation, read_include;
+    read_tools, read_kwargs, read_documents, read_modalities, read_parallel, read_metadata, read_encoding,
+    read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning, read_truncation, read_include;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)
@@ -59,7 +58,7 @@ const struct rz_http_field rz_http_fields[] = {
     /* tools */
     {.name = "tools", CALL(read_tools, REF("Tools")), .of = CHAT},
     {.name = "tools", CALL(read_flat_tools, REF("FlatTools")), .of = RESPONSE},
-    {.name = "tool_choice", CALL(read_choice, REF("ToolChoice")), .of = CHAT},
+    {.name = "tool_choice", CALL(rz_http_format_choice, REF("ToolChoice")), .of = CHAT},
     {.name = "tool_choice", CALL(read_flat_choice, REF("FlatToolChoice")), .of = RESPONSE},
     {.name = "parallel_tool_calls", CALL(read_parallel, "{'type':'boolean'}"), .of = TALK},
     /* the template */
@@ -108,7 +107,12 @@ const struct rz_http_field rz_http_fields[] = {
     {.name = "stop", CALL(read_stop, REF("Stop")), .of = V1},
     {.name = "ignore_eos", .type = FIELD_BOOL, AT(ignore_eos), .of = V1},
     {.name = "echo", .type = FIELD_BOOL, AT(echo), .of = COMPLETION},
-    {.name = "response_format", CALL(read_format, REF("ResponseFormat")), .of = COMPLETION | CHAT},
+    {.name = "response_format", CALL(rz_http_format_read, REF("ResponseFormat")), .of = COMPLETION | CHAT},
+    {.name = "grammar", CALL(rz_http_format_grammar, "{'type':'string'}"), .of = COMPLETION | CHAT},
+    {.name = "json_schema", CALL(rz_http_format_schema, ANY_OBJECT), .of = COMPLETION | CHAT},
+    {.name = "guided_json", CALL(rz_http_format_schema, ANY_OBJECT), .of = COMPLETION | CHAT},
+    {.name = "guided_grammar", CALL(rz_http_format_grammar, "{'type':'string'}"), .of = COMPLETION | CHAT},
+    {.name = "guided_regex", CALL(rz_http_format_regex, "{'type':'string'}"), .of = COMPLETION | CHAT},
     {.name = "text", CALL(read_text, REF("TextOptions")), .of = RESPONSE},
     {.name = "modalities", CALL(read_modalities, "{'const':['text']}"), .of = CHAT},
     {.name = "encoding_format", CALL(read_encoding, "{'enum':['float','base64']}"), .of = EMBED},
@@ -174,8 +178,6 @@ const struct rz_http_field rz_http_fields[] = {
     {.name = "prediction", .type = FIELD_NONE, .of = CHAT},
     {.name = "web_search_options", .type = FIELD_NONE, .of = CHAT},
     {.name = "verbosity", .type = FIELD_NONE, .of = CHAT},
-    {.name = "grammar", .type = FIELD_NONE, .of = COMPLETION | CHAT},
-    {.name = "json_schema", .type = FIELD_NONE, .of = COMPLETION | CHAT},
     {.name = NULL},
 };
 
@@ -293,29 +295,6 @@ static int32_t read_tools(struct rz_http_ask *ask, const json_t *value, struct r
     return rz_http_tools_check(value, err);
 }
 
-static int32_t read_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
-{
-    const char *choice = json_string_value(value);
-    if (!choice)
-        return refuse(err, "tool_choice",
-                      "only \"auto\" and \"none\" are available: no function can be forced");
-    ask->no_tools = !strcmp(choice, "none");
-    if (ask->no_tools || !strcmp(choice, "auto"))
-        return RZ_OK;
-    return refuse(err, "tool_choice",
-                  !strcmp(choice, "required") ? "\"required\" is not available in this build: use \"auto\""
-                                              : "not \"auto\", \"none\" or \"required\"");
-}
-
-static int32_t read_format(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
-{
-    const char *type = json_string_value(json_object_get(value, "type"));
-    (void)ask;
-    if (type && !strcmp(type, "text"))
-        return RZ_OK;
-    return refuse(err, "response_format", "only {\"type\": \"text\"} is available in this build");
-}
-
 static int32_t read_kwargs(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     ask->kwargs = (json_t *)value;
@@ -400,11 +379,11 @@ static int32_t read_flat_choice(struct rz_http_ask *ask, const json_t *value, st
 {
     const json_t *name = json_object_get(value, "name");
     if (!name)
-        return read_choice(ask, value, err);
-    return read_choice(ask,
-                       keep(ask, json_pack("{s:O?,s:{s:O}}", "type", json_object_get(value, "type"),
-                                           "function", "name", name)),
-                       err);
+        return rz_http_format_choice(ask, value, err);
+    return rz_http_format_choice(ask,
+                                 keep(ask, json_pack("{s:O?,s:{s:O}}", "type", json_object_get(value, "type"),
+                                                     "function", "name", name)),
+                                 err);
 }
 
 static int32_t read_text(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
@@ -418,10 +397,11 @@ static int32_t read_text(struct rz_http_ask *ask, const json_t *value, struct rz
     if (!format || json_is_null(format))
         return RZ_OK;
     if (!type || strcmp(type, "json_schema"))
-        return read_format(ask, format, err);
+        return rz_http_format_read(ask, format, err);
     json_t *inner = json_copy((json_t *)format);
     json_object_del(inner, "type");
-    return read_format(ask, keep(ask, json_pack("{s:s,s:o}", "type", type, "json_schema", inner)), err);
+    return rz_http_format_read(ask, keep(ask, json_pack("{s:s,s:o}", "type", type, "json_schema", inner)),
+                               err);
 }
 
 static int32_t read_reasoning(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)

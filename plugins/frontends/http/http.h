@@ -55,6 +55,16 @@ struct rz_http_error {
     bool plain; /* {"error": "text"}, the shape of the routes outside of /v1 */
 };
 
+/* What the text of an answer must be (format.c). */
+struct rz_http_format {
+    uint32_t kind;          /* RZ_GRAMMAR_*                                        */
+    struct rz_str text;     /* of the grammar; of a schema made of the body        */
+    char *made;             /* owns text, or NULL                                  */
+    const char *param;      /* the field that asked for it                         */
+    bool force;             /* tool_choice: a call must come                       */
+    const char *force_name; /* of this function; NULL: of any                      */
+};
+
 /* What a body asks for. Borrowed texts and values belong to `root` or `made`. */
 struct rz_http_ask {
     json_t *root;
@@ -71,6 +81,7 @@ struct rz_http_ask {
     bool has_seed, has_logprobs, has_stream_options;
     int64_t max_tokens, seed, logprobs, top_k, n, dimensions;
     double temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty;
+    struct rz_http_format format;
     struct rz_str stops[RZ_HTTP_STOPS_MAX];
     uint32_t n_stops, n_biases;
     struct rz_bias *biases;
@@ -479,5 +490,18 @@ void rz_http_watch_kick(struct rz_http *h);
 /* From now on the request is cancelled when its client goes away. Under http.lock. */
 void rz_http_watch_add(struct rz_http_request *r);
 void rz_http_watch_remove(struct rz_http_request *r);
+
+/* --- format.c: response_format, tool_choice and grammars --- */
+
+int32_t rz_http_format_read(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+int32_t rz_http_format_schema(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+int32_t rz_http_format_grammar(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+int32_t rz_http_format_regex(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+int32_t rz_http_format_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+/* Puts what the body demands into a request. */
+int32_t rz_http_format_apply(struct rz_http_request *r, struct rz_http_run *run, struct rz_request *q,
+                             struct rz_err *err);
+/* An error of submit that is about the grammar names the field that asked for it. */
+int32_t rz_http_format_error(const struct rz_http_request *r, int32_t code, struct rz_err *err);
 
 #endif

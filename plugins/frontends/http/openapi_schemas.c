@@ -53,8 +53,13 @@ const struct rz_http_schema rz_http_schemas[] = {
                           "'type': {'const': 'function'}, 'function': " OBJECT(
                               "'name'", "'name': " TEXT ", 'description': " TEXT_OR_NULL ", 'parameters': "
                                         "{'type': ['object', 'null']}, 'strict': {'enum': [false, null]}")))},
-    {"ToolChoice", "{'enum': ['none', 'auto']}"},
-    {"ResponseFormat", OBJECT("'type'", "'type': {'const': 'text'}")},
+    {"ToolChoice", "{'anyOf': [{'enum': ['none', 'auto', 'required']}, " OBJECT(
+                       "'type', 'function'",
+                       "'type': {'const': 'function'}, 'function': " OBJECT("'name'", "'name': " TEXT)) "]}"},
+    {"ResponseFormat",
+     OBJECT("'type'", "'type': {'enum': ['text', 'json_object', 'json_schema']}, 'json_schema': "
+                      "{'type': 'object', 'properties': {'name': " TEXT
+                      ", 'schema': {'type': 'object'}, 'strict': {'type': ['boolean', 'null']}}}")},
     {"StreamOptions", "{'type': 'object', 'properties': {'include_usage': {'type': ['boolean', 'null']}}, "
                       "'additionalProperties': "
                       "false}"},
@@ -86,10 +91,13 @@ const struct rz_http_schema rz_http_schemas[] = {
                               "'type': {'const': 'function'}, 'name': " TEXT ", 'description': " TEXT_OR_NULL
                               ", 'parameters': {'type': ['object', 'null']}, 'strict': {'enum': [false, "
                               "null]}"))},
-    {"FlatToolChoice", "{'enum': ['none', 'auto']}"},
+    {"FlatToolChoice", "{'anyOf': [{'enum': ['none', 'auto', 'required']}, " OBJECT(
+                           "'type', 'name'", "'type': {'const': 'function'}, 'name': " TEXT) "]}"},
     {"TextOptions", "{'type': 'object', 'properties': {'format': " OR_NULL(
                         REF("FlatFormat")) ", 'verbosity': {'type': 'null'}}}"},
-    {"FlatFormat", OBJECT("'type'", "'type': {'const': 'text'}")},
+    {"FlatFormat",
+     OBJECT("'type'", "'type': {'enum': ['text', 'json_object', 'json_schema']}, 'name': " TEXT
+                      ", 'schema': {'type': 'object'}, 'strict': {'type': ['boolean', 'null']}")},
     {"Reasoning",
      "{'type': 'object', 'properties': {'effort': " TEXT_OR_NULL "}, 'additionalProperties': {'type': "
      "'null'}}"},

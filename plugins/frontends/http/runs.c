@@ -194,7 +194,10 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     if (r->http->max_prompt && p->n > r->http->max_prompt)
         return rz_fail(err, RZ_ELIMIT, r->shape->prompt, "%u tokens: at most %u (max_prompt_tokens)", p->n,
                        r->http->max_prompt);
-    int32_t code = r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err);
+    int32_t code = rz_http_format_apply(r, run, &q, err);
+    if (!code)
+        code =
+            rz_http_format_error(r, r->model->engine->submit(r->model->engine->ctx, &q, &ticket, err), err);
     if (code)
         return code;
     pthread_mutex_lock(&r->http->lock);

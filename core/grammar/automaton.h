@@ -1,0 +1,70 @@
+/* automaton.h - rules run as a deterministic automaton over bytes that is made while it is used.
+ *
+ * A state is a set of readings: a node that takes a byte, and the stack of what is still open around it.
+ * Stacks and states are stored once each, so a state is a number, and its successors are a row of a table
+ * that is filled when the state is first left. All memory is taken at the beginning. When it is full
+ * everything but one state is forgotten (rz_automaton_renew) and numbers from before mean nothing.
+ *
+ * Every reading can be completed within the stack, so a state has no dead end. Of a very ambiguous text at
+ * most RZ_READINGS_MAX readings are followed, and work is counted: what goes beyond `budget` is not done, and
+ * `spent` says so. Not thread-safe.
+ */
+#ifndef RZ_GRAMMAR_AUTOMATON_H
+#define RZ_GRAMMAR_AUTOMATON_H
+
+#include "nfa.h"
+
+#define RZ_READINGS_MAX 1024
+#define RZ_AUTOMATON_BUDGET 20000000 /* of one question: about a second */
+#define RZ_STATE_DEAD 0u
+
+struct rz_frame {
+    uint32_t parent; /* 0: the empty stack                         */
+    uint32_t node;   /* the call or repetition that is open        */
+    uint32_t count;  /* of a repetition: bodies that are behind it */
+    uint32_t depth;
+};
+
+struct rz_state {
+    uint64_t hash;
+    uint32_t first, n; /* its readings                                  */
+    uint32_t row;      /* its successors; UINT32_MAX: not yet           */
+    uint32_t plain;    /* see rz_automaton_plain                        */
+};
+
+struct rz_automaton {
+    const struct rz_nfa *g;
+    struct rz_frame *frames;
+    struct rz_state *states; /* state 0 is RZ_STATE_DEAD */
+    uint64_t *readings;
+    uint32_t *rows; /* [cap_rows][g->n_classes] */
+    uint32_t *frame_slots, *state_slots;
+    uint32_t n_frames, n_states, n_readings, n_rows, cap_rows;
+    int64_t budget; /* work that may still be done; the user sets it */
+    bool spent;     /* it was not enough                             */
+    bool full;      /* something did not fit since rz_automaton_renew */
+    struct rz_closure *work;
+};
+
+int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct rz_err *err);
+void rz_automaton_free(struct rz_automaton *a);
+/* The state before the first byte. */
+uint32_t rz_automaton_begin(struct rz_automaton *a);
+/* The state after a byte; RZ_STATE_DEAD: it may not come here. */
+uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte);
+/* The text may end here. */
+bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state);
+/* The text must end here. */
+bool rz_automaton_over(const struct rz_automaton *a, uint32_t state);
+/* The one state that each plain character leads to (all but control characters, quotes and backslashes);
+ * RZ_STATE_DEAD: none of them may come; RZ_STATE_MIXED: they lead to several states. */
+#define RZ_STATE_MIXED UINT32_MAX
+uint32_t rz_automaton_plain(struct rz_automaton *a, uint32_t state);
+/* Room is getting short: time for rz_automaton_renew. */
+bool rz_automaton_crowded(const struct rz_automaton *a);
+/* Forgets all states but one; returns its new number. */
+uint32_t rz_automaton_renew(struct rz_automaton *a, uint32_t keep);
+/* Bytes of memory that it may come to use. */
+uint64_t rz_automaton_bytes(const struct rz_automaton *a);
+
+#endif

@@ -1,0 +1,59 @@
+/* trie.h - the spellings of a vocabulary's tokens, arranged for asking which of them may come next.
+ *
+ * Made once for a tokenizer and then only read. A token is spelled by the bytes that it adds to a text; those
+ * that add none, and those that end a generation, are not there. Tokens of other than the normal kinds are
+ * there a second time behind RZ_NFA_CONTROL, so that a grammar can ask for the token itself.
+ */
+#ifndef RZ_GRAMMAR_TRIE_H
+#define RZ_GRAMMAR_TRIE_H
+
+#include "nfa.h"
+
+#include <rz/tokenizer.h>
+
+#define RZ_TRIE_DEPTH_MAX 511
+/* Tokens of plain characters only (no control characters, quotes, backslashes) are told by their length. */
+#define RZ_TRIE_PLAIN_MAX 32
+
+/* Nodes in the order of their bytes: those below node i are i + 1 up to skip - 1. */
+struct rz_trie_node {
+    uint32_t skip;
+    uint32_t tokens; /* first of its tokens; they end where those of the next node begin */
+    uint16_t depth;  /* 1: the first byte */
+    uint8_t byte;
+    uint8_t zero;
+};
+
+struct rz_trie_part {
+    struct rz_trie_node *nodes; /* [n + 1] */
+    int32_t *tokens;
+    uint32_t n, n_tokens;
+};
+
+struct rz_trie {
+    uint32_t n_vocab, n_words; /* words: of 64 tokens in a mask */
+    uint32_t n_end;
+    int32_t end[31];
+    struct rz_byteset bytes; /* that some token is alone */
+    /* Plain tokens of at most RZ_TRIE_PLAIN_MAX characters, and all others. */
+    struct rz_trie_part plain, rest;
+    uint64_t
+        *short_plain; /* [RZ_TRIE_PLAIN_MAX + 1][n_words]: plain tokens of at most that many characters */
+    uint32_t longest_plain; /* characters */
+    /* The spellings, one behind another: of token i from at[i] to at[i + 1] - 1; of special ones as well. */
+    char *text;
+    uint32_t *at;
+    int32_t *special; /* sorted tokens with a spelling of their own behind RZ_NFA_CONTROL */
+    uint8_t *normal;  /* [n_vocab] the spelling is what the token adds to a text          */
+    uint32_t n_special;
+};
+
+/* n_vocab: tokens of the model; those that the tokenizer does not know say nothing. */
+int32_t rz_trie_new(const struct rz_tokenizer *tokenizer, void *tok, uint32_t n_vocab, struct rz_trie **out,
+                    struct rz_err *err);
+void rz_trie_free(struct rz_trie *t);
+/* The token of a special kind that is spelled like this; -1: there is none. */
+int32_t rz_trie_special(const struct rz_trie *t, const char *text, size_t n);
+bool rz_trie_is_special(const struct rz_trie *t, int32_t token);
+
+#endif
