@@ -85,6 +85,7 @@ LIBS_cli := -ljansson -ledit
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
+LIBS_opencl := -ldl
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_cuda = -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/targets/$(ARCH)-linux/lib -lcudart_static -ldl -lrt
 INC_cuda = -isystem $(CUDA_HOME)/include
@@ -141,6 +142,14 @@ $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(INC_$(call folder,$<)) \
 	  $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
+
+# Kernels in OpenCL C become lines of C strings.
+$(B)/plugins/%.cl.inc: plugins/%.cl
+	@mkdir -p $(@D)
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+OPENCL := plugins/backends/opencl
+$(B)/$(OPENCL)/source.o: $(patsubst %,$(B)/%.inc,$(wildcard $(OPENCL)/*.cl))
+$(B)/$(OPENCL)/source.o: CFLAGS += -I$(B)/$(OPENCL)
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
@@ -389,10 +398,12 @@ check-warnings: all $(TESTS) $(CANARIES)
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 install: all
 	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
-	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
+	  $(INSTALL_TO)/include/rz/base $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
 	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
 	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
 	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
+	install -m 644 core/base/*.h $(INSTALL_TO)/include/rz/base/
+	install -m 644 $(B)/libbase.a $(INSTALL_TO)/lib/librz_base.a
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
 	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini
