@@ -300,7 +300,7 @@ FUZZ_OBJS_config := $(FUZZ_FOLDER)
 FUZZ_OBJS_tokenizer := $(FUZZ_FOLDER)
 FUZZ_OBJS_vocab := $(FUZZ_FOLDER)
 FUZZ_OBJS_words := $(foreach p,gguf $(notdir $(patsubst %/,%,$(filter plugins/tokenizers/%,$(PLUGIN_DIRS)))),$(B)/builtin/$(p).o)
-FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,ask.o fields.o messages.o)
+FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,ask.o fields.o format.o messages.o)
 FUZZ_LIBS := -Wl,--as-needed -ljansson -lpcre2-8 -lutf8proc $(LIBS_core)
 REPLAYS := $(FUZZ:%=$(B)/tests/replay_%)
 $(B)/tests/fuzz/%.o: tests/fuzz/%.c $(B)/flags
