@@ -6,7 +6,6 @@
  */
 #include "nfa.h"
 
-
 #include <stdlib.h>
 #include <string.h>
 
