@@ -69,6 +69,13 @@ TABLES_x86_64 := avx2 avx512
 TABLES_aarch64 := neon
 TABLES_OTHER := $(filter-out $(TABLES_$(ARCH)),$(TABLES_x86_64) $(TABLES_aarch64))
 PLUGIN_DIRS := $(filter-out $(TABLES_OTHER:%=plugins/backends/%/),$(PLUGIN_DIRS))
+# cuda: the host part is C, the kernels are images that nvcc makes. Without nvcc there is no such plugin.
+NVCC ?= $(if $(CROSS),,$(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc)))
+CUDA_ARCHS ?= 75 80 86 89 90
+CUDA_DIR := plugins/backends/cuda/
+ifeq ($(NVCC),)
+PLUGIN_DIRS := $(filter-out $(CUDA_DIR),$(PLUGIN_DIRS))
+endif
 PLUGINS = $(notdir $(patsubst %/,%,$(PLUGIN_DIRS)))
 BUILTINS = $(filter scalar gguf bpe spm cli,$(PLUGINS))
 SHARED = $(filter-out $(BUILTINS),$(PLUGINS))
@@ -78,7 +85,12 @@ LIBS_cli := -ljansson -ledit
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
+LIBS_opencl := -ldl
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
+LIBS_cuda = -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/targets/$(ARCH)-linux/lib -lcudart_static -ldl -lrt
+INC_cuda = -isystem $(CUDA_HOME)/include
+EXTRA_cuda = $(B)/plugins/backends/cuda/code.o
+CUDA_HOME = $(patsubst %/bin/,%,$(dir $(realpath $(NVCC))))
 LIBS_core := -linih -lcrypto -ljansson -lutf8proc -lxxhash -ldl -lm
 
 # For another machine not every library may be there: plugins that need a missing one are left out.
@@ -104,6 +116,9 @@ CORE_OBJS := $(call objs,$(filter-out core/main.c,$(CORE_SRCS)))
 .PHONY: all run test check bench install clean
 .DEFAULT_GOAL := all
 all: $(B)/rz $(SHARED:%=$(B)/plugins/%.so)
+ifeq ($(NVCC),)
+	@echo '  cuda is left out: no nvcc on PATH or in /usr/local/cuda/bin (NVCC=)'
+endif
 
 # A change of compiler or flags rebuilds everything of this configuration.
 $(B)/flags: FORCE
@@ -125,7 +140,16 @@ $(B)/core/%.o: core/%.c $(B)/flags
 folder = $(notdir $(patsubst %/,%,$(dir $(1))))
 $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
-	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(INC_$(call folder,$<)) \
+	  $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
+
+# Kernels in OpenCL C become lines of C strings.
+$(B)/plugins/%.cl.inc: plugins/%.cl
+	@mkdir -p $(@D)
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+OPENCL := plugins/backends/opencl
+$(B)/$(OPENCL)/source.o: $(patsubst %,$(B)/%.inc,$(wildcard $(OPENCL)/*.cl))
+$(B)/$(OPENCL)/source.o: CFLAGS += -I$(B)/$(OPENCL)
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
@@ -134,7 +158,7 @@ $(B)/libbase.a: $(BASE_OBJS)
 # --- plugins: a shared object that exports one symbol, or one relocatable object with that symbol renamed ---
 PLUGIN_MAP := core/api/plugin.map
 define plugin_rules
-OBJS_$(1) := $$(call objs,$$(call srcs,$(2)) $$(call srcs,$$(dir $$(patsubst %/,%,$(2)))common/))
+OBJS_$(1) := $$(call objs,$$(call srcs,$(2)) $$(call srcs,$$(dir $$(patsubst %/,%,$(2)))common/)) $$(EXTRA_$(1))
 $(B)/plugins/$(1).so: $$(OBJS_$(1)) $(B)/libbase.a $(PLUGIN_MAP)
 	$$(call say,LINK)mkdir -p $$(@D)
 	$(Q)$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
@@ -148,6 +172,25 @@ endef
 comma := ,
 $(foreach d,$(PLUGIN_DIRS),$(eval $(call plugin_rules,$(notdir $(patsubst %/,%,$(d))),$(d))))
 
+# --- the kernels of cuda: an image a file, for CUDA_ARCHS and, as PTX, for what comes after the last of them ---
+CUDA_SRCS := $(wildcard $(CUDA_DIR)*.cu)
+CUDA_HEADERS := $(wildcard $(CUDA_DIR)*.h)
+CUDA_IMAGES := $(CUDA_SRCS:$(CUDA_DIR)%.cu=build/cuda/%.fatbin)
+CUDA_GENCODE := $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+  -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+build/cuda/archs: FORCE
+	@mkdir -p $(@D) && echo '$(NVCC) $(CUDA_ARCHS)' | cmp -s - $@ || echo '$(NVCC) $(CUDA_ARCHS)' > $@
+build/cuda/%.fatbin: $(CUDA_DIR)%.cu $(CUDA_HEADERS) build/cuda/archs
+	$(call say,NVCC)mkdir -p $(@D)
+	$(Q)$(NVCC) -fatbin -std=c++17 -O3 -fmad=false -Werror all-warnings $(CUDA_GENCODE) $< -o $@
+$(B)/$(CUDA_DIR)code.o: $(CUDA_IMAGES)
+	$(call say,AS)mkdir -p $(@D)
+	@{ i=0; echo '.section .rodata'; for f in $^; do echo ".balign 64"; echo "image$$i: .incbin \"$$f\""; i=$$((i + 1)); done; \
+	  echo '.section .data.rel.ro,"aw"'; echo '.balign 8'; echo '.globl cu_code'; echo '.hidden cu_code'; echo 'cu_code:'; \
+	  j=0; while [ $$j -lt $$i ]; do echo ".quad image$$j"; j=$$((j + 1)); done; echo '.quad 0'; \
+	  echo '.section .note.GNU-stack,"",@progbits'; } > $(@:.o=.s)
+	$(Q)$(CC) -c $(@:.o=.s) -o $@
+
 BUILTIN_OBJS := $(BUILTINS:%=$(B)/builtin/%.o)
 BUILTIN_LIBS := $(foreach b,$(BUILTINS),$(LIBS_$(b)))
 $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
@@ -158,7 +201,7 @@ $(B)/rz: $(B)/core/main.o $(CORE_OBJS) $(BUILTIN_OBJS) $(B)/libbase.a
 # --- tests: each tests/test_NAME.c is a program over the archives of the core and of all plugins, and of
 # what tests share: the other files of tests/, but for the two tools ---
 # Two tests (and the rig of one) need libraries that nothing else does: not for another machine.
-NOT_CROSS := $(if $(CROSS),tests/test_http.c tests/http_rig.c tests/test_split.c)
+NOT_CROSS := $(if $(CROSS),tests/test_http.c tests/http_rig.c tests/test_split.c tests/test_cuda.c tests/test_cuda_seq.c)
 TEST_SRCS := $(filter-out $(NOT_CROSS),$(wildcard tests/test_*.c))
 CANARY_SRCS := $(wildcard tests/canary_*.c)
 TOOL_SRCS := $(wildcard tests/tool_*.c)
@@ -178,7 +221,8 @@ $(B)/tests/libshared.a: $(call objs,$(SHARED_SRCS))
 $(B)/tests/libcore.a: $(CORE_OBJS)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(CROSS)ar rcs $@ $^
-$(B)/tests/libplugins.a: $(PLUGINS:%=$(B)/builtin/%.o)
+LINKED = $(filter-out cuda,$(PLUGINS))
+$(B)/tests/libplugins.a: $(LINKED:%=$(B)/builtin/%.o)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(CROSS)ar rcs $@ $^
 $(B)/tests/%.o: tests/%.c $(B)/flags
@@ -187,8 +231,30 @@ $(B)/tests/%.o: tests/%.c $(B)/flags
 $(TESTS) $(CANARIES): %: %.o $(RUNNER) $(B)/tests/libshared.a $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 	$(call say,LINK)true
 	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $^ -Wl,--as-needed $(LIBS_tests) $(LIBS_$(@F)) $(LIBS_core) \
-	  $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+	  $(foreach p,$(LINKED),$(LIBS_$(p))) -o $@
 .SECONDARY: $(TESTS:=.o) $(CANARIES:=.o) $(TOOLS:=.o)
+
+# --- cuda-host: the plugin over a shim that runs kernels on this CPU; the tests name it by its path ---
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+SHIM_DIR := tests/cuda_shim/
+SHIM_CXXFLAGS := -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -fno-math-errno \
+  -fno-exceptions -fno-rtti -fvisibility=hidden -fPIC -g -MMD -MP -DRZ_CUDA_SHIM -I$(SHIM_DIR) $(API) \
+  $(if $(filter tsan,$(config)),-O2,$(OPT_$(config)))
+SHIM_OBJS := $(CUDA_SRCS:%.cu=$(B)/shim/%.o) $(patsubst %.cc,$(B)/shim/%.o,$(wildcard $(SHIM_DIR)*.cc)) \
+  $(patsubst %.c,$(B)/shim/%.o,$(call srcs,$(CUDA_DIR)))
+$(B)/shim/%.o: %.cu $(B)/flags
+	$(call say,CXX)mkdir -p $(@D)
+	$(Q)$(CXX) $(SHIM_CXXFLAGS) -x c++ -c $< -o $@
+$(B)/shim/%.o: %.cc $(B)/flags
+	$(call say,CXX)mkdir -p $(@D)
+	$(Q)$(CXX) $(SHIM_CXXFLAGS) -c $< -o $@
+$(B)/shim/%.o: %.c $(B)/flags
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) -DCU_NAME='"cuda-host"' -I$(SHIM_DIR) $(API) -c $< -o $@
+$(B)/tests/cuda-host.so: $(SHIM_OBJS) $(B)/libbase.a
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
+	  $(if $(SAN_$(config)),,-Wl$(comma)-z$(comma)defs) -Wl,-z,noexecstack $^ -lm -o $@
 
 # --- bench/kernels, bench/encode: the speed of the matrix kernels alone, of a tokenizer alone ---
 $(B)/bench/%.o: bench/%.c $(B)/flags
@@ -204,7 +270,7 @@ $(TOOLS): %: %.o $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 BENCH_LIBS := $(B)/tests/libcore.a $(B)/tests/libplugins.a $(B)/libbase.a
 $(B)/bench/kernels $(B)/bench/encode: $(BENCH_LIBS)
 	$(call say,LINK)true
-	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $(filter %.o,$^) $(BENCH_LIBS) -Wl,--as-needed $(LIBS_core) $(foreach p,$(PLUGINS),$(LIBS_$(p))) -o $@
+	$(Q)$(CC) $(RZ_LDFLAGS) $(LDFLAGS) $(filter %.o,$^) $(BENCH_LIBS) -Wl,--as-needed $(LIBS_core) $(foreach p,$(LINKED),$(LIBS_$(p))) -o $@
 
 # Small models of our own making and what an independent program says of them: the same for each config.
 FIXTURES := build/fixtures
@@ -234,7 +300,7 @@ FUZZ_OBJS_config := $(FUZZ_FOLDER)
 FUZZ_OBJS_tokenizer := $(FUZZ_FOLDER)
 FUZZ_OBJS_vocab := $(FUZZ_FOLDER)
 FUZZ_OBJS_words := $(foreach p,gguf $(notdir $(patsubst %/,%,$(filter plugins/tokenizers/%,$(PLUGIN_DIRS)))),$(B)/builtin/$(p).o)
-FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,ask.o fields.o messages.o)
+FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,ask.o fields.o format.o messages.o)
 FUZZ_LIBS := -Wl,--as-needed -ljansson -lpcre2-8 -lutf8proc $(LIBS_core)
 REPLAYS := $(FUZZ:%=$(B)/tests/replay_%)
 $(B)/tests/fuzz/%.o: tests/fuzz/%.c $(B)/flags
@@ -255,7 +321,8 @@ run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
 	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
 .PHONY: tests run-tests run-story run-bench bench-compare deps
-tests: all $(TESTS) $(TOOLS) $(REPLAYS) $(FIXTURES)/stamp $(if $(SAN_$(config)),$(CANARIES))
+tests: all $(if $(CROSS),,$(B)/tests/cuda-host.so) $(TESTS) $(TOOLS) $(REPLAYS) $(FIXTURES)/stamp \
+  $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
 
@@ -306,7 +373,7 @@ check: deps
 	$(AGAIN) check-exports
 	$(AGAIN) check-warnings
 	@echo "check: passed"
-C_FILES = $(shell find core plugins tests -name '*.[ch]' | sort)
+C_FILES = $(shell find core plugins tests -name '*.[ch]' -o -name '*.cu' -o -name '*.cc' | sort)
 check-style:
 	@python3 tests/style.py
 check-format:
@@ -331,10 +398,12 @@ check-warnings: all $(TESTS) $(CANARIES)
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 install: all
 	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
-	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
+	  $(INSTALL_TO)/include/rz/base $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
 	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
 	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
 	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
+	install -m 644 core/base/*.h $(INSTALL_TO)/include/rz/base/
+	install -m 644 $(B)/libbase.a $(INSTALL_TO)/lib/librz_base.a
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
 	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini

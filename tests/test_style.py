@@ -65,6 +65,10 @@ class Gate(unittest.TestCase):
         self.assertEqual(status, 0, out)
         self.assertIn("3 files, 0 findings", out)
 
+    def test_kernels_of_cuda_are_looked_at(self):
+        for name in ("x.cu", "x.cc"):
+            self.found("todo", "/* TODO */\n", "plugins/backends/cuda/" + name)
+
     def test_empty_tree_is_no_success(self):
         self.assertEqual(self.run_gate({"README": ""})[0], 1)
 

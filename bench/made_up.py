@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""made_up.py - writes a model of real shapes and made-up weights, for measuring speed. Its text is noise.
+
+    bench/made_up.py SHAPE OUT.gguf       SHAPE: 135m-q4_1, 1b-bf16, 7b-q4_k_m, 8b-bf16, tiny (for its own test)
+
+Weights are random within a row, and rows repeat: no value is zero or special, and the file is written at the speed of
+the disk.
+"""
+
+import os
+import struct
+import sys
+
+# layers, width, feed-forward width, heads, KV heads, head width, vocabulary, tied, types
+SHAPES = {
+    "135m-q4_1": (30, 576, 1536, 9, 3, 64, 49152, True, "q4_1"),
+    "1b-bf16": (16, 2048, 8192, 32, 8, 64, 128256, True, "bf16"),
+    "7b-q4_k_m": (32, 4096, 14336, 32, 8, 128, 32000, False, "q4_k_m"),
+    "8b-bf16": (32, 4096, 14336, 32, 8, 128, 128256, False, "bf16"),
+    "tiny": (2, 256, 512, 4, 2, 64, 300, False, "q4_k_m"),
+}
+F32, Q4_1, Q8_0, Q4_K, Q6_K, BF16 = 0, 3, 8, 12, 14, 30
+SMALL = struct.pack("<e", 0.0002)  # d of a block: about 0.02 of a weight
+
+
+def block(kind):
+    """One random block as bytes, and how many elements it has."""
+    if kind == Q4_1:
+        return struct.pack("<ee", 0.004, -0.03) + os.urandom(16), 32
+    if kind == Q8_0:
+        return SMALL + os.urandom(32), 32
+    if kind == Q4_K:
+        return SMALL + SMALL + os.urandom(140), 256
+    if kind == Q6_K:
+        return os.urandom(208) + struct.pack("<e", 0.00001), 256
+    raise ValueError(kind)
+
+
+def row(kind, cols):
+    if kind == F32:
+        return struct.pack("<%df" % cols, *(1.0 + 0.01 * (i % 7) for i in range(cols)))
+    if kind == BF16:  # sign and mantissa at random, exponents of 2^-7 to 2^-5
+        words = struct.unpack("<%dH" % cols, os.urandom(2 * cols))
+        return struct.pack("<%dH" % cols, *((w & 0x807f) | (120 + w % 3) << 7 for w in words))
+    n = block(kind)[1]
+    return b"".join(block(kind)[0] for _ in range(cols // n))
+
+
+def tensor_types(how, layers):
+    """The types of embedding, head, and of the matrices of a layer, as llama.cpp's mixes have them."""
+    more = lambda i: i < layers // 8 or i >= 7 * layers // 8 or (i - layers // 8) % 3 == 2  # noqa: E731
+    if how == "bf16":
+        return BF16, BF16, lambda i, name: BF16
+    if how == "q4_1":
+        return Q8_0, Q8_0, lambda i, name: Q4_1
+    return Q4_K, Q6_K, lambda i, name: Q6_K if name in ("attn_v", "ffn_down") and more(i) else Q4_K
+
+
+def tensors(shape):
+    layers, width, ff, heads, kv, dim, vocab, tied, how = shape
+    embedding, head, kind = tensor_types(how, layers)
+    yield "token_embd.weight", embedding, width, vocab
+    for i in range(layers):
+        for name, cols, rows in (("attn_q", width, heads * dim), ("attn_k", width, kv * dim), ("attn_v", width, kv * dim),
+                                 ("attn_output", heads * dim, width), ("ffn_gate", width, ff), ("ffn_up", width, ff),
+                                 ("ffn_down", ff, width)):
+            yield "blk.%d.%s.weight" % (i, name), kind(i, name), cols, rows
+        yield "blk.%d.attn_norm.weight" % i, F32, width, 0
+        yield "blk.%d.ffn_norm.weight" % i, F32, width, 0
+    yield "output_norm.weight", F32, width, 0
+    if not tied:
+        yield "output.weight", head, width, vocab
+
+
+def text(s):
+    return struct.pack("<Q", len(s.encode())) + s.encode()
+
+
+def meta(shape):
+    layers, width, ff, heads, kv, dim, vocab, _, _ = shape
+    u32 = lambda key, value: text(key) + struct.pack("<II", 4, value)  # noqa: E731
+    words = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % i for i in range(256)]
+    words += ["\u2581w%d" % i for i in range(vocab - len(words))]
+    kinds = [2, 3, 3] + [6] * 256 + [1] * (vocab - 259)
+    out = [text("general.architecture") + struct.pack("<I", 8) + text("llama"),
+           u32("llama.block_count", layers), u32("llama.context_length", 8192), u32("llama.embedding_length", width),
+           u32("llama.feed_forward_length", ff), u32("llama.attention.head_count", heads),
+           u32("llama.attention.head_count_kv", kv), u32("llama.rope.dimension_count", dim),
+           text("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5),
+           text("tokenizer.ggml.model") + struct.pack("<I", 8) + text("llama"),
+           text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, vocab) + b"".join(text(w) for w in words),
+           text("tokenizer.ggml.scores") + struct.pack("<IIQ", 9, 6, vocab) +
+           struct.pack("<%df" % vocab, *(-float(i) for i in range(vocab))),
+           text("tokenizer.ggml.token_type") + struct.pack("<IIQ", 9, 5, vocab) + struct.pack("<%di" % vocab, *kinds),
+           u32("tokenizer.ggml.bos_token_id", 1), u32("tokenizer.ggml.eos_token_id", 2)]
+    return out
+
+
+def write(shape, path):
+    rows, infos, at = {}, [], 0
+    listed = list(tensors(shape))
+    for name, kind, cols, n in listed:
+        if (kind, cols) not in rows:
+            rows[kind, cols] = [row(kind, cols) for _ in range(3)]
+        dims = (cols,) if not n else (cols, n)
+        infos.append(text(name) + struct.pack("<I%dQIQ" % len(dims), len(dims), *dims, kind, at))
+        at += (len(rows[kind, cols][0]) * max(n, 1) + 31) // 32 * 32
+    pairs = meta(shape)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<4sIQQ", b"GGUF", 3, len(listed), len(pairs)) + b"".join(pairs) + b"".join(infos))
+        f.write(b"\0" * (-f.tell() % 32))
+        for _, kind, cols, n in listed:
+            three = b"".join(rows[kind, cols])
+            for i in range(0, max(n, 1), 3):
+                f.write(three[:len(rows[kind, cols][0]) * min(3, max(n, 1) - i)])
+            f.write(b"\0" * (-f.tell() % 32))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in SHAPES:
+        sys.exit(__doc__)
+    write(SHAPES[sys.argv[1]], sys.argv[2])

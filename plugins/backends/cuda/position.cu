@@ -1,0 +1,53 @@
+/* position.cu - kernels that know positions: rotation of q and k, and writing to the pages of the KV. */
+#include "kv.h"
+
+/* A thread a pair of elements, or an element that is only passed on. */
+CU_KERNEL_FLAT(ropes, cu_rope, CU_THREADS)
+{
+    uint32_t i = blockIdx.x * CU_THREADS + threadIdx.x, row = blockIdx.y;
+    cu_begin();
+    if (i >= p.width)
+        return;
+    const struct cu_row *r = &p.step->rows[row];
+    const struct cu_table *t = &p.table[p.step->seqs[r->seq].variant];
+    const float *x = cu_at(&p.x, row);
+    float *y = cu_at(&p.y, row);
+    uint32_t head = i / p.dim, e = i % p.dim - p.offset; /* wraps around before the offset */
+    if (head >= p.heads || e >= 2 * t->half) {
+        y[i] = x[i];
+        return;
+    }
+    uint32_t pair = p.neox ? e % t->half : e / 2;
+    if (p.neox ? e >= t->half : e % 2)
+        return;
+    uint64_t at = (uint64_t)r->pos * t->half + pair;
+    uint32_t other = i + (p.neox ? t->half : 1);
+    float c = t->cosines[at], s = t->sines[at], u = x[i], v = x[other];
+    y[i] = u * c - v * s;
+    y[other] = u * s + v * c;
+}
+
+/* A thread an element of k, then of v. */
+CU_KERNEL_FLAT(kv_store, cu_store, CU_THREADS)
+{
+    uint32_t i = blockIdx.x * CU_THREADS + threadIdx.x, row = blockIdx.y, keys = p.kv.n_heads * p.kv.k_dim;
+    cu_begin();
+    const struct cu_row *r = &p.step->rows[row];
+    const struct cu_seq *s = &p.step->seqs[r->seq];
+    const float *k = cu_at(&p.k, row), *v = cu_at(&p.v, row);
+    uint32_t pos = (uint32_t)r->pos, slot = pos % p.kv.page_tokens;
+    if (p.latent) {
+        if (i < p.kv.k_dim)
+            cu_kv_put(p.kv, cu_kv_head(p.kv, p.step, s, pos, 0), (uint64_t)slot * p.kv.k_dim + i,
+                      i < p.kv.v_dim ? k[i] : v[i - p.kv.v_dim]);
+        return;
+    }
+    if (i < keys) {
+        uint8_t *at = cu_kv_head(p.kv, p.step, s, pos, i / p.kv.k_dim);
+        cu_kv_put(p.kv, at, (uint64_t)slot * p.kv.k_dim + i % p.kv.k_dim, k[i]);
+    } else if (i - keys < p.kv.n_heads * p.kv.v_dim) {
+        i -= keys;
+        uint8_t *at = cu_kv_head(p.kv, p.step, s, pos, i / p.kv.v_dim) + p.kv.v_offset;
+        cu_kv_put(p.kv, at, (uint64_t)slot * p.kv.v_dim + i % p.kv.v_dim, v[i]);
+    }
+}

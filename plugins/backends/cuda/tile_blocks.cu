@@ -1,0 +1,13 @@
+/* tile_blocks.cu - products of many rows and other blocks of 32, and IQ4_XS. */
+#include "tile.h"
+
+CU_TILE_PLAIN(Q5_0)
+CU_TILE_HALF(Q5_0)
+CU_TILE_PLAIN(Q5_1)
+CU_TILE_HALF(Q5_1)
+CU_TILE_PLAIN(IQ4_NL)
+CU_TILE_HALF(IQ4_NL)
+CU_TILE_PLAIN(IQ4_XS)
+CU_TILE_HALF(IQ4_XS)
+CU_TILE_PLAIN(MXFP4)
+CU_TILE_HALF(MXFP4)

@@ -1,0 +1,13 @@
+/* tile_k.cu - products of many rows and the K types. */
+#include "tile.h"
+
+CU_TILE_PLAIN(Q2_K)
+CU_TILE_HALF(Q2_K)
+CU_TILE_PLAIN(Q3_K)
+CU_TILE_HALF(Q3_K)
+CU_TILE_PLAIN(Q4_K)
+CU_TILE_HALF(Q4_K)
+CU_TILE_PLAIN(Q5_K)
+CU_TILE_HALF(Q5_K)
+CU_TILE_PLAIN(Q6_K)
+CU_TILE_HALF(Q6_K)

@@ -1,0 +1,14 @@
+/* tile_plain.cu - products of many rows and the plain types. */
+#include "tile.h"
+
+CU_TILE_PLAIN(F32)
+CU_TILE_PLAIN(F16)
+CU_TILE_HALF(F16)
+CU_TILE_PLAIN(BF16)
+CU_TILE_BRAIN(BF16)
+CU_TILE_PLAIN(Q8_0)
+CU_TILE_HALF(Q8_0)
+CU_TILE_PLAIN(Q4_0)
+CU_TILE_HALF(Q4_0)
+CU_TILE_PLAIN(Q4_1)
+CU_TILE_HALF(Q4_1)

@@ -1,0 +1,166 @@
+/* cuda_cases.c - how a program of a rig is judged on the cuda plugin. */
+#include "cuda_cases.h"
+
+#include "rz_test.h"
+
+#include "../plugins/backends/cuda/params.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Of the size of a result and the root mean square of all of its step. */
+#define EXACT_SLACK 2e-5
+#define DECODED_SLACK 2e-3 /* weights that became f16 on load             */
+#define FAST_SLACK 4e-3    /* products of f16; of bfloat16 eight times that */
+
+static const char *plugin_path(void)
+{
+    static char path[4096];
+    const char *given = getenv("RZ_CUDA_PLUGIN");
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
+    if (given && *given)
+        return given;
+    rz_check(n > 0);
+    path[n] = 0;
+    snprintf(strrchr(path, '/'), 32, "/cuda-host.so");
+    return path;
+}
+
+const struct rz_device *cuda_device(bool exact)
+{
+    static const struct rz_device *devices[2];
+    /* device, products, graphs, reserve */
+    struct rz_option_value *values = must_alloc(4 * sizeof *values);
+    memset(values, 0, 4 * sizeof *values);
+    values[1].i = exact;
+    values[2].i = 1;
+    if (!devices[exact])
+        devices[exact] = device_find(plugin_path(), values, 4);
+    free(values);
+    return devices[exact];
+}
+
+static uint64_t width_of(const struct rig *r)
+{
+    return r->values[r->program.logits >= 0 ? r->program.logits : r->program.hidden].width;
+}
+
+static bool has_type(const struct rig *r, int32_t type)
+{
+    for (uint32_t i = 0; i < r->program.n_weights; i++)
+        if (r->weights[i].type == type)
+            return true;
+    return false;
+}
+
+/* Has it weights that the kernels do not know? */
+static bool has_decoded(const struct rig *r)
+{
+    static const int32_t known[] = {
+#define NUMBER(name, number) number,
+        CU_TYPES(NUMBER)
+#undef NUMBER
+    };
+    for (uint32_t i = 0; i < r->program.n_weights; i++) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof known / sizeof known[0]; k++)
+            found |= r->weights[i].type == known[k];
+        if (!found)
+            return true;
+    }
+    return false;
+}
+
+static void check_near(const float *truth, const float *got, size_t n, double slack, const char *what,
+                       const char *how, uint32_t step)
+{
+    double square = 1e-30;
+    for (size_t i = 0; i < n; i++)
+        square += (double)truth[i] * (double)truth[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs((double)truth[i] - (double)got[i]) <= slack * (sqrt(square) + fabs((double)truth[i]))))
+            rz_fail_test("%s, %s, step %u: value %zu is %.9g, reference %.9g (rms %.3g)", what, how, step, i,
+                         (double)got[i], (double)truth[i], sqrt(square));
+}
+
+/* The exact plan of the same steps, a row at a time, has the same bits. */
+static void check_alone(const struct rig *r, const struct device_step *steps, uint32_t n,
+                        const struct device_options *o, float *const *whole, const char *what)
+{
+    uint64_t width = width_of(r);
+    float *row = must_alloc(width * sizeof *row);
+    struct device_plan p;
+    device_open(&p, cuda_device(true), r, o);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = 0, left[RIG_SEQS];
+        memcpy(left, steps[i].n, sizeof left);
+        for (bool more = true; more;) { /* in the order of fill_rows */
+            more = false;
+            for (uint32_t s = 0; s < RIG_SEQS; s++)
+                for (uint32_t run = 0; run < 5 && left[s]; run++, left[s]--, more = true) {
+                    struct device_step one = {{0}};
+                    one.n[s] = 1;
+                    device_run(&p, &one, row);
+                    if (memcmp(row, whole[i] + at++ * width, width * sizeof *row))
+                        rz_fail_test("%s: row %u of step %u has other bits alone", what, at - 1, i);
+                }
+        }
+    }
+    device_plan_close(&p);
+    free(row);
+}
+
+void compare_steps(const struct rig *r, const struct device_step *steps, uint32_t n,
+                   const struct device_options *o, const char *what)
+{
+    uint64_t width = width_of(r);
+    double fast = has_type(r, RZ_TYPE_BF16) ? 8 * FAST_SLACK : FAST_SLACK;
+    struct device_plan truth, plans[2];
+    float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[64];
+    device_open(&truth, device_reference(), r, o);
+    for (int exact = 0; exact < 2; exact++)
+        device_open(&plans[exact], cuda_device(exact), r, o);
+    rz_check(n <= 64);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t rows = device_run(&truth, &steps[i], want);
+        got[i] = must_alloc(rows * width * sizeof *got[i]);
+        rz_check_eq(device_run(&plans[0], &steps[i], got[i]), rows);
+        check_near(want, got[i], rows * width, fast, what, "fast", i);
+        device_run(&plans[1], &steps[i], got[i]);
+        check_near(want, got[i], rows * width, has_decoded(r) ? DECODED_SLACK : EXACT_SLACK, what, "exact",
+                   i);
+    }
+    device_plan_close(&truth);
+    device_plan_close(&plans[0]);
+    device_plan_close(&plans[1]);
+    if (!o->all)
+        check_alone(r, steps, n, o, got, what);
+    for (uint32_t i = 0; i < n; i++)
+        free(got[i]);
+    free(want);
+}
+
+void compare_rows(const struct rig *r, const char *what)
+{
+    struct device_step steps[] = {{{1}},          {{1}}, {{1}},    {{1, 1}}, {{2, 1}}, {{1, 1, 1, 1}}, {{5}},
+                                  {{0, 3, 0, 3}}, {{7}}, {{0, 8}}, {{4, 5}}, {{33}},   {{20, 25, 25}}};
+    compare_steps(r, steps, sizeof steps / sizeof steps[0], &(struct device_options){.kv_type = RZ_TYPE_F32},
+                  what);
+}
+
+void check_top(const float *all, const float *top, uint32_t width, uint32_t k)
+{
+    uint32_t shown = 0, better;
+    for (uint32_t i = 0; i < width; i++) {
+        if (isinf(top[i]))
+            continue;
+        shown++;
+        rz_check(top[i] == all[i]);
+        better = 0;
+        for (uint32_t j = 0; j < width && k <= 64; j++)
+            better += all[j] > all[i];
+        rz_check(better < k);
+    }
+    rz_check_eq(shown, k <= 64 ? k : width);
+}

@@ -1,0 +1,343 @@
+/* runtime.cc - CUDA's runtime as far as the plugin uses it, over the memory and the thread of the host.
+ *
+ * Everything is done when it is asked for; a capture keeps launches and copies, and a graph does them
+ * again. RZ_SHIM_MEMORY: bytes of the device. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails, and,
+ * but for memory, all after it, as after a lost device.
+ */
+#include "shim.h"
+#undef gridDim
+#undef blockDim
+#include "cuda_runtime_api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LAUNCH_BYTES 1024 /* parameters of a kernel at most */
+#define NAMES_MAX 16
+
+/* The plugin's list of images: one, that nobody reads, for the kernels are part of this program. */
+static const uint8_t image = 0;
+extern "C" const uint8_t *const cu_code[];
+const uint8_t *const cu_code[] = {&image, nullptr};
+
+static struct shim_kernel *kernels;
+static size_t taken;
+
+/* What a capture keeps. */
+struct item {
+    const struct shim_kernel *kernel;
+    struct shim_dim grid, block;
+    size_t shared;
+    alignas(16) uint8_t params[LAUNCH_BYTES];
+    void *to;
+    const void *from;
+    size_t bytes;
+    int value; /* of a memset */
+    struct item *next;
+};
+
+struct graph {
+    struct item *first, **last;
+};
+static struct graph *capture;
+
+void shim_add(struct shim_kernel *kernel)
+{
+    kernel->next = kernels;
+    kernels = kernel;
+}
+
+/* --- failures on purpose --- */
+
+static bool fails(const char *name)
+{
+    static const char *names[NAMES_MAX];
+    static unsigned long counts[NAMES_MAX];
+    const char *wanted = getenv("RZ_SHIM_FAIL"), *colon = wanted ? strchr(wanted, ':') : nullptr;
+    int i = 0;
+    if (!colon || strlen(name) != (size_t)(colon - wanted) || strncmp(wanted, name, strlen(name)))
+        return false;
+    while (i < NAMES_MAX - 1 && names[i] && strcmp(names[i], name))
+        i++;
+    names[i] = name;
+    return ++counts[i] >= strtoul(colon + 1, nullptr, 10);
+}
+
+static size_t memory(void)
+{
+    const char *text = getenv("RZ_SHIM_MEMORY");
+    return text ? strtoull(text, nullptr, 10) : (size_t)8 << 30;
+}
+
+/* --- device and memory; each allocation knows its size --- */
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = 1;
+    return fails("count") ? cudaErrorNoDevice : cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    return device ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
+{
+    const char *cc = getenv("RZ_SHIM_CC");
+    *out = {};
+    snprintf(out->name, sizeof(out->name), "fibers of the host");
+    out->totalGlobalMem = memory();
+    out->major = cc ? (int)strtol(cc, nullptr, 10) / 10 : 9;
+    out->minor = cc ? (int)strtol(cc, nullptr, 10) % 10 : 0;
+    out->multiProcessorCount = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
+{
+    *total = memory();
+    *available = *total > taken ? *total - taken : 0;
+    return cudaSuccess;
+}
+
+/* 256 bytes before what is handed out: the size, and nothing that anybody may touch. */
+cudaError_t cudaMalloc(void **out, size_t bytes)
+{
+    if (fails("malloc") || taken + bytes > memory())
+        return cudaErrorMemoryAllocation;
+    uint8_t *p = (uint8_t *)aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+    if (!p)
+        return cudaErrorMemoryAllocation;
+    memset(p, 0xff, (bytes + 255) / 256 * 256 + 256);
+    memcpy(p, &bytes, sizeof(bytes));
+    taken += bytes;
+    *out = p + 256;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    size_t bytes;
+    if (!p)
+        return cudaSuccess;
+    memcpy(&bytes, (uint8_t *)p - 256, sizeof(bytes));
+    taken -= bytes;
+    free((uint8_t *)p - 256);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **out, size_t bytes)
+{
+    *out = fails("host") ? nullptr : malloc(bytes ? bytes : 1);
+    return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    free(p);
+    return cudaSuccess;
+}
+
+/* --- what a stream does, or a capture keeps --- */
+
+static void do_item(const struct item *i)
+{
+    if (i->kernel)
+        shim_run(i->kernel, &i->grid, &i->block, i->shared, i->params);
+    else if (i->from)
+        memmove(i->to, i->from, i->bytes);
+    else
+        memset(i->to, i->value, i->bytes);
+}
+
+static cudaError_t take(const struct item *i)
+{
+    if (!capture) {
+        do_item(i);
+        return cudaSuccess;
+    }
+    struct item *kept = (struct item *)aligned_alloc(alignof(struct item), sizeof(*kept));
+    if (!kept)
+        return cudaErrorMemoryAllocation;
+    *kept = *i;
+    kept->next = nullptr;
+    *capture->last = kept;
+    capture->last = &kept->next;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+{
+    struct item i = {};
+    i.to = to;
+    i.from = from;
+    i.bytes = bytes;
+    return fails("copy") ? cudaErrorLaunchFailure : bytes ? take(&i) : cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
+{
+    struct item i = {};
+    i.to = to;
+    i.value = value;
+    i.bytes = bytes;
+    return take(&i);
+}
+
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *kernel, void **params)
+{
+    const struct shim_kernel *k = (const struct shim_kernel *)kernel;
+    struct item i = {};
+    if (fails("launch"))
+        return cudaErrorLaunchFailure;
+    if (!c->gridDim.x || !c->gridDim.y || !c->gridDim.z || c->gridDim.y > 65535 || c->gridDim.z > 65535)
+        return cudaErrorInvalidValue;
+    i.kernel = k;
+    i.grid = {c->gridDim.x, c->gridDim.y, c->gridDim.z};
+    i.block = {c->blockDim.x, c->blockDim.y, c->blockDim.z};
+    i.shared = c->dynamicSmemBytes;
+    memcpy(i.params, params[0], k->bytes);
+    return take(&i);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+{
+    *out = nullptr;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return fails("synchronize") ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+    *out = nullptr;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+/* --- code --- */
+
+cudaError_t cudaLibraryLoadData(cudaLibrary_t *out, const void *, void *, void **, unsigned, void *, void **,
+                                unsigned)
+{
+    *out = nullptr;
+    return fails("load") ? cudaErrorInvalidValue : cudaSuccess;
+}
+
+cudaError_t cudaLibraryUnload(cudaLibrary_t)
+{
+    shim_free_stacks();
+    return cudaSuccess;
+}
+
+cudaError_t cudaLibraryGetKernel(cudaKernel_t *out, cudaLibrary_t, const char *name)
+{
+    for (struct shim_kernel *k = kernels; k; k = k->next)
+        if (!strcmp(k->name, name)) {
+            *out = k;
+            return cudaSuccess;
+        }
+    return cudaErrorInvalidValue;
+}
+
+cudaError_t cudaFuncSetAttribute(const void *, int, int)
+{
+    return cudaSuccess;
+}
+
+/* --- graphs --- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, int)
+{
+    if (fails("capture"))
+        return cudaErrorLaunchFailure;
+    capture = (struct graph *)calloc(1, sizeof(*capture));
+    if (!capture)
+        return cudaErrorMemoryAllocation;
+    capture->last = &capture->first;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *out)
+{
+    *out = capture;
+    capture = nullptr;
+    return *out ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
+{
+    *out = graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+{
+    if (fails("graph"))
+        return cudaErrorLaunchFailure;
+    for (struct item *i = ((struct graph *)graph)->first; i; i = i->next)
+        do_item(i);
+    return cudaSuccess;
+}
+
+/* The instance is the graph: it goes with the instance. */
+cudaError_t cudaGraphDestroy(cudaGraph_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
+{
+    struct graph *g = (struct graph *)graph;
+    while (g && g->first) {
+        struct item *next = g->first->next;
+        free(g->first);
+        g->first = next;
+    }
+    free(g);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+    switch (e) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorLaunchFailure:
+        return "unspecified launch failure";
+    default:
+        return "invalid argument";
+    }
+}

@@ -1,0 +1,14 @@
+/* shim.h - between the fibers and the runtime of the shim. */
+#ifndef RZ_SHIM_H
+#define RZ_SHIM_H
+
+#include "cuda_shim.h"
+
+#include <stddef.h>
+
+/* Runs all blocks of a launch, one after another. */
+void shim_run(const struct shim_kernel *k, const struct shim_dim *grid, const struct shim_dim *block,
+              size_t shared_bytes, const void *params);
+void shim_free_stacks(void);
+
+#endif

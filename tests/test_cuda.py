@@ -1,0 +1,157 @@
+"""The cuda plugin without a GPU: cuda-host is the plugin over a shim that runs kernels on this CPU.
+
+Every family case through the whole plugin, with its default products within 2e-3 standard deviations of the
+reference logits, and with products = exact the same bits in steps of any size, beside others, and forked; what
+the order of a block's threads changes shows as other bits when the last one runs first. Memory that is not there is
+refused at load, with the numbers; calls of CUDA that fail are errors and nothing worse.
+"""
+
+import os
+import tempfile
+import unittest
+
+import rzlib
+import test_encoders
+import test_families
+import test_golden
+
+# RZ_CUDA=cuda: the plugin itself, on a machine with a GPU (bench/cuda.sh)
+NAME = os.environ.get("RZ_CUDA", "cuda-host")
+SHIM = NAME == "cuda-host"
+PLUGIN = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so") if SHIM else NAME)
+F32_KV = ("-o", "engine.kv_type=f32")
+EXACT = ("-o", "plugin.%s.products=exact" % NAME)
+COMPANY = ("--fork", "13", "--beside", "2", "--chunk", "7", "-o", "engine.page_tokens=8")
+HOST_TOKENS = 24  # of the golden text, on fibers
+REVERSED = ("llama", "gemma2", "deepseek_v2", "mixtral", "mamba2", "qwen3_next")
+
+
+def environment(**more):
+    return dict(os.environ, **more)
+
+
+class Host(unittest.TestCase):
+    def setUp(self):
+        if not rzlib.shared("arch"):
+            self.skipTest("no reference data arch/ (RZ_SHARED)")
+        self.temp = tempfile.TemporaryDirectory()
+        self.addCleanup(self.temp.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.temp.name, name)
+
+    def run_case(self, case, *args, status=0, env=None):
+        done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
+                        rzlib.shared("arch", case, "tokens.i32"), "--logits", self.path("out.f32"),
+                        *test_families.SETTINGS.get(case, ()), *PLUGIN, *F32_KV, *args, status=status, env=env)
+        if status:
+            return done.err
+        with open(self.path("out.f32"), "rb") as f:
+            return f.read()
+
+    def near(self, case, data, name):
+        truth = rzlib.floats(rzlib.shared("arch", case, name))
+        mine = rzlib.as_floats(data)
+        self.assertEqual(len(mine), len(truth))
+        error = max(abs(a - b) for a, b in zip(mine, truth)) / rzlib.deviation(truth)
+        self.assertLessEqual(error, 2e-3)
+        return error
+
+    def test_families(self):
+        for case in test_families.CASES:
+            with self.subTest(case=case):
+                carried = case in test_families.CARRIED or not rzlib.shared("arch", case, "gguf_logits.f32")
+                error = self.near(case, self.run_case(case), "logits.f32" if carried else "gguf_logits.f32")
+                whole = self.run_case(case, *EXACT)
+                self.assertEqual(self.run_case(case, *EXACT, *COMPANY), whole)
+                print("    %-20s %.1e" % (case, error))
+
+    def test_encoders(self):
+        for case in test_encoders.CASES:
+            with self.subTest(case=case):
+                data = self.run_case(case, "--hidden")
+                print("    %-20s %.1e" % (case, self.near(case, data, "hidden.f32")))
+
+    @unittest.skipUnless(SHIM, "asks the shim for it")
+    def test_order_of_threads(self):
+        for case in REVERSED:
+            for args in ((), EXACT):
+                with self.subTest(case=case, args=args):
+                    self.assertEqual(self.run_case(case, *args, env=environment(RZ_SHIM_ORDER="reverse")),
+                                     self.run_case(case, *args))
+
+    def test_graphs(self):
+        """A captured step gives what its launches gave."""
+        for case in ("llama", "mamba2"):
+            self.assertEqual(self.run_case(case, "--chunk", "1"),
+                             self.run_case(case, "--chunk", "1", "-o", "plugin.%s.graphs=off" % NAME))
+
+    @unittest.skipUnless(SHIM, "asks the shim for it")
+    def test_no_room(self):
+        err = self.run_case("llama", "-o", "engine.kv_pages=50000", status=1, env=environment(RZ_SHIM_MEMORY="300000000"))
+        self.assertRegex(err, r"\d+ MiB are needed \(weights \d+, KV \d+, .*of 287 MiB 287 are free")
+
+    @unittest.skipUnless(SHIM, "asks the shim for it")
+    def test_failures(self):
+        """At load, in the first step, in a later one, in copies and graphs: an error each time."""
+        for fault in ("count:1", "load:1", "malloc:1", "malloc:4", "host:1", "host:5", "copy:1", "copy:40", "launch:1",
+                      "launch:40", "capture:1", "graph:1", "graph:20", "synchronize:2", "synchronize:30"):
+            with self.subTest(fault=fault):
+                err = self.run_case("llama", "--chunk", "1", status=1, env=environment(RZ_SHIM_FAIL=fault))
+                self.assertIn("rz: error:", err)
+                self.assertRegex(err, "no CUDA-capable|invalid|out of memory|unspecified launch failure")
+
+    @unittest.skipUnless(SHIM, "asks the shim for it")
+    def test_old_devices(self):
+        """One that is too old is refused; one without bfloat16 takes the plain tiles."""
+        self.assertIn("7.5 is needed", self.run_case("llama", status=1, env=environment(RZ_SHIM_CC="70")))
+        for cc in ("75", "80"):
+            self.near("llama", self.run_case("llama", env=environment(RZ_SHIM_CC=cc)), "logits.f32")
+
+    def test_kv_type(self):
+        err = self.run_case("llama", "-o", "engine.kv_type=q8_0", status=1)
+        self.assertIn("f32, f16 or bf16", err)
+
+
+class Golden(unittest.TestCase):
+    """SmolLM2-135M-Instruct Q4_1 against float64 arithmetic: the whole text on a GPU, its beginning on fibers."""
+
+    def test_golden(self):
+        if SHIM and os.environ.get("RZ_CONFIG", "release") != "release":
+            self.skipTest("takes minutes on fibers")
+
+        class Judge(test_golden.Default):
+            def rows(self, *args):
+                if not SHIM:
+                    return super().rows(*args)
+                ids = rzlib.ints(os.path.join(self.golden, "tokens.i32"))[:HOST_TOKENS]
+                tokens, out = os.path.join(self.folder.name, "ids.i32"), os.path.join(self.folder.name, "out.f32")
+                rzlib.write_ints(tokens, ids)
+                logits = rzlib.as_floats(rzlib.evaluate(self.model, tokens, out, *args))
+                n = len(logits) // len(ids)
+                places = rzlib.ints(os.path.join(self.golden, "positions.i32"))
+                return [logits[p * n:(p + 1) * n] for p in places if p < len(ids)]
+
+        Judge.setUpClass()
+        try:
+            self.assertLessEqual(Judge("compare").compare(*PLUGIN)[0], 4e-3)
+        finally:
+            Judge.tearDownClass()
+
+
+class Real(unittest.TestCase):
+    def test_without_a_gpu(self):
+        """The plugin itself: on a machine without driver or GPU it says so, and nobody else minds."""
+        if not os.path.exists(os.path.join(rzlib.BUILD, "plugins", "cuda.so")):
+            self.skipTest("cuda was not built: no nvcc")
+        model = rzlib.fixture("tiny-llama.gguf")
+        self.assertRegex(rzlib.rz("plugin", "list").out, r"cuda +device")
+        rzlib.rz("run", "-m", model, "--raw", "-p", "a", "-n", "1")
+        done = rzlib.rz("--plugin", "cuda", "run", "-m", model, "--raw", "-p", "a", "-n", "1", status=None)
+        if done.returncode:
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("no GPU can be used: ", done.err)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,95 @@
+"""One wrong detail in each of ten kernels of the cuda plugin: the tests of the kernels must see it.
+
+Each changes a line of a copy of the tree; cuda-host is built there, and test_cuda or test_cuda_seq runs on it.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import rzlib
+
+FOLDER = "plugins/backends/cuda/"
+# (kernel, file, text, text instead, test that sees it); the texts stand in the file
+MUTATIONS = [
+    ("gemv: one unit is left out", "gemv.h", "u < units; u += CU_WARP",
+     "u + 1 < units; u += CU_WARP", "cuda/products_of_types_that_are_decoded_on_load"),
+    ("tile: no wait between two steps of the columns", "tile.h", "__syncthreads();\n        cu_fill_short",
+     "cu_fill_short", "cuda/products_with_norm_and_sum"),
+    ("decoding Q6_K: the upper bits of another part", "unit.h", ">> (2 * part + 4 * k) & 3",
+     ">> (2 * part + 2 * k) & 3", "cuda/lookups_of_every_type"),
+    ("norms: the mean is forgotten", "rows.cu", "(x[i] - mean) * scale", "x[i] * scale", "cuda/norms"),
+    ("maps: clamped on one side", "rows.cu", "fminf(p.clamp, fmaxf(-p.clamp, v))",
+     "fminf(p.clamp, v)", "cuda/elements_of_one"),
+    ("routes: weights of all instead of the chosen", "route.cu", "sum += chosen[k];",
+     "sum += weight[k];", "cuda/mixtures"),
+    ("groups: pairs out of place", "route.cu", "p.order[at++] = i;", "p.order[at++] = i ^ 1;", "cuda/mixtures"),
+    ("top: equal warps only", "top.cu", "w < CU_THREADS / CU_WARP; w++)",
+     "w < CU_THREADS / CU_WARP - 1; w++)", "cuda/best_of_a_row"),
+    ("ropes: the second of a pair", "position.cu", "u * s + v * c", "u * s - v * c", "cuda_seq/ropes"),
+    ("attention: the window is one too long", "attend.cu", "pos + 1 > window ? pos + 1 - window",
+     "pos > window ? pos - window", "cuda_seq/attention_with_masks"),
+    ("attention: parts are joined without their shares", "attend.cu", "m->share = expf(most - high);",
+     "m->share = 1;", "cuda_seq/attention_over_pages"),
+    ("scans: the decay of another element", "recurrent.cu", "a[p.a_cols > 1 ? n : 0]", "a[0]", "cuda_seq/states"),
+    ("deltas: beta of another head", "recurrent.cu", "cu_at(&p.b, row)[head]",
+     "cu_at(&p.b, row)[0]", "cuda_seq/states"),
+]
+
+
+class Mutations(unittest.TestCase):
+    def test_texts_are_there(self):
+        for what, file, text, _, _ in MUTATIONS:
+            with self.subTest(what=what), open(os.path.join(rzlib.SOURCE, FOLDER + file), encoding="utf-8") as f:
+                self.assertIn(text, f.read())
+
+    def test_each_is_seen(self):
+        if not rzlib.SLOW or os.environ.get("RZ_CONFIG", "release") != "release":
+            self.skipTest("takes minutes: builds cuda-host %d times (RZ_SLOW)" % len(MUTATIONS))
+        with tempfile.TemporaryDirectory() as folder:
+            tree = os.path.join(folder, "tree")
+            keep = ("core", "plugins", "tests", "Makefile")
+            os.mkdir(tree)
+            for name in keep:
+                copy = shutil.copytree if os.path.isdir(os.path.join(rzlib.SOURCE, name)) else shutil.copy2
+                copy(os.path.join(rzlib.SOURCE, name), os.path.join(tree, name))
+            self.assertEqual(self.build(tree).returncode, 0)
+            for test in sorted({m[4] for m in MUTATIONS}):
+                self.assertTrue(self.passes(tree, test), test)
+            for what, file, text, instead, test in MUTATIONS:
+                with self.subTest(what=what):
+                    self.see(tree, what, file, text, instead, test)
+
+    def see(self, tree, what, file, text, instead, test):
+        path = os.path.join(tree, FOLDER + file)
+        with open(path, encoding="utf-8") as f:
+            good = f.read()
+        try:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(good.replace(text, instead, 1))
+            done = self.build(tree)
+            self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+            # what the order of the threads hides is looked for the other way round as well
+            seen = not self.passes(tree, test) or not self.passes(tree, test, RZ_SHIM_ORDER="reverse")
+        finally:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(good)
+        print("    %-52s %s" % (what, "seen" if seen else "NOT SEEN"))
+        self.assertTrue(seen)
+
+    @staticmethod
+    def build(tree):
+        return subprocess.run(["make", "-C", tree, "-j2", "NVCC=", "build/release/tests/cuda-host.so"],
+                              capture_output=True, text=True)
+
+    @staticmethod
+    def passes(tree, test, **more):
+        env = dict(os.environ, RZ_CUDA_PLUGIN=os.path.join(tree, "build/release/tests/cuda-host.so"), **more)
+        return subprocess.run([os.path.join(rzlib.BUILD, "tests", "test_" + test.split("/")[0]), "--filter", test],
+                              capture_output=True, env=env).returncode == 0
+
+
+if __name__ == "__main__":
+    unittest.main()
