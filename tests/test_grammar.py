@@ -320,24 +320,34 @@ def check_suite(folder):
 
 
 def main():
+    passed, skipped = 1, 0
+
+    def skip(why):
+        nonlocal skipped
+        skipped += 1
+        print("skipped: " + why)
     check_hostile()
+    vocab, second = rzlib.shared("vocab", "smollm2.gguf"), rzlib.shared("vocab", "qwen2.gguf")
+    many, suite = rzlib.SLOW, os.environ.get("RZ_JSON_SUITE")
     if not jsonschema:
-        print("SKIPPED: the package jsonschema is not there: no values are judged")
-        return
-    check_keywords()
-    vocab = rzlib.shared("vocab", "smollm2.gguf")
-    many = rzlib.SLOW
-    if vocab:
-        check_samples(vocab, 200 if many else 40, 5 if many else 2)
+        skip("the package jsonschema is not there: no values are judged")
     else:
-        print("SKIPPED: no vocabulary (RZ_SHARED)")
-    if many and rzlib.shared("vocab", "qwen2.gguf"):
-        check_samples(rzlib.shared("vocab", "qwen2.gguf"), 40, 2)
-    suite = os.environ.get("RZ_JSON_SUITE")
-    if suite:
-        check_suite(suite)
-    else:
-        print("SKIPPED: the JSON-Schema-Test-Suite (RZ_JSON_SUITE names its tests/draft2020-12)")
+        check_keywords()
+        passed += 1
+        if vocab:
+            check_samples(vocab, 200 if many else 40, 5 if many else 2)
+            passed += 1
+        else:
+            skip("no vocabulary (RZ_SHARED)")
+        if many and second:
+            check_samples(second, 40, 2)
+            passed += 1
+        if suite:
+            check_suite(suite)
+            passed += 1
+        else:
+            skip("the JSON-Schema-Test-Suite (RZ_JSON_SUITE names its tests/draft2020-12)")
+    print("%d passed, 0 failed, %d skipped" % (passed, skipped))
 
 
 if __name__ == "__main__":

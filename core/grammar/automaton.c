@@ -15,8 +15,8 @@
 #define VISITS 16384u
 #define READINGS 262144u
 #define ROWS_BYTES (8u << 20)
-#define WORK 8192u      /* nodes that wait within one closure    */
-#define FOLLOWERS 4096u /* successors of all readings of a state */
+#define WORK 8192u       /* nodes that wait within one closure    */
+#define FOLLOWERS 16384u /* successors of all readings of a state */
 #define LISTS (FOLLOWERS + RZ_READINGS_MAX + 1u)
 #define NONE UINT32_MAX
 
@@ -39,6 +39,7 @@ struct rz_closure {
     /* of rz_automaton_next: the successors of each reading, and what classes with several lead to */
     uint32_t from[RZ_READINGS_MAX + 1], state_of[RZ_READINGS_MAX];
     uint64_t of_class[256][RZ_READINGS_MAX / 64];
+    uint32_t n_words; /* of of_class that the readings of this state need */
     uint64_t merged[LISTS];
 };
 
@@ -272,10 +273,10 @@ uint32_t rz_automaton_begin(struct rz_automaton *a)
 static void follow(struct rz_automaton *a, const struct rz_state *s)
 {
     struct rz_closure *w = a->work;
-    /* Many readings have room for few successors each, but always for one. */
-    uint32_t most = FOLLOWERS / s->n < RZ_READINGS_MAX ? FOLLOWERS / s->n : RZ_READINGS_MAX;
     w->n_list = 0;
-    memset(w->of_class, 0, a->g->n_classes * sizeof(w->of_class[0]));
+    w->n_words = (s->n + 63) / 64;
+    for (uint32_t c = 0; c < a->g->n_classes; c++)
+        memset(w->of_class[c], 0, w->n_words * sizeof(w->of_class[c][0]));
     for (uint32_t i = 0; i < s->n; i++) {
         uint64_t reading = a->readings[s->first + i];
         const struct rz_nfa_node *n = &a->g->nodes[(uint32_t)reading];
@@ -283,7 +284,9 @@ static void follow(struct rz_automaton *a, const struct rz_state *s)
         w->state_of[i] = NONE;
         if (!reading)
             continue;
-        close_over(a, n->next, (uint32_t)(reading >> 32), most);
+        /* The readings that are left have room for one successor each at least. */
+        uint32_t room = FOLLOWERS - w->n_list - (s->n - 1 - i);
+        close_over(a, n->next, (uint32_t)(reading >> 32), room < RZ_READINGS_MAX ? room : RZ_READINGS_MAX);
         const uint64_t *classes = a->g->class_sets[n->a].w;
         for (uint32_t v = 0; v < 4; v++)
             for (uint64_t left = classes[v]; left; left &= left - 1)
@@ -297,7 +300,7 @@ static uint32_t merge(struct rz_automaton *a, const uint64_t *marked)
 {
     struct rz_closure *w = a->work;
     uint32_t n = 0, count = 0, last = 0;
-    for (uint32_t v = 0; v < RZ_READINGS_MAX / 64; v++)
+    for (uint32_t v = 0; v < w->n_words; v++)
         for (uint64_t left = marked[v]; left; left &= left - 1, count++)
             last = 64 * v + (uint32_t)__builtin_ctzll(left);
     if (!count)
@@ -307,7 +310,7 @@ static uint32_t merge(struct rz_automaton *a, const uint64_t *marked)
             w->state_of[last] = state_of(a, w->list + w->from[last], w->from[last + 1] - w->from[last]);
         return w->state_of[last];
     }
-    for (uint32_t v = 0; v < RZ_READINGS_MAX / 64; v++)
+    for (uint32_t v = 0; v < w->n_words; v++)
         for (uint64_t left = marked[v]; left; left &= left - 1) {
             uint32_t i = 64 * v + (uint32_t)__builtin_ctzll(left), size = w->from[i + 1] - w->from[i];
             memcpy(w->merged + n, w->list + w->from[i], size * sizeof(*w->merged));
@@ -315,6 +318,14 @@ static uint32_t merge(struct rz_automaton *a, const uint64_t *marked)
         }
     a->budget -= n;
     return state_of(a, w->merged, n);
+}
+
+static bool same_readings(const struct rz_closure *w, uint32_t class, uint32_t other)
+{
+    uint64_t differ = 0;
+    for (uint32_t v = 0; v < w->n_words; v++)
+        differ |= w->of_class[class][v] ^ w->of_class[other][v];
+    return !differ;
 }
 
 /* Fills the row of a state. False: there is no room. */
@@ -330,15 +341,20 @@ static bool expand(struct rz_automaton *a, uint32_t state)
         a->spent = true;
         return false;
     }
-    uint32_t *row = a->rows + (size_t)a->n_rows * n;
+    uint32_t *row = a->rows + (size_t)a->n_rows * n, tried[256], n_tried = 0;
     bool before = a->full;
     a->full = false;
     follow(a, &a->states[state]);
     for (uint32_t c = 0; c < n; c++) {
-        uint32_t same = 0;
-        while (same < c && memcmp(w->of_class[same], w->of_class[c], sizeof(w->of_class[c])))
+        uint32_t same = 0; /* classes are many, what readings take them is mostly one of a few sets */
+        while (same < n_tried && !same_readings(w, tried[same], c))
             same++;
-        row[c] = same < c ? row[same] : merge(a, w->of_class[c]);
+        if (same < n_tried) {
+            row[c] = row[tried[same]];
+            continue;
+        }
+        row[c] = merge(a, w->of_class[c]);
+        tried[n_tried++] = c;
     }
     if (a->full)
         return false;

@@ -1,17 +1,16 @@
 /* chars.c - ranges of characters as bytes: UTF-8, and what a JSON string makes of it.
  *
- * A range is cut where sequences of UTF-8 change their length or their lead byte; the continuation bytes
- * that all characters share are built once for each call. Surrogates are no characters and are left out.
+ * The ranges become a tree by byte, so that even thousands of them begin with few nodes: what follows a byte
+ * is looked at together, and the continuation bytes that all characters share are built once for each call.
+ * Surrogates are no characters and are left out.
  */
 #include "nfa.h"
-
-#include "utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CP_MAX 0x10ffffu
-#define PARTS_MAX 4096 /* starts of one set of characters */
+#define STARTS_MAX 40 /* of one set of characters: lengths of UTF-8, and 32 escapes */
 
 static int by_lo(const void *a, const void *b)
 {
@@ -51,7 +50,7 @@ struct chars {
     uint32_t next;
     uint32_t tail[4]; /* i arbitrary continuation bytes, then next; 0: not built */
     struct rz_byteset ascii;
-    uint32_t starts[PARTS_MAX], n;
+    uint32_t starts[STARTS_MAX], n;
 };
 
 static uint32_t any_tail(struct chars *c, uint32_t n)
@@ -65,54 +64,44 @@ static uint32_t any_tail(struct chars *c, uint32_t n)
 
 static void add_start(struct chars *c, uint32_t start)
 {
-    if (c->n == PARTS_MAX)
-        rz_nfa_bad(c->g, RZ_ELIMIT, "grammar", "a set of characters falls into more than %d parts",
-                   PARTS_MAX);
-    else if (start != RZ_NFA_FAIL)
+    if (start != RZ_NFA_FAIL)
         c->starts[c->n++] = start;
 }
 
-static bool all(const uint8_t *p, uint32_t n, uint8_t byte)
+/* The characters from lo to hi that are in the ranges, which share all bytes but the last left + 1: one node
+ * for the bytes that any continuation may follow, one for each other byte. */
+static uint32_t block(struct chars *c, const struct rz_range *r, const struct rz_range *end,
+                      struct rz_range in, uint8_t mark, uint32_t left)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (p[i] != byte)
-            return false;
-    return true;
-}
-
-/* The sequences of n bytes from lo to hi, all with valid continuations. */
-static uint32_t sequences(struct chars *c, const uint8_t *lo, const uint8_t *hi, uint32_t n)
-{
-    static const uint8_t least[3] = {0x80, 0x80, 0x80}, most[3] = {0xbf, 0xbf, 0xbf};
-    uint32_t first = lo[0], last = hi[0], out = RZ_NFA_FAIL;
-    if (n == 1)
-        return rz_nfa_bytes(c->g, lo[0], hi[0], c->next);
-    if (first == last)
-        return rz_nfa_byte(c->g, lo[0], sequences(c, lo + 1, hi + 1, n - 1));
-    if (!all(lo + 1, n - 1, 0x80))
-        out = rz_nfa_byte(c->g, (uint8_t)first++, sequences(c, lo + 1, most, n - 1));
-    if (!all(hi + 1, n - 1, 0xbf))
-        out = rz_nfa_or(c->g, out, rz_nfa_byte(c->g, (uint8_t)last--, sequences(c, least, hi + 1, n - 1)));
-    if (first <= last)
-        out = rz_nfa_or(c->g, out, rz_nfa_bytes(c->g, (uint8_t)first, (uint8_t)last, any_tail(c, n - 1)));
-    return out;
-}
-
-static void add_range(struct chars *c, uint32_t lo, uint32_t hi)
-{
-    static const struct rz_range lengths[] = {
-        {0x80, 0x7ff}, {0x800, 0xd7ff}, {0xe000, 0xffff}, {0x10000, CP_MAX}};
-    for (uint32_t cp = lo; cp <= hi && cp < 0x80; cp++)
-        rz_byteset_add(&c->ascii, (uint8_t)cp);
-    for (int i = 0; i < 4; i++) {
-        uint32_t from = lo > lengths[i].lo ? lo : lengths[i].lo, to = hi < lengths[i].hi ? hi : lengths[i].hi;
-        char a[4], b[4];
-        if (from > to)
+    struct rz_byteset whole = {0};
+    uint32_t starts[65], n = 0, unit = 1u << 6 * left, last;
+    for (uint32_t cp = in.lo; cp <= in.hi && !c->g->rc; cp = last + 1) {
+        uint8_t byte = (uint8_t)(mark | (cp >> 6 * left & 63));
+        last = (cp | (unit - 1)) < in.hi ? cp | (unit - 1) : in.hi;
+        while (r < end && r->hi < cp)
+            r++;
+        if (r == end || r->lo > last)
             continue;
-        size_t n = rz_utf8_encode(from, a);
-        rz_utf8_encode(to, b);
-        add_start(c, sequences(c, (uint8_t *)a, (uint8_t *)b, (uint32_t)n));
+        if (last - cp == unit - 1 && r->lo <= cp && r->hi >= last)
+            rz_byteset_add(&whole, byte);
+        else
+            starts[n++] =
+                rz_nfa_byte(c->g, byte, block(c, r, end, (struct rz_range){cp, last}, 0x80, left - 1));
     }
+    if (whole.w[0] | whole.w[1] | whole.w[2] | whole.w[3])
+        starts[n++] = rz_nfa_set(c->g, &whole, any_tail(c, left));
+    return rz_nfa_alt(c->g, starts, n);
+}
+
+static void add_ranges(struct chars *c, const struct rz_range *r, const struct rz_range *end)
+{
+    for (const struct rz_range *one = r; one < end; one++)
+        for (uint32_t cp = one->lo; cp <= one->hi && cp < 0x80; cp++)
+            rz_byteset_add(&c->ascii, (uint8_t)cp);
+    add_start(c, block(c, r, end, (struct rz_range){0x80, 0x7ff}, 0xc0, 1));
+    add_start(c, block(c, r, end, (struct rz_range){0x800, 0xd7ff}, 0xe0, 2));
+    add_start(c, block(c, r, end, (struct rz_range){0xe000, 0xffff}, 0xe0, 2));
+    add_start(c, block(c, r, end, (struct rz_range){0x10000, CP_MAX}, 0xf0, 3));
 }
 
 /* --- JSON: quotes, backslashes and control characters only as escapes --- */
@@ -169,8 +158,7 @@ uint32_t rz_nfa_chars(struct rz_nfa *g, const struct rz_range *ranges, uint32_t 
         return rz_nfa_bad(g, RZ_ENOMEM, "grammar", "no memory");
     c->g = g;
     c->next = next;
-    for (uint32_t i = 0; i < n && !g->rc; i++)
-        add_range(c, ranges[i].lo, ranges[i].hi);
+    add_ranges(c, ranges, ranges + n);
     if (text == RZ_TEXT_JSON)
         escape_json(c);
     add_start(c, rz_nfa_set(g, &c->ascii, next));

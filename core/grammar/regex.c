@@ -261,8 +261,7 @@ static struct rz_expr *group(struct regex *r)
     if (take(r, '?')) {
         if (looking_at(r, "=") || looking_at(r, "!") || looking_at(r, "<=") || looking_at(r, "<!"))
             return bad(r, RZ_EUNSUPPORTED, "look-around");
-        const char *name = r->p;
-        if (take(r, 'P') || *name == '<') {
+        if (take(r, 'P') || looking_at(r, "<")) {
             const char *close = memchr(r->p, '>', (size_t)(r->end - r->p));
             if (!take(r, '<') || !close || close == r->p)
                 return bad(r, RZ_EFORMAT, "a group without a name");

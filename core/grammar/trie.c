@@ -111,7 +111,8 @@ static int64_t spelling(const struct rz_tokenizer *api, void *tok, int32_t token
 {
     struct rz_decode_state state = {.size = sizeof(state), .n_tokens = 1};
     int64_t n = api->decode(tok, &state, token, 0, out, SPELLING_MAX);
-    *normal = n > 0 && n <= SPELLING_MAX && kind != RZ_TOKEN_CONTROL && kind != RZ_TOKEN_UNKNOWN;
+    *normal = n > 0 && n <= SPELLING_MAX && kind != RZ_TOKEN_CONTROL && kind != RZ_TOKEN_UNKNOWN &&
+              !memchr(out, RZ_NFA_CONTROL, (size_t)n);
     if (!*normal && (kind == RZ_TOKEN_CONTROL || kind == RZ_TOKEN_USER))
         n = api->piece(tok, token, out, SPELLING_MAX);
     return n > 0 && n <= RZ_TRIE_DEPTH_MAX - 1 ? n : 0;
@@ -144,7 +145,7 @@ static int32_t spell(struct rz_trie *t, const struct rz_tokenizer *api, void *to
         t->normal[i] = normal;
         if (n && (kind == RZ_TOKEN_CONTROL || kind == RZ_TOKEN_USER))
             t->special[t->n_special++] = (int32_t)i;
-        if (n == 1 && normal && (uint8_t)piece[0] != RZ_NFA_CONTROL)
+        if (n == 1 && normal)
             rz_byteset_add(&t->bytes, (uint8_t)piece[0]);
     }
     if (t->n_special)
@@ -163,7 +164,7 @@ static bool arrange(struct rz_trie *t, struct entry *plain, struct entry *rest)
     uint32_t n_plain = 0, n_rest = 0;
     for (uint32_t i = 0; i < t->n_vocab; i++) {
         struct entry e = entry_of(t, (int32_t)i, false);
-        if (!e.n || !t->normal[i] || memchr(e.text, RZ_NFA_CONTROL, e.n))
+        if (!e.n || !t->normal[i])
             continue;
         uint32_t chars = plain_chars(&e);
         if (!chars) {

@@ -44,7 +44,7 @@ struct rz_trie {
     char *text;
     uint32_t *at;
     int32_t *special; /* sorted tokens with a spelling of their own behind RZ_NFA_CONTROL */
-    uint8_t *normal;  /* [n_vocab] the spelling is what the token adds to a text          */
+    uint8_t *normal;  /* [n_vocab] the spelling is what the token adds to a text, without RZ_NFA_CONTROL */
     uint32_t n_special;
 };
 

@@ -303,6 +303,8 @@ def seeds_grammar(out):
     out.put("grammar", "gbnf", b'\1root ::= (x | "b"{2,3})* %json {"type":"null"} %until "ab"\nx ::= [^a-c\\n] root? "d"+ #c'
             b"\0bbbnull")
     out.put("grammar", "regex", b"\2^(a|b[^c-e]{2,})*?(?:\\d+\\p{Lu})?$\0abb")
+    out.put("grammar", "group", b"\2(?")
+    out.put("grammar", "classes", b"\2[^\\p{Lu}x]{2,}[^\\u0100-\\uffef]\\p{L}*\0abb")
 
 
 def main():
