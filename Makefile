@@ -142,6 +142,14 @@ $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(INC_$(call folder,$<)) \
 	  $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
 
+# A file that a plugin holds becomes lines of a C string.
+$(B)/plugins/%.html.inc: plugins/%.html
+	@mkdir -p $(@D)
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+HTTP := plugins/frontends/http
+$(B)/$(HTTP)/page.o: $(B)/$(HTTP)/page.html.inc
+$(B)/$(HTTP)/page.o: CFLAGS += -I$(B)/$(HTTP)
+
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
 	$(Q)$(CROSS)ar rcs $@ $^
