@@ -332,6 +332,7 @@ deps:
 # What the tests for another machine need may be missing: then these are skipped, and say so.
 test: deps
 	@$(if $(filter x86_64-release,$(HOST)-$(config)),tools/deps.sh packages-aarch64.txt || true,:)
+	@$(if $(filter release,$(config)),tools/deps.sh packages-browser.txt || true,:)
 	$(AGAIN) run-tests
 run: deps
 	$(AGAIN) run-story
