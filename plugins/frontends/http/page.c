@@ -47,7 +47,7 @@ int32_t rz_http_page_prepare(struct rz_http *h, struct rz_err *err)
     return RZ_OK;
 }
 
-/* Tags hold no commas, so a search for the whole quoted one is exact; W/ in front of it is weaker and does. */
+/* A tag is quoted, so that a search finds only a whole one; W/ in front of it does no harm. */
 static bool has_it(const struct rz_http_request *r)
 {
     const char *tags = rz_http_header(r->connection, "If-None-Match");
