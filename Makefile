@@ -85,6 +85,7 @@ LIBS_cli := -ljansson -ledit
 LIBS_tools := -ljansson
 LIBS_safetensors := -ljansson
 LIBS_wordpiece := -lutf8proc
+LIBS_opencl := -ldl
 LIBS_http := -lmicrohttpd -ljansson -lcrypto
 LIBS_cuda = -L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/targets/$(ARCH)-linux/lib -lcudart_static -ldl -lrt
 INC_cuda = -isystem $(CUDA_HOME)/include
@@ -142,10 +143,16 @@ $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(INC_$(call folder,$<)) \
 	  $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
 
-# A file that a plugin holds becomes lines of a C string.
-$(B)/plugins/%.html.inc: plugins/%.html
-	@mkdir -p $(@D)
-	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+# A text that a plugin holds (kernels in OpenCL C, a page) becomes lines of C strings: FILE.inc.
+define text_rule
+$(B)/plugins/%.$(1).inc: plugins/%.$(1)
+	@mkdir -p $$(@D)
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$$$/\\n"/' $$< > $$@
+endef
+$(foreach x,cl html,$(eval $(call text_rule,$(x))))
+OPENCL := plugins/backends/opencl
+$(B)/$(OPENCL)/source.o: $(patsubst %,$(B)/%.inc,$(wildcard $(OPENCL)/*.cl))
+$(B)/$(OPENCL)/source.o: CFLAGS += -I$(B)/$(OPENCL)
 HTTP := plugins/frontends/http
 $(B)/$(HTTP)/page.o: $(B)/$(HTTP)/page.html.inc
 $(B)/$(HTTP)/page.o: CFLAGS += -I$(B)/$(HTTP)
@@ -299,7 +306,7 @@ FUZZ_OBJS_config := $(FUZZ_FOLDER)
 FUZZ_OBJS_tokenizer := $(FUZZ_FOLDER)
 FUZZ_OBJS_vocab := $(FUZZ_FOLDER)
 FUZZ_OBJS_words := $(foreach p,gguf $(notdir $(patsubst %/,%,$(filter plugins/tokenizers/%,$(PLUGIN_DIRS)))),$(B)/builtin/$(p).o)
-FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,ask.o fields.o messages.o)
+FUZZ_OBJS_http := $(addprefix $(B)/plugins/frontends/http/,ask.o fields.o format.o messages.o)
 FUZZ_LIBS := -Wl,--as-needed -ljansson -lpcre2-8 -lutf8proc $(LIBS_core)
 REPLAYS := $(FUZZ:%=$(B)/tests/replay_%)
 $(B)/tests/fuzz/%.o: tests/fuzz/%.c $(B)/flags
@@ -398,10 +405,12 @@ check-warnings: all $(TESTS) $(CANARIES)
 INSTALL_TO = $(DESTDIR)$(PREFIX)
 install: all
 	install -d $(INSTALL_TO)/bin $(INSTALL_TO)/lib/rz/plugins $(INSTALL_TO)/lib/pkgconfig \
-	  $(INSTALL_TO)/include/rz $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
+	  $(INSTALL_TO)/include/rz/base $(INSTALL_TO)/share/man/man1 $(DESTDIR)$(SYSCONFDIR)/rz
 	install -m 755 $(B)/rz $(INSTALL_TO)/bin/rz
 	$(if $(SHARED),install -m 755 $(SHARED:%=$(B)/plugins/%.so) $(INSTALL_TO)/lib/rz/plugins/)
 	install -m 644 core/api/rz/*.h $(INSTALL_TO)/include/rz/
+	install -m 644 core/base/*.h $(INSTALL_TO)/include/rz/base/
+	install -m 644 $(B)/libbase.a $(INSTALL_TO)/lib/librz_base.a
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
 	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini

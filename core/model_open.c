@@ -232,7 +232,9 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
         l->max_rows = l->max_context;
     l->max_wanted = l->max_rows;
     const struct rz_program *p = &model->graph->program;
-    l->n_slots = p->n_states ? l->max_seqs : 0;
+    bool cached = setting(m, "engine", "prefix_cache");
+    l->n_slots =
+        p->n_states ? l->max_seqs + (cached ? (uint32_t)setting(m, "engine", "prefix_states") : 0) : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
     struct rz_device_memory memory = {.size = sizeof(memory)};
     int32_t status = d->memory(d->ctx, &memory, err);
@@ -298,6 +300,11 @@ static int32_t check_files(void *ctx, struct rz_err *err)
     return rz_source_check(&model->set, err);
 }
 
+static int32_t identify(void *ctx, uint64_t out[2], struct rz_err *err)
+{
+    return rz_model_identity(ctx, out, err);
+}
+
 static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct rz_err *err)
 {
     const struct rz_host_threads *threads = rz_pool_table(m->pool);
@@ -315,11 +322,15 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .limits = model->limits,
         .max_batch_tokens = model->limits.max_rows,
         .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
+        .max_ms = (uint64_t)setting(m, "engine", "timeout_ms"),
+        .prefix_cache = setting(m, "engine", "prefix_cache"),
         .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
         .parallel_for = threads->parallel_for,
         .parallel_ctx = threads->ctx,
         .check = check_files,
-        .check_ctx = model};
+        .check_ctx = model,
+        .identity = identify,
+        .identity_ctx = model};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
         setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);

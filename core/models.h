@@ -90,6 +90,8 @@ int32_t rz_model_prompt(const struct rz_model *model, const char *templ, const c
 /* rz_host_model.render */
 int32_t rz_model_render(struct rz_model *model, const char *templ, const char *json, uint64_t n,
                         void (*emit)(void *arg, const char *text, uint64_t n), void *arg, struct rz_err *err);
+/* model_identity.c: for sessions. */
+int32_t rz_model_identity(struct rz_model *model, uint64_t out[2], struct rz_err *err);
 /* explain.c: who runs what, a line at a time; the weight bytes that the plan reads for one token. */
 int32_t rz_model_explain(const struct rz_model *model, void (*line)(void *arg, const char *text), void *arg);
 uint64_t rz_model_bytes_token(const struct rz_model *model);

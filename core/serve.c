@@ -42,7 +42,7 @@ struct watch {
     pthread_t thread;
     sigset_t set;
     sem_t ended;
-    _Atomic bool is_up;
+    _Atomic bool is_up, over;
     _Atomic int first; /* the signal that ends the service */
     _Atomic uint32_t drain_ms;
 };
@@ -51,7 +51,7 @@ static void *watch_signals(void *arg)
 {
     struct watch *w = arg;
     int sig;
-    if (sigwait(&w->set, &sig))
+    if (sigwait(&w->set, &sig) || atomic_load(&w->over))
         return NULL;
     if (!atomic_load(&w->is_up)) /* still loading */
         _exit(128 + sig);
@@ -62,6 +62,8 @@ static void *watch_signals(void *arg)
     struct timespec most = {.tv_sec = ms / 1000 + DOWN_S, .tv_nsec = (long)(ms % 1000) * 1000000};
     while ((sig = sigtimedwait(&w->set, NULL, &most)) < 0 && errno == EINTR)
         ;
+    if (atomic_load(&w->over))
+        return NULL;
     if (sig > 0)
         _exit(128 + sig);
     rz_log(RZ_LOG_ERROR, "it did not end in %u ms and %d s: something hangs", ms, DOWN_S);
@@ -90,7 +92,8 @@ static int watch_wait(struct watch *w)
 
 static void watch_stop(struct watch *w)
 {
-    pthread_cancel(w->thread);
+    atomic_store(&w->over, true);
+    pthread_kill(w->thread, SIGTERM); /* it waits for one */
     pthread_join(w->thread, NULL);
     sem_destroy(&w->ended);
 }

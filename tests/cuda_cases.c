@@ -36,7 +36,7 @@ const struct rz_device *cuda_device(bool exact)
     values[1].i = exact;
     values[2].i = 1;
     if (!devices[exact])
-        devices[exact] = rig_device(plugin_path(), values, 4);
+        devices[exact] = device_find(plugin_path(), values, 4);
     free(values);
     return devices[exact];
 }
@@ -85,13 +85,13 @@ static void check_near(const float *truth, const float *got, size_t n, double sl
 }
 
 /* The exact plan of the same steps, a row at a time, has the same bits. */
-static void check_alone(const struct rig *r, const struct rig_step *steps, uint32_t n,
-                        const struct rig_options *o, float *const *whole, const char *what)
+static void check_alone(const struct rig *r, const struct device_step *steps, uint32_t n,
+                        const struct device_options *o, float *const *whole, const char *what)
 {
     uint64_t width = width_of(r);
     float *row = must_alloc(width * sizeof *row);
-    struct rig_plan p;
-    rig_open(&p, cuda_device(true), r, o);
+    struct device_plan p;
+    device_open(&p, cuda_device(true), r, o);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = 0, left[RIG_SEQS];
         memcpy(left, steps[i].n, sizeof left);
@@ -99,41 +99,41 @@ static void check_alone(const struct rig *r, const struct rig_step *steps, uint3
             more = false;
             for (uint32_t s = 0; s < RIG_SEQS; s++)
                 for (uint32_t run = 0; run < 5 && left[s]; run++, left[s]--, more = true) {
-                    struct rig_step one = {{0}};
+                    struct device_step one = {{0}};
                     one.n[s] = 1;
-                    rig_run(&p, &one, row);
+                    device_run(&p, &one, row);
                     if (memcmp(row, whole[i] + at++ * width, width * sizeof *row))
                         rz_fail_test("%s: row %u of step %u has other bits alone", what, at - 1, i);
                 }
         }
     }
-    rig_plan_close(&p);
+    device_plan_close(&p);
     free(row);
 }
 
-void compare_steps(const struct rig *r, const struct rig_step *steps, uint32_t n, const struct rig_options *o,
-                   const char *what)
+void compare_steps(const struct rig *r, const struct device_step *steps, uint32_t n,
+                   const struct device_options *o, const char *what)
 {
     uint64_t width = width_of(r);
     double fast = has_type(r, RZ_TYPE_BF16) ? 8 * FAST_SLACK : FAST_SLACK;
-    struct rig_plan truth, plans[2];
+    struct device_plan truth, plans[2];
     float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[64];
-    rig_open(&truth, rig_reference(), r, o);
+    device_open(&truth, device_reference(), r, o);
     for (int exact = 0; exact < 2; exact++)
-        rig_open(&plans[exact], cuda_device(exact), r, o);
+        device_open(&plans[exact], cuda_device(exact), r, o);
     rz_check(n <= 64);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t rows = rig_run(&truth, &steps[i], want);
+        uint32_t rows = device_run(&truth, &steps[i], want);
         got[i] = must_alloc(rows * width * sizeof *got[i]);
-        rz_check_eq(rig_run(&plans[0], &steps[i], got[i]), rows);
+        rz_check_eq(device_run(&plans[0], &steps[i], got[i]), rows);
         check_near(want, got[i], rows * width, fast, what, "fast", i);
-        rig_run(&plans[1], &steps[i], got[i]);
+        device_run(&plans[1], &steps[i], got[i]);
         check_near(want, got[i], rows * width, has_decoded(r) ? DECODED_SLACK : EXACT_SLACK, what, "exact",
                    i);
     }
-    rig_plan_close(&truth);
-    rig_plan_close(&plans[0]);
-    rig_plan_close(&plans[1]);
+    device_plan_close(&truth);
+    device_plan_close(&plans[0]);
+    device_plan_close(&plans[1]);
     if (!o->all)
         check_alone(r, steps, n, o, got, what);
     for (uint32_t i = 0; i < n; i++)
@@ -143,9 +143,9 @@ void compare_steps(const struct rig *r, const struct rig_step *steps, uint32_t n
 
 void compare_rows(const struct rig *r, const char *what)
 {
-    struct rig_step steps[] = {{{1}},          {{1}}, {{1}},    {{1, 1}}, {{2, 1}}, {{1, 1, 1, 1}}, {{5}},
-                               {{0, 3, 0, 3}}, {{7}}, {{0, 8}}, {{4, 5}}, {{33}},   {{20, 25, 25}}};
-    compare_steps(r, steps, sizeof steps / sizeof steps[0], &(struct rig_options){.kv_type = RZ_TYPE_F32},
+    struct device_step steps[] = {{{1}},          {{1}}, {{1}},    {{1, 1}}, {{2, 1}}, {{1, 1, 1, 1}}, {{5}},
+                                  {{0, 3, 0, 3}}, {{7}}, {{0, 8}}, {{4, 5}}, {{33}},   {{20, 25, 25}}};
+    compare_steps(r, steps, sizeof steps / sizeof steps[0], &(struct device_options){.kv_type = RZ_TYPE_F32},
                   what);
 }
 

@@ -11,7 +11,7 @@
 #define PAGE 16
 #define PAGES (RIG_CONTEXT / PAGE)
 
-void rig_begin(struct rig *r, uint64_t seed)
+void device_begin(struct rig *r, uint64_t seed)
 {
     memset(r, 0, sizeof *r);
     r->rng.state = seed;
@@ -33,13 +33,13 @@ void rig_begin(struct rig *r, uint64_t seed)
                                      .state_stride = sizeof r->states[0]};
 }
 
-void rig_close(struct rig *r)
+void device_close(struct rig *r)
 {
     for (uint32_t i = 0; i < r->program.n_weights; i++)
         free((void *)(uintptr_t)r->weights[i].data);
 }
 
-int32_t rig_value(struct rig *r, uint64_t width)
+int32_t device_value(struct rig *r, uint64_t width)
 {
     uint32_t i = r->program.n_values++;
     rz_check(i < RIG_VALUES);
@@ -47,7 +47,7 @@ int32_t rig_value(struct rig *r, uint64_t width)
     return (int32_t)i;
 }
 
-int32_t rig_weight(struct rig *r, int32_t type, uint64_t cols, uint64_t rows, double std)
+int32_t device_weight(struct rig *r, int32_t type, uint64_t cols, uint64_t rows, double std)
 {
     uint32_t i = r->program.n_weights++;
     uint64_t bytes = weight_bytes(type, cols) * rows;
@@ -64,10 +64,10 @@ int32_t rig_weight(struct rig *r, int32_t type, uint64_t cols, uint64_t rows, do
     return (int32_t)i;
 }
 
-int32_t rig_input(struct rig *r, uint64_t width, double std)
+int32_t device_input(struct rig *r, uint64_t width, double std)
 {
-    int32_t x = rig_value(r, width), table = rig_weight(r, RZ_TYPE_F32, width, RIG_TOKENS, std);
-    rig_node(r, RZ_OP_GET_ROWS, RIG_NONE, RIG_LIST(x), RIG_LIST(table));
+    int32_t x = device_value(r, width), table = device_weight(r, RZ_TYPE_F32, width, RIG_TOKENS, std);
+    device_node(r, RZ_OP_GET_ROWS, RIG_NONE, RIG_LIST(x), RIG_LIST(table));
     return x;
 }
 
@@ -79,7 +79,8 @@ static uint32_t add_refs(struct rig *r, const int32_t *list, uint32_t *n)
     return first;
 }
 
-uint32_t rig_node(struct rig *r, uint16_t op, const int32_t *in, const int32_t *out, const int32_t *weights)
+uint32_t device_node(struct rig *r, uint16_t op, const int32_t *in, const int32_t *out,
+                     const int32_t *weights)
 {
     uint32_t i = r->program.n_nodes++;
     rz_check(i < RIG_NODES);
@@ -96,13 +97,13 @@ uint32_t rig_node(struct rig *r, uint16_t op, const int32_t *in, const int32_t *
     return i;
 }
 
-void rig_attr(struct rig *r, uint32_t node, uint32_t id, int64_t i, double f)
+void device_attr(struct rig *r, uint32_t node, uint32_t id, int64_t i, double f)
 {
     r->attrs[node][id] = (struct rz_attr){i, f};
     r->nodes[node].attr_mask |= RZ_ATTR(id);
 }
 
-void rig_rope(struct rig *r, uint32_t dim)
+void device_rope(struct rig *r, uint32_t dim)
 {
     uint32_t i = r->program.n_ropes++;
     for (uint32_t k = 0; k < dim / 2; k++)
@@ -111,18 +112,18 @@ void rig_rope(struct rig *r, uint32_t dim)
         .size = sizeof r->ropes[i], .dim = dim, .magnitude = 1 + 0.1 * i, .inv_freq = r->inv_freq[i]};
 }
 
-void rig_end(struct rig *r, int32_t value, bool logits)
+void device_end(struct rig *r, int32_t value, bool logits)
 {
-    int32_t y = rig_value(r, r->values[value].width);
+    int32_t y = device_value(r, r->values[value].width);
     r->values[y].rows = RZ_ROWS_WANTED;
-    rig_node(r, RZ_OP_SELECT_ROWS, RIG_LIST(value), RIG_LIST(y), RIG_NONE);
+    device_node(r, RZ_OP_SELECT_ROWS, RIG_LIST(value), RIG_LIST(y), RIG_NONE);
     *(logits ? &r->program.logits : &r->program.hidden) = y;
 }
 
 /* --- plans --- */
 
-void rig_open(struct rig_plan *p, const struct rz_device *d, const struct rig *r,
-              const struct rig_options *options)
+void device_open(struct device_plan *p, const struct rz_device *d, const struct rig *r,
+                 const struct device_options *options)
 {
     uint32_t nodes[RIG_NODES], max_rows = options->max_rows ? options->max_rows : RIG_ROWS;
     struct rz_err err = {.size = sizeof err};
@@ -135,7 +136,7 @@ void rig_open(struct rig_plan *p, const struct rz_device *d, const struct rig *r
                                     .n_pages = RIG_SEQS * PAGES,
                                     .kv_type = options->kv_type,
                                     .n_slots = RIG_SEQS};
-    *p = (struct rig_plan){.device = d, .rig = r, .options = *options};
+    *p = (struct device_plan){.device = d, .rig = r, .options = *options};
     for (uint32_t i = 0; i < r->program.n_nodes; i++) {
         struct rz_claim claim = {.size = sizeof claim};
         nodes[i] = i;
@@ -146,13 +147,13 @@ void rig_open(struct rig_plan *p, const struct rz_device *d, const struct rig *r
     rz_check_ok(d->compile(d->ctx, &r->program, nodes, r->program.n_nodes, &limits, &p->plan, &err), &err);
 }
 
-void rig_plan_close(struct rig_plan *p)
+void device_plan_close(struct device_plan *p)
 {
     p->device->destroy(p->plan);
 }
 
 /* The rows of the sequences by turns, so that they lie mixed. */
-static uint32_t fill_rows(struct rig_plan *p, const struct rig_step *step, struct rz_batch_row *rows)
+static uint32_t fill_rows(struct device_plan *p, const struct device_step *step, struct rz_batch_row *rows)
 {
     bool logits = p->rig->program.logits >= 0;
     uint32_t n = 0, left[RIG_SEQS];
@@ -174,7 +175,7 @@ static uint32_t fill_rows(struct rig_plan *p, const struct rig_step *step, struc
     return n;
 }
 
-uint32_t rig_run(struct rig_plan *p, const struct rig_step *step, float *out)
+uint32_t device_run(struct device_plan *p, const struct device_step *step, float *out)
 {
     static int32_t pages[RIG_SEQS][PAGES];
     const int32_t *tables[RIG_SEQS][2];
@@ -213,7 +214,7 @@ uint32_t rig_run(struct rig_plan *p, const struct rig_step *step, float *out)
 
 /* --- devices --- */
 
-const struct rz_device *rig_device(const char *path, const struct rz_option_value *values, uint32_t n)
+const struct rz_device *device_find(const char *path, const struct rz_option_value *values, uint32_t n)
 {
     struct rz_config config = {.size = sizeof config, .n_values = n, .values = values};
     struct rz_err err = {.size = sizeof err};
@@ -230,7 +231,7 @@ const struct rz_device *rig_device(const char *path, const struct rz_option_valu
     return d;
 }
 
-const struct rz_device *rig_reference(void)
+const struct rz_device *device_reference(void)
 {
     static struct rz_cpu_table table;
     static struct rz_cpu *cpu;

@@ -34,34 +34,35 @@ struct rig {
     struct rng rng;
 };
 
-void rig_begin(struct rig *r, uint64_t seed);
-void rig_close(struct rig *r);
+void device_begin(struct rig *r, uint64_t seed);
+void device_close(struct rig *r);
 /* A value of all rows. */
-int32_t rig_value(struct rig *r, uint64_t width);
+int32_t device_value(struct rig *r, uint64_t width);
 /* A random weight, mean 0. */
-int32_t rig_weight(struct rig *r, int32_t type, uint64_t cols, uint64_t rows, double std);
+int32_t device_weight(struct rig *r, int32_t type, uint64_t cols, uint64_t rows, double std);
 /* A value that the tokens of the rows choose. */
-int32_t rig_input(struct rig *r, uint64_t width, double std);
+int32_t device_input(struct rig *r, uint64_t width, double std);
 /* A node; each list ends with RIG_END, -1 is an absent operand. Returns its index. */
 #define RIG_END (-9)
-uint32_t rig_node(struct rig *r, uint16_t op, const int32_t *in, const int32_t *out, const int32_t *weights);
+uint32_t device_node(struct rig *r, uint16_t op, const int32_t *in, const int32_t *out,
+                     const int32_t *weights);
 #define RIG_LIST(...) \
     (const int32_t[]) \
     { \
         __VA_ARGS__, RIG_END \
     }
 #define RIG_NONE ((const int32_t[]){RIG_END})
-void rig_attr(struct rig *r, uint32_t node, uint32_t id, int64_t i, double f);
-void rig_rope(struct rig *r, uint32_t dim);
+void device_attr(struct rig *r, uint32_t node, uint32_t id, int64_t i, double f);
+void device_rope(struct rig *r, uint32_t dim);
 /* value is the result, and maybe the logits: then logits, hidden else. */
-void rig_end(struct rig *r, int32_t value, bool logits);
+void device_end(struct rig *r, int32_t value, bool logits);
 
 /* Rows of each sequence in a step; their positions go on from step to step. */
-struct rig_step {
+struct device_step {
     uint32_t n[RIG_SEQS];
 };
 
-struct rig_options {
+struct device_options {
     int32_t kv_type;
     uint32_t max_rows;
     bool all;   /* sequences see themselves whole */
@@ -69,24 +70,24 @@ struct rig_options {
 };
 
 /* A plan of the rig's program, and how far its sequences are. */
-struct rig_plan {
+struct device_plan {
     const struct rz_device *device;
     const struct rig *rig;
     struct rz_plan *plan;
-    struct rig_options options;
+    struct device_options options;
     uint32_t length[RIG_SEQS];
 };
 
-void rig_open(struct rig_plan *p, const struct rz_device *d, const struct rig *r,
-              const struct rig_options *options);
-void rig_plan_close(struct rig_plan *p);
+void device_open(struct device_plan *p, const struct rz_device *d, const struct rig *r,
+                 const struct device_options *options);
+void device_plan_close(struct device_plan *p);
 /* Runs a step; out gets [rows, width]. Returns the number of rows. The token of a row depends on its
  * sequence and its position only. */
-uint32_t rig_run(struct rig_plan *p, const struct rig_step *step, float *out);
+uint32_t device_run(struct device_plan *p, const struct device_step *step, float *out);
 
 /* The device of a plugin in a shared object; values are those of its options, in order. */
-const struct rz_device *rig_device(const char *path, const struct rz_option_value *values, uint32_t n);
+const struct rz_device *device_find(const char *path, const struct rz_option_value *values, uint32_t n);
 /* The reference kernels. */
-const struct rz_device *rig_reference(void);
+const struct rz_device *device_reference(void);
 
 #endif

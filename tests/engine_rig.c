@@ -19,6 +19,7 @@ void rig_setup(struct rig *rig)
                                              .page_tokens = 4,
                                              .n_pages = 256},
                                   .max_batch_tokens = 32,
+                                  .prefix_cache = true,
                                   .max_queue = 16}};
 }
 

@@ -296,6 +296,39 @@ static int32_t fake_execute(struct rz_plan *plan, const struct rz_batch *b, stru
     return rc;
 }
 
+/* A page or a state; NULL: there is none. */
+static void *bytes_of(struct fake *f, uint32_t group, int32_t index, uint64_t *n)
+{
+    bool state = group == f->n_groups;
+    *n = state ? sizeof(struct fake_state) : f->limits.page_tokens * sizeof(struct fake_cell);
+    if (index < 0 || (uint32_t)index >= (state ? f->limits.n_slots : f->limits.n_pages))
+        return NULL;
+    return state ? (void *)state_of(f, index) : page_of(f, group, index);
+}
+
+static int64_t fake_fetch(struct rz_plan *plan, uint32_t group, int32_t index, void *out, uint64_t n,
+                          struct rz_err *err)
+{
+    uint64_t bytes;
+    const void *p = bytes_of((struct fake *)plan, group, index, &bytes);
+    if (!p || (out && n != bytes))
+        return rz_fail(err, RZ_EINVAL, "fake", "no such page");
+    if (out)
+        memcpy(out, p, n);
+    return (int64_t)bytes;
+}
+
+static int32_t fake_store(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
+                          struct rz_err *err)
+{
+    uint64_t bytes;
+    void *p = bytes_of((struct fake *)plan, group, index, &bytes);
+    if (!p || n != bytes)
+        return rz_fail(err, RZ_EINVAL, "fake", "no such page");
+    memcpy(p, in, n);
+    return RZ_OK;
+}
+
 static int32_t fake_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
     (void)plan;
@@ -309,8 +342,13 @@ void fake_init(struct fake *f, const struct rz_plan_limits *limits, uint32_t n_g
 {
     uint64_t cells = (uint64_t)n_groups * limits->n_pages * limits->page_tokens;
     *f = (struct fake){.limits = *limits, .n_groups = n_groups, .spread = 4};
-    f->table = (struct rz_device){
-        .size = sizeof(f->table), .name = "fake", .ctx = f, .info = fake_info, .execute = fake_execute};
+    f->table = (struct rz_device){.size = sizeof(f->table),
+                                  .name = "fake",
+                                  .ctx = f,
+                                  .info = fake_info,
+                                  .execute = fake_execute,
+                                  .fetch = fake_fetch,
+                                  .store = fake_store};
     f->states = malloc((limits->n_slots + 1) * sizeof(*f->states));
     f->hashes = malloc(limits->max_rows * sizeof(*f->hashes));
     f->cells = malloc((cells + 1) * sizeof(*f->cells));

@@ -35,6 +35,8 @@ release) : "${RZ_SLOW:=1}" ;;
 *) : "${RZ_SLOW:=0}" ;;
 esac
 export RZ_SLOW
+# Kernels of OpenCL devices are compiled once for all tests and configurations.
+export POCL_CACHE_DIR=$PWD/build/pocl-cache RZ_OPENCL_CACHE=$PWD/build/opencl-cache
 
 passed=0 failed=0 skipped=0
 
@@ -44,7 +46,7 @@ sanitizers() {
     export ASAN_OPTIONS="$to:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
     export UBSAN_OPTIONS="$to:print_stacktrace=1"
     export TSAN_OPTIONS="$to:second_deadlock_stack=1"
-    export LSAN_OPTIONS="$to"
+    export LSAN_OPTIONS="$to:suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 }
 
 reports() {

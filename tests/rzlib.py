@@ -13,6 +13,10 @@ FIXTURES = os.environ.get("RZ_FIXTURES") or os.path.join(SOURCE, "build", "fixtu
 REF_MODEL = os.path.join(SOURCE, "build", "tools", "ref_model")
 SHARED = os.environ.get("RZ_SHARED", "")
 SLOW = os.environ.get("RZ_SLOW", "1") != "0"
+CONFIG = os.environ.get("RZ_CONFIG", "release")
+# Kernels built by one test are those of the next, and of other configurations.
+OPENCL_CACHE = os.path.join(SOURCE, "build", "opencl-cache")
+os.environ.setdefault("POCL_CACHE_DIR", os.path.join(SOURCE, "build", "pocl-cache"))
 LIMIT_S = 600
 
 if not SHARED and "RZ_SHARED" not in os.environ and os.path.isdir(os.path.join(SOURCE, "..", "shared", "data")):
@@ -128,3 +132,12 @@ def mean_kl(truth, mine, n_vocab):
 def has_plugin(name):
     """True if this build and this CPU have the kernel table `name`."""
     return rz("--plugin", name, "plan", fixture("tiny-llama.gguf"), "--explain", status=None).returncode == 0
+
+
+def device_missing(name):
+    """None, or why the device plugin `name` cannot run here. Prints it too: what is skipped is said."""
+    done = rz("--plugin", name, "plan", fixture("tiny-llama.gguf"), "--explain", status=None)
+    why = None if done.returncode == 0 else done.err.strip()
+    if why:
+        print("skipped: device %s: %s" % (name, why))
+    return why

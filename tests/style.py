@@ -3,7 +3,7 @@
 
     tests/style.py [--root DIR]
 
-Looks at every .c, .h, .cu and .cc below core/, plugins/ and tests/ of the root. Prints FILE:LINE: [rule] what, one
+Looks at every .c, .h, .cl, .cu and .cc below core/, plugins/ and tests/ of the root. Prints FILE:LINE: [rule] what, one
 line a finding, and a summary; exit status 1 if there are findings. `.inc` files (tables of a format's
 constants) are not looked at. CONTRIBUTING.md gives the rules in words; tests/test_style.py plants one
 violation of each and sees that it is found.
@@ -189,6 +189,8 @@ class Gate:
             self.find(path, number, "include", "%s: includes point to lower layers only" % target)
 
     def resolve(self, here, name):
+        if name.endswith(".cl.inc"):  # made of the kernels by the build
+            name = name[:-len(".inc")]
         if name.startswith("rz/"):
             folders = ["core/api"]
         elif here.startswith("plugins/"):
@@ -207,7 +209,7 @@ def sources(root):
         for folder, folders, files in os.walk(os.path.join(root, top)):
             folders.sort()
             for name in sorted(files):
-                if name.endswith((".c", ".h", ".cu", ".cc")):
+                if name.endswith((".c", ".h", ".cl", ".cu", ".cc")):
                     yield os.path.relpath(os.path.join(folder, name), root)
 
 

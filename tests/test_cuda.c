@@ -35,15 +35,15 @@ static uint32_t odd_cols(int32_t type, uint32_t about)
 static void product(int32_t type, uint32_t cols, uint32_t rows, bool bias)
 {
     struct rig r;
-    rig_begin(&r, 17 + (uint64_t)type * 31 + cols);
-    int32_t x = rig_input(&r, cols, 1), y = rig_value(&r, rows);
-    int32_t w = rig_weight(&r, type, cols, rows, 0.05), b = rig_weight(&r, RZ_TYPE_F32, rows, 1, 1);
-    uint32_t n = rig_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(y), RIG_LIST(w, bias ? b : -1));
+    device_begin(&r, 17 + (uint64_t)type * 31 + cols);
+    int32_t x = device_input(&r, cols, 1), y = device_value(&r, rows);
+    int32_t w = device_weight(&r, type, cols, rows, 0.05), b = device_weight(&r, RZ_TYPE_F32, rows, 1, 1);
+    uint32_t n = device_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(y), RIG_LIST(w, bias ? b : -1));
     if (bias)
-        rig_attr(&r, n, RZ_A_BIAS, 1, 1);
-    rig_end(&r, y, false);
+        device_attr(&r, n, RZ_A_BIAS, 1, 1);
+    device_end(&r, y, false);
     compare_rows(&r, rz_type_info(type)->name);
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, products_of_every_type)
@@ -66,38 +66,42 @@ RZ_TEST(cuda, products_with_norm_and_sum)
     static const int32_t some[] = {RZ_TYPE_F32, RZ_TYPE_BF16, RZ_TYPE_Q8_0, RZ_TYPE_Q4_K};
     for (size_t i = 0; i < COUNT(some); i++) {
         struct rig r;
-        rig_begin(&r, 5 + i);
-        int32_t x = rig_input(&r, 256, 3), n = rig_value(&r, 256), out = rig_value(&r, 256);
-        int32_t a = rig_value(&r, 256), b = rig_value(&r, 37), c = rig_value(&r, 37), d = rig_value(&r, 37);
-        uint32_t norm = rig_node(&r, RZ_OP_RMSNORM, RIG_LIST(x), RIG_LIST(n),
-                                 RIG_LIST(rig_weight(&r, RZ_TYPE_F32, 256, 1, 1)));
-        rig_attr(&r, norm, RZ_A_EPS, 0, 1e-5);
-        rig_node(&r, RZ_OP_MATMUL, RIG_LIST(n), RIG_LIST(b),
-                 RIG_LIST(rig_weight(&r, some[i], 256, 37, .1), -1));
-        rig_node(&r, RZ_OP_MATMUL, RIG_LIST(n), RIG_LIST(c),
-                 RIG_LIST(rig_weight(&r, some[i], 256, 37, .1), -1));
-        rig_node(&r, RZ_OP_MUL, RIG_LIST(b, c), RIG_LIST(d), RIG_NONE);
-        rig_node(&r, RZ_OP_MATMUL, RIG_LIST(d), RIG_LIST(a),
-                 RIG_LIST(rig_weight(&r, RZ_TYPE_F32, 37, 256, .1), -1));
-        rig_node(&r, RZ_OP_ADD, RIG_LIST(a, x), RIG_LIST(out), RIG_NONE);
-        rig_end(&r, out, false);
+        device_begin(&r, 5 + i);
+        int32_t x = device_input(&r, 256, 3), n = device_value(&r, 256), out = device_value(&r, 256);
+        int32_t a = device_value(&r, 256), b = device_value(&r, 37), c = device_value(&r, 37),
+                d = device_value(&r, 37);
+        uint32_t norm = device_node(&r, RZ_OP_RMSNORM, RIG_LIST(x), RIG_LIST(n),
+                                    RIG_LIST(device_weight(&r, RZ_TYPE_F32, 256, 1, 1)));
+        device_attr(&r, norm, RZ_A_EPS, 0, 1e-5);
+        device_node(&r, RZ_OP_MATMUL, RIG_LIST(n), RIG_LIST(b),
+                    RIG_LIST(device_weight(&r, some[i], 256, 37, .1), -1));
+        device_node(&r, RZ_OP_MATMUL, RIG_LIST(n), RIG_LIST(c),
+                    RIG_LIST(device_weight(&r, some[i], 256, 37, .1), -1));
+        device_node(&r, RZ_OP_MUL, RIG_LIST(b, c), RIG_LIST(d), RIG_NONE);
+        device_node(&r, RZ_OP_MATMUL, RIG_LIST(d), RIG_LIST(a),
+                    RIG_LIST(device_weight(&r, RZ_TYPE_F32, 37, 256, .1), -1));
+        device_node(&r, RZ_OP_ADD, RIG_LIST(a, x), RIG_LIST(out), RIG_NONE);
+        device_end(&r, out, false);
         compare_rows(&r, "norm, products, sum");
-        rig_close(&r);
+        device_close(&r);
     }
 }
 
 static void gated(int32_t type, uint32_t act, double p)
 {
     struct rig r;
-    rig_begin(&r, 77 + act);
-    int32_t x = rig_input(&r, 96, 1), g = rig_value(&r, 45), u = rig_value(&r, 45), y = rig_value(&r, 45);
-    rig_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(g), RIG_LIST(rig_weight(&r, type, 96, 45, .2), -1));
-    rig_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(u), RIG_LIST(rig_weight(&r, type, 96, 45, .2), -1));
-    uint32_t n = rig_node(&r, RZ_OP_ACT_MUL, RIG_LIST(g, u), RIG_LIST(y), RIG_NONE);
-    rig_attr(&r, n, act, 1, p);
-    rig_end(&r, y, false);
+    device_begin(&r, 77 + act);
+    int32_t x = device_input(&r, 96, 1), g = device_value(&r, 45), u = device_value(&r, 45),
+            y = device_value(&r, 45);
+    device_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(g),
+                RIG_LIST(device_weight(&r, type, 96, 45, .2), -1));
+    device_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(u),
+                RIG_LIST(device_weight(&r, type, 96, 45, .2), -1));
+    uint32_t n = device_node(&r, RZ_OP_ACT_MUL, RIG_LIST(g, u), RIG_LIST(y), RIG_NONE);
+    device_attr(&r, n, act, 1, p);
+    device_end(&r, y, false);
     compare_rows(&r, "gate and up");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, products_behind_a_gate)
@@ -112,14 +116,14 @@ RZ_TEST(cuda, products_behind_a_gate)
 static void heads(int32_t type, uint32_t n_heads, uint32_t cols, uint32_t rows, uint32_t rest)
 {
     struct rig r;
-    rig_begin(&r, 3 + cols);
-    int32_t x = rig_input(&r, n_heads * (cols + rest), 1), y = rig_value(&r, n_heads * (rows + rest));
-    uint32_t n = rig_node(&r, RZ_OP_MATMUL_HEADS, RIG_LIST(x), RIG_LIST(y),
-                          RIG_LIST(rig_weight(&r, type, cols, n_heads * rows, .1)));
-    rig_attr(&r, n, RZ_A_PARTS, n_heads, 0);
-    rig_end(&r, y, false);
+    device_begin(&r, 3 + cols);
+    int32_t x = device_input(&r, n_heads * (cols + rest), 1), y = device_value(&r, n_heads * (rows + rest));
+    uint32_t n = device_node(&r, RZ_OP_MATMUL_HEADS, RIG_LIST(x), RIG_LIST(y),
+                             RIG_LIST(device_weight(&r, type, cols, n_heads * rows, .1)));
+    device_attr(&r, n, RZ_A_PARTS, n_heads, 0);
+    device_end(&r, y, false);
     compare_rows(&r, "a matrix a head");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, products_of_heads)
@@ -136,34 +140,35 @@ RZ_TEST(cuda, products_of_heads)
 static void mixture(int32_t type, uint32_t experts, uint32_t used, int32_t rule, uint32_t groups, bool bias)
 {
     struct rig r;
-    rig_begin(&r, 40 + experts + (uint64_t)rule);
-    int32_t x = rig_input(&r, 64, 1), logits = rig_input(&r, experts, 2);
-    int32_t ids = rig_value(&r, used), weights = rig_value(&r, used), h = rig_value(&r, used * 32);
-    int32_t parts = rig_value(&r, used * 19), y = rig_value(&r, 19), wide = rig_value(&r, used * 19);
-    int32_t b = rig_weight(&r, RZ_TYPE_F32, experts, 1, 0.3);
-    uint32_t n = rig_node(&r, RZ_OP_ROUTE, RIG_LIST(logits), RIG_LIST(ids, weights), RIG_LIST(bias ? b : -1));
-    rig_attr(&r, n, RZ_A_ROUTE, rule, 0.01);
+    device_begin(&r, 40 + experts + (uint64_t)rule);
+    int32_t x = device_input(&r, 64, 1), logits = device_input(&r, experts, 2);
+    int32_t ids = device_value(&r, used), weights = device_value(&r, used), h = device_value(&r, used * 32);
+    int32_t parts = device_value(&r, used * 19), y = device_value(&r, 19), wide = device_value(&r, used * 19);
+    int32_t b = device_weight(&r, RZ_TYPE_F32, experts, 1, 0.3);
+    uint32_t n =
+        device_node(&r, RZ_OP_ROUTE, RIG_LIST(logits), RIG_LIST(ids, weights), RIG_LIST(bias ? b : -1));
+    device_attr(&r, n, RZ_A_ROUTE, rule, 0.01);
     if (bias)
-        rig_attr(&r, n, RZ_A_BIAS, 1, 1);
+        device_attr(&r, n, RZ_A_BIAS, 1, 1);
     if (rule != RZ_ROUTE_SPARSE_MIXER) {
-        rig_attr(&r, n, RZ_A_RENORM, 0, 1e-20);
-        rig_attr(&r, n, RZ_A_FACTOR, 0, 2.5);
+        device_attr(&r, n, RZ_A_RENORM, 0, 1e-20);
+        device_attr(&r, n, RZ_A_FACTOR, 0, 2.5);
     }
     if (groups) {
-        rig_attr(&r, n, RZ_A_EXPERT_GROUPS, groups, groups / 2);
-        rig_attr(&r, n, RZ_A_GROUP_RANK, 2, 0);
+        device_attr(&r, n, RZ_A_EXPERT_GROUPS, groups, groups / 2);
+        device_attr(&r, n, RZ_A_GROUP_RANK, 2, 0);
     }
-    int32_t up = rig_weight(&r, type, 64, experts * 32, .2);
-    int32_t down = rig_weight(&r, type, 32, experts * 19, .2);
-    n = rig_node(&r, RZ_OP_MATMUL_ID, RIG_LIST(x, ids), RIG_LIST(h),
-                 RIG_LIST(up, rig_weight(&r, RZ_TYPE_F32, experts * 32, 1, 1)));
-    rig_attr(&r, n, RZ_A_BIAS, 1, 1);
-    rig_node(&r, RZ_OP_MATMUL_ID, RIG_LIST(h, ids), RIG_LIST(parts), RIG_LIST(down, -1));
-    rig_node(&r, RZ_OP_SUM_ID, RIG_LIST(parts, weights), RIG_LIST(y), RIG_NONE);
-    rig_node(&r, RZ_OP_SCALE_ID, RIG_LIST(y, weights), RIG_LIST(wide), RIG_NONE);
-    rig_end(&r, wide, false);
+    int32_t up = device_weight(&r, type, 64, experts * 32, .2);
+    int32_t down = device_weight(&r, type, 32, experts * 19, .2);
+    n = device_node(&r, RZ_OP_MATMUL_ID, RIG_LIST(x, ids), RIG_LIST(h),
+                    RIG_LIST(up, device_weight(&r, RZ_TYPE_F32, experts * 32, 1, 1)));
+    device_attr(&r, n, RZ_A_BIAS, 1, 1);
+    device_node(&r, RZ_OP_MATMUL_ID, RIG_LIST(h, ids), RIG_LIST(parts), RIG_LIST(down, -1));
+    device_node(&r, RZ_OP_SUM_ID, RIG_LIST(parts, weights), RIG_LIST(y), RIG_NONE);
+    device_node(&r, RZ_OP_SCALE_ID, RIG_LIST(y, weights), RIG_LIST(wide), RIG_NONE);
+    device_end(&r, wide, false);
     compare_rows(&r, "a mixture");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, mixtures)
@@ -182,36 +187,36 @@ RZ_TEST(cuda, lookups_of_every_type)
         int32_t type = i < COUNT(types) ? types[i] : rare[i - COUNT(types)];
         uint32_t cols = odd_cols(type, 100);
         struct rig r;
-        rig_begin(&r, 9 + i);
-        int32_t x = rig_value(&r, cols), y = rig_value(&r, cols), z = rig_value(&r, cols);
-        rig_node(&r, RZ_OP_GET_ROWS, RIG_NONE, RIG_LIST(x),
-                 RIG_LIST(rig_weight(&r, type, cols, RIG_TOKENS, 1)));
-        rig_node(&r, RZ_OP_ADD_POS, RIG_LIST(x), RIG_LIST(y),
-                 RIG_LIST(rig_weight(&r, type, cols, RIG_CONTEXT, 1)));
-        uint32_t n =
-            rig_node(&r, RZ_OP_ADD_ROW, RIG_LIST(y), RIG_LIST(z), RIG_LIST(rig_weight(&r, type, cols, 3, 1)));
-        rig_attr(&r, n, RZ_A_ROW, 2, 0);
-        rig_end(&r, z, false);
+        device_begin(&r, 9 + i);
+        int32_t x = device_value(&r, cols), y = device_value(&r, cols), z = device_value(&r, cols);
+        device_node(&r, RZ_OP_GET_ROWS, RIG_NONE, RIG_LIST(x),
+                    RIG_LIST(device_weight(&r, type, cols, RIG_TOKENS, 1)));
+        device_node(&r, RZ_OP_ADD_POS, RIG_LIST(x), RIG_LIST(y),
+                    RIG_LIST(device_weight(&r, type, cols, RIG_CONTEXT, 1)));
+        uint32_t n = device_node(&r, RZ_OP_ADD_ROW, RIG_LIST(y), RIG_LIST(z),
+                                 RIG_LIST(device_weight(&r, type, cols, 3, 1)));
+        device_attr(&r, n, RZ_A_ROW, 2, 0);
+        device_end(&r, z, false);
         compare_rows(&r, rz_type_info(type)->name);
-        rig_close(&r);
+        device_close(&r);
     }
 }
 
 static void norm(uint16_t op, uint32_t width, uint32_t parts, uint32_t weight, uint32_t bias)
 {
     struct rig r;
-    rig_begin(&r, width);
-    int32_t x = rig_input(&r, width, 4), y = rig_value(&r, width);
-    int32_t w = weight ? rig_weight(&r, RZ_TYPE_F32, weight, 1, 1) : -1;
-    int32_t b = bias ? rig_weight(&r, RZ_TYPE_F32, bias, 1, 1) : -1;
+    device_begin(&r, width);
+    int32_t x = device_input(&r, width, 4), y = device_value(&r, width);
+    int32_t w = weight ? device_weight(&r, RZ_TYPE_F32, weight, 1, 1) : -1;
+    int32_t b = bias ? device_weight(&r, RZ_TYPE_F32, bias, 1, 1) : -1;
     uint32_t n =
-        rig_node(&r, op, RIG_LIST(x), RIG_LIST(y), op == RZ_OP_LAYERNORM ? RIG_LIST(w, b) : RIG_LIST(w));
-    rig_attr(&r, n, RZ_A_EPS, 0, 1e-5);
+        device_node(&r, op, RIG_LIST(x), RIG_LIST(y), op == RZ_OP_LAYERNORM ? RIG_LIST(w, b) : RIG_LIST(w));
+    device_attr(&r, n, RZ_A_EPS, 0, 1e-5);
     if (parts)
-        rig_attr(&r, n, RZ_A_PARTS, parts, 0);
-    rig_end(&r, y, false);
+        device_attr(&r, n, RZ_A_PARTS, parts, 0);
+    device_end(&r, y, false);
     compare_rows(&r, "a norm");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, norms)
@@ -226,12 +231,12 @@ RZ_TEST(cuda, norms)
 static void two(uint16_t op, uint32_t gate_width)
 {
     struct rig r;
-    rig_begin(&r, op);
-    int32_t a = rig_input(&r, gate_width, 1), b = rig_input(&r, 333, 1), y = rig_value(&r, 333);
-    rig_node(&r, op, RIG_LIST(a, b), RIG_LIST(y), RIG_NONE);
-    rig_end(&r, y, false);
+    device_begin(&r, op);
+    int32_t a = device_input(&r, gate_width, 1), b = device_input(&r, 333, 1), y = device_value(&r, 333);
+    device_node(&r, op, RIG_LIST(a, b), RIG_LIST(y), RIG_NONE);
+    device_end(&r, y, false);
     compare_rows(&r, "two values");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, elements_of_two)
@@ -245,14 +250,14 @@ RZ_TEST(cuda, elements_of_two)
 static void one(uint16_t op, const uint32_t *ids, const struct rz_attr *attrs, uint32_t n_attrs)
 {
     struct rig r;
-    rig_begin(&r, op + n_attrs);
-    int32_t x = rig_input(&r, 301, 3), y = rig_value(&r, op == RZ_OP_COLUMNS ? 77 : 301);
-    uint32_t n = rig_node(&r, op, RIG_LIST(x), RIG_LIST(y), RIG_NONE);
+    device_begin(&r, op + n_attrs);
+    int32_t x = device_input(&r, 301, 3), y = device_value(&r, op == RZ_OP_COLUMNS ? 77 : 301);
+    uint32_t n = device_node(&r, op, RIG_LIST(x), RIG_LIST(y), RIG_NONE);
     for (uint32_t i = 0; i < n_attrs; i++)
-        rig_attr(&r, n, ids[i], attrs[i].i, attrs[i].f);
-    rig_end(&r, y, false);
+        device_attr(&r, n, ids[i], attrs[i].i, attrs[i].f);
+    device_end(&r, y, false);
     compare_rows(&r, "one value");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda, elements_of_one)
@@ -273,27 +278,27 @@ RZ_TEST(cuda, elements_of_one)
 RZ_TEST(cuda, best_of_a_row)
 {
     struct rig r;
-    rig_begin(&r, 6);
+    device_begin(&r, 6);
     enum {
         WIDTH = 5003
     };
-    rig_end(&r, rig_input(&r, WIDTH, 1), true);
+    device_end(&r, device_input(&r, WIDTH, 1), true);
     float *all = must_alloc(8 * WIDTH * sizeof *all), *top = must_alloc(8 * WIDTH * sizeof *top);
     for (uint32_t k = 1; k < 70; k += k < 8 ? 3 : 30) {
-        struct rig_plan a, b;
-        struct rig_step step = {{3, 1, 2}};
-        rig_open(&a, rig_reference(), &r, &(struct rig_options){.max_rows = 8});
-        rig_open(&b, cuda_device(false), &r, &(struct rig_options){.max_rows = 8, .k = k});
+        struct device_plan a, b;
+        struct device_step step = {{3, 1, 2}};
+        device_open(&a, device_reference(), &r, &(struct device_options){.max_rows = 8});
+        device_open(&b, cuda_device(false), &r, &(struct device_options){.max_rows = 8, .k = k});
         for (int time = 0; time < 4; time++) {
-            uint32_t n = rig_run(&a, &step, all);
-            rz_check_eq(rig_run(&b, &step, top), n);
+            uint32_t n = device_run(&a, &step, all);
+            rz_check_eq(device_run(&b, &step, top), n);
             for (uint32_t row = 0; row < n; row++)
                 check_top(all + row * WIDTH, top + row * WIDTH, WIDTH, k);
         }
-        rig_plan_close(&a);
-        rig_plan_close(&b);
+        device_plan_close(&a);
+        device_plan_close(&b);
     }
     free(all);
     free(top);
-    rig_close(&r);
+    device_close(&r);
 }

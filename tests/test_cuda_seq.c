@@ -8,10 +8,10 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Steps over two parts of the keys: a prompt in pieces beside others, then single rows. */
-static const struct rig_step long_steps[] = {
+static const struct device_step long_steps[] = {
     {{250, 9}}, {{30, 0, 5}}, {{1, 1, 1}}, {{1, 1, 1}}, {{1, 1, 1}}, {{40, 1}}, {{3, 2}},
 };
-static const struct rig_step short_steps[] = {
+static const struct device_step short_steps[] = {
     {{7, 5, 19}}, {{1, 1, 1}}, {{1, 1, 1}}, {{2, 0, 20}}, {{1, 1, 1}}};
 
 struct attention {
@@ -25,18 +25,18 @@ struct attention {
 
 static void set_kv(struct rig *r, uint32_t node, const struct attention *a)
 {
-    rig_attr(r, node, RZ_A_N_KV_HEAD, a->kv_heads, 0);
-    rig_attr(r, node, RZ_A_HEAD_DIM, a->k_dim, 0);
-    rig_attr(r, node, RZ_A_KV_GROUP, 0, 0);
-    rig_attr(r, node, RZ_A_KV_LAYER, 1, 0);
+    device_attr(r, node, RZ_A_N_KV_HEAD, a->kv_heads, 0);
+    device_attr(r, node, RZ_A_HEAD_DIM, a->k_dim, 0);
+    device_attr(r, node, RZ_A_KV_GROUP, 0, 0);
+    device_attr(r, node, RZ_A_KV_LAYER, 1, 0);
     if (a->latent)
-        rig_attr(r, node, RZ_A_LATENT, a->v_dim, 0);
+        device_attr(r, node, RZ_A_LATENT, a->v_dim, 0);
 }
 
 static void attention(const struct attention *a, const char *what)
 {
     struct rig r;
-    rig_begin(&r, 11 + a->heads + a->k_dim);
+    device_begin(&r, 11 + a->heads + a->k_dim);
     r.groups[0] = (struct rz_kv_group){.size = sizeof r.groups[0],
                                        .kind = a->latent ? RZ_KV_LATENT : RZ_KV_FULL,
                                        .n_layers = 2,
@@ -44,32 +44,32 @@ static void attention(const struct attention *a, const char *what)
                                        .k_dim = a->k_dim,
                                        .v_dim = a->v_dim};
     r.program.n_kv_groups = 1;
-    int32_t q = rig_input(&r, a->heads * a->k_dim, 1.5);
-    int32_t k = rig_input(&r, a->latent ? a->v_dim : a->kv_heads * a->k_dim, 1);
-    int32_t v = rig_input(&r, a->latent ? a->k_dim - a->v_dim : a->kv_heads * a->v_dim, 1);
-    int32_t y = rig_value(&r, a->heads * a->v_dim);
-    set_kv(&r, rig_node(&r, RZ_OP_KV_STORE, RIG_LIST(k, v), RIG_NONE, RIG_NONE), a);
-    int32_t sinks = a->sinks ? rig_weight(&r, RZ_TYPE_F32, a->heads, 1, 1) : -1;
+    int32_t q = device_input(&r, a->heads * a->k_dim, 1.5);
+    int32_t k = device_input(&r, a->latent ? a->v_dim : a->kv_heads * a->k_dim, 1);
+    int32_t v = device_input(&r, a->latent ? a->k_dim - a->v_dim : a->kv_heads * a->v_dim, 1);
+    int32_t y = device_value(&r, a->heads * a->v_dim);
+    set_kv(&r, device_node(&r, RZ_OP_KV_STORE, RIG_LIST(k, v), RIG_NONE, RIG_NONE), a);
+    int32_t sinks = a->sinks ? device_weight(&r, RZ_TYPE_F32, a->heads, 1, 1) : -1;
     uint32_t n =
-        rig_node(&r, RZ_OP_ATTENTION, RIG_LIST(q), RIG_LIST(y), a->sinks ? RIG_LIST(sinks) : RIG_NONE);
+        device_node(&r, RZ_OP_ATTENTION, RIG_LIST(q), RIG_LIST(y), a->sinks ? RIG_LIST(sinks) : RIG_NONE);
     set_kv(&r, n, a);
-    rig_attr(&r, n, RZ_A_N_HEAD, a->heads, 0);
-    rig_attr(&r, n, RZ_A_SCALE, 0, 1 / sqrt(a->k_dim));
+    device_attr(&r, n, RZ_A_N_HEAD, a->heads, 0);
+    device_attr(&r, n, RZ_A_SCALE, 0, 1 / sqrt(a->k_dim));
     if (a->sinks)
-        rig_attr(&r, n, RZ_A_SINKS, 1, 1);
+        device_attr(&r, n, RZ_A_SINKS, 1, 1);
     if (a->both)
-        rig_attr(&r, n, RZ_A_BOTH, 1, 1);
+        device_attr(&r, n, RZ_A_BOTH, 1, 1);
     for (uint32_t i = 0; i < a->n_attrs; i++)
-        rig_attr(&r, n, a->ids[i], a->attrs[i].i, a->attrs[i].f);
-    rig_end(&r, y, false);
-    struct rig_options o = {.kv_type = a->kv_type, .all = a->both};
+        device_attr(&r, n, a->ids[i], a->attrs[i].i, a->attrs[i].f);
+    device_end(&r, y, false);
+    struct device_options o = {.kv_type = a->kv_type, .all = a->both};
     if (a->both)
-        compare_steps(&r, (struct rig_step[]){{{29, 5, 300}}}, 1, &o, what);
+        compare_steps(&r, (struct device_step[]){{{29, 5, 300}}}, 1, &o, what);
     else if (a->lengthy)
         compare_steps(&r, long_steps, COUNT(long_steps), &o, what);
     else
         compare_steps(&r, short_steps, COUNT(short_steps), &o, what);
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda_seq, attention_over_pages)
@@ -177,21 +177,21 @@ RZ_TEST(cuda_seq, attention_of_latents)
 static void rope(uint32_t heads, uint32_t dim, uint32_t rotated, uint32_t offset, bool neox)
 {
     struct rig r;
-    rig_begin(&r, dim + rotated);
-    int32_t x = rig_input(&r, heads * dim, 1), y = rig_value(&r, heads * dim);
-    rig_rope(&r, 2);
-    rig_rope(&r, rotated);
-    uint32_t n = rig_node(&r, RZ_OP_ROPE, RIG_LIST(x), RIG_LIST(y), RIG_NONE);
-    rig_attr(&r, n, RZ_A_N_HEAD, heads, 0);
-    rig_attr(&r, n, RZ_A_HEAD_DIM, dim, 0);
-    rig_attr(&r, n, RZ_A_ROPE, 1, 0);
+    device_begin(&r, dim + rotated);
+    int32_t x = device_input(&r, heads * dim, 1), y = device_value(&r, heads * dim);
+    device_rope(&r, 2);
+    device_rope(&r, rotated);
+    uint32_t n = device_node(&r, RZ_OP_ROPE, RIG_LIST(x), RIG_LIST(y), RIG_NONE);
+    device_attr(&r, n, RZ_A_N_HEAD, heads, 0);
+    device_attr(&r, n, RZ_A_HEAD_DIM, dim, 0);
+    device_attr(&r, n, RZ_A_ROPE, 1, 0);
     if (neox)
-        rig_attr(&r, n, RZ_A_ROPE_NEOX, 1, 1);
+        device_attr(&r, n, RZ_A_ROPE_NEOX, 1, 1);
     if (offset)
-        rig_attr(&r, n, RZ_A_ROPE_OFFSET, offset, 0);
-    rig_end(&r, y, false);
+        device_attr(&r, n, RZ_A_ROPE_OFFSET, offset, 0);
+    device_end(&r, y, false);
     compare_rows(&r, "rope");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda_seq, ropes)
@@ -213,64 +213,68 @@ static uint32_t state(struct rig *r, uint64_t floats)
 static void conv(uint32_t width, uint32_t taps, bool bias, bool silu)
 {
     struct rig r;
-    rig_begin(&r, width + taps);
-    int32_t x = rig_input(&r, width, 1), y = rig_value(&r, width);
-    int32_t w = rig_weight(&r, RZ_TYPE_F32, taps, width, .5), b = rig_weight(&r, RZ_TYPE_F32, width, 1, 1);
-    uint32_t n = rig_node(&r, RZ_OP_CONV, RIG_LIST(x), RIG_LIST(y), RIG_LIST(w, bias ? b : -1));
-    rig_attr(&r, n, RZ_A_STATE, state(&r, (taps - 1) * width), 0);
+    device_begin(&r, width + taps);
+    int32_t x = device_input(&r, width, 1), y = device_value(&r, width);
+    int32_t w = device_weight(&r, RZ_TYPE_F32, taps, width, .5),
+            b = device_weight(&r, RZ_TYPE_F32, width, 1, 1);
+    uint32_t n = device_node(&r, RZ_OP_CONV, RIG_LIST(x), RIG_LIST(y), RIG_LIST(w, bias ? b : -1));
+    device_attr(&r, n, RZ_A_STATE, state(&r, (taps - 1) * width), 0);
     if (bias)
-        rig_attr(&r, n, RZ_A_BIAS, 1, 1);
+        device_attr(&r, n, RZ_A_BIAS, 1, 1);
     if (silu)
-        rig_attr(&r, n, RZ_A_SILU, 1, 1);
-    rig_end(&r, y, false);
-    compare_steps(&r, short_steps, COUNT(short_steps), &(struct rig_options){.kv_type = RZ_TYPE_F32}, "conv");
-    rig_close(&r);
+        device_attr(&r, n, RZ_A_SILU, 1, 1);
+    device_end(&r, y, false);
+    compare_steps(&r, short_steps, COUNT(short_steps), &(struct device_options){.kv_type = RZ_TYPE_F32},
+                  "conv");
+    device_close(&r);
 }
 
 static void scan(uint32_t heads, uint32_t p_dim, uint32_t n_dim, uint32_t groups, bool apart, uint32_t a_cols)
 {
     struct rig r;
-    rig_begin(&r, heads + n_dim);
+    device_begin(&r, heads + n_dim);
     uint32_t inner = heads * p_dim, wide = groups * n_dim;
-    int32_t x = rig_input(&r, apart ? inner : inner + 2 * wide, 1), dt = rig_input(&r, heads, 1);
-    int32_t b = apart ? rig_input(&r, wide, 1) : -1, c = apart ? rig_input(&r, wide, 1) : -1;
-    int32_t y = rig_value(&r, inner);
-    int32_t a = rig_weight(&r, RZ_TYPE_F32, a_cols, heads, .5), d = rig_weight(&r, RZ_TYPE_F32, heads, 1, 1);
+    int32_t x = device_input(&r, apart ? inner : inner + 2 * wide, 1), dt = device_input(&r, heads, 1);
+    int32_t b = apart ? device_input(&r, wide, 1) : -1, c = apart ? device_input(&r, wide, 1) : -1;
+    int32_t y = device_value(&r, inner);
+    int32_t a = device_weight(&r, RZ_TYPE_F32, a_cols, heads, .5),
+            d = device_weight(&r, RZ_TYPE_F32, heads, 1, 1);
     float *as = (float *)(uintptr_t)r.weights[a].data;
     for (uint32_t i = 0; i < a_cols * heads; i++)
         as[i] = -fabsf(as[i]);
-    uint32_t n = rig_node(&r, RZ_OP_SCAN, apart ? RIG_LIST(x, dt, b, c) : RIG_LIST(x, dt), RIG_LIST(y),
-                          RIG_LIST(a, d, rig_weight(&r, RZ_TYPE_F32, heads, 1, 1)));
-    rig_attr(&r, n, RZ_A_STATE, state(&r, inner * n_dim), 0);
-    rig_attr(&r, n, RZ_A_STATE_GROUPS, groups, 0);
-    rig_attr(&r, n, RZ_A_N_HEAD, heads, 0);
-    rig_end(&r, y, false);
-    compare_steps(&r, short_steps, COUNT(short_steps), &(struct rig_options){.kv_type = RZ_TYPE_F32}, "scan");
-    rig_close(&r);
+    uint32_t n = device_node(&r, RZ_OP_SCAN, apart ? RIG_LIST(x, dt, b, c) : RIG_LIST(x, dt), RIG_LIST(y),
+                             RIG_LIST(a, d, device_weight(&r, RZ_TYPE_F32, heads, 1, 1)));
+    device_attr(&r, n, RZ_A_STATE, state(&r, inner * n_dim), 0);
+    device_attr(&r, n, RZ_A_STATE_GROUPS, groups, 0);
+    device_attr(&r, n, RZ_A_N_HEAD, heads, 0);
+    device_end(&r, y, false);
+    compare_steps(&r, short_steps, COUNT(short_steps), &(struct device_options){.kv_type = RZ_TYPE_F32},
+                  "scan");
+    device_close(&r);
 }
 
 static void delta(uint32_t heads, uint32_t keys, uint32_t k_dim, uint32_t v_dim, bool striped)
 {
     struct rig r;
-    rig_begin(&r, heads + k_dim);
-    int32_t x = rig_input(&r, 2 * keys * k_dim + heads * v_dim, 1), dt = rig_input(&r, heads, 1);
-    int32_t b = rig_input(&r, heads, 1), y = rig_value(&r, heads * v_dim);
-    int32_t a = rig_weight(&r, RZ_TYPE_F32, heads, 1, .5);
+    device_begin(&r, heads + k_dim);
+    int32_t x = device_input(&r, 2 * keys * k_dim + heads * v_dim, 1), dt = device_input(&r, heads, 1);
+    int32_t b = device_input(&r, heads, 1), y = device_value(&r, heads * v_dim);
+    int32_t a = device_weight(&r, RZ_TYPE_F32, heads, 1, .5);
     float *as = (float *)(uintptr_t)r.weights[a].data;
     for (uint32_t i = 0; i < heads; i++)
         as[i] = -fabsf(as[i]);
-    uint32_t n = rig_node(&r, RZ_OP_DELTA, RIG_LIST(x, dt, b), RIG_LIST(y),
-                          RIG_LIST(a, rig_weight(&r, RZ_TYPE_F32, heads, 1, 1)));
-    rig_attr(&r, n, RZ_A_STATE, state(&r, heads * k_dim * v_dim), 0);
-    rig_attr(&r, n, RZ_A_STATE_GROUPS, keys, 0);
-    rig_attr(&r, n, RZ_A_N_HEAD, heads, 0);
-    rig_attr(&r, n, RZ_A_EPS, 0, 1e-6);
+    uint32_t n = device_node(&r, RZ_OP_DELTA, RIG_LIST(x, dt, b), RIG_LIST(y),
+                             RIG_LIST(a, device_weight(&r, RZ_TYPE_F32, heads, 1, 1)));
+    device_attr(&r, n, RZ_A_STATE, state(&r, heads * k_dim * v_dim), 0);
+    device_attr(&r, n, RZ_A_STATE_GROUPS, keys, 0);
+    device_attr(&r, n, RZ_A_N_HEAD, heads, 0);
+    device_attr(&r, n, RZ_A_EPS, 0, 1e-6);
     if (striped)
-        rig_attr(&r, n, RZ_A_STRIPED, 1, 1);
-    rig_end(&r, y, false);
-    compare_steps(&r, short_steps, COUNT(short_steps), &(struct rig_options){.kv_type = RZ_TYPE_F32},
+        device_attr(&r, n, RZ_A_STRIPED, 1, 1);
+    device_end(&r, y, false);
+    compare_steps(&r, short_steps, COUNT(short_steps), &(struct device_options){.kv_type = RZ_TYPE_F32},
                   "delta");
-    rig_close(&r);
+    device_close(&r);
 }
 
 RZ_TEST(cuda_seq, states)

@@ -126,6 +126,20 @@ class Default(unittest.TestCase):
     def test_avx512_continues(self):
         self.continues(0.25, *self.need("avx512"))
 
+    def need_opencl(self):
+        why = rzlib.device_missing("opencl")
+        if why:
+            self.skipTest("no OpenCL device: " + why)
+        return "--plugin", "opencl", "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE
+
+    def test_opencl(self):
+        kl, agree = self.compare(*self.need_opencl())
+        self.assertLessEqual(kl, 1e-5)
+        self.assertEqual(agree, 64)
+
+    def test_opencl_continues(self):
+        self.continues(1e-2, *self.need_opencl())
+
     def test_avx512_int16(self):
         kl, agree = self.compare(*self.need("avx512"), *INT16)
         self.assertLessEqual(kl, 1e-5)

@@ -76,6 +76,29 @@ class Outside(unittest.TestCase):
                 "--ignore-eos")
         self.assertEqual(self.run_rz("--plugin", self.plugin, *args), self.run_rz(*args))
 
+    def test_a_device_built_outside(self):
+        """The plugin opencl from its folder alone, against the installed headers and library."""
+        build, root = os.path.join(self.folder, "opencl"), os.path.join(self.root, "usr")
+        shutil.copytree(os.path.join(rzlib.SOURCE, "plugins", "backends", "opencl"), build)
+        subprocess.run(["make", "-s", "-C", build, "CC=" + CC, "CFLAGS=-O1 -Wall -Wextra -Werror",
+                        "SDK=-I%s/include -I%s/include/rz/base" % (root, root), "SDK_LIBS=-L%s/lib -lrz_base -lm" % root],
+                       check=True, env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
+        plugin = os.path.join(build, "opencl.so")
+        self.assertRegex(self.run_rz("--plugin", plugin, "plugin", "list"), r"(?m)^opencl\s+device\s")
+        why = rzlib.device_missing("opencl")
+        if why:
+            self.skipTest("no OpenCL device: " + why)
+        case = rzlib.shared("arch", "llama")
+        if not case:
+            self.skipTest("no reference data arch/ (RZ_SHARED)")
+        out = os.path.join(self.folder, "out.f32")
+        self.run_rz("eval", "--plugin", plugin, "-m", case + "/model.gguf", "--tokens", case + "/tokens.i32", "--logits",
+                    out, "-o", "engine.kv_type=f32", "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
+        mine, truth = rzlib.floats(out), rzlib.floats(case + "/gguf_logits.f32" if
+                                                      os.path.exists(case + "/gguf_logits.f32") else case + "/logits.f32")
+        self.assertEqual(len(mine), len(truth))
+        self.assertLessEqual(max(abs(a - b) for a, b in zip(mine, truth)) / rzlib.deviation(truth), 2e-3)
+
 
 if __name__ == "__main__":
     unittest.main()

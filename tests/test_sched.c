@@ -291,6 +291,27 @@ RZ_TEST(sched, a_shared_page_is_copied_by_the_step_that_writes_it)
     bench_close(&b);
 }
 
+/* Requests in a hurry that keep coming pass an older one only until it is due itself. */
+RZ_TEST(sched, nobody_is_passed_for_ever)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS], waited = 0;
+    bench_open(&b, 8, 1, 64, 1);
+    b.seqs[0].due = 50;
+    add(&b, 0, 4);
+    for (uint32_t now = 0; b.seqs[0].state == RZ_SEQ_WAITING; now++, waited++) {
+        uint32_t i = 1 + now % 3;
+        rz_check(waited < 60);
+        rz_sched_remove(&b.sched, &b.seqs[i]);
+        b.seqs[i].due = now + 5;
+        add(&b, i, 4);
+        step(&b, rows);
+        rz_sched_remove(&b.sched, &b.seqs[i]);
+    }
+    rz_check(waited >= 40);
+    bench_close(&b);
+}
+
 /* Runs everything through the fake device; each sequence ends after its own number of tokens. */
 static void run_random(uint32_t seed, uint32_t rows, uint32_t seqs, const struct rz_kv_sizes *sizes)
 {

@@ -26,6 +26,8 @@ struct rz_engine_setup {
     struct rz_plan_limits limits; /* as the plan was compiled */
     uint32_t max_batch_tokens;    /* rows of one step; <= limits.max_rows */
     uint32_t max_queue;           /* requests waiting or running          */
+    uint64_t max_ms;              /* longest time of a request; 0: no limit */
+    bool prefix_cache;            /* pages are kept for prompts that begin alike */
     bool top_k; /* the device is asked for the k best where a request's sampler needs no more */
     /* Runs fn(arg, i) for i = 0..n-1, perhaps in parallel (sampling rows). NULL: a plain loop. */
     void (*parallel_for)(void *ctx, uint32_t n, void (*fn)(void *arg, uint32_t i), void *arg);
@@ -33,6 +35,9 @@ struct rz_engine_setup {
     /* Checked before each step: an error fails all running requests (a file changed while mapped). */
     int32_t (*check)(void *ctx, struct rz_err *err);
     void *check_ctx;
+    /* A number for model, settings and kernels, which sessions carry. NULL: there are no sessions. */
+    int32_t (*identity)(void *ctx, uint64_t out[2], struct rz_err *err);
+    void *identity_ctx;
 };
 
 struct rz_loop;

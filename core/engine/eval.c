@@ -43,11 +43,11 @@ static int32_t lanes_check(const struct rz_loop *loop, uint64_t n, uint64_t leng
                        (unsigned long long)n, most);
     for (uint32_t g = 0; g < loop->kv.n_groups; g++) {
         uint64_t pages = n * rz_kv_most(&loop->kv, g, length, limits->max_rows);
-        if (pages > loop->kv.n_free[g])
+        if (pages > rz_kv_free(&loop->kv, g))
             return rz_fail(err, RZ_ELIMIT, "kv",
                            "%llu sequences of %llu tokens need %llu pages: %u are there",
                            (unsigned long long)n, (unsigned long long)length, (unsigned long long)pages,
-                           loop->kv.n_free[g]);
+                           rz_kv_free(&loop->kv, g));
     }
     return RZ_OK;
 }

@@ -1,7 +1,7 @@
 /* kv.c - the page pool and block tables, and the slots of recurrent state.
  *
- * Invariant: a page is either on its group's free list with no references, or off it with as many
- * references as block tables name it. A slot is on the free list or belongs to one sequence.
+ * Invariant: a page is either on its group's free list with no references and not kept, or off it with as
+ * many references as block tables name it. A slot is on the free list, or kept, or belongs to one sequence.
  */
 #include "kv.h"
 
@@ -38,8 +38,10 @@ int32_t rz_kv_init(struct rz_kv *kv, const struct rz_kv_sizes *z, struct rz_err 
     kv->n_free = calloc(z->n_groups + 1, sizeof(*kv->n_free));
     kv->free_list = calloc(all, sizeof(*kv->free_list));
     kv->refs = calloc(all, sizeof(*kv->refs));
+    kv->kept = calloc(all, sizeof(*kv->kept));
+    kv->n_idle = calloc(z->n_groups + 1, sizeof(*kv->n_idle));
     kv->free_slots = calloc((uint64_t)z->n_slots + 1, sizeof(*kv->free_slots));
-    if (!kv->n_free || !kv->free_list || !kv->refs || !kv->free_slots) {
+    if (!kv->n_free || !kv->free_list || !kv->refs || !kv->kept || !kv->n_idle || !kv->free_slots) {
         rz_kv_deinit(kv);
         return rz_fail(err, RZ_ENOMEM, "kv", "no memory for the tables of %u pages", z->n_pages);
     }
@@ -52,6 +54,8 @@ void rz_kv_deinit(struct rz_kv *kv)
     free(kv->n_free);
     free(kv->free_list);
     free(kv->refs);
+    free(kv->kept);
+    free(kv->n_idle);
     free(kv->free_slots);
     *kv = (struct rz_kv){0};
 }
@@ -105,17 +109,24 @@ uint32_t rz_kv_held(const struct rz_kv_seq *seq, uint32_t group)
     return seq->n_pages - seq->first[group];
 }
 
+uint32_t rz_kv_free(const struct rz_kv *kv, uint32_t group)
+{
+    return kv->n_free[group] + kv->n_idle[group];
+}
+
 uint32_t rz_kv_available(const struct rz_kv *kv)
 {
     uint32_t n = kv->n_pages;
     for (uint32_t g = 0; g < kv->n_groups; g++)
-        n = kv->n_free[g] < n ? kv->n_free[g] : n;
+        n = rz_kv_free(kv, g) < n ? rz_kv_free(kv, g) : n;
     return n;
 }
 
 static int32_t page_take(struct rz_kv *kv, uint32_t group)
 {
     uint64_t base = (uint64_t)group * kv->n_pages;
+    if (!kv->n_free[group])
+        kv->evict(kv->evict_ctx, group);
     int32_t page = kv->free_list[base + --kv->n_free[group]];
     kv->refs[base + (uint32_t)page] = 1;
     return page;
@@ -124,7 +135,11 @@ static int32_t page_take(struct rz_kv *kv, uint32_t group)
 static void page_give(struct rz_kv *kv, uint32_t group, int32_t page)
 {
     uint64_t base = (uint64_t)group * kv->n_pages;
-    if (--kv->refs[base + (uint32_t)page] == 0)
+    if (--kv->refs[base + (uint32_t)page])
+        return;
+    if (kv->kept[base + (uint32_t)page])
+        kv->n_idle[group]++;
+    else
         kv->free_list[base + kv->n_free[group]++] = page;
 }
 
@@ -138,6 +153,8 @@ static bool slot_take(struct rz_kv *kv, struct rz_kv_seq *seq)
 {
     if (seq->slot >= 0 || !kv->n_slots)
         return true;
+    if (!kv->n_free_slots && kv->n_kept_slots)
+        kv->evict(kv->evict_ctx, kv->n_groups);
     if (!kv->n_free_slots)
         return false;
     seq->slot = kv->free_slots[--kv->n_free_slots];
@@ -155,8 +172,7 @@ bool rz_kv_grow(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t tokens)
     return true;
 }
 
-/* The first page that a row at pos sees. */
-static uint32_t first_seen(const struct rz_kv *kv, uint32_t group, uint64_t pos)
+uint32_t rz_kv_first(const struct rz_kv *kv, uint32_t group, uint64_t pos)
 {
     uint32_t window = kv->windows[group];
     return window && pos >= window ? (uint32_t)((pos + 1 - window) / kv->page_tokens) : 0;
@@ -165,7 +181,7 @@ static uint32_t first_seen(const struct rz_kv *kv, uint32_t group, uint64_t pos)
 void rz_kv_trim(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos)
 {
     for (uint32_t g = 0; g < kv->n_groups; g++) {
-        uint32_t end = first_seen(kv, g, pos);
+        uint32_t end = rz_kv_first(kv, g, pos);
         /* The entries stay as they are, so that whoever reads a whole table finds a page. */
         for (; seq->first[g] < end && seq->first[g] < seq->n_pages; seq->first[g]++)
             page_give(kv, g, *table_cell(seq, g, seq->first[g]));
@@ -203,7 +219,7 @@ bool rz_kv_share(struct rz_kv *kv, struct rz_kv_seq *seq, const struct rz_kv_seq
     if (seq->n_pages || seq->slot >= 0 || need > seq->max_pages || need > from->n_pages)
         return false;
     for (uint32_t g = 0; g < kv->n_groups; g++)
-        if (from->first[g] > first_seen(kv, g, tokens))
+        if (from->first[g] > rz_kv_first(kv, g, tokens))
             return false;
     if (!slot_take(kv, seq))
         return false;
@@ -222,7 +238,8 @@ bool rz_kv_share(struct rz_kv *kv, struct rz_kv_seq *seq, const struct rz_kv_seq
 
 static bool page_shared(const struct rz_kv *kv, const struct rz_kv_seq *seq, uint32_t group, uint32_t index)
 {
-    return kv->refs[(uint64_t)group * kv->n_pages + (uint32_t)*table_cell(seq, group, index)] > 1;
+    uint64_t cell = (uint64_t)group * kv->n_pages + (uint32_t)*table_cell(seq, group, index);
+    return kv->refs[cell] > 1 || kv->kept[cell];
 }
 
 bool rz_kv_own(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos, struct rz_page_copy *copies,
@@ -231,7 +248,7 @@ bool rz_kv_own(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos, struct rz_
     uint32_t index = (uint32_t)(pos / kv->page_tokens);
     *n_copies = 0;
     for (uint32_t g = 0; g < kv->n_groups; g++)
-        if (page_shared(kv, seq, g, index) && !kv->n_free[g])
+        if (page_shared(kv, seq, g, index) && !rz_kv_free(kv, g))
             return false;
     for (uint32_t g = 0; g < kv->n_groups; g++) {
         if (!page_shared(kv, seq, g, index))
@@ -245,5 +262,57 @@ bool rz_kv_own(struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t pos, struct rz_
             copies[(*n_copies)++] =
                 (struct rz_page_copy){.group = g, .from = old, .to = *cell, .n_tokens = n_tokens};
     }
+    return true;
+}
+
+/* --- what is kept --- */
+
+void rz_kv_keep(struct rz_kv *kv, uint32_t group, int32_t page)
+{
+    kv->kept[(uint64_t)group * kv->n_pages + (uint32_t)page] = true;
+}
+
+void rz_kv_forget(struct rz_kv *kv, uint32_t group, int32_t page)
+{
+    uint64_t base = (uint64_t)group * kv->n_pages;
+    kv->kept[base + (uint32_t)page] = false;
+    if (kv->refs[base + (uint32_t)page])
+        return;
+    kv->n_idle[group]--;
+    kv->free_list[base + kv->n_free[group]++] = page;
+}
+
+int32_t rz_kv_keep_slot(struct rz_kv *kv)
+{
+    if (!kv->n_free_slots && kv->n_kept_slots)
+        kv->evict(kv->evict_ctx, kv->n_groups);
+    if (!kv->n_free_slots)
+        return -1;
+    kv->n_kept_slots++;
+    return kv->free_slots[--kv->n_free_slots];
+}
+
+void rz_kv_forget_slot(struct rz_kv *kv, int32_t slot)
+{
+    kv->n_kept_slots--;
+    kv->free_slots[kv->n_free_slots++] = slot;
+}
+
+bool rz_kv_adopt(struct rz_kv *kv, struct rz_kv_seq *seq, uint32_t n,
+                 int32_t (*page)(void *ctx, uint32_t group, uint32_t index), void *ctx)
+{
+    if (seq->n_pages || seq->slot >= 0 || (kv->n_groups && n > seq->max_pages) || !slot_take(kv, seq))
+        return false;
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        uint64_t base = (uint64_t)g * kv->n_pages;
+        seq->first[g] = rz_kv_first(kv, g, (uint64_t)n * kv->page_tokens);
+        for (uint32_t i = 0; i < n; i++) {
+            int32_t *cell = table_cell(seq, g, i);
+            *cell = i < seq->first[g] ? 0 : page(ctx, g, i);
+            if (i >= seq->first[g] && !kv->refs[base + (uint32_t)*cell]++)
+                kv->n_idle[g]--;
+        }
+    }
+    seq->n_pages = kv->n_groups ? n : 0;
     return true;
 }

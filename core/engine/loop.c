@@ -67,6 +67,7 @@ static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, cons
     loop->n_active--;
     loop->cancelled += reason == RZ_FINISH_CANCELLED;
     loop->failed += reason == RZ_FINISH_ERROR;
+    loop->timeouts += reason == RZ_FINISH_TIMEOUT;
 }
 
 static void bury_now(struct rz_loop *loop, struct rz_req *r)
@@ -324,6 +325,7 @@ static void compute(struct rz_loop *loop)
     loop->steps++;
     if (rc < 0) {
         error.code = rc;
+        rz_sched_failed(&loop->sched);
         fail_requests(loop, gone, &error);
         return;
     }
@@ -410,6 +412,18 @@ int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
     return rc;
 }
 
+void rz_loop_visit(struct rz_loop *loop)
+{
+    pthread_mutex_lock(&loop->mutex);
+    loop->n_visitors++;
+    while (loop->busy)
+        rz_loop_wait(loop, &loop->changed, UINT64_MAX);
+    loop->n_visitors--;
+    loop->busy = true;
+    loop->stepper = pthread_self();
+    pthread_mutex_unlock(&loop->mutex);
+}
+
 void rz_loop_yield(struct rz_loop *loop)
 {
     pthread_mutex_lock(&loop->mutex);
@@ -426,7 +440,7 @@ static void *loop_main(void *arg)
     pthread_mutex_lock(&loop->mutex);
     while (!loop->quit) {
         loop->kick = false;
-        if (loop->busy)
+        if (loop->busy || loop->n_visitors)
             rz_loop_wait(loop, &loop->changed, UINT64_MAX);
         else if (rz_loop_step(loop) != RZ_OK && !loop->kick && !loop->quit)
             rz_loop_wait(loop, &loop->work, rz_loop_deadline(loop));

@@ -17,6 +17,7 @@ struct rz_loop {
     struct rz_engine table;
     struct rz_tokenizer_info info; /* n_end = 0 without a tokenizer */
     struct rz_kv kv;
+    struct rz_prefix prefix;
     struct rz_sched sched;
     struct rz_constraints *constraints; /* NULL without a tokenizer */
     struct rz_sample_scratch *scratch;  /* [n_scratch] */
@@ -27,6 +28,7 @@ struct rz_loop {
     pthread_cond_t work;    /* wakes the loop thread: kick is set              */
     pthread_cond_t changed; /* events came, a step or evaluation ended         */
     bool kick, busy, closing, quit, threaded;
+    uint32_t n_visitors; /* who waits for the end of the step */
     pthread_t thread;
     pthread_t stepper; /* while busy */
 
@@ -40,7 +42,7 @@ struct rz_loop {
     struct rz_req **tasks, **wakes; /* [n_scratch], [n_slots] */
     struct rz_result result;
     uint32_t needs; /* bits 1 << RZ_WANT_* */
-    uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed;
+    uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, timeouts, refused;
 };
 
 /* --- loop.c; the caller holds the mutex --- */
@@ -64,6 +66,8 @@ uint64_t rz_clock_ns(void);
 /* The plan for the caller's own steps until rz_loop_yield; RZ_EBUSY while requests run. */
 int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err);
 void rz_loop_yield(struct rz_loop *loop);
+/* Pages and plan between two steps, until rz_loop_yield, whatever requests there are. */
+void rz_loop_visit(struct rz_loop *loop);
 /* Executes a batch and checks that the device answered with all that was wanted: hidden states, logits or
  * both (bits 1 << RZ_WANT_* of needs), in loop->result. */
 int32_t rz_loop_execute(struct rz_loop *loop, const struct rz_step *step, uint32_t needs, struct rz_err *err);

@@ -141,7 +141,7 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
     memcpy(r->tokens, q->prompt, q->n_prompt * sizeof(*q->prompt));
     r->seq.rope_variant = setup->rope_switch && context > setup->rope_switch;
     r->seq.tokens = r->tokens;
-    r->seq.n_tokens = q->n_prompt;
+    r->seq.n_tokens = r->seq.n_prompt = q->n_prompt;
     decode_prompt(setup, r);
     *out = r;
     return RZ_OK;

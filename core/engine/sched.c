@@ -1,6 +1,6 @@
 /* sched.c - admission, preemption, and the rows of a step.
  *
- * Invariant: waiting and running are sorted by arrival; only running sequences hold pages. At most
+ * Invariant: waiting and running are sorted, what is due first; only running sequences hold pages. At most
  * max_running run, chosen so that every one of them could decode in the same step: so no row that is
  * due is ever left out, and at least one row is left for the oldest prompt.
  */
@@ -51,10 +51,15 @@ void rz_sched_deinit(struct rz_sched *s)
 
 /* --- the two lists --- */
 
+static bool after(const struct rz_seq *a, const struct rz_seq *b)
+{
+    return a->due != b->due ? a->due > b->due : a->order > b->order;
+}
+
 static void list_insert(struct rz_seq **list, uint32_t *n, struct rz_seq *seq)
 {
     uint32_t i = (*n)++;
-    for (; i && list[i - 1]->order > seq->order; i--)
+    for (; i && after(list[i - 1], seq); i--)
         list[i] = list[i - 1];
     list[i] = seq;
 }
@@ -77,7 +82,7 @@ bool rz_sched_add(struct rz_sched *s, struct rz_seq *seq)
     seq->order = s->n_orders++;
     seq->state = RZ_SEQ_WAITING;
     seq->n_done = seq->n_rows = seq->n_guesses = seq->n_shared = seq->n_followers = 0;
-    seq->ran = false;
+    seq->again = false;
     seq->result = -1;
     if (seq->like)
         seq->like->n_followers++;
@@ -116,6 +121,7 @@ static void preempt(struct rz_sched *s, struct rz_seq *seq)
     seq->state = RZ_SEQ_WAITING;
     seq->n_done = seq->n_rows = seq->n_guesses = 0;
     seq->result = -1;
+    seq->again = true;
     list_insert(s->waiting, &s->n_waiting, seq);
     s->preempted++;
 }
@@ -133,7 +139,7 @@ static struct rz_seq *youngest_paused(const struct rz_sched *s, const struct rz_
 /* Pages of a group that running sequences do not need for the tokens that they know already. */
 static uint32_t spare_pages(const struct rz_sched *s, uint32_t group)
 {
-    uint32_t n = s->kv->n_free[group];
+    uint32_t n = rz_kv_free(s->kv, group);
     for (uint32_t i = 0; i < s->n_running; i++) {
         const struct rz_seq *seq = s->running[i];
         uint32_t need = rz_kv_most(s->kv, group, seq->n_tokens, s->max_rows);
@@ -163,31 +169,36 @@ static bool follows(const struct rz_seq *seq)
     return like && !like->paused && like->n_tokens == seq->n_tokens && like->n_done + 1 < seq->n_tokens;
 }
 
+static void count_hits(const struct rz_sched *s, const struct rz_seq *seq)
+{
+    if (!s->prefix)
+        return;
+    s->prefix->queries += seq->n_tokens;
+    s->prefix->hits += seq->n_shared;
+}
+
 /* Lets a sequence run, with what it can share; false: there is no room, and nothing has changed. */
 static bool enter(struct rz_sched *s, struct rz_seq *seq)
 {
-    uint32_t n_copies = s->step.batch.n_state_copies, n = seq->n_tokens - 1;
-    const struct rz_seq *like = seq->like;
-    /* A state cannot be cut back; pages can be shared whatever was written behind. */
-    bool sound = like && like->n_done >= n && (like->n_done == n || like->kv.slot < 0);
-    bool shared = sound && n && rz_step_fork(&s->step, s->kv, &seq->kv, &like->kv, n);
+    uint32_t n_copies = s->step.batch.n_state_copies, n = rz_share_begin(s, seq);
     if (!admissible(s, seq)) {
         rz_kv_drop(s->kv, &seq->kv);
         s->step.batch.n_state_copies = n_copies;
         return false;
     }
     unlike(seq);
-    seq->n_done = shared ? n : 0;
-    if (!seq->ran)
-        seq->n_shared = seq->n_done;
-    seq->ran = true;
+    seq->n_done = n;
+    if (!seq->again) {
+        seq->n_shared = n;
+        count_hits(s, seq);
+    }
     list_remove(s->waiting, &s->n_waiting, seq);
     seq->state = RZ_SEQ_RUNNING;
     list_insert(s->running, &s->n_running, seq);
     return true;
 }
 
-/* Strictly in the order of arrival, so that a large request is not passed by small ones for ever. */
+/* Strictly in order, so that a large request is not passed by small ones for ever. */
 static void admit(struct rz_sched *s)
 {
     for (;;) {
@@ -244,6 +255,7 @@ static uint32_t chunk(struct rz_sched *s, struct rz_seq *seq, uint32_t budget)
     /* Who shares the prompt needs the state as it is before the last token. */
     if (seq->n_followers && n == all)
         n--;
+    n = rz_share_chunk(s, seq, n);
     return n && rz_kv_grow(s->kv, &seq->kv, (uint64_t)seq->n_done + n) ? n : 0;
 }
 
@@ -323,8 +335,10 @@ static uint32_t add_decoding(struct rz_sched *s)
 const struct rz_batch *rz_sched_build(struct rz_sched *s)
 {
     rz_step_clear(&s->step);
+    rz_share_catch_up(s);
     admit(s);
     reserve(s);
+    rz_share_save(s);
     uint32_t left = s->max_rows - add_decoding(s);
     for (uint32_t i = 0; i < s->n_running && left; i++) {
         struct rz_seq *seq = s->running[i];
@@ -343,6 +357,13 @@ void rz_sched_done(struct rz_sched *s)
         seq->n_done += seq->n_rows - (seq->n_rows ? seq->n_guesses : 0);
         seq->n_rows = 0;
     }
+    rz_share_done(s);
+}
+
+void rz_sched_failed(struct rz_sched *s)
+{
+    if (s->prefix)
+        rz_prefix_clear(s->prefix);
 }
 
 void rz_sched_keep(struct rz_sched *s, struct rz_seq *seq)

@@ -1,9 +1,9 @@
 /* schedule.h - who runs in the next step (sched.c; <sched.h> is the name of a system header).
  *
  * Sequences wait or run. A step takes one row of each running sequence that decodes, then chunks of
- * prompts, oldest first. When pages run out the youngest running sequence gives its pages (and its slot of
- * recurrent state) back and waits again; its tokens are kept, so it is computed anew later and nothing is
- * lost. The same applies, before all others, to paused sequences (their reader is slow).
+ * prompts, those that are due first. When pages run out the last running sequence gives its pages (and its
+ * slot of recurrent state) back and waits again; its tokens are kept, so it is computed anew later and
+ * nothing is lost. The same applies, before all others, to paused sequences (their reader is slow).
  *
  * A sequence may be `like` another with the same prompt: it waits until that prompt is computed but for its
  * last token, and is then forked off, with the pages shared until one of them writes.
@@ -14,7 +14,7 @@
 #ifndef RZ_ENGINE_SCHEDULE_H
 #define RZ_ENGINE_SCHEDULE_H
 
-#include "kv.h"
+#include "prefix.h"
 #include "step.h"
 
 #define RZ_SEQ_OUT 0 /* the scheduler does not know it */
@@ -28,6 +28,8 @@ struct rz_seq {
     const int32_t *tokens; /* the prompt and what was generated                           */
     uint32_t n_tokens;     /* known                                                       */
     uint32_t n_done;       /* of them in the KV; a step always leaves at least one to do  */
+    uint32_t n_prompt;     /* of the tokens, by the caller; 0: not told                   */
+    uint64_t due;          /* set before it is added: the smaller is served first         */
     uint64_t order;        /* of arrival: smaller is older                                */
     uint32_t state;        /* RZ_SEQ_*                                                    */
     bool paused;           /* set by the caller: gets no rows                             */
@@ -38,7 +40,11 @@ struct rz_seq {
     struct rz_seq *like;  /* set before it is added: whose pages it shares; NULL: nobody's */
     uint32_t n_followers; /* waiting sequences that are like this one                      */
     uint32_t n_shared;    /* of its tokens that were in the KV when it first ran           */
-    bool ran;
+    bool again;           /* it ran before, and had to give way                           */
+    /* share.c: pages left to the prefix cache, where the state was saved while decoding, how many tokens of
+     * the prompt the cache knew, and what it was asked last */
+    uint32_t n_kept, saved, branch;
+    uint64_t version;
     /* Set by the caller for a sequence that decodes: tokens behind the known ones that are guessed.
      * rz_sched_build makes it fewer, or none. */
     uint32_t n_guesses;
@@ -52,7 +58,8 @@ struct rz_sched {
     struct rz_step step;
     uint32_t max_rows, max_running, max_known;
     uint32_t n_waiting, n_running;
-    struct rz_seq **waiting, **running; /* each in the order of arrival */
+    struct rz_seq **waiting, **running; /* each as it is due, then in the order of arrival */
+    struct rz_prefix *prefix;           /* borrowed; NULL: nothing is kept                 */
     uint64_t n_orders, preempted;
 };
 
@@ -76,5 +83,21 @@ void rz_sched_done(struct rz_sched *s);
 /* A sequence that had a result has its new tokens: those guesses that are among them are in the KV, and what
  * the others took is given back. */
 void rz_sched_keep(struct rz_sched *s, struct rz_seq *seq);
+
+/* The step failed: what it wrote is not to be trusted. */
+void rz_sched_failed(struct rz_sched *s);
+
+/* --- share.c, for sched.c --- */
+
+/* An empty sequence takes what it can; how many of its tokens are done then. */
+uint32_t rz_share_begin(struct rz_sched *s, struct rz_seq *seq);
+/* Sequences whose prompt somebody else computed meanwhile take that. */
+void rz_share_catch_up(struct rz_sched *s);
+/* At most n rows of a prompt: up to where its state is to be saved. */
+uint32_t rz_share_chunk(const struct rz_sched *s, const struct rz_seq *seq, uint32_t n);
+/* Has the step save states before it runs. */
+void rz_share_save(struct rz_sched *s);
+/* The pages that the step filled are kept. */
+void rz_share_done(struct rz_sched *s);
 
 #endif

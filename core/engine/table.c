@@ -4,7 +4,7 @@
  * nothing. Slots outnumber active requests two to one, so that finished ones whose reader is slow do
  * not keep others out.
  */
-#include "loop.h"
+#include "session.h"
 
 #include "err.h"
 
@@ -12,6 +12,9 @@
 #include <string.h>
 
 #define NS_PER_MS 1000000u
+/* The oldest deadline is served first. Who has none, or a far one, is due this long after it came: so nobody
+ * is passed for ever by requests in a hurry. */
+#define PATIENCE_MS 10000u
 
 /* --- tickets --- */
 
@@ -23,16 +26,19 @@ static struct rz_req *find(const struct rz_loop *loop, uint64_t ticket)
     return loop->reqs[slot];
 }
 
-static int32_t room(const struct rz_loop *loop, uint32_t *slot, struct rz_err *err)
+static int32_t room(struct rz_loop *loop, uint32_t *slot, struct rz_err *err)
 {
     if (loop->closing)
         return rz_fail(err, RZ_EBUSY, "engine", "it is being stopped and takes no new requests");
-    if (loop->n_active >= loop->setup.max_queue)
+    if (loop->n_active >= loop->setup.max_queue) {
+        loop->refused++;
         return rz_fail(err, RZ_EBUSY, "engine", "the queue is full: %u of %u requests", loop->n_active,
                        loop->setup.max_queue);
+    }
     for (*slot = 0; *slot < loop->n_slots; (*slot)++)
         if (!loop->reqs[*slot])
             return RZ_OK;
+    loop->refused++;
     return rz_fail(err, RZ_EBUSY, "engine", "%u tickets were not given back", loop->n_slots);
 }
 
@@ -55,22 +61,32 @@ static int32_t find_like(const struct rz_loop *loop, struct rz_req *r, uint64_t 
     return RZ_OK;
 }
 
+/* When it has to be done, and before whom. */
+static void set_times(const struct rz_loop *loop, struct rz_req *r, uint64_t timeout_ms)
+{
+    uint64_t most_ms = loop->setup.max_ms, span;
+    if (most_ms && (!timeout_ms || most_ms < timeout_ms))
+        timeout_ms = most_ms;
+    r->submit_ns = rz_clock_ns();
+    if (timeout_ms && !__builtin_mul_overflow(timeout_ms, (uint64_t)NS_PER_MS, &span) &&
+        span < UINT64_MAX - r->submit_ns)
+        r->deadline_ns = r->submit_ns + span;
+    r->seq.due = r->submit_ns + (uint64_t)PATIENCE_MS * NS_PER_MS;
+    if (r->deadline_ns && r->deadline_ns < r->seq.due)
+        r->seq.due = r->deadline_ns;
+}
+
 static int32_t enter(struct rz_loop *loop, struct rz_req *r, const struct rz_request *q, uint64_t *ticket,
                      struct rz_err *err)
 {
     uint32_t slot = 0;
-    uint64_t timeout_ms = q->timeout_ms;
     int32_t rc = room(loop, &slot, err);
     if (rc || (rc = find_like(loop, r, q->like, err)))
         return rc;
+    set_times(loop, r, q->timeout_ms);
     /* The scheduler forgets a request when it finishes, so active requests are all that it knows. */
     if (!rz_sched_add(&loop->sched, &r->seq))
         return rz_fail(err, RZ_EBUSY, "engine", "the queue is full: %u requests", loop->setup.max_queue);
-    r->submit_ns = rz_clock_ns();
-    uint64_t span;
-    if (timeout_ms && !__builtin_mul_overflow(timeout_ms, (uint64_t)NS_PER_MS, &span) &&
-        span < UINT64_MAX - r->submit_ns)
-        r->deadline_ns = r->submit_ns + span;
     r->ticket = (uint64_t)loop->generations[slot] << 32 | (slot + 1);
     *ticket = r->ticket;
     loop->reqs[slot] = r;
@@ -196,6 +212,15 @@ static int32_t engine_step(void *ctx, struct rz_err *err)
     return rc;
 }
 
+/* In the group that has the most. */
+static uint32_t pages_cached(const struct rz_kv *kv)
+{
+    uint32_t n = 0;
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        n = kv->n_idle[g] > n ? kv->n_idle[g] : n;
+    return n;
+}
+
 static int32_t engine_stats(void *ctx, struct rz_engine_stats *out)
 {
     struct rz_loop *loop = ctx;
@@ -216,7 +241,15 @@ static int32_t engine_stats(void *ctx, struct rz_engine_stats *out)
                                     .failed = loop->failed,
                                     .preempted = loop->sched.preempted,
                                     .drafted = loop->spec.n_drafted,
-                                    .accepted = loop->spec.n_accepted};
+                                    .accepted = loop->spec.n_accepted,
+                                    .pages_cached = pages_cached(&loop->kv),
+                                    .cache_queries = loop->prefix.queries,
+                                    .cache_hits = loop->prefix.hits,
+                                    .cache_evictions = loop->prefix.evictions,
+                                    .timeouts = loop->timeouts,
+                                    .refused = loop->refused,
+                                    .max_running = loop->sched.max_running,
+                                    .max_queue = loop->setup.max_queue};
     pthread_mutex_unlock(&loop->mutex);
     return RZ_OK;
 }
@@ -234,6 +267,16 @@ static int32_t engine_embedding(void *ctx, uint64_t ticket, float *out, uint32_t
     }
     pthread_mutex_unlock(&loop->mutex);
     return rc;
+}
+
+static int64_t engine_save(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err)
+{
+    return rz_session_save(ctx, tokens, n, path, err);
+}
+
+static int64_t engine_restore(void *ctx, const char *path, struct rz_err *err)
+{
+    return rz_session_restore(ctx, path, err);
 }
 
 const struct rz_engine *rz_loop_table(struct rz_loop *loop)
@@ -320,6 +363,11 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
         (rc = make_tables(loop, err)) || (rc = rz_constraints_new(setup, &loop->constraints, err)))
         goto fail;
     memcpy(loop->kv.windows, setup->kv_windows, sizeof(loop->kv.windows));
+    if (setup->prefix_cache && setup->mask == RZ_MASK_CAUSAL) {
+        if ((rc = rz_prefix_init(&loop->prefix, &loop->kv, err)))
+            goto fail;
+        loop->sched.prefix = &loop->prefix;
+    }
     loop->sched.step.mask = setup->mask;
     loop->table = (struct rz_engine){.size = sizeof(loop->table),
                                      .ctx = loop,
@@ -329,7 +377,9 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
                                      .release = engine_release,
                                      .step = engine_step,
                                      .stats = engine_stats,
-                                     .embedding = engine_embedding};
+                                     .embedding = engine_embedding,
+                                     .save = engine_save,
+                                     .restore = engine_restore};
     *out = loop;
     return RZ_OK;
 fail:
@@ -354,6 +404,7 @@ void rz_loop_free(struct rz_loop *loop)
     free(loop->scratch);
     rz_constraints_free(loop->constraints);
     rz_sched_deinit(&loop->sched);
+    rz_prefix_deinit(&loop->prefix);
     rz_kv_deinit(&loop->kv);
     pthread_cond_destroy(&loop->changed);
     pthread_cond_destroy(&loop->work);

@@ -329,6 +329,8 @@ int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct
                                      .info = cpu_info,
                                      .part = cpu_part,
                                      .execute = rz_plan_execute,
+                                     .fetch = rz_plan_fetch,
+                                     .store = rz_plan_store,
                                      .destroy = cpu_destroy,
                                      .kv_type = cpu_kv_type};
     *out = cpu;

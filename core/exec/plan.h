@@ -83,6 +83,12 @@ static inline uint64_t rz_plan_state_bytes(const struct rz_plan *plan)
     return plan->slot_bytes * plan->limits.n_slots;
 }
 
+/* store.c */
+int64_t rz_plan_fetch(struct rz_plan *plan, uint32_t group, int32_t index, void *out, uint64_t n,
+                      struct rz_err *err);
+int32_t rz_plan_store(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
+                      struct rz_err *err);
+
 /* walk.c */
 int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                         struct rz_err *err);

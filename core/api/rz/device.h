@@ -101,8 +101,16 @@ struct rz_device {
     void (*destroy)(struct rz_plan *plan);
     /* The type of KV that suits this program best where the user leaves it open; NULL: RZ_TYPE_F16. */
     int32_t (*kv_type)(void *ctx, const struct rz_program *program, uint32_t page_tokens);
+    /* The bytes of a KV page, or of a slot of recurrent state (group = the program's n_kv_groups), between
+     * steps: fetch copies all n of them to out and returns their number (out NULL: returns it only), store
+     * copies them back, perhaps into another page, another plan of the same program and limits. From the
+     * thread of execute. NULL: the device cannot. */
+    int64_t (*fetch)(struct rz_plan *plan, uint32_t group, int32_t index, void *out, uint64_t n,
+                     struct rz_err *err);
+    int32_t (*store)(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
+                     struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_device, 96, kv_type);
+RZ_ABI_SIZE(struct rz_device, 112, store);
 
 #ifdef __cplusplus
 }

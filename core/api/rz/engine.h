@@ -133,12 +133,17 @@ RZ_ABI_SIZE(struct rz_event, 1264, zero);
 struct rz_engine_stats {
     uint32_t size;
     uint32_t running, waiting;
-    uint32_t pages_total, pages_free;
-    uint32_t zero;
+    uint32_t pages_total, pages_free; /* free: no request holds them, though the prefix cache may    */
+    uint32_t pages_cached;            /* of these, those that the prefix cache would rather not lose */
     uint64_t steps, prompt_tokens, new_tokens, requests, cancelled, failed, preempted;
     uint64_t drafted, accepted; /* tokens guessed ahead, and those that were right */
+    /* Prefix cache: prompt tokens that were looked for, and found; pages and states that gave way. */
+    uint64_t cache_queries, cache_hits, cache_evictions;
+    uint64_t timeouts; /* requests that ended at their deadline */
+    uint64_t refused;  /* which found the queue full            */
+    uint32_t max_running, max_queue;
 };
-RZ_ABI_SIZE(struct rz_engine_stats, 96, accepted);
+RZ_ABI_SIZE(struct rz_engine_stats, 144, max_queue);
 RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 
 struct rz_engine {
@@ -162,8 +167,16 @@ struct rz_engine {
     /* The vector of a request with RZ_REQUEST_EMBED, after its RZ_EVENT_DONE: writes its first n floats and
      * returns how many it has; RZ_ENOTFOUND: there is none (yet). Any thread. */
     int32_t (*embedding)(void *ctx, uint64_t ticket, float *out, uint32_t n);
+    /* Sessions. save: writes to a file what the prefix cache has of the beginning of a text (the prompt of a
+     * request that is over, and what was generated), in whole pages; returns the number of tokens, 0 without
+     * a file if it has none. restore: what a file holds is in the prefix cache again; returns the number of
+     * tokens. RZ_EFORMAT: it is cut or damaged; RZ_EINVAL: it is of another model, or another shape of
+     * pages; RZ_EUNSUPPORTED: another version, or no prefix cache. A file must not be written by others
+     * meanwhile. Any thread; waits for the step in progress. */
+    int64_t (*save)(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err);
+    int64_t (*restore)(void *ctx, const char *path, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_engine, 72, embedding);
+RZ_ABI_SIZE(struct rz_engine, 88, restore);
 
 /* --- rz.host.model/1 --- */
 

@@ -28,6 +28,8 @@ static const char run_usage[] =
     "  --system TEXT         the system message\n"
     "  --raw                 no chat template: continues the prompt as it is, with\n"
     "                        special tokens\n"
+    "  --session FILE        begins with what an earlier run computed of the same text\n"
+    "                        (if the file exists), and keeps what this one did there\n"
     "  --logprobs K          shows each token's log probability and K alternatives\n"
     "  --timings             speeds, load time, first token and seed, to stderr\n"
     "  --json                one JSON line a token, then an object with everything\n";

@@ -62,6 +62,11 @@ void rz_gen_close(struct rz_gen *g);
 int32_t rz_gen_stream(struct rz_gen *g,
                       int32_t (*event)(void *arg, const struct rz_event *ev, struct rz_err *err), void *arg,
                       const volatile int *stop, struct rz_err *err);
+/* --session FILE: what an earlier run computed is there again, if the file exists; and is written, with what
+ * this one added: the prompt of g->request and the ids of its answer (int32_t). flags: RZ_COMMAND_*. */
+int32_t rz_gen_restore(const struct rz_gen *g, const char *path, struct rz_err *err);
+int32_t rz_gen_save(const struct rz_gen *g, const char *path, const struct rz_buf *answer, uint32_t flags,
+                    struct rz_err *err);
 /* The prompt of a conversation: a JSON object with messages, which is taken. The caller closes *out. */
 int32_t rz_gen_chat(const struct rz_gen *g, json_t *conversation, struct rz_chat **out,
                     struct rz_chat_info *info, struct rz_err *err);

@@ -13,7 +13,7 @@
 #include "generate.h"
 
 struct run_values {
-    struct rz_cli_value model, prompt, file, logprobs, raw, timings, system;
+    struct rz_cli_value model, prompt, file, logprobs, raw, timings, system, session;
     struct rz_gen_values gen;
 };
 
@@ -28,6 +28,7 @@ static const struct rz_cli_option options[] = {
     {.name = "raw", .type = OPT_FLAG, .at = AT(raw)},
     {.name = "timings", .type = OPT_FLAG, .at = AT(timings)},
     {.name = "system", .type = OPT_TEXT, .at = AT(system)},
+    {.name = "session", .type = OPT_TEXT, .at = AT(session)},
     {.name = NULL},
 };
 
@@ -40,6 +41,7 @@ struct run {
     int32_t *ids;
     struct rz_buf piece;           /* what the last event brought of the answer */
     struct rz_buf text, reasoning; /* --json only: all of it */
+    struct rz_buf session;         /* with --session: the token ids of the answer */
     json_t *tokens;
     char last; /* last byte written */
 };
@@ -193,6 +195,8 @@ static int32_t show_token(void *arg, const struct rz_event *ev, struct rz_err *e
 {
     struct run *r = arg;
     int32_t code = read_text(r, ev, err);
+    if (ev->token >= 0)
+        rz_buf_add(&r->session, (const char *)&ev->token, sizeof(ev->token));
     if (code)
         return code;
     if (r->flags & RZ_COMMAND_JSON)
@@ -227,7 +231,10 @@ static double decode_rate(const struct rz_event *done)
 static void print_timings(const struct run *r)
 {
     const struct rz_event *d = &r->g.done;
-    fprintf(stderr, "rz: prompt %u tokens, %.1f tokens/s\n", d->n_prompt, rate(d->n_prompt, d->t_prompt));
+    fprintf(stderr, "rz: prompt %u tokens, %.1f tokens/s", d->n_prompt, rate(d->n_prompt, d->t_prompt));
+    if (d->n_cached)
+        fprintf(stderr, " (%u of them were there)", d->n_cached);
+    fprintf(stderr, "\n");
     fprintf(stderr, "rz: new    %u tokens, %.1f tokens/s\n", d->n_new, decode_rate(d));
     if (d->n_drafted)
         fprintf(stderr, "rz: ahead  %u tokens guessed, %u right\n", d->n_drafted, d->n_accepted);
@@ -258,6 +265,7 @@ static int32_t print_result(struct run *r, struct rz_err *err)
     if (r->reasoning.len)
         json_object_set_new(o, "reasoning", rz_cli_json_text(r->reasoning.data, r->reasoning.len));
     json_object_set_new(o, "prompt_tokens", json_integer(d->n_prompt));
+    json_object_set_new(o, "cached_tokens", json_integer(d->n_cached));
     json_object_set_new(o, "new_tokens", json_integer(d->n_new));
     json_object_set_new(o, "drafted_tokens", json_integer(d->n_drafted));
     json_object_set_new(o, "accepted_tokens", json_integer(d->n_accepted));
@@ -295,6 +303,8 @@ static int32_t start(const struct rz_cli *cli, struct run *r, const struct run_v
     r->g.request.n_logprobs = v->logprobs.given ? (uint32_t)v->logprobs.i : 0;
     r->show_logprobs = r->g.request.n_logprobs > 0;
     r->tokens = json_array();
+    if (v->session.given && (code = rz_gen_restore(&r->g, v->session.text, err)))
+        return code;
     code = rz_gen_stream(&r->g, show_token, r, NULL, err);
     return code ? code : show_rest(r, err);
 }
@@ -314,9 +324,12 @@ int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *
     rz_buf_init(&r.piece, RZ_CLI_INPUT_MAX);
     rz_buf_init(&r.text, RZ_CLI_INPUT_MAX);
     rz_buf_init(&r.reasoning, RZ_CLI_INPUT_MAX);
+    rz_buf_init(&r.session, RZ_CLI_INPUT_MAX);
     int32_t code = start(self, &r, &v, err);
     if (!code)
         code = finish(&r, &v, err);
+    if (!code && v.session.given)
+        code = rz_gen_save(&r.g, v.session.text, &r.session, flags, err);
     if (r.chat)
         r.g.chats->close(r.chat);
     rz_gen_close(&r.g);
@@ -324,6 +337,7 @@ int32_t rz_cli_run(void *self, uint32_t flags, int32_t argc, const char *const *
     rz_buf_free(&r.piece);
     rz_buf_free(&r.text);
     rz_buf_free(&r.reasoning);
+    rz_buf_free(&r.session);
     free(r.ids);
     if (code)
         return rz_cli_status(code);

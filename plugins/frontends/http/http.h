@@ -191,9 +191,12 @@ struct rz_http_request {
     bool measured;  /* its first token is */
     bool no_memory; /* JSON of the request or of the answer lacks a part */
     uint64_t begun_ns;
-    uint64_t first_ns;    /* under lock; 0: not yet */
-    struct rz_event last; /* of a run that failed, or else the last that ended */
-    struct rz_buf out;    /* PHASE_SSE: bytes to send */
+    uint64_t first_ns;            /* under lock; 0: not yet */
+    struct rz_event last;         /* of a run that failed, or else the last that ended */
+    struct rz_buf out;            /* PHASE_SSE: bytes to send */
+    atomic_uint_fast64_t said_ns; /* PHASE_SSE: when bytes were last sent; else 0 */
+    atomic_bool comment;          /* it is time for a sign of life               */
+    bool commented;               /* and that is all that was sent               */
     char id[40];
     int64_t created;
     struct rz_http_items *items; /* responses.c */
@@ -221,7 +224,7 @@ struct rz_http {
     const char *listen_text, *keys_text, *hosts, *origins, *tls_cert, *tls_key;
     uint64_t max_body, max_header, max_bodies;
     uint32_t max_connections, max_connections_ip, max_prompt, n_threads;
-    uint32_t timeout_s, header_timeout_s, body_timeout_s, write_timeout_s, request_timeout_s;
+    uint32_t timeout_s, header_timeout_s, body_timeout_s, write_timeout_s, request_timeout_s, keep_alive_s;
     uint32_t give_up_s; /* when the engine is not waited for any longer; 0: never */
     bool strict, chunked, access_log, log_prompts, metrics_rz, insecure, page;
     bool check_host; /* only local names are answered */
@@ -258,7 +261,7 @@ struct rz_http {
 
 /* --- options.c --- */
 
-#define RZ_HTTP_N_OPTIONS 25
+#define RZ_HTTP_N_OPTIONS 26
 extern const struct rz_option rz_http_options[RZ_HTTP_N_OPTIONS];
 int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, struct rz_err *err);
 
@@ -439,6 +442,8 @@ enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_sh
 bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, enum MHD_Result *result);
 /* Answers an error of a submit or of a body. */
 enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err);
+/* Streams that said nothing for a while say that they live. The watcher's thread. */
+void rz_http_keep_alive(struct rz_http *h);
 /* Goes on with a request that is answered in one piece. */
 enum MHD_Result rz_http_continue(struct rz_http_request *r);
 /* Adds an event to the stream; takes data. name: of the event, or NULL. */

@@ -11,6 +11,20 @@ static int32_t refuse(struct rz_err *err, const char *what, size_t i, const char
     return rz_fail(err, RZ_EINVAL, where, "%s", why);
 }
 
+/* A text, null, or not there. */
+static bool text_or_none(const json_t *object, const char *name)
+{
+    const json_t *v = json_object_get(object, name);
+    return !v || json_is_null(v) || json_is_string(v);
+}
+
+/* type of a tool or call that may be left out. */
+static bool is_function(const json_t *object)
+{
+    const json_t *type = json_object_get(object, "type");
+    return !type || (json_is_string(type) && !strcmp(json_string_value(type), "function"));
+}
+
 static int32_t check_content(const json_t *m, size_t i, bool may_lack, struct rz_err *err)
 {
     const json_t *content = json_object_get(m, "content");
@@ -39,8 +53,11 @@ static int32_t check_calls(const json_t *m, size_t i, struct rz_err *err)
     if (!json_is_array(calls))
         return refuse(err, "messages", i, "tool_calls", "not a list");
     for (size_t k = 0; k < json_array_size(calls); k++) {
-        const json_t *f = json_object_get(json_array_get(calls, k), "function");
+        const json_t *call = json_array_get(calls, k), *f = json_object_get(call, "function");
         const json_t *arguments = json_object_get(f, "arguments");
+        if (!is_function(call) || !text_or_none(call, "id"))
+            return refuse(err, "messages", i, "tool_calls",
+                          "a call of another type, or with an id that is no text");
         if (!json_is_string(json_object_get(f, "name")))
             return refuse(err, "messages", i, "tool_calls", "a call without the name of its function");
         if (!json_is_string(arguments) && !json_is_object(arguments))
@@ -52,7 +69,6 @@ static int32_t check_calls(const json_t *m, size_t i, struct rz_err *err)
 static int32_t check_message(const json_t *m, size_t i, struct rz_err *err)
 {
     static const char *const roles[] = {"system", "developer", "user", "assistant", "tool", NULL};
-    const json_t *name = json_object_get(m, "name");
     if (!json_is_object(m))
         return refuse(err, "messages", i, "", "not an object");
     const char *role = json_string_value(json_object_get(m, "role"));
@@ -61,10 +77,12 @@ static int32_t check_message(const json_t *m, size_t i, struct rz_err *err)
         r++;
     if (!role || !roles[r])
         return refuse(err, "messages", i, "role", "not system, developer, user, assistant or tool");
-    if (name && !json_is_null(name) && !json_is_string(name))
+    if (!text_or_none(m, "name"))
         return refuse(err, "messages", i, "name", "not a text");
+    if (!text_or_none(m, "reasoning_content"))
+        return refuse(err, "messages", i, "reasoning_content", "not a text");
     bool assistant = !strcmp(role, "assistant");
-    int32_t code = check_content(m, i, assistant && json_object_get(m, "tool_calls"), err);
+    int32_t code = check_content(m, i, assistant && json_is_array(json_object_get(m, "tool_calls")), err);
     if (!code && assistant)
         code = check_calls(m, i, err);
     if (!code && !strcmp(role, "tool") && !json_is_string(json_object_get(m, "tool_call_id")))
@@ -96,7 +114,12 @@ int32_t rz_http_tools_check(const json_t *tools, struct rz_err *err)
             return refuse(err, "tools", i, "function", "has no name");
         if (parameters && !json_is_null(parameters) && !json_is_object(parameters))
             return refuse(err, "tools", i, "function", "parameters are not an object");
-        if (json_is_true(json_object_get(f, "strict")))
+        if (!text_or_none(f, "description"))
+            return refuse(err, "tools", i, "function", "description is not a text");
+        const json_t *strict = json_object_get(f, "strict");
+        if (strict && !json_is_null(strict) && !json_is_boolean(strict))
+            return refuse(err, "tools", i, "function", "strict is not true or false");
+        if (json_is_true(strict))
             return refuse(err, "tools", i, "function", "strict is not available in this build");
     }
     return RZ_OK;

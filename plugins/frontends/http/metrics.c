@@ -115,8 +115,6 @@ void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev)
     observe(m, RZ_HTTP_H_NEW, ev->n_new);
     atomic_fetch_add(&m->prompt, ev->n_prompt);
     atomic_fetch_add(&m->cached, ev->n_cached);
-    atomic_fetch_add(&m->drafted, ev->n_drafted);
-    atomic_fetch_add(&m->accepted, ev->n_accepted);
 }
 
 void rz_http_measure_abort(struct rz_http_request *r)

@@ -17,6 +17,7 @@ struct page {
     struct rz_http *http;
     struct rz_buf out;
     const char *prefix;
+    uint32_t n_models; /* none while they load */
     struct rz_engine_stats stats[RZ_HTTP_MODELS_MAX];
 };
 
@@ -63,8 +64,8 @@ static double field(const struct page *p, uint32_t i, int what)
                              (double)s->new_tokens,
                              (double)atomic_load(&m->prompt),
                              (double)atomic_load(&m->cached),
-                             (double)atomic_load(&m->drafted),
-                             (double)atomic_load(&m->accepted),
+                             (double)s->drafted,
+                             (double)s->accepted,
                              s->pages_total,
                              s->pages_free,
                              (double)s->steps,
@@ -101,7 +102,7 @@ static void numbers(struct page *p)
     for (int k = 0; k < (int)(sizeof(all) / sizeof(all[0])); k++) {
         const char *prefix = all[k].own ? "rz_" : p->prefix;
         head(p, prefix, all[k].name, all[k].type, all[k].help);
-        for (uint32_t i = 0; i < p->http->n_models; i++) {
+        for (uint32_t i = 0; i < p->n_models; i++) {
             model_label(p, prefix, all[k].name, "", i);
             rz_buf_printf(&p->out, "} %.17g\n", field(p, i, k));
         }
@@ -111,7 +112,7 @@ static void numbers(struct page *p)
 static void outcomes(struct page *p)
 {
     head(p, p->prefix, "request_success_total", "counter", "Requests that ended, by how.");
-    for (uint32_t i = 0; i < p->http->n_models; i++)
+    for (uint32_t i = 0; i < p->n_models; i++)
         for (uint32_t f = RZ_FINISH_STOP; f <= RZ_FINISH_TIMEOUT; f++) {
             struct rz_event ev = {.size = sizeof(ev), .kind = RZ_EVENT_DONE, .finish = f};
             model_label(p, p->prefix, "request_success_total", "", i);
@@ -161,7 +162,7 @@ static void histograms(struct page *p)
     };
     for (int k = 0; k < RZ_HTTP_N_H; k++) {
         head(p, p->prefix, all[k].name, "histogram", all[k].help);
-        for (uint32_t i = 0; i < p->http->n_models; i++)
+        for (uint32_t i = 0; i < p->n_models; i++)
             histogram(p, i, k, all[k].name);
     }
 }
@@ -225,8 +226,9 @@ enum MHD_Result rz_http_metrics(struct rz_http_request *r)
         return MHD_NO;
     p->http = r->http;
     p->prefix = r->http->metrics_rz ? "rz_" : "vllm:";
+    p->n_models = atomic_load(&r->http->ready) ? r->http->n_models : 0;
     rz_buf_init(&p->out, TEXT_MAX);
-    for (uint32_t i = 0; i < p->http->n_models; i++) {
+    for (uint32_t i = 0; i < p->n_models; i++) {
         const struct rz_engine *e = p->http->models[i].engine;
         p->stats[i].size = sizeof(p->stats[i]);
         e->stats(e->ctx, &p->stats[i]);

@@ -118,6 +118,16 @@ static json_t *content(const char *type, json_t *schema)
     return json_pack("{s:{s:o}}", type, "schema", schema);
 }
 
+/* Of one event of a stream: its data is JSON, but for the last of OpenAI's. */
+static json_t *event_schema(const struct rz_http_route *route, const char *error)
+{
+    json_t *said = json_pack("{s:[o,o]}", "anyOf", ref(route->event), ref(error));
+    json_t *json = json_pack("{s:s,s:s,s:o}", "type", "string", "contentMediaType", "application/json",
+                             "contentSchema", said);
+    return json_pack("{s:s,s:[s],s:{s:{s:{s:s},s:o}}}", "type", "object", "required", "data", "properties",
+                     "data", "if", "const", "[DONE]", "else", json);
+}
+
 static json_t *answers(const struct rz_http_route *route)
 {
     const char *error = route->plain ? "PlainError" : "Error";
@@ -128,8 +138,8 @@ static json_t *answers(const struct rz_http_route *route)
     if (route->flags & RZ_HTTP_OPEN && route->good) /* /health says in the same shape that it is not well */
         bad = json_pack("{s:[o,o]}", "anyOf", bad, ref(route->good));
     if (route->event) {
-        json_t *stream = json_pack("{s:{s:s},s:o}", "schema", "type", "string", "x-event", ref(route->event));
-        json_object_set_new(good, "text/event-stream", stream);
+        json_object_set_new(good, "text/event-stream",
+                            json_pack("{s:o}", "schema", event_schema(route, error)));
     }
     json_t *o = json_pack("{s:{s:s,s:o}}", "200", "description", "The answer", "content", good);
     json_object_set_new(o, "4XX",
@@ -195,17 +205,19 @@ static void below(uint32_t n, struct rz_buf *out)
 
 static void model_schemas(const struct rz_http_request *r, json_t *schemas)
 {
-    uint32_t n_vocab = 1, n_embd = 1;
+    uint32_t n_vocab = 1, n_embd = 1, least = 0;
     json_t *names = json_array();
     struct rz_buf pattern;
     for (uint32_t i = 0; i < r->http->n_models; i++) {
         const struct rz_http_model *m = &r->http->models[i];
         json_array_append_new(names, rz_http_text(m->name, strlen(m->name)));
+        least |= !m->vocab.add_bos; /* an empty text is a prompt where something stands before it */
         n_vocab = m->vocab.n_vocab > n_vocab ? m->vocab.n_vocab : n_vocab;
         n_embd = m->info.n_embd > n_embd ? m->info.n_embd : n_embd;
     }
     rz_buf_init(&pattern, 4096);
     below(n_vocab, &pattern);
+    json_object_set_new(schemas, "Text", json_pack("{s:s,s:i}", "type", "string", "minLength", least));
     json_object_set_new(schemas, "ModelName", json_pack("{s:o}", "enum", names));
     json_object_set_new(
         schemas, "TokenId",

@@ -19,7 +19,6 @@
 
 const struct rz_http_schema rz_http_schemas[] = {
     /* --- what requests hold --- */
-    {"Text", "{'type': 'string', 'minLength': 1}"},
     {"Texts", "{'type': 'array', 'minItems': 1, 'maxItems': 2048, 'items': " REF("Text") "}"},
     {"AnyTexts", "{'type': 'array', 'minItems': 1, 'maxItems': 2048, 'items': " TEXT "}"},
     {"Ids", "{'type': 'array', 'minItems': 1, 'items': " REF("TokenId") "}"},
@@ -46,7 +45,7 @@ const struct rz_http_schema rz_http_schemas[] = {
                            "'role': {'const': 'tool'}, 'content': " REF(
                                "Content") ", 'name': " TEXT_OR_NULL ", 'tool_call_id': " TEXT)},
     {"Calls", LIST(OBJECT("'function'",
-                          "'id': " TEXT ", 'type': {'const': 'function'}, 'function': " OBJECT(
+                          "'id': " TEXT_OR_NULL ", 'type': {'const': 'function'}, 'function': " OBJECT(
                               "'name', 'arguments'", "'name': " TEXT ", 'arguments': {'type': ['string', "
                                                      "'object']}")))},
     {"Tools", LIST(OBJECT("'type', 'function'",

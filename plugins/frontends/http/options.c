@@ -27,6 +27,7 @@ enum {
     BODY,
     WRITE,
     REQUEST,
+    KEEP_ALIVE,
     THREADS,
     STRICT,
     CHUNKED,
@@ -73,6 +74,8 @@ const struct rz_option rz_http_options[N_OPTIONS] = {
                      "seconds that a client may take to read 8 KiB of its answer"),
     [REQUEST] =
         OPTION("request_timeout_s", INT, "600", 0, 86400, "seconds that a generation may take; 0: any"),
+    [KEEP_ALIVE] = OPTION("keep_alive_s", INT, "10", 1, 86400,
+                          "seconds of silence in a stream after which it says that it lives"),
     [THREADS] = OPTION("threads", INT, "2", 1, 64, "threads that serve connections"),
     [STRICT] = OPTION("strict", BOOL, "0", 0, 0, "refuse unknown fields of a request"),
     [CHUNKED] = OPTION("chunked", BOOL, "1", 0, 0, "take bodies in chunks; 0: only those with a length"),
@@ -111,6 +114,7 @@ int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, 
     h->body_timeout_s = (uint32_t)v[BODY].i;
     h->write_timeout_s = (uint32_t)v[WRITE].i;
     h->request_timeout_s = (uint32_t)v[REQUEST].i;
+    h->keep_alive_s = (uint32_t)v[KEEP_ALIVE].i;
     h->give_up_s = h->request_timeout_s ? h->request_timeout_s + GIVE_UP_S : 0;
     h->n_threads = (uint32_t)v[THREADS].i;
     h->strict = v[STRICT].i != 0;

@@ -186,6 +186,22 @@ static bool take_round(struct rz_http_request *r)
     return any || r->n_submitted > before;
 }
 
+void rz_http_keep_alive(struct rz_http *h)
+{
+    uint64_t now = rz_http_now_ns(), most = (uint64_t)h->keep_alive_s * 1000000000u;
+    pthread_mutex_lock(&h->lock);
+    for (uint32_t i = 0; i < h->n_slots; i++) {
+        struct rz_http_request *r = &h->slots[i];
+        uint64_t said = atomic_load(&r->said_ns);
+        if (!said || now < said || now - said < most)
+            continue;
+        atomic_store(&r->said_ns, now);
+        atomic_store(&r->comment, true);
+        rz_http_rouse(r);
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
 /* Takes the events that wait; false: the connection was suspended because there were none. */
 static bool pump(struct rz_http_request *r)
 {
@@ -196,6 +212,9 @@ static bool pump(struct rz_http_request *r)
         pthread_mutex_unlock(&r->lock);
         while (!r->ended && (r->phase != PHASE_SSE || r->out.len < SSE_FULL) && take_round(r))
             ;
+        r->commented = atomic_exchange(&r->comment, false) && !r->out.len && !r->ended;
+        if (r->commented)
+            rz_buf_str(&r->out, ": \n\n");
         here = r->ended || (r->phase == PHASE_SSE && r->out.len) || given_up(r);
         r->no_memory |= rz_http_json_failed();
     } while (!here && !suspend_if_idle(r));
@@ -209,7 +228,8 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
     (void)pos;
     rz_http_json_failed();
     if (!r->out.len && !r->ended) {
-        rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
+        if (!r->commented) /* a sign of life of ours is none of the engine */
+            rz_http_wait_for(r->conn, RZ_HTTP_WAIT_ENGINE, r->http->give_up_s);
         if (!pump(r))
             return 0;
     }
@@ -220,7 +240,9 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *to, size_t max)
     size_t n = r->out.len < max ? r->out.len : max;
     memcpy(to, r->out.data, n);
     rz_buf_drop(&r->out, n);
-    rz_http_wait_for(r->conn, RZ_HTTP_WAIT_READER, r->http->write_timeout_s);
+    atomic_store(&r->said_ns, rz_http_now_ns());
+    if (!r->commented)
+        rz_http_wait_for(r->conn, RZ_HTTP_WAIT_READER, r->http->write_timeout_s);
     return (ssize_t)n;
 }
 
@@ -230,6 +252,7 @@ static enum MHD_Result start_stream(struct rz_http_request *r)
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, SSE_BLOCK, read_stream, r, NULL);
     if (!response)
         return MHD_NO;
+    atomic_store(&r->said_ns, rz_http_now_ns());
     MHD_add_response_header(response, "Content-Type", "text/event-stream");
     MHD_add_response_header(response, "Cache-Control", "no-cache");
     MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect events */

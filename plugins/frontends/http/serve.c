@@ -24,6 +24,7 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         r->begun_ns = conn->x.begun_ns;
         r->first_ns = 0;
         r->pending = r->suspended = false;
+        r->commented = false;
         r->model = NULL;
         r->flags = 0;
         r->last.kind = r->last.finish = 0;
@@ -70,6 +71,8 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
     if (!r)
         return;
     pthread_mutex_lock(&h->lock);
+    atomic_store(&r->said_ns, 0);
+    atomic_store(&r->comment, false);
     if (r->has_ticket)
         rz_http_watch_remove(r);
     r->has_ticket = false;

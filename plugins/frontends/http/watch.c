@@ -61,6 +61,7 @@ static void *watch(void *arg)
             else if (read(h->wake_fd, &kicks, sizeof(kicks)) < 0 && errno != EAGAIN)
                 return NULL;
         rz_http_drop_late(h);
+        rz_http_keep_alive(h);
     }
     return NULL;
 }
