@@ -143,13 +143,19 @@ $(B)/plugins/%.o: plugins/%.c $(B)/flags
 	$(Q)$(CC) $(RZ_CFLAGS) $(CFLAGS) $(API) $(INC_$(call folder,$<)) \
 	  $(if $(findstring /kernels_,$<),$(ISA_$(call folder,$<)) $(ISA_$(call folder,$<)_$(*F))) -c $< -o $@
 
-# Kernels in OpenCL C become lines of C strings.
-$(B)/plugins/%.cl.inc: plugins/%.cl
-	@mkdir -p $(@D)
-	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$/\\n"/' $< > $@
+# A text that a plugin holds (kernels in OpenCL C, a page) becomes lines of C strings: FILE.inc.
+define text_rule
+$(B)/plugins/%.$(1).inc: plugins/%.$(1)
+	@mkdir -p $$(@D)
+	@sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$$$$/\\n"/' $$< > $$@
+endef
+$(foreach x,cl html,$(eval $(call text_rule,$(x))))
 OPENCL := plugins/backends/opencl
 $(B)/$(OPENCL)/source.o: $(patsubst %,$(B)/%.inc,$(wildcard $(OPENCL)/*.cl))
 $(B)/$(OPENCL)/source.o: CFLAGS += -I$(B)/$(OPENCL)
+HTTP := plugins/frontends/http
+$(B)/$(HTTP)/page.o: $(B)/$(HTTP)/page.html.inc
+$(B)/$(HTTP)/page.o: CFLAGS += -I$(B)/$(HTTP)
 
 $(B)/libbase.a: $(BASE_OBJS)
 	@rm -f $@
@@ -333,6 +339,7 @@ deps:
 # What the tests for another machine need may be missing: then these are skipped, and say so.
 test: deps
 	@$(if $(filter x86_64-release,$(HOST)-$(config)),tools/deps.sh packages-aarch64.txt || true,:)
+	@$(if $(filter release,$(config)),tools/deps.sh packages-browser.txt || true,:)
 	$(AGAIN) run-tests
 run: deps
 	$(AGAIN) run-story

@@ -281,6 +281,8 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     int32_t code = rz_http_options_read(h, config, err);
     if (!code)
         code = rz_http_keys_read(h, err);
+    if (!code)
+        code = rz_http_page_prepare(h, err);
     if (code)
         fini(h);
     else

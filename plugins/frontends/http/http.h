@@ -226,10 +226,11 @@ struct rz_http {
     uint32_t max_connections, max_connections_ip, max_prompt, n_threads;
     uint32_t timeout_s, header_timeout_s, body_timeout_s, write_timeout_s, request_timeout_s, keep_alive_s;
     uint32_t give_up_s; /* when the engine is not waited for any longer; 0: never */
-    bool strict, chunked, access_log, log_prompts, metrics_rz, insecure;
+    bool strict, chunked, access_log, log_prompts, metrics_rz, insecure, page;
     bool check_host; /* only local names are answered */
     uint8_t (*keys)[RZ_HTTP_KEY_HASH];
     uint32_t n_keys;
+    char page_tag[40], page_policy[512];
     /* while it listens */
     struct rz_http_listener listeners[RZ_HTTP_LISTENERS_MAX];
     uint32_t n_listeners;
@@ -260,7 +261,7 @@ struct rz_http {
 
 /* --- options.c --- */
 
-#define RZ_HTTP_N_OPTIONS 25
+#define RZ_HTTP_N_OPTIONS 26
 extern const struct rz_option rz_http_options[RZ_HTTP_N_OPTIONS];
 int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, struct rz_err *err);
 
@@ -278,6 +279,12 @@ void rz_http_listen_close(struct rz_http *h);
  * rz_http_tls_free. */
 int32_t rz_http_tls_read(const struct rz_http *h, char **cert, char **key, struct rz_err *err);
 void rz_http_tls_free(char *cert, char *key);
+
+/* --- page.c --- */
+
+/* Makes page_tag and page_policy. */
+int32_t rz_http_page_prepare(struct rz_http *h, struct rz_err *err);
+enum MHD_Result rz_http_page(struct rz_http_request *r);
 
 /* --- json_memory.c --- */
 

@@ -34,6 +34,7 @@ enum {
     ACCESS_LOG,
     LOG_PROMPTS,
     METRICS,
+    PAGE,
     N_OPTIONS
 };
 
@@ -86,6 +87,7 @@ const struct rz_option rz_http_options[N_OPTIONS] = {
                  .def = "vllm",
                  .choices = "vllm|rz",
                  .help = "what metrics are called that vLLM has too: vllm:NAME or rz_NAME"},
+    [PAGE] = OPTION("page", BOOL, "1", 0, 0, "a web page to chat with, at /"),
 };
 _Static_assert(N_OPTIONS == RZ_HTTP_N_OPTIONS, "as the header says");
 
@@ -120,5 +122,6 @@ int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, 
     h->access_log = v[ACCESS_LOG].i != 0;
     h->log_prompts = v[LOG_PROMPTS].i != 0;
     h->metrics_rz = v[METRICS].i == 1;
+    h->page = v[PAGE].i != 0;
     return RZ_OK;
 }

@@ -9,6 +9,8 @@
 #define POST .method = "POST", .allowed = "Allow: POST"
 
 static const struct rz_http_route routes[] = {
+    {"/", GET, .flags = RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, .answer = rz_http_page,
+     .summary = "A page to chat with the models", .type = "text/html"},
     {"/health", GET, .flags = RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, .answer = rz_http_health,
      .summary = "Does the server run?", .good = "Health"},
     {"/ready", GET, .flags = RZ_HTTP_OPEN | RZ_HTTP_ALWAYS, .answer = rz_http_ready,
