@@ -39,6 +39,8 @@ WAYS = (("--chunk", "1"), ("--chunk", "7"), ("--beside", "2", "--chunk", "5"), (
         ("--fork", "16", "--beside", "2", "-o", "engine.page_tokens=8"))
 if not rzlib.SLOW:
     WAYS = (("--fork", "13", "--beside", "2", "--chunk", "7", "-o", "engine.page_tokens=8"),)
+# One case of each kind of attention, mixture and recurrence, for devices that are slow to test.
+SOME = ["bloom", "deepseek_v2", "gemma2", "gpt_oss", "jamba", "llama", "phi3-swa", "qwen3_next"]
 
 
 class Families(unittest.TestCase):

@@ -14,8 +14,6 @@ import test_encoders
 import test_families as families
 
 BAR = 2e-3
-# One case of each kind of attention, mixture and recurrence; the others run where there is time (RZ_SLOW).
-SOME = ["bloom", "deepseek_v2", "gemma2", "gpt_oss", "jamba", "llama", "phi3-swa", "qwen3_next"]
 WIDE = ["bloom", "deepseek_v2", "gemma2", "gpt_oss", "llama", "mamba2"]
 WAYS = (("--fork", "13", "--beside", "2", "--chunk", "7", "-o", "engine.page_tokens=8"), ("--chunk", "1"))
 
@@ -64,7 +62,7 @@ class OpenCL(unittest.TestCase):
 
     def test_families(self):
         self.need_data()
-        for case in families.CASES if rzlib.SLOW else SOME:
+        for case in families.CASES if rzlib.SLOW else families.SOME:
             with self.subTest(case=case):
                 self.check(case)
 
