@@ -139,7 +139,8 @@ static int32_t spell(struct rz_trie *t, const struct rz_tokenizer *api, void *to
                 return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for the spellings of %u tokens", i);
             t->text = bigger;
         }
-        memcpy(t->text + used, piece, (size_t)n);
+        if (n)
+            memcpy(t->text + used, piece, (size_t)n);
         used += (uint64_t)n;
         t->at[i + 1] = (uint32_t)used;
         t->normal[i] = normal;
