@@ -2,7 +2,7 @@
 """compare.py - rz beside other programs, in turn, on the same model.
 
     bench/compare.py --model M.gguf --peer lc="PATH/TO/llama-bench -fa 1" [--peer ik="... -rtr 1 -fa 1"]
-                     [--peer "ov:python3 bench/openvino.py"] [--tests p512,n128,p512@4096,n64@4096,n128*16@256,200+128*16]
+                     [--peer "ov:python3 bench/ov_peer.py"] [--tests p512,n128,p512@4096,n64@4096,n128*16@256,200+128*16]
                      [--pairs 12] [--threads 2] [--rz-args "-o engine.head=full"] [--busy N] [--results FILE]
 
 Tests: p512, a prompt; n128, new tokens one after the other; @D, behind D tokens that are there already; *B, B
@@ -10,7 +10,7 @@ sequences together; 200+128*16, whole jobs: prompts and new tokens of 16 sequenc
 
 A peer speaks llama-bench's options and JSON (NAME=COMMAND); depths come from its -d, or from -gp and the
 difference of two prompts where it has none; sequences together from llama-batched-bench in the same folder.
-NAME:COMMAND instead is a program that stays and answers tests on its standard input (bench/openvino.py).
+NAME:COMMAND instead is a program that stays and answers tests on its standard input (bench/ov_peer.py).
 
 Each round runs every program once, in rotating order, so that a machine whose speed drifts hits all. What counts
 is the ratio within a round: printed are its median, its spread, and a bootstrap 95 % interval of the median. --busy N

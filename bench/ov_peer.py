@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""openvino.py - OpenVINO GenAI as a peer of bench/compare.py.
+"""ov_peer.py - OpenVINO GenAI as a peer of bench/compare.py.
 
-    bench/openvino.py -m M.gguf [-t 2]       (pip install openvino-genai, in the interpreter that runs this)
+    bench/ov_peer.py -m M.gguf [-t 2]       (pip install openvino-genai, in the interpreter that runs this)
 
 Loads the model once, then reads tests as JSON lines from standard input, {"prompt": P, "new": N, "depth": D,
 "batch": B}, and answers each with {"avg_ts": tokens a second}: of the prompt where N = 0, of the new tokens where
