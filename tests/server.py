@@ -1,36 +1,22 @@
-"""server.py - an `rz serve` for tests of what clients see, and requests to it."""
+"""server.py - an `rz serve` for tests of what clients see: JSON and events of its answers."""
 
-import http.client
 import json
-import re
-import subprocess
 
 import rzlib
+import serving
 
 
-class Server:
+class Server(serving.Server):
     """rz serve of a model on a free port; `base` is its URL."""
 
     def __init__(self, model, *args):
-        self.process = subprocess.Popen([rzlib.RZ, "serve", "-m", model, "--port", "0", *args],
-                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        line = b""
-        while b"ready: " not in line:
-            line = self.process.stderr.readline()
-            if not line:
-                raise rzlib.Failed("the server did not start")
-        self.port = int(re.search(rb":(\d+)\s*$", line).group(1))
+        super().__init__(*args, model=model)
         self.base = "http://127.0.0.1:%d" % self.port
 
     def ask(self, path, body=None, headers=()):
         """(status, text, headers) of a GET, or of a POST of this body."""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        data = None if body is None else json.dumps(body)
-        c.request("GET" if body is None else "POST", path, data, dict({"Content-Type": "application/json"}, **dict(headers)))
-        r = c.getresponse()
-        answer = r.status, r.read().decode(), dict(r.getheaders())
-        c.close()
-        return answer
+        status, got, text = self.request("GET" if body is None else "POST", path, body, headers)
+        return status, text.decode(), dict(got.items())
 
     def json(self, path, body=None, status=200):
         got, text, _ = self.ask(path, body)
@@ -53,8 +39,6 @@ class Server:
         return found
 
     def stop(self):
-        self.process.terminate()
-        status = self.process.wait(60)
-        self.process.stderr.close()
+        status = super().stop()
         if status:
             raise rzlib.Failed("the server ended with status %d" % status)

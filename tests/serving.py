@@ -105,7 +105,7 @@ class Server:
 
     def request(self, method, path, body=None, headers=None):
         """(status, headers, text) of one request on a connection of its own."""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         headers = dict(headers or {})
         if body is not None:
             headers.setdefault("Content-Type", "application/json")

@@ -3,18 +3,17 @@
 default templates, and whether a message can forge a control token.
 """
 
-import http.client
 import json
 import os
 import pty
 import re
 import select
-import subprocess
 import tempfile
 import time
 import unittest
 
 import rzlib
+import serving
 import scripted
 
 THOUGHTS = scripted.TEMPLATE + "{# <think></think> #}"
@@ -194,30 +193,13 @@ class Chat(Case):
         self.assertEqual(status, 0)
 
 
-class Server:
+class Server(serving.Server):
     def __init__(self, model, *args):
-        self.process = subprocess.Popen([rzlib.RZ, "serve", "-m", model, "--port", "0", *args],
-                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        line = b""
-        while b"ready: " not in line:
-            line = self.process.stderr.readline()
-            if not line:
-                raise rzlib.Failed("the server did not start")
-        self.port = int(re.search(rb":(\d+)\s*$", line).group(1))
+        super().__init__(*args, model=model)
 
     def post(self, body, path="/v1/chat/completions"):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        c.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        r = c.getresponse()
-        answer = r.status, r.read().decode(), dict(r.getheaders())
-        c.close()
-        return answer
-
-    def stop(self):
-        self.process.terminate()
-        status = self.process.wait(60)
-        self.process.stderr.close()
-        return status
+        status, headers, text = self.request("POST", path, body)
+        return status, text.decode(), dict(headers.items())
 
 
 class Http(Case):

@@ -7,14 +7,12 @@ import http.client
 import json
 import os
 import random
-import re
-import signal
-import subprocess
 import tempfile
 import time
 import unittest
 
 import rzlib
+import serving
 
 WORDS = ("the king of a small town had many books and no time to read them so he asked his daughter who liked "
          "the sea ships stars old songs and long letters").split()
@@ -25,32 +23,20 @@ def text(seed, n):
     return " ".join(rng.choice(WORDS) for _ in range(n))
 
 
-class Server:
+class Server(serving.Server):
     def __init__(self, model, *args):
-        self.process = subprocess.Popen([rzlib.RZ, "serve", "-m", model, "--port", "0", *args],
-                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        line = b""
-        while b"ready: " not in line:
-            line = self.process.stderr.readline()
-            if not line:
-                raise rzlib.Failed("the server did not start")
-        self.port = int(re.search(rb":(\d+)\s*$", line).group(1))
+        super().__init__(*args, model=model)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        self.process.stderr.close()
+        self.stop()
 
     def ask(self, body):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        c.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-        r = c.getresponse()
-        answer = json.loads(r.read())
-        c.close()
-        if r.status != 200:
+        status, _, text = self.request("POST", "/v1/completions", body)
+        answer = json.loads(text)
+        if status != 200:
             raise rzlib.Failed(answer)
         return answer
 
