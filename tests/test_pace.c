@@ -18,24 +18,25 @@ struct machine {
 };
 
 /* Runs steps; the sizes of the last ones, as counts. */
-static void run(struct rz_pace *p, const struct machine *m, uint64_t work, uint32_t steps, uint32_t *sizes)
+static void run(struct rz_team_pace *p, const struct machine *m, uint64_t work, uint32_t steps,
+                uint32_t *sizes)
 {
     for (uint32_t i = 0; i < 9; i++)
         sizes[i] = 0;
     for (uint32_t i = 0; i < steps; i++) {
-        uint32_t n = rz_pace_size(p, work);
+        uint32_t n = rz_team_pace_size(p, work);
         rz_check(n >= 1 && n <= p->most);
         sizes[n]++;
-        rz_pace_done(p, m->ns[n], m->sleeps[n]);
+        rz_team_pace_done(p, m->ns[n], m->sleeps[n]);
     }
 }
 
 RZ_TEST(pace, a_quiet_machine_keeps_all)
 {
     struct machine quiet = {.ns = {0, 900, 500, 350, 280}};
-    struct rz_pace p;
+    struct rz_team_pace p;
     uint32_t sizes[9];
-    rz_pace_init(&p, 4);
+    rz_team_pace_init(&p, 4);
     run(&p, &quiet, 1, 1000, sizes);
     rz_check_eq(sizes[4], 1000);
 }
@@ -44,15 +45,15 @@ RZ_TEST(pace, shrinks_where_that_is_faster_and_grows_back)
 {
     struct machine quiet = {.ns = {0, 900, 500}},
                    busy = {.ns = {0, 900, 1500}, .sleeps = {false, false, true}};
-    struct rz_pace p;
+    struct rz_team_pace p;
     uint32_t sizes[9];
-    rz_pace_init(&p, 2);
-    run(&p, &busy, 1, 3 * RZ_PACE_WINDOW, sizes);
+    rz_team_pace_init(&p, 2);
+    run(&p, &busy, 1, 3 * RZ_TEAM_PACE_WINDOW, sizes);
     rz_check_eq(p.size, 1);
     run(&p, &busy, 1, 4000, sizes); /* looks now and then whether the core is back */
     rz_check(sizes[2] > 0);
     rz_check(sizes[2] < 4000 / 20);
-    run(&p, &quiet, 1, 40 * RZ_PACE_WINDOW, sizes);
+    run(&p, &quiet, 1, 40 * RZ_TEAM_PACE_WINDOW, sizes);
     rz_check_eq(p.size, 2);
     run(&p, &quiet, 1, 1000, sizes);
     rz_check_eq(sizes[2], 1000);
@@ -61,9 +62,9 @@ RZ_TEST(pace, shrinks_where_that_is_faster_and_grows_back)
 RZ_TEST(pace, keeps_all_where_less_is_slower)
 {
     struct machine m = {.ns = {0, 2000, 1500, 1200}, .sleeps = {false, false, true, true}};
-    struct rz_pace p;
+    struct rz_team_pace p;
     uint32_t sizes[9];
-    rz_pace_init(&p, 3);
+    rz_team_pace_init(&p, 3);
     run(&p, &m, 1, 8000, sizes);
     rz_check_eq(p.size, 3);
     rz_check_eq(sizes[1], 0);
@@ -73,22 +74,22 @@ RZ_TEST(pace, keeps_all_where_less_is_slower)
 RZ_TEST(pace, finds_its_way_down_more_than_one)
 {
     struct machine m = {.ns = {0, 1000, 600, 2000, 3000}, .sleeps = {false, false, false, true, true}};
-    struct rz_pace p;
+    struct rz_team_pace p;
     uint32_t sizes[9];
-    rz_pace_init(&p, 4);
-    run(&p, &m, 1, 20 * RZ_PACE_WINDOW, sizes);
+    rz_team_pace_init(&p, 4);
+    run(&p, &m, 1, 20 * RZ_TEAM_PACE_WINDOW, sizes);
     rz_check_eq(p.size, 2);
 }
 
 RZ_TEST(pace, compares_steps_of_one_size_only)
 {
     struct machine m = {.ns = {0, 10, 1500}, .sleeps = {false, false, true}};
-    struct rz_pace p;
-    rz_pace_init(&p, 2);
+    struct rz_team_pace p;
+    rz_team_pace_init(&p, 2);
     for (uint32_t i = 0; i < 1000; i++) {
-        uint32_t n = rz_pace_size(&p, i % 7);
+        uint32_t n = rz_team_pace_size(&p, i % 7);
         rz_check_eq(n, 2);
-        rz_pace_done(&p, m.ns[n], m.sleeps[n]);
+        rz_team_pace_done(&p, m.ns[n], m.sleeps[n]);
     }
 }
 

@@ -5,18 +5,18 @@
 #define PAUSE_MOST 32
 #define TROUBLED 2 /* steps of a window in which somebody slept */
 
-void rz_pace_init(struct rz_pace *p, uint32_t members)
+void rz_team_pace_init(struct rz_team_pace *p, uint32_t members)
 {
-    *p = (struct rz_pace){.most = members, .size = members, .pause = PAUSE_LEAST};
+    *p = (struct rz_team_pace){.most = members, .size = members, .pause = PAUSE_LEAST};
 }
 
-static void begin_window(struct rz_pace *p)
+static void begin_window(struct rz_team_pace *p)
 {
     p->count = p->slept = 0;
     p->sum_ns = 0;
 }
 
-uint32_t rz_pace_size(struct rz_pace *p, uint64_t work)
+uint32_t rz_team_pace_size(struct rz_team_pace *p, uint64_t work)
 {
     if (work != p->work) {
         p->work = work;
@@ -27,7 +27,7 @@ uint32_t rz_pace_size(struct rz_pace *p, uint64_t work)
 }
 
 /* It must have been faster by some 3 % to be kept. */
-static void end_trial(struct rz_pace *p)
+static void end_trial(struct rz_team_pace *p)
 {
     if (p->sum_ns < p->base_ns - p->base_ns / 32) {
         p->size = (uint32_t)((int32_t)p->size + p->trial);
@@ -39,7 +39,7 @@ static void end_trial(struct rz_pace *p)
     p->trial = 0;
 }
 
-static void choose_trial(struct rz_pace *p)
+static void choose_trial(struct rz_team_pace *p)
 {
     p->base_ns = p->sum_ns;
     if (p->rest) {
@@ -52,11 +52,11 @@ static void choose_trial(struct rz_pace *p)
         p->trial = 1;
 }
 
-void rz_pace_done(struct rz_pace *p, uint64_t ns, bool slept)
+void rz_team_pace_done(struct rz_team_pace *p, uint64_t ns, bool slept)
 {
     p->sum_ns += ns;
     p->slept += slept;
-    if (++p->count < RZ_PACE_WINDOW)
+    if (++p->count < RZ_TEAM_PACE_WINDOW)
         return;
     if (p->trial)
         end_trial(p);

@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RZ_PACE_WINDOW 8 /* steps that are compared with as many others */
+#define RZ_TEAM_PACE_WINDOW 8 /* steps that are compared with as many others */
 
-struct rz_pace {
+struct rz_team_pace {
     uint32_t most, size; /* members: all, and those in use but for a trial         */
     int32_t trial;       /* -1, 0, 1: what is being tried beside size              */
     uint64_t work;       /* of the steps in the window                             */
@@ -22,10 +22,10 @@ struct rz_pace {
     uint32_t rest, pause;     /* windows until the next trial, and how many after one that did not pay */
 };
 
-void rz_pace_init(struct rz_pace *p, uint32_t members);
+void rz_team_pace_init(struct rz_team_pace *p, uint32_t members);
 /* Members for a step of this much work. */
-uint32_t rz_pace_size(struct rz_pace *p, uint64_t work);
+uint32_t rz_team_pace_size(struct rz_team_pace *p, uint64_t work);
 /* The step took so long; slept: some member had to sleep at a barrier. */
-void rz_pace_done(struct rz_pace *p, uint64_t ns, bool slept);
+void rz_team_pace_done(struct rz_team_pace *p, uint64_t ns, bool slept);
 
 #endif

@@ -49,7 +49,7 @@ struct rz_pool {
     struct gate *jobs; /* [n] number of jobs that the member was given */
     struct gate done;
     _Atomic bool slept; /* somebody did, at a barrier of this job */
-    struct rz_pace pace;
+    struct rz_team_pace pace;
     void (*fn)(void *arg, struct rz_team *team, uint32_t tid);
     void *arg;
     _Atomic bool stop;
@@ -204,8 +204,9 @@ void rz_pool_step(struct rz_pool *p, uint64_t work, void (*fn)(void *arg, struct
     } else {
         uint64_t start = clock_ns();
         atomic_store_explicit(&p->slept, false, memory_order_relaxed);
-        run_on(p, rz_pace_size(&p->pace, work), fn, arg);
-        rz_pace_done(&p->pace, clock_ns() - start, atomic_load_explicit(&p->slept, memory_order_relaxed));
+        run_on(p, rz_team_pace_size(&p->pace, work), fn, arg);
+        rz_team_pace_done(&p->pace, clock_ns() - start,
+                          atomic_load_explicit(&p->slept, memory_order_relaxed));
     }
     pthread_mutex_unlock(&p->turn);
 }
@@ -281,7 +282,7 @@ int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
     pthread_mutex_init(&p->turn, NULL);
     gate_init(&p->phase, SPINS_BARRIER);
     gate_init(&p->done, SPINS_BARRIER);
-    rz_pace_init(&p->pace, n);
+    rz_team_pace_init(&p->pace, n);
     p->team = (struct rz_team){.size = sizeof(p->team),
                                .n_threads = n,
                                .barrier = team_barrier,
