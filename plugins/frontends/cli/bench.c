@@ -6,7 +6,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 
@@ -50,13 +49,6 @@ struct bench {
     uint32_t reps;
     double *rates; /* [reps] tokens/s */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void read_slice(void *arg, uint32_t i)
 {
@@ -105,9 +97,9 @@ static double reader_measure(struct reader *r)
 {
     double best = 0;
     for (int pass = 0; pass < READ_PASSES; pass++) {
-        double t = now();
+        double t = rz_cli_now();
         r->threads->parallel_for(r->threads->ctx, READ_BYTES / READ_SLICE, read_slice, r);
-        t = now() - t;
+        t = rz_cli_now() - t;
         if (t > 0 && (double)READ_BYTES / t > best)
             best = (double)READ_BYTES / t;
     }

@@ -6,13 +6,6 @@
 
 #include "cli.h"
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Takes all events of a ticket; the last one must be of a request that ran to its end. */
 static int32_t finish(const struct rz_engine *e, uint64_t ticket, struct rz_err *err)
 {
@@ -62,9 +55,9 @@ int32_t rz_cli_bench_requests(const struct rz_cli_model *m, struct rz_speed *tes
         }
         q.sampling.temperature = 0;
         q.prompt = prompt;
-        double start = now();
+        double start = rz_cli_now();
         code = run_all(e, &q, tickets, test->n_seqs, err);
-        test->seconds = now() - start;
+        test->seconds = rz_cli_now() - start;
     }
     free(prompt);
     free(tickets);

@@ -7,17 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define POLL_MS 1000
 #define SEED_BITS 53 /* so that every JSON reader keeps a drawn seed exactly */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void set_float(float *to, const struct rz_cli_value *v)
 {
@@ -159,7 +151,7 @@ static int32_t take_event(struct rz_gen *g, const struct rz_engine *e, uint64_t 
         return rz_fail(err, ev.code < 0 ? ev.code : RZ_EINTERNAL, g->command, "%.*s", (int)ev.n_text,
                        ev.text);
     if (!g->t_first && ev.kind == RZ_EVENT_TOKEN)
-        g->t_first = now();
+        g->t_first = rz_cli_now();
     if (ev.kind == RZ_EVENT_DONE)
         g->done = ev;
     return ev.kind == RZ_EVENT_TOKEN || ev.n_text ? event(arg, &ev, err) : RZ_OK;
@@ -173,7 +165,7 @@ int32_t rz_gen_stream(struct rz_gen *g,
     uint64_t ticket = 0;
     if (!e)
         return rz_fail(err, RZ_EINTERNAL, g->command, "the model has no engine");
-    g->t_submit = now();
+    g->t_submit = rz_cli_now();
     g->t_first = 0;
     g->done = (struct rz_event){0};
     int32_t code = e->submit(e->ctx, &g->request, &ticket, err);

@@ -112,6 +112,8 @@ int32_t rz_cli_json(json_t *object, struct rz_err *err);
 json_t *rz_cli_json_text(const char *bytes, size_t n);
 /* The spelling of a token as a JSON string; null: no such token. */
 json_t *rz_cli_json_piece(const struct rz_cli_model *m, int32_t id);
+/* Seconds of a clock that only goes forward. */
+double rz_cli_now(void);
 /* 1536 -> "1.5 KiB"; 135000000 -> "135 M". buf has 32 bytes; returns buf. */
 const char *rz_cli_bytes(char *buf, uint64_t n);
 const char *rz_cli_count(char *buf, uint64_t n);

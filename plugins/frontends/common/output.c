@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "command.h"
 #include "utf8.h"
@@ -70,6 +71,13 @@ int32_t rz_cli_json(json_t *object, struct rz_err *err)
         code = rz_cli_write("\n", 1, err);
     free(text);
     return code;
+}
+
+double rz_cli_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 const char *rz_cli_bytes(char *buf, uint64_t n)
