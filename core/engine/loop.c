@@ -148,13 +148,12 @@ static uint32_t collect_tasks(struct rz_loop *loop)
 static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
 {
     const struct rz_result *result = &loop->result;
-    r->error = (struct rz_err)RZ_ERR_INIT;
-    r->n_samples = 0;
-    r->rc = RZ_OK;
+    /* Behind rows that are only scored. */
+    uint32_t first = r->seq.want_all ? r->seq.n_rows - 1 - r->seq.n_guesses : 0;
     struct rz_constraint at = r->constraint; /* runs ahead over the guesses */
     for (bool more = true; more;) {
         uint32_t i = r->n_samples;
-        uint64_t row = (uint64_t)r->seq.result + i;
+        uint64_t row = (uint64_t)r->seq.result + first + i;
         struct rz_sample_job job = {.sampling = &r->sampling,
                                     .biases = r->biases,
                                     .n_biases = r->n_biases,
@@ -177,6 +176,16 @@ static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample
     }
 }
 
+/* A part of a prompt may be scored; what follows its end is sampled. */
+static void read_logits(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
+{
+    r->error = (struct rz_err)RZ_ERR_INIT;
+    r->n_samples = 0;
+    r->rc = r->scores && !r->first_ns ? rz_score_rows(r, &loop->result, scratch) : RZ_OK;
+    if (!r->rc && r->seq.n_done + r->seq.n_rows >= r->seq.n_tokens)
+        sample_text(loop, r, scratch);
+}
+
 static void sample_task(void *arg, uint32_t i)
 {
     struct rz_loop *loop = arg;
@@ -184,9 +193,9 @@ static void sample_task(void *arg, uint32_t i)
     const struct rz_result *result = &loop->result;
     if (r->pooled)
         rz_req_hidden(r, result->hidden + (uint64_t)r->seq.result * result->hidden_stride,
-                      result->hidden_stride, r->seq.hidden_all ? r->seq.n_rows : 1);
+                      result->hidden_stride, r->seq.want_all ? r->seq.n_rows : 1);
     else
-        sample_text(loop, r, &loop->scratch[i]);
+        read_logits(loop, r, &loop->scratch[i]);
 }
 
 static void sample_rows(struct rz_loop *loop, uint32_t n)
@@ -275,7 +284,8 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
  * makes them the same tokens. */
 static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
 {
-    if (!r->first_ns) {
+    bool part = r->scores && r->seq.n_done < r->seq.n_tokens; /* of its prompt */
+    if (!r->first_ns && !part) {
         r->first_ns = now;
         loop->prompt_tokens += r->n_prompt;
     }
@@ -294,6 +304,8 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
         finish(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
+    if (part)
+        return;
     rz_spec_settle(r);
     rz_sched_keep(&loop->sched, &r->seq);
 }

@@ -71,8 +71,6 @@ static int32_t read_field(struct rz_http_ask *ask, const struct rz_http_field *f
         if (code && !err->where[0])
             snprintf(err->where, sizeof(err->where), "%s", f->name);
         return code;
-    case FIELD_ONE:
-        return json_number_value(value) == 1 ? RZ_OK : refuse(err, f->name, "only 1 is available");
     case FIELD_FALSE:
         return json_is_false(value) ? RZ_OK : refuse(err, f->name, "only false is available");
     default:
@@ -120,8 +118,10 @@ static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_er
     }
     if (kind == RZ_HTTP_CHAT && ask->has_top && !ask->want_logprobs)
         return refuse(err, "top_logprobs", "is only allowed with logprobs = true");
-    if (kind == RZ_HTTP_COMPLETION && ask->echo && ask->has_logprobs)
-        return refuse(err, "echo", "is not available together with logprobs");
+    if (ask->best_of && ask->best_of < ask->n)
+        return rz_fail(err, RZ_EINVAL, "best_of", "%d is less than n", (int)ask->best_of);
+    if (ask->best_of > 1 && ask->stream)
+        return refuse(err, "best_of", "is only allowed without a stream");
     if (ask->has_completion) /* the newer name */
         ask->max_tokens = ask->completion_tokens;
     ask->has_logprobs |= ask->want_logprobs;

@@ -78,8 +78,9 @@ struct rz_http_ask {
     int64_t completion_tokens;
     const char *model;
     bool stream, include_usage, ignore_eos, echo, base64;
+    bool only_prompt; /* completion.c: nothing is generated */
     bool has_seed, has_logprobs, has_stream_options;
-    int64_t max_tokens, seed, logprobs, top_k, n, dimensions;
+    int64_t max_tokens, seed, logprobs, top_k, n, best_of, dimensions;
     double temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty;
     struct rz_http_format format;
     struct rz_str stops[RZ_HTTP_STOPS_MAX];
@@ -155,6 +156,7 @@ struct rz_http_run {
     struct rz_decode_state decode; /* of the texts in logprobs */
     json_t *logprobs;              /* of the text not yet answered; NULL: none */
     uint64_t characters;           /* so far, for text_offset */
+    double sum;                    /* completion.c: of the log probabilities of its tokens, with best_of */
     bool begun;                    /* the first chunk is out */
     /* chat.c, responses.c */
     struct rz_chat *chat;
@@ -489,6 +491,8 @@ struct rz_http_counts {
     json_int_t prompt, fresh, cached, reasoning;
 };
 struct rz_http_counts rz_http_counts(const struct rz_http_request *r);
+/* Adds the tokens of the prompt to run->logprobs, in the shape of completions. */
+void rz_http_logprobs_prompt(struct rz_http_request *r, struct rz_http_run *run);
 /* Adds one token to run->logprobs, in the shape of completions or of chat. */
 void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
 void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
