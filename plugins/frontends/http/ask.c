@@ -129,7 +129,7 @@ static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_er
         return refuse(err, "stream_options", "is only allowed with stream = true");
     if (kind & (RZ_HTTP_GENERATE | RZ_HTTP_GENERATE_ALL))
         return choose_strategy(ask, err);
-    return RZ_OK;
+    return rz_http_format_tools(ask, err);
 }
 
 static const struct rz_http_field *find_field(const char *name, uint32_t kind)
@@ -198,6 +198,12 @@ int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, ui
     if (!json_is_object(ask->root))
         return rz_fail(err, RZ_EFORMAT, "", "the body is not a JSON object");
     return read_fields(ask, kind, strict, err);
+}
+
+json_t *rz_http_ask_keep(struct rz_http_ask *ask, json_t *value)
+{
+    ask->made = ask->made ? ask->made : json_array();
+    return json_array_append_new(ask->made, value) ? NULL : value;
 }
 
 void rz_http_ask_free(struct rz_http_ask *ask)

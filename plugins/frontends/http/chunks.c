@@ -106,8 +106,8 @@ void rz_http_logprobs_prompt(struct rz_http_request *r, struct rz_http_run *run)
     /* BOS is no part of a text that is given as text. */
     bool text = json_is_string(json_is_array(given) ? inner : given);
     uint32_t i = text && r->model->vocab.add_bos && p->ids[0] == r->model->vocab.bos;
-    if (i)
-        token_bytes(r, &run->decode, p->ids[0], bytes);
+    if (i) /* said by nobody: what follows is the beginning of the text */
+        r->model->tokenizer->decode(r->model->tok, &run->decode, p->ids[0], 0, bytes, PIECE_MAX);
     for (; i < p->n; i++) {
         float logprob = 0;
         int32_t n = RZ_HAS(e, score) ? e->score(e->ctx, run->ticket, i, &logprob, top) : RZ_ENOTFOUND;

@@ -63,6 +63,8 @@ struct rz_http_format {
     const char *param;      /* the field that asked for it                         */
     bool force;             /* tool_choice: a call must come                       */
     const char *force_name; /* of this function; NULL: of any                      */
+    const json_t *allowed;  /* tool_choice: of these alone; NULL: of all           */
+    bool strict;            /* calls of some functions must fit their parameters   */
 };
 
 /* What a body asks for. Borrowed texts and values belong to `root` or `made`. */
@@ -361,6 +363,8 @@ json_t *rz_http_buf_text(const struct rz_buf *b);
 int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, uint32_t kind, bool strict,
                          struct rz_err *err);
 void rz_http_ask_free(struct rz_http_ask *ask);
+/* Takes a value that is needed as long as the body; NULL: no memory. */
+json_t *rz_http_ask_keep(struct rz_http_ask *ask, json_t *value);
 
 /* --- messages.c: the parts of a conversation --- */
 
@@ -514,6 +518,8 @@ int32_t rz_http_format_schema(struct rz_http_ask *ask, const json_t *value, stru
 int32_t rz_http_format_grammar(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 int32_t rz_http_format_regex(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 int32_t rz_http_format_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+/* The tools of the request are known: leaves those that may be called. */
+int32_t rz_http_format_tools(struct rz_http_ask *ask, struct rz_err *err);
 /* Puts what the body demands into a request. */
 int32_t rz_http_format_apply(struct rz_http_request *r, struct rz_http_run *run, struct rz_request *q,
                              struct rz_err *err);

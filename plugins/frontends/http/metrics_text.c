@@ -55,15 +55,15 @@ static double usage_of(const struct page *p, uint32_t i)
 static double field(const struct page *p, uint32_t i, int what)
 {
     const struct rz_engine_stats *s = &p->stats[i];
-    struct rz_http_model_metrics *m = p->http->models[i].metrics;
     const double values[] = {s->running,
                              s->waiting,
                              usage_of(p, i),
                              (double)s->preempted,
                              (double)s->prompt_tokens,
                              (double)s->new_tokens,
-                             (double)atomic_load(&m->prompt),
-                             (double)atomic_load(&m->cached),
+                             (double)s->cache_queries,
+                             (double)s->cache_hits,
+                             (double)s->cache_evictions,
                              (double)s->drafted,
                              (double)s->accepted,
                              s->pages_total,
@@ -71,7 +71,12 @@ static double field(const struct page *p, uint32_t i, int what)
                              (double)s->steps,
                              (double)s->requests,
                              (double)s->failed,
-                             (double)s->cancelled};
+                             (double)s->cancelled,
+                             (double)s->timeouts,
+                             (double)s->refused,
+                             s->max_running,
+                             s->max_queue,
+                             s->pages_cached};
     return values[what];
 }
 
@@ -90,6 +95,8 @@ static void numbers(struct page *p)
         {false, "generation_tokens_total", "counter", "Tokens generated."},
         {false, "prefix_cache_queries_total", "counter", "Prompt tokens looked for in the prefix cache."},
         {false, "prefix_cache_hits_total", "counter", "Prompt tokens found there."},
+        {true, "prefix_cache_evictions_total", "counter",
+         "Pages and states of the prefix cache that gave way."},
         {false, "spec_decode_num_draft_tokens_total", "counter", "Tokens guessed ahead."},
         {false, "spec_decode_num_accepted_tokens_total", "counter", "Guessed tokens that were right."},
         {true, "kv_pages", "gauge", "KV pages there are."},
@@ -98,6 +105,11 @@ static void numbers(struct page *p)
         {true, "requests_total", "counter", "Requests that the engine took."},
         {true, "requests_failed_total", "counter", "Requests that ended with an error of the engine."},
         {true, "requests_cancelled_total", "counter", "Requests that were ended before their time."},
+        {true, "requests_timeout_total", "counter", "Requests that ended at their deadline."},
+        {true, "requests_refused_total", "counter", "Requests that found the queue full."},
+        {true, "requests_running_max", "gauge", "Places in the batch."},
+        {true, "requests_max", "gauge", "Requests waiting or running that are taken."},
+        {true, "kv_pages_cached", "gauge", "Free KV pages that the prefix cache would rather not lose."},
     };
     for (int k = 0; k < (int)(sizeof(all) / sizeof(all[0])); k++) {
         const char *prefix = all[k].own ? "rz_" : p->prefix;

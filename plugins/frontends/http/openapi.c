@@ -86,6 +86,11 @@ static json_t *together(uint32_t kind)
         json_array_append_new(
             all, quoted("{'if': {'properties': {'stream': {'const': true}}, 'required': ['stream']}, 'then': "
                         "{'properties': {'best_of': {'enum': [1, null]}}}}"));
+    if (kind & (RZ_HTTP_CHAT | RZ_HTTP_RESPONSE))
+        json_array_append_new(
+            all, quoted("{'if': {'properties': {'tool_choice': {'anyOf': [{'const': 'required'}, {'type': "
+                        "'object'}]}}, 'required': ['tool_choice']}, 'then': {'properties': {'tools': "
+                        "{'type': 'array', 'minItems': 1}}, 'required': ['tools']}}"));
     if (json_array_size(all))
         return all;
     json_decref(all);
