@@ -37,7 +37,7 @@ ASKED = {
     "/batch/tokenize": {"texts": ["a", ""]},
     "/batch/generate": {"prompts": ["a", "b"]},
 }
-# schemathesis would wait for every body that asks for as many tokens as fit. And what no schema can say: how many do,
+# schemathesis would wait for every body that asks for as many tokens as fit: all ask for few. And what no schema can say: how many do,
 # which texts are grammars and schemas, that there is one of these at most, that a tool of this name is there, and that
 # best_of is at least n. Only values of the right type are touched, so that what is to be refused still is.
 HOOKS = """
@@ -47,6 +47,7 @@ import schemathesis
 SCHEMAS = [{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False},
            {"enum": ["x", None, 5]}, {"type": "array", "items": {"type": "string", "maxLength": 4}, "maxItems": 3}, {}]
 TEXTS = {"grammar": 'root ::= "a" [b-d]+', "guided_grammar": 'root ::= %json {"type": "boolean"}', "guided_regex": "[ab]{2,5}"}
+MOST = 40
 FORMS = ("json_schema", "guided_json", "grammar", "guided_grammar", "guided_regex")
 
 def schema(value):
@@ -103,8 +104,12 @@ def before_call(context, case, **kwargs):
     body = case.body
     if not isinstance(body, dict):
         return
-    if body.get("ignore_eos") is True:
-        body["ignore_eos"] = False
+    most = {"/v1/chat/completions": "max_completion_tokens", "/v1/responses": "max_output_tokens"}.get(case.path, "max_tokens")
+    for name in {most, "max_tokens"}:
+        if type(body.get(name)) is int and body[name] > MOST:
+            body[name] = MOST
+    if body.get(most) is None and case.path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
+        body[most] = MOST
     n, best = body.get("n"), body.get("best_of")
     if type(n) is int and type(best) is int and 1 <= best < n <= 128:
         body["best_of"] = n if not body.get("stream") else None
