@@ -89,7 +89,8 @@ def choose(body, shaped):
     if choice.get("type") == "function" and good and names:
         named["name"] = names[0]
     elif choice.get("type") == "allowed_tools" and isinstance(some, list) and names:
-        allowed["tools"] = [{"type": "function", "function": {"name": names[0]}}]
+        tool = {"name": names[0]}
+        allowed["tools"] = [dict(tool, type="function") if allowed is choice else {"type": "function", "function": tool}]
     else:
         return
     if shaped:
