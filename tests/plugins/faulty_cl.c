@@ -1,5 +1,5 @@
-/* faulty_cl.c - a layer of the OpenCL loader (OPENCL_LAYERS): RZ_CL_FAIL=CALL:N, and the Nth call of that name
- * fails, and all of them after it, as on a device that is lost.
+/* faulty_cl.c - a layer of the OpenCL loader (OPENCL_LAYERS): RZ_CL_FAIL=CALL:N, and the Nth call of that
+ * name fails, and all of them after it, as on a device that is lost.
  *
  * kernel, read, write, copy, finish (queue), buffer, program (memory and compiler).
  */

@@ -1,10 +1,10 @@
-/* faulty_device.c - a device that fails where a test says: the scalar kernels of the CPU, one thread, behind a
- * table of its own.
+/* faulty_device.c - a device that fails where a test says: the scalar kernels of the CPU, one thread, behind
+ * a table of its own.
  *
  * fail = PLACE:N: the Nth call there fails. open, memory, claim, compile, fetch, store are the functions of
- * that name; step is execute, copy and state are those steps that copy pages, or states; few answers with a
- * result less than was wanted, nan with one that is no number, hang does not return. A step that fails does
- * nothing at all. Afterwards all steps fail, as on a device that is lost, unless once = 1. code: what is said.
+ * that name; step is execute, copy and state are those steps that copy pages, or states; few answers with
+ * a result less than was wanted, nan with one that is no number, hang does not return. A step that fails does
+ * nothing at all. Afterwards all steps fail, as on a lost device, unless once = 1. code: what is said.
  */
 #include "err.h"
 #include "exec.h"
