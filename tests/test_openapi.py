@@ -112,7 +112,7 @@ def before_call(context, case, **kwargs):
     if body.get(most) is None and case.path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
         body[most] = MOST
     n, best = body.get("n"), body.get("best_of")
-    if type(n) is int and type(best) is int and 1 <= best < n <= 128:
+    if type(n) in (int, float) and type(best) in (int, float) and 1 <= best < n <= 128:
         body["best_of"] = n if not body.get("stream") else None
     choose(body, shape(body))
 """
