@@ -120,9 +120,9 @@ const struct rz_http_schema rz_http_schemas[] = {
                                                    ", 'param': " TEXT_OR_NULL ", 'code': " TEXT_OR_NULL))},
     {"PlainError", OBJECT("'error'", "'error': " TEXT)},
     {"Anything", "{'type': 'object'}"},
-    {"Health",
-     OBJECT("'status', 'version'", "'status': {'enum': ['healthy', 'degraded', 'failed', 'draining']}, "
-                                   "'version': " TEXT ", 'reason': " TEXT)},
+    {"Health", OBJECT("'status', 'version', 'compute_mode'",
+                      "'status': {'enum': ['healthy', 'degraded', 'failed', 'draining']}, 'version': " TEXT
+                      ", 'compute_mode': {'enum': ['cpu', 'gpu']}, 'reason': " TEXT)},
     {"Ready", OBJECT("'status'", "'status': {'const': 'ready'}")},
     {"Version", OBJECT("'name', 'version'", "'name': {'const': 'rz'}, 'version': " TEXT)},
     {"Model", OBJECT("'id', 'object', 'created', 'owned_by'",
