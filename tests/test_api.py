@@ -294,6 +294,18 @@ class Talk(unittest.TestCase):
         calls = [e for n, e in events if n == "response.function_call_arguments.done"]
         self.assertEqual([json.loads(c["arguments"])["city"] for c in calls], ["Paris", "Rome"])
 
+    def test_log_probabilities_of_a_response(self):
+        body = {"input": "Hi", "temperature": 0, "tools": [FLAT], "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+        said = self.server.json("/v1/responses", body)["output"][1]["content"][0]
+        self.assertEqual("".join(e["token"] for e in said["logprobs"]), said["text"])
+        for e in said["logprobs"]:
+            self.assertEqual((len(e["top_logprobs"]), e["top_logprobs"][0]["token"]), (2, e["token"]))
+        events = self.server.events("/v1/responses", dict(body, stream=True))
+        deltas = [p for n, e in events if n == "response.output_text.delta" for p in e["logprobs"]]
+        done = [e["logprobs"] for n, e in events if n == "response.output_text.done"]
+        self.assertEqual((deltas, done), (said["logprobs"], [said["logprobs"]]))
+        self.assertEqual(self.respond()["output"][1]["content"][0]["logprobs"], [])
+
     def test_a_conversation_in_items(self):
         items = [{"role": "developer", "content": "Be."}, {"type": "message", "role": "user",
                                                           "content": [{"type": "input_text", "text": "Weather?"}]},
@@ -316,7 +328,7 @@ class Talk(unittest.TestCase):
                               ("background", {"background": True}), ("truncation", {"truncation": "auto"}),
                               ("include", {"include": ["file_search_call.results"]}), ("conversation", {"conversation": "c"}),
                               ("reasoning", {"reasoning": {"summary": "detailed"}}), ("input", {"input": []}),
-                              ("text.verbosity", {"text": {"verbosity": "low"}}), ("top_logprobs", {"top_logprobs": 2}),
+                              ("text.verbosity", {"text": {"verbosity": "low"}}), ("top_logprobs", {"top_logprobs": 21}),
                               ("tools[0].type", {"tools": [{"type": "web_search"}]}),
                               ("input[0].type", {"input": [{"type": "item_reference", "id": "x"}]}),
                               ("input[0].role", {"input": [{"role": "critic", "content": "x"}]}),

@@ -100,7 +100,7 @@ const struct rz_http_field rz_http_fields[] = {
      .max = RZ_LOGPROBS_MAX,
      AT(logprobs),
      HAS(has_top),
-     .of = CHAT},
+     .of = TALK},
     {.name = "logprobs",
      .type = FIELD_INT,
      .min = 0,
@@ -128,7 +128,8 @@ const struct rz_http_field rz_http_fields[] = {
      .of = EMBED,
      .schema = REF("Dimensions")},
     {.name = "include",
-     CALL(read_include, "{'type':'array','items':{'const':'reasoning.encrypted_content'}}"),
+     CALL(read_include,
+          "{'type':'array','items':{'enum':['reasoning.encrypted_content','message.output_text.logprobs']}}"),
      .of = RESPONSE},
     /* sampling */
     {.name = "temperature", .type = FIELD_NUMBER, .min = 0, .max = 100, AT(temperature), .of = V1 | GENERATE},
@@ -171,7 +172,6 @@ const struct rz_http_field rz_http_fields[] = {
      .type = FIELD_NONE,
      .of = RESPONSE,
      .why = "the server keeps no conversations: send the whole conversation as input"},
-    {.name = "top_logprobs", .type = FIELD_NONE, .of = RESPONSE},
     {.name = "max_tool_calls", .type = FIELD_NONE, .of = RESPONSE},
     {.name = "prompt", .type = FIELD_NONE, .of = RESPONSE},
     {.name = "suffix", .type = FIELD_NONE, .of = COMPLETION},
@@ -448,11 +448,15 @@ static int32_t read_truncation(struct rz_http_ask *ask, const json_t *value, str
 /* Reasoning is given in the open, and nothing has to be kept encrypted. */
 static int32_t read_include(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    (void)ask;
     bool good = json_is_array(value);
     for (size_t i = 0; i < json_array_size(value); i++) {
         const char *name = json_string_value(json_array_get(value, i));
-        good &= name && !strcmp(name, "reasoning.encrypted_content");
+        bool logprobs = name && !strcmp(name, "message.output_text.logprobs");
+        ask->want_logprobs |= logprobs;
+        good &= logprobs || (name && !strcmp(name, "reasoning.encrypted_content"));
     }
-    return good ? RZ_OK : refuse(err, "include", "only \"reasoning.encrypted_content\" is available");
+    return good ? RZ_OK
+                : refuse(err, "include",
+                         "only \"message.output_text.logprobs\" and \"reasoning.encrypted_content\" are "
+                         "available");
 }
