@@ -17,6 +17,7 @@
 
 #define NS_PER_S 1000000000u
 #define NS_PER_MS 1000000u
+#define CHUNK_LEAST 32 /* rows of prompts in a step, however slow */
 
 uint64_t rz_clock_ns(void)
 {
@@ -310,6 +311,21 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
     rz_sched_keep(&loop->sched, &r->seq);
 }
 
+/* Who decodes waits for the rows of prompts in a step: as many as fit into the time that a step may take. What
+ * a row costs is learnt from steps with some of them, later ones counting more. */
+static void learn_chunk(struct rz_loop *loop, uint64_t ns)
+{
+    uint32_t n = loop->sched.step.batch.n_rows, least = CHUNK_LEAST;
+    if (!loop->setup.step_ms || n < CHUNK_LEAST)
+        return;
+    double row_ns = (double)ns / n, all = (double)loop->setup.step_ms * NS_PER_MS;
+    loop->row_ns = loop->row_ns > 0 ? 0.5 * (loop->row_ns + row_ns) : row_ns;
+    double fit = all / loop->row_ns;
+    loop->sched.chunk = fit > loop->sched.max_rows ? loop->sched.max_rows
+                        : fit > least              ? (uint32_t)fit
+                                                   : least;
+}
+
 /* Computes the batch, without the mutex, and hands its results out. */
 static void compute(struct rz_loop *loop)
 {
@@ -333,6 +349,7 @@ static void compute(struct rz_loop *loop)
     loop->failed_in_row = 0;
     rz_sched_done(&loop->sched);
     uint64_t now = rz_clock_ns();
+    learn_chunk(loop, now - begin);
     if (loop->sched.step.n_wanted == loop->sched.step.batch.n_rows)
         rz_pace_step(&loop->spec.pace, loop->sched.step.n_wanted, (double)(now - begin) * 1e-9);
     for (uint32_t i = 0; i < n; i++)

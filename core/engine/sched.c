@@ -343,7 +343,9 @@ const struct rz_batch *rz_sched_build(struct rz_sched *s)
     admit(s);
     reserve(s);
     rz_share_save(s);
-    uint32_t left = s->max_rows - add_decoding(s);
+    uint32_t rows = add_decoding(s), left = s->max_rows - rows;
+    if (rows && s->chunk)
+        left = min_u32(left, s->chunk);
     for (uint32_t i = 0; i < s->n_running && left; i++) {
         struct rz_seq *seq = s->running[i];
         uint32_t n = seq->paused || seq->n_rows ? 0 : chunk(s, seq, left);
