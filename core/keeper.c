@@ -1,10 +1,10 @@
 /* keeper.c - the thread that loads and unloads the models that are served. While they are, it is the control
  * thread of rz.host.model/1.
  *
- * One load at a time, in the order in which models were asked for; all who want the same model wait for the same
- * load. A load that needs the room of models in use waits until they are given back, and after a while these
- * take no new users, so that it comes to an end. A load goes on when nobody waits any more, but then waits for no
- * room.
+ * One load at a time, in the order in which models were asked for; all who want the same model wait for the
+ * same load. A load that needs the room of models in use waits until they are given back, and after a while
+ * these take no new users, so that it comes to an end. A load goes on when nobody waits any more, but then
+ * waits for no room.
  */
 #include "served.h"
 
@@ -135,8 +135,8 @@ static int32_t too_large(const struct rz_served *s, uint32_t i, uint64_t need, s
 static int32_t no_room(const struct rz_served *s, uint32_t i, uint64_t need, struct rz_err *err)
 {
     return rz_fail(err, RZ_ELIMIT, "engine.memory",
-                   "%s takes %.1f MiB; models in use take %.1f MiB, and all may take %.1f MiB", s->entries[i].name,
-                   MIB(need), MIB(rz_shelf_bytes(s->books, s->n)), MIB(s->budget));
+                   "%s takes %.1f MiB; models in use take %.1f MiB, and all may take %.1f MiB",
+                   s->entries[i].name, MIB(need), MIB(rz_shelf_bytes(s->books, s->n)), MIB(s->budget));
 }
 
 static int32_t unused(const struct rz_served *s)
@@ -335,6 +335,7 @@ int32_t rz_keeper_start(struct rz_served *s, struct rz_err *err)
 {
     int rc = pthread_create(&s->thread, NULL, keeper_main, s);
     s->threaded = !rc;
-    return rc ? rz_fail(err, RZ_ENOMEM, "serve", "cannot start the thread that loads models: %s", strerror(rc))
+    return rc ? rz_fail(err, RZ_ENOMEM, "serve", "cannot start the thread that loads models: %s",
+                        strerror(rc))
               : RZ_OK;
 }

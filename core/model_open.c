@@ -17,7 +17,8 @@
 
 #define DEFAULT_CONTEXT 4096u
 #define CHECK_SECONDS 1e-3
-#define KV_SHARE 2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory, and of the budget */
+#define KV_SHARE \
+    2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory, and of the budget */
 
 static double now(void)
 {
@@ -290,8 +291,8 @@ static int32_t measure(struct rz_model *model, struct rz_err *err)
         model->bytes = guess_bytes(model);
         return RZ_OK;
     }
-    int32_t status = d->measure(d->ctx, &model->graph->program, model->nodes, model->n_nodes, &model->limits,
-                                &info, err);
+    int32_t status =
+        d->measure(d->ctx, &model->graph->program, model->nodes, model->n_nodes, &model->limits, &info, err);
     if (model->base && model->cpu)
         info.prepared_bytes = info.mapped_bytes = 0;
     model->bytes = plan_bytes(&info);
@@ -308,8 +309,7 @@ static int32_t plan_ahead(struct rz_models *m, struct rz_model *model, uint32_t 
     model->nodes = calloc(p->n_nodes + 1, sizeof(*model->nodes));
     if (!model->nodes)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
-    status =
-        claim_nodes(model->device, p, &model->limits, 0, p->n_nodes, model->nodes, &model->n_nodes, err);
+    status = claim_nodes(model->device, p, &model->limits, 0, p->n_nodes, model->nodes, &model->n_nodes, err);
     if (!status)
         status = measure(model, err);
     return status ? rz_err_wrap(err, model->path) : RZ_OK;

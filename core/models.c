@@ -1,7 +1,7 @@
 /* models.c - rz.host.model/1: names to models, and what frontends may ask of one.
  *
- * Owns the thread pool and the merged kernel tables. Everything is called from the control thread, which is the
- * main thread, and while models are served the one of served.c; loop threads touch only their engine.
+ * Owns the thread pool and the merged kernel tables. Everything is called from the control thread, which is
+ * the main thread, and while models are served the one of keeper.c; loop threads touch only their engine.
  */
 #include "models.h"
 #include "served.h"

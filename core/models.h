@@ -17,7 +17,8 @@ struct rz_model {
     char *name, *path; /* name: of its section, or the path */
     uint32_t level;    /* RZ_MODEL_* */
     uint64_t bytes;    /* that its plan takes, or will take once it is finished */
-    struct rz_model *base; /* whose files, tables and program these are, too; it outlives this. NULL: none's */
+    struct rz_model
+        *base; /* whose files, tables and program these are, too; it outlives this. NULL: none's */
     double load_seconds;
     /* RZ_MODEL_META */
     struct rz_source_set set;
@@ -42,8 +43,8 @@ struct rz_model {
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
-    double checked;                 /* when the files were looked at last; of the stepping thread */
-    bool guesses;                   /* the loop is to guess ahead, in the mode speculate (RZ_SPECULATE_*) */
+    double checked; /* when the files were looked at last; of the stepping thread */
+    bool guesses;   /* the loop is to guess ahead, in the mode speculate (RZ_SPECULATE_*) */
     uint32_t speculate;
     struct rz_model *draft;         /* guesses for the loop; NULL: none */
     const struct rz_eval *observer; /* whose input() is called, while it runs */
@@ -72,8 +73,8 @@ int32_t rz_models_find(const struct rz_models *m, const char *name, struct rz_mo
 struct rz_model_guessing {
     struct rz_model *base;
 };
-/* Opens a model for the level in options, but takes no memory for a plan yet: rz_model_bytes says how much that
- * will be. guessing: NULL: it does not guess ahead. */
+/* Opens a model for the level in options, but takes no memory for a plan yet: rz_model_bytes says how much
+ * that will be. guessing: NULL: it does not guess ahead. */
 int32_t rz_model_prepare(struct rz_models *m, const struct rz_model_name *found,
                          const struct rz_model_options *options, const struct rz_model_guessing *guessing,
                          struct rz_model **out, struct rz_err *err);

@@ -3,8 +3,8 @@
  * served.c is what frontends ask (rz_host_serve), from any thread; keeper.c is the thread that loads and
  * unloads; served_open.c makes the list of the configuration. shelf.c decides.
  *
- * One mutex guards all that changes. `model` is set and cleared by the keeper alone, and only while nobody uses
- * the model; loading and unloading happen without the mutex.
+ * One mutex guards all that changes. `model` is set and cleared by the keeper alone, and only while nobody
+ * uses the model; loading and unloading happen without the mutex.
  */
 #ifndef RZ_SERVED_H
 #define RZ_SERVED_H
@@ -69,8 +69,8 @@ struct rz_served {
     bool threaded, quit;
 };
 
-/* served_open.c: makes the list, loads what is loaded at the start, starts the thread. name: one model in place
- * of the configured ones, or NULL. */
+/* served_open.c: makes the list, loads what is loaded at the start, starts the thread. name: one model in
+ * place of the configured ones, or NULL. */
 int32_t rz_served_open(struct rz_models *m, const char *name, struct rz_served **out, struct rz_err *err);
 /* Ends the thread, and the loops within drain_ms. */
 void rz_served_stop(struct rz_served *s, uint32_t drain_ms);

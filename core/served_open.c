@@ -71,7 +71,8 @@ static int32_t add_all(struct rz_served *s, const char *name, struct rz_err *err
     for (uint32_t i = 0; !rc && (section = rz_settings_section(s->models->settings, "model.", i)); i++)
         rc = add(s, section + strlen("model."), err);
     if (!rc && !s->n)
-        rc = rz_fail(err, RZ_ECONFIG, "serve", "no model: use -m FILE, or a section [model.NAME] with a path");
+        rc =
+            rz_fail(err, RZ_ECONFIG, "serve", "no model: use -m FILE, or a section [model.NAME] with a path");
     return rc;
 }
 
@@ -142,7 +143,8 @@ static int32_t survey_all(struct rz_served *s, struct rz_err *err)
         }
         e->failed = rc != RZ_OK;
         if (rc)
-            rz_log(RZ_LOG_WARN, "model %s: cannot be loaded as it is now: %s: %s", e->name, why.where, why.message);
+            rz_log(RZ_LOG_WARN, "model %s: cannot be loaded as it is now: %s: %s", e->name, why.where,
+                   why.message);
         else
             rz_log(RZ_LOG_INFO, "model %s: takes %.1f MiB%s", e->name, MIB(s->books[i].bytes),
                    e->at_start ? "" : " once it is used");
@@ -160,17 +162,19 @@ static int32_t check_budget(const struct rz_served *s, struct rz_err *err)
         sum += s->entries[i].at_start ? s->books[i].bytes : 0;
         n += s->entries[i].at_start;
         if (bytes > s->budget)
-            return rz_fail(err, RZ_ECONFIG, v->from,
-                           "memory: the model %s%s takes %.1f MiB, and all may take %.1f MiB (a smaller context, "
-                           "max_seqs or kv_pages in [engine] makes it smaller)",
-                           s->entries[i].name, s->entries[i].draft < 0 ? "" : " with its draft model", MIB(bytes),
-                           MIB(s->budget));
+            return rz_fail(
+                err, RZ_ECONFIG, v->from,
+                "memory: the model %s%s takes %.1f MiB, and all may take %.1f MiB (a smaller context, "
+                "max_seqs or kv_pages in [engine] makes it smaller)",
+                s->entries[i].name, s->entries[i].draft < 0 ? "" : " with its draft model", MIB(bytes),
+                MIB(s->budget));
     }
     if (sum > s->budget && s->budget)
-        return rz_fail(err, RZ_ECONFIG, v->from,
-                       "memory: the %u models that are loaded at the start take %.1f MiB, and all may take %.1f MiB "
-                       "(load = use loads a model when it is asked for)",
-                       n, MIB(sum), MIB(s->budget));
+        return rz_fail(
+            err, RZ_ECONFIG, v->from,
+            "memory: the %u models that are loaded at the start take %.1f MiB, and all may take %.1f MiB "
+            "(load = use loads a model when it is asked for)",
+            n, MIB(sum), MIB(s->budget));
     return RZ_OK;
 }
 

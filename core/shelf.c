@@ -9,7 +9,7 @@ uint64_t rz_shelf_bytes(const struct rz_book *books, uint32_t n)
     return bytes;
 }
 
-/* The least recently used model that is in, used or not as wanted, and is not among the first n_out of out. */
+/* The least recently used model that is in, used or not as wanted, and is not in out yet. */
 static int32_t oldest(const struct rz_book *books, uint32_t n, bool used, const uint32_t *out, uint32_t n_out)
 {
     int32_t best = -1;

@@ -23,8 +23,8 @@ struct rz_book {
 #define RZ_SHELF_WAIT 1  /* not before some that are in use now are given back */
 #define RZ_SHELF_NEVER 2 /* it is larger than the budget */
 
-/* Room for `need` bytes more within the budget (0: there is none). *n_out victims, out[0] to be unloaded first;
- * with RZ_SHELF_WAIT those that are in use and would have to leave, the least recently used ones. */
+/* Room for `need` bytes more within the budget (0: there is none). *n_out victims, out[0] to be unloaded
+ * first; with RZ_SHELF_WAIT those that are in use and would have to leave, the least recently used ones. */
 int rz_shelf_room(const struct rz_book *books, uint32_t n, uint64_t budget, uint64_t need,
                   uint32_t out[RZ_SHELF_MAX], uint32_t *n_out);
 /* A model whose time is over; -1: none. *next_ns: when that may change without anybody's doing; UINT64_MAX:

@@ -1,7 +1,8 @@
 /* prep.c - weights in the layouts that kernel rows ask for: one blob for each (weight, layout).
  *
  * All blobs of a plan lie in one mapping, which plans of the same program share. They are made by the whole
- * team, in groups of rows, a few at a time, or come from the cache; then the pages of their files are given back.
+ * team, in groups of rows, a few at a time, or come from the cache; then the pages of their files are given
+ * back.
  */
 #include "plan.h"
 

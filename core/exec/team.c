@@ -23,7 +23,7 @@
 #define SPINS_IDLE 20000   /* between two steps a sampler runs for some hundred microseconds          */
 #define SPINS_LEAST 64     /* what is left of either when waiting this way did not pay */
 #define THREADS_MAX 512
-#define LINE 64 /* bytes of a cache line */
+#define LINE 64           /* bytes of a cache line */
 #define SLICE_NS 4000000u /* about the longest turn of long work */
 
 /* A counter that threads wait on. spins: how long it pays to spin, learnt from the waits: where the

@@ -49,8 +49,9 @@ struct rz_plan_info {
     uint32_t size;
     uint32_t wants; /* mask of 1 << RZ_WANT_* */
     uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes, state_bytes;
-    uint64_t flags;        /* RZ_PLAN_* */
-    uint64_t mapped_bytes; /* of weights that steps read where the program has them, not from memory of the plan */
+    uint64_t flags; /* RZ_PLAN_* */
+    uint64_t
+        mapped_bytes; /* of weights that steps read where the program has them, not from memory of the plan */
 };
 RZ_ABI_SIZE(struct rz_plan_info, 64, mapped_bytes);
 

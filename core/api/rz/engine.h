@@ -262,8 +262,8 @@ struct rz_served_info {
 };
 RZ_ABI_SIZE(struct rz_served_info, 72, failures);
 
-/* All functions: any thread, concurrently, without blocking for long. i: 0 to n - 1; names live as long as the
- * table. */
+/* All functions: any thread, concurrently, without blocking for long. i: 0 to n - 1; names live as long as
+ * the table. */
 struct rz_host_serve {
     uint32_t size, minor;
     void *ctx;

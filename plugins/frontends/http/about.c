@@ -53,9 +53,9 @@ static json_t *v1_model(const struct rz_http_request *r, uint32_t i)
     json_t *aliases = json_array();
     for (uint32_t k = 0; k < s.n_aliases; k++)
         json_array_append_new(aliases, rz_http_text(s.aliases[k], strlen(s.aliases[k])));
-    json_t *o = json_pack("{s:o,s:s,s:I,s:s,s:s,s:o,s:I}", "id", rz_http_text(m.name, strlen(m.name)), "object",
-                          "model", "created", (json_int_t)r->http->started, "owned_by", "rz", "state",
-                          state_name(&s), "aliases", aliases, "memory_bytes", (json_int_t)s.bytes);
+    json_t *o = json_pack("{s:o,s:s,s:I,s:s,s:s,s:o,s:I}", "id", rz_http_text(m.name, strlen(m.name)),
+                          "object", "model", "created", (json_int_t)r->http->started, "owned_by", "rz",
+                          "state", state_name(&s), "aliases", aliases, "memory_bytes", (json_int_t)s.bytes);
     if (known)
         json_object_set_new(o, "context_length", json_integer((json_int_t)m.info.n_ctx));
     return o;
@@ -128,11 +128,11 @@ enum MHD_Result rz_http_models(struct rz_http_request *r)
         if (known)
             snprintf(text, sizeof(text), "%.40s, %.3g billion parameters, context %u", m.info.arch,
                      (double)m.info.n_params * 1e-9, m.info.n_ctx);
-        json_array_append_new(
-            list, json_pack("{s:o,s:o,s:o,s:s,s:b,s:s}", "id", rz_http_text(m.name, strlen(m.name)), "name", shown,
-                            "description", rz_http_text(text, strlen(text)), "format",
-                            known ? format_of(&m.info) : "unknown", "loaded", s.state == RZ_SERVED_IN, "state",
-                            state_name(&s)));
+        json_array_append_new(list, json_pack("{s:o,s:o,s:o,s:s,s:b,s:s}", "id",
+                                              rz_http_text(m.name, strlen(m.name)), "name", shown,
+                                              "description", rz_http_text(text, strlen(text)), "format",
+                                              known ? format_of(&m.info) : "unknown", "loaded",
+                                              s.state == RZ_SERVED_IN, "state", state_name(&s)));
     }
     return rz_http_reply_json(r->connection, 200, json_pack("{s:o}", "models", list), NULL);
 }

@@ -34,8 +34,8 @@
 #define RZ_HTTP_KEY_HASH 32
 #define RZ_HTTP_LISTENERS_MAX 8
 
-/* A model that is served. Those of struct rz_http have a name, sampling and metrics, constant after start; the
- * rest is that of a request which has taken the model (models.c). */
+/* A model that is served. Those of struct rz_http have a name, sampling and metrics, constant after start;
+ * the rest is that of a request which has taken the model (models.c). */
 struct rz_http_model {
     const char *name;
     uint32_t index; /* of rz_host_serve */
@@ -74,7 +74,7 @@ struct rz_http_ask {
     json_t *prompt; /* a text, ids, or a list of these: prompt, input, texts or prompts */
     json_t *messages, *tools, *kwargs, *documents; /* of a conversation; NULL: not given */
     const char *effort, *instructions, *strategy;
-    uint32_t speculate; /* RZ_SPECULATE_* */
+    uint32_t speculate;                          /* RZ_SPECULATE_* */
     json_t *given_tools;                         /* as the response repeats them; NULL: none  */
     bool no_tools, one_call;                     /* tool_choice = "none"; parallel_tool_calls = false */
     bool want_logprobs, has_top, has_completion; /* chat: logprobs; top_logprobs, max_completion_tokens */
@@ -198,6 +198,7 @@ struct rz_http_request {
     bool has_model;       /* it is to be given back                                     */
     bool waits;           /* for the model, with this ticket; written under http.lock   */
     uint64_t wait_ticket; /* of rz_host_serve */
+    uint64_t waited_ns;   /* for the model */
     atomic_int give_up;   /* RZ_HTTP_GIVE_UP_*: the wait is over                        */
     struct rz_http_prompt *prompts;
     struct rz_http_run *runs; /* ask.n for each prompt, in order */

@@ -1,8 +1,8 @@
-/* models.c - the models that can be asked for, and how a request gets its own: at once, or suspended until the
- * host has loaded it.
+/* models.c - the models that can be asked for, and how a request gets its own: at once, or suspended until
+ * the host has loaded it.
  *
- * A request has its model from before the first look at the tokenizer until everything that was made with it is
- * gone. While it waits, its client is watched like that of one that runs.
+ * A request has its model from before the first look at the tokenizer until everything that was made with it
+ * is gone. While it waits, its client is watched like that of one that runs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +62,8 @@ static int32_t look_at(struct rz_http_request *r, struct rz_model *model, struct
     *t = *r->model;
     r->model = t;
     r->has_model = true;
+    r->waited_ns = r->phase == PHASE_MODEL ? rz_http_now_ns() - r->begun_ns : 0;
+    r->phase = PHASE_BODY;
     t->vocab.size = sizeof(t->vocab);
     t->info.size = sizeof(t->info);
     t->model = model;
@@ -160,7 +162,6 @@ enum MHD_Result rz_http_model_take(struct rz_http_request *r)
         return MHD_YES;
     if (code)
         return refuse(r, code, &err);
-    r->phase = PHASE_BODY;
     code = look_at(r, model, &err);
     return code ? rz_http_refuse(r, code, &err) : rz_http_begin(r);
 }

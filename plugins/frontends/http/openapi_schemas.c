@@ -119,7 +119,8 @@ const struct rz_http_schema rz_http_schemas[] = {
     {"PlainModels",
      OBJECT("'models'", "'models': " LIST(OBJECT("'id', 'name', 'description', 'format', 'loaded'",
                                                  "'id': " TEXT ", 'name': " TEXT ", 'description': " TEXT
-                                                 ", 'format': " TEXT ", 'loaded': {'type': 'boolean'}, 'state': " TEXT)))},
+                                                 ", 'format': " TEXT
+                                                 ", 'loaded': {'type': 'boolean'}, 'state': " TEXT)))},
     {"Usage",
      OBJECT("'prompt_tokens', 'completion_tokens', 'total_tokens', 'prompt_tokens_details'",
             "'prompt_tokens': " COUNT ", 'completion_tokens': " COUNT ", 'total_tokens': " COUNT
