@@ -1,5 +1,5 @@
-/* test_turns.c - one team for the loops of several models: turns in the order in which they were asked for, and
- * long work in short ones.
+/* test_turns.c - one team for the loops of several models: turns in the order in which they were asked for,
+ * and long work in short ones.
  */
 #include "rz_test.h"
 
