@@ -303,9 +303,13 @@ static int32_t plan_ahead(struct rz_models *m, struct rz_model *model, uint32_t 
                           const struct rz_model_options *o, struct rz_err *err)
 {
     const struct rz_program *p = &model->graph->program;
-    int32_t status = choose_limits(m, model, context, o, err);
+    int32_t status = model->base ? RZ_OK : rz_model_device(m, model, model->section, o, err);
+    if (!status)
+        status = choose_limits(m, model, context, o, err);
     if (status)
         return status;
+    free(model->nodes);
+    model->n_nodes = 0;
     model->nodes = calloc(p->n_nodes + 1, sizeof(*model->nodes));
     if (!model->nodes)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
@@ -327,6 +331,24 @@ static int32_t take_plan(struct rz_model *model, struct rz_err *err)
     if (!RZ_HAS(d, measure) && !d->info(model->plan, &info))
         model->bytes = plan_bytes(&info);
     return RZ_OK;
+}
+
+static int32_t build(struct rz_model *model, uint32_t context, const struct rz_model_options *ahead,
+                     bool take, struct rz_err *err)
+{
+    struct rz_models *m = model->owner;
+    pthread_mutex_lock(&m->build);
+    int32_t status = ahead ? plan_ahead(m, model, context, ahead, err) : RZ_OK;
+    if (!status && take)
+        status = take_plan(model, err);
+    pthread_mutex_unlock(&m->build);
+    return status;
+}
+
+int32_t rz_model_plan(struct rz_model *model, uint32_t context, const struct rz_model_options *o,
+                      struct rz_err *err)
+{
+    return build(model, context, o, true, err);
 }
 
 /* Steps of a few microseconds do not ask the file system each time. */
@@ -369,6 +391,8 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .parallel_ctx = threads->ctx,
         .check = check_files,
         .check_ctx = model,
+        .replace = model->cpu || model->base ? NULL : rz_model_replace,
+        .replace_ctx = model,
         .identity = identify,
         .identity_ctx = model};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
@@ -409,9 +433,7 @@ static int32_t prepare_run(struct rz_models *m, struct rz_model *model, const ch
     if (status)
         return rz_err_wrap(err, model->path);
     status = check_vocabulary(model, err);
-    if (!status)
-        status = rz_model_device(m, model, section, o, err);
-    return status ? status : plan_ahead(m, model, context, o, err);
+    return status ? status : build(model, context, o, false, err);
 }
 
 static int32_t prepare(struct rz_models *m, struct rz_model *model, const char *section,
@@ -440,9 +462,11 @@ int32_t rz_model_prepare(struct rz_models *m, const struct rz_model_name *found,
     model->level = o->level;
     model->name = strdup(found->name);
     model->path = strdup(found->path);
+    model->section = found->section ? strdup(found->section) : NULL;
     model->chat_template = template_setting(m, found->section);
-    int32_t status = model->name && model->path ? prepare(m, model, found->section, o, guessing, err)
-                                                : rz_fail(err, RZ_ENOMEM, found->path, "no memory");
+    int32_t status = model->name && model->path && (model->section || !found->section)
+                         ? prepare(m, model, found->section, o, guessing, err)
+                         : rz_fail(err, RZ_ENOMEM, found->path, "no memory");
     if (status) {
         rz_model_close(model);
         return status;
@@ -465,7 +489,7 @@ int32_t rz_model_prepare_beside(struct rz_model *base, const struct rz_model_opt
     model->draft = NULL;
     model->nodes = NULL;
     model->n_nodes = 0;
-    int32_t status = plan_ahead(base->owner, model, base->limits.max_context, o, err);
+    int32_t status = build(model, base->limits.max_context, o, false, err);
     if (status)
         rz_model_close(model);
     else
@@ -478,7 +502,7 @@ int32_t rz_model_finish(struct rz_model *model, struct rz_err *err)
     double begin = now();
     if (model->level < RZ_MODEL_RUN)
         return RZ_OK;
-    int32_t status = take_plan(model, err);
+    int32_t status = build(model, 0, NULL, true, err);
     if (!status)
         status = rz_source_check(&model->set, err);
     if (!status)
@@ -519,6 +543,7 @@ void rz_model_close(struct rz_model *model)
     rz_source_close(&model->set);
     free(model->identity);
     free(model->name);
+    free(model->section);
     free(model->path);
     free(model);
 }

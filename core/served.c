@@ -127,6 +127,19 @@ static int32_t serve_stats(void *ctx, uint32_t i, struct rz_engine_stats *out)
     return rc;
 }
 
+static int32_t serve_device(void *ctx, uint32_t i, uint32_t k, struct rz_engine_device *out)
+{
+    struct rz_served *s = ctx;
+    if (i >= s->n)
+        return RZ_EINVAL;
+    pthread_mutex_lock(&s->mutex);
+    const struct rz_model *model = s->entries[i].model;
+    const struct rz_engine *engine = model ? rz_loop_table(model->loop) : NULL;
+    int32_t rc = engine ? engine->device(engine->ctx, k, out) : RZ_END;
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
 /* --- taking a model --- */
 
 static void use(struct rz_served *s, uint32_t i)
@@ -284,5 +297,6 @@ void rz_served_fill(struct rz_served *s)
                                       .take = serve_take,
                                       .claim = serve_claim,
                                       .leave = serve_leave,
-                                      .give_back = serve_give_back};
+                                      .give_back = serve_give_back,
+                                      .device = serve_device};
 }

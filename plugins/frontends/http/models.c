@@ -59,17 +59,15 @@ static int32_t look_at(struct rz_http_request *r, struct rz_model *model, struct
 {
     const struct rz_host_model *api = r->http->models_api;
     struct rz_http_model *t = &r->taken;
-    *t = *r->model;
+    bool known = rz_http_model_facts(r->http, r->model->index, t);
     r->model = t;
     r->has_model = true;
     r->waited_ns = r->phase == PHASE_MODEL ? rz_http_now_ns() - r->begun_ns : 0;
     r->phase = PHASE_BODY;
-    t->vocab.size = sizeof(t->vocab);
-    t->info.size = sizeof(t->info);
     t->model = model;
     t->engine = api->engine(model);
     t->tokenizer = api->tokenizer(model, &t->tok);
-    if (!t->engine || !t->tokenizer || t->tokenizer->info(t->tok, &t->vocab) || api->info(model, &t->info))
+    if (!known || !t->engine || !t->tokenizer)
         return rz_fail(err, RZ_EINTERNAL, t->name, "the model cannot be served");
     return RZ_OK;
 }
