@@ -113,7 +113,7 @@ class Loading(Models):
         self.assertEqual(server.stop(), 0)
 
     def test_the_first_who_come_together_wait_for_one_load(self):
-        server = self.start({"a": {"load": "start"}, "b": {}}, gated=True)
+        server = self.start({"a": {"load": "start"}, "b": {}}, "-o", "engine.context=60000", gated=True)
         self.close_gate("b")
         texts, errors = [], []
 
