@@ -166,13 +166,13 @@ enum MHD_Result rz_http_model_take(struct rz_http_request *r)
 
 void rz_http_model_done(struct rz_http_request *r)
 {
-    const struct rz_host_serve *s = r->http->serve;
-    if (r->waits) { /* the connection ended first; its watch was removed with it or is now */
+    const struct rz_http *h = r->http; /* h->serve is not there before the models are */
+    if (r->waits) {                    /* the connection ended first */
         end_wait(r);
-        s->leave(s->ctx, r->wait_ticket);
+        h->serve->leave(h->serve->ctx, r->wait_ticket);
     }
     if (r->has_model)
-        s->give_back(s->ctx, r->model->index);
+        h->serve->give_back(h->serve->ctx, r->model->index);
     r->has_model = false;
 }
 
