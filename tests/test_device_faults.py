@@ -21,6 +21,7 @@ from serving import LONG, MODEL, ROOMY, Server, post
 from test_faults import ASK, build
 
 FAULTY = os.path.join(rzlib.BUILD, "tests", "faulty-device.so")
+CUDA = os.path.join(rzlib.BUILD, "tests", "cuda-host.so")
 SCALAR = ("--plugin", "scalar")  # what runs the device runs the CPU: a text is the same on both
 PLACE = "faulty-device"
 NAME = os.path.basename(MODEL)[:-5]
@@ -277,6 +278,24 @@ class Faulty(Device):
                     self.assertEqual((ready, health[0], json.loads(health[2])["status"]), (200, 200, "healthy"))
                 self.assertEqual(server.stop(), 0)
 
+    def test_the_next_device(self):
+        """It is the next of those that were asked for; one that cannot is passed over."""
+        for fail, takes in (("none:1", "cuda-host"), ("malloc:2", "cpu"), ("launch:1", "cuda-host")):
+            with self.subTest(fail):
+                server = self.faulty("allow", "step:3", "--plugin", CUDA, prefix=("env", "RZ_SHIM_FAIL=" + fail))
+                self.failed_text(server.ask(ASK))
+                self.wait(lambda: self.device_metric(server, "device_in_use", takes) == 1, server.log())
+                status, text = server.ask(ASK)
+                self.assertEqual(status, 500 if fail == "launch:1" else 200, text)
+                self.assertEqual(len(re.findall("cuda-host cannot take its place: .*out of memory", server.log())),
+                                 fail == "malloc:2")
+                if fail == "launch:1":
+                    self.wait(lambda: self.device_metric(server, "device_in_use", "cpu") == 1, server.log())
+                if fail != "none:1":
+                    self.assertEqual(choice(server.ask(ASK)[1]), self.want)
+                self.all_free(server)
+                self.assertEqual(server.stop(), 0)
+
     def test_sessions(self):
         """Pages that cannot be read or written again are an error of the session, not of the answer."""
         folder = tempfile.mkdtemp()
@@ -299,14 +318,12 @@ class Cuda(Device):
     device = "cuda-host"
 
     def cuda(self, fallback, fail, *args):
-        return self.start(fallback, "--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so"), *args,
-                          prefix=("env", "RZ_SHIM_FAIL=" + fail))
+        return self.start(fallback, "--plugin", CUDA, *args, prefix=("env", "RZ_SHIM_FAIL=" + fail))
 
     def test_while_it_loads(self):
         for fail in ("malloc:3", "host:1", "copy:1", "load:1", "count:1"):
             with self.subTest(fail):
-                done = rzlib.rz("serve", "-m", MODEL, "--port", "0", "--plugin",
-                                os.path.join(rzlib.BUILD, "tests", "cuda-host.so"), status=1,
+                done = rzlib.rz("serve", "-m", MODEL, "--port", "0", "--plugin", CUDA, status=1,
                                 env=dict(os.environ, RZ_SHIM_FAIL=fail))
                 self.assertIn("cuda", done.err)
 

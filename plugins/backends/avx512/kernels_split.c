@@ -245,12 +245,11 @@ static void coarse_few(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, u
                          (seen[i].end + 1) / 2, seen[i], p + i);
 }
 
-/* 2^x for x <= 0, to 8e-5 of itself (polynomial of least relative error over -1/2 .. 1/2): a weight is rounded
- * fifty times coarser. Below -126 it stays 2^-126, which is nothing beside the largest weight, 1. */
+/* 2^x for x <= 0, to 8e-5 of itself (polynomial of least relative error over -1/2 .. 1/2): a weight is
+ * rounded twenty times coarser. Below -126 it stays 2^-126, which is nothing beside the largest weight, 1. */
 INLINE __m512 coarse_exp2(__m512 x)
 {
-    const __m512 shift =
-        _mm512_set1_ps(12582912); /* 1.5 * 2^23: adding it leaves the integer in the low bits */
+    const __m512 shift = _mm512_set1_ps(12582912); /* 1.5 * 2^23: leaves the integer in the low bits */
     x = _mm512_max_ps(_mm512_set1_ps(-126), x);
     __m512 n = _mm512_add_ps(x, shift), f = _mm512_sub_ps(x, _mm512_sub_ps(n, shift));
     __m512 y = _mm512_fmadd_ps(_mm512_set1_ps(0.0551716658f), f, _mm512_set1_ps(0.242611122f));
