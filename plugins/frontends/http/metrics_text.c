@@ -19,6 +19,7 @@ struct page {
     const char *prefix;
     uint32_t n_models; /* none while they load */
     struct rz_engine_stats stats[RZ_HTTP_MODELS_MAX];
+    struct rz_served_info served[RZ_HTTP_MODELS_MAX];
 };
 
 /* A value of a label: UTF-8 with three characters escaped. */
@@ -55,9 +56,10 @@ static double usage_of(const struct page *p, uint32_t i)
 static double field(const struct page *p, uint32_t i, int what)
 {
     const struct rz_engine_stats *s = &p->stats[i];
+    const struct rz_served_info *v = &p->served[i];
     struct rz_http_model_metrics *m = p->http->models[i].metrics;
     const double values[] = {s->running,
-                             s->waiting,
+                             (double)s->waiting + p->served[i].waiting,
                              usage_of(p, i),
                              (double)s->preempted,
                              (double)s->prompt_tokens,
@@ -71,7 +73,13 @@ static double field(const struct page *p, uint32_t i, int what)
                              (double)s->steps,
                              (double)s->requests,
                              (double)s->failed,
-                             (double)s->cancelled};
+                             (double)s->cancelled,
+                             v->state == RZ_SERVED_IN,
+                             (double)v->bytes,
+                             v->waiting,
+                             (double)v->loads,
+                             (double)v->unloads,
+                             (double)v->failures};
     return values[what];
 }
 
@@ -98,6 +106,12 @@ static void numbers(struct page *p)
         {true, "requests_total", "counter", "Requests that the engine took."},
         {true, "requests_failed_total", "counter", "Requests that ended with an error of the engine."},
         {true, "requests_cancelled_total", "counter", "Requests that were ended before their time."},
+        {true, "model_loaded", "gauge", "1 while the model is loaded."},
+        {true, "model_memory_bytes", "gauge", "What the model takes while it is loaded."},
+        {true, "model_requests_waiting", "gauge", "Requests that wait until the model is loaded."},
+        {true, "model_loads_total", "counter", "Times that the model was loaded."},
+        {true, "model_unloads_total", "counter", "Times that it was unloaded."},
+        {true, "model_load_failures_total", "counter", "Times that it could not be loaded."},
     };
     for (int k = 0; k < (int)(sizeof(all) / sizeof(all[0])); k++) {
         const char *prefix = all[k].own ? "rz_" : p->prefix;
@@ -127,9 +141,9 @@ static void outcomes(struct page *p)
 
 static bool device_at(const struct page *p, uint32_t model, uint32_t i, struct rz_engine_device *out)
 {
-    const struct rz_engine *e = p->http->models[model].engine;
+    const struct rz_host_serve *s = p->http->serve;
     *out = (struct rz_engine_device){.size = sizeof(*out)};
-    return RZ_HAS(e, device) && e->device(e->ctx, i, out) == RZ_OK;
+    return s->device(s->ctx, model, i, out) == RZ_OK;
 }
 
 static void device_numbers(struct page *p, const char *name, bool failures)
@@ -264,9 +278,11 @@ enum MHD_Result rz_http_metrics(struct rz_http_request *r)
     p->n_models = atomic_load(&r->http->ready) ? r->http->n_models : 0;
     rz_buf_init(&p->out, TEXT_MAX);
     for (uint32_t i = 0; i < p->n_models; i++) {
-        const struct rz_engine *e = p->http->models[i].engine;
+        const struct rz_host_serve *s = p->http->serve;
         p->stats[i].size = sizeof(p->stats[i]);
-        e->stats(e->ctx, &p->stats[i]);
+        p->served[i].size = sizeof(p->served[i]);
+        s->stats(s->ctx, i, &p->stats[i]);
+        s->info(s->ctx, i, &p->served[i]);
     }
     numbers(p);
     outcomes(p);
