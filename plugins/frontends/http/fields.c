@@ -13,7 +13,7 @@ typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct 
 static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_stream_options, read_messages,
     read_tools, read_kwargs, read_documents, read_modalities, read_parallel, read_metadata, read_encoding,
     read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning, read_truncation, read_include,
-    read_verbosity;
+    read_verbosity, read_speculate;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)
@@ -153,6 +153,10 @@ const struct rz_http_field rz_http_fields[] = {
      AT(strategy),
      .of = GENERATE,
      .schema = "{'enum':['greedy','top_k','top_p']}"},
+    /* how fast it is done; the answer is the same */
+    {.name = "speculate",
+     CALL(read_speculate, "{'enum':[true,false,'off','lookup','draft']}"),
+     .of = V1 | GENERATE},
     /* nothing follows from these */
     {.name = "user", .type = FIELD_TEXT, .of = V1 | EMBED},
     {.name = "metadata", CALL(read_metadata, REF("Metadata")), .of = TALK},
@@ -336,6 +340,24 @@ static int32_t read_metadata(struct rz_http_ask *ask, const json_t *value, struc
     (void)ask;
     json_object_foreach((json_t *)value, key, v) good &= json_is_string(v);
     return good ? RZ_OK : refuse(err, "metadata", "not an object of texts");
+}
+
+/* true: as configured. */
+static int32_t read_speculate(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    static const char *const names[] = {"off", "lookup", "draft"};
+    static const uint32_t modes[] = {RZ_SPECULATE_OFF, RZ_SPECULATE_LOOKUP, RZ_SPECULATE_DRAFT};
+    const char *name = json_string_value(value);
+    ask->speculate = json_is_false(value) ? RZ_SPECULATE_OFF : RZ_SPECULATE_MODEL;
+    if (json_is_boolean(value))
+        return RZ_OK;
+    for (size_t i = 0; name && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]))
+            continue;
+        ask->speculate = modes[i];
+        return RZ_OK;
+    }
+    return refuse(err, "speculate", "not true, false, \"off\", \"lookup\" or \"draft\"");
 }
 
 static int32_t read_encoding(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)

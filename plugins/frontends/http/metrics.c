@@ -108,7 +108,7 @@ void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev)
     if (finish != RZ_FINISH_STOP && finish != RZ_FINISH_LENGTH)
         return;
     observe(m, RZ_HTTP_H_WHOLE, rz_http_now_ns() - r->begun_ns);
-    observe_s(m, RZ_HTTP_H_QUEUE, ev->t_queue);
+    observe_s(m, RZ_HTTP_H_QUEUE, ev->t_queue + (double)r->waited_ns * 1e-9);
     observe_s(m, RZ_HTTP_H_PREFILL, ev->t_prompt);
     observe_s(m, RZ_HTTP_H_DECODE, ev->t_gen);
     observe(m, RZ_HTTP_H_PROMPT, ev->n_prompt);

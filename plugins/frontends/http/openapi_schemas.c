@@ -127,12 +127,15 @@ const struct rz_http_schema rz_http_schemas[] = {
     {"Version", OBJECT("'name', 'version'", "'name': {'const': 'rz'}, 'version': " TEXT)},
     {"Model", OBJECT("'id', 'object', 'created', 'owned_by'",
                      "'id': " TEXT ", 'object': {'const': 'model'}, "
-                     "'created': " COUNT ", 'owned_by': " TEXT ", 'context_length': " COUNT)},
+                     "'created': " COUNT ", 'owned_by': " TEXT ", 'context_length': " COUNT
+                     ", 'state': {'enum': ['loaded', 'loading', 'unloaded', 'unloading', 'failed']}, "
+                     "'aliases': {'type': 'array', 'items': " TEXT "}, 'memory_bytes': " COUNT)},
     {"ModelList", OBJECT("'object', 'data'", "'object': {'const': 'list'}, 'data': " LIST(REF("Model")))},
     {"PlainModels",
      OBJECT("'models'", "'models': " LIST(OBJECT("'id', 'name', 'description', 'format', 'loaded'",
                                                  "'id': " TEXT ", 'name': " TEXT ", 'description': " TEXT
-                                                 ", 'format': " TEXT ", 'loaded': {'type': 'boolean'}")))},
+                                                 ", 'format': " TEXT
+                                                 ", 'loaded': {'type': 'boolean'}, 'state': " TEXT)))},
     {"Usage",
      OBJECT("'prompt_tokens', 'completion_tokens', 'total_tokens', 'prompt_tokens_details'",
             "'prompt_tokens': " COUNT ", 'completion_tokens': " COUNT ", 'total_tokens': " COUNT

@@ -171,6 +171,14 @@ static int32_t check_biases(const struct rz_http_request *r, struct rz_err *err)
     return RZ_OK;
 }
 
+/* Of the time that the request may take, in ms; it may have waited for its model. 0: there is no limit. */
+static uint64_t time_left(const struct rz_http_request *r)
+{
+    uint64_t most = (uint64_t)r->http->request_timeout_s * 1000,
+             spent = (rz_http_now_ns() - r->begun_ns) / 1000000;
+    return !most || spent < most ? most - (most ? spent : 0) : 1;
+}
+
 static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct rz_err *err)
 {
     uint64_t ticket;
@@ -191,7 +199,8 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     q.n_stops = ask->n_stops;
     q.biases = ask->biases;
     q.n_biases = ask->n_biases;
-    q.timeout_ms = (uint64_t)r->http->request_timeout_s * 1000;
+    q.speculate = ask->speculate;
+    q.timeout_ms = time_left(r);
     q.wake = rz_http_wake;
     q.wake_arg = run;
     q.like = choice && !(q.flags & RZ_REQUEST_SCORE) ? r->runs[run->index - choice].ticket : 0;
