@@ -1,6 +1,7 @@
-/* notify.c - what a service manager is told: systemd's protocol, datagrams to the socket that NOTIFY_SOCKET names.
+/* notify.c - what a service manager is told: systemd's protocol, datagrams to the socket of NOTIFY_SOCKET.
  *
- * Without the variable nothing is said. Nobody waits for an answer, and nothing depends on whether it arrives.
+ * Without the variable nothing is said. Nobody waits for an answer, and nothing depends on whether it
+ * arrives.
  */
 #include "main.h"
 

@@ -1,8 +1,8 @@
 /* serve.c - `rz serve`: models, loop threads and frontends come up, then the main thread waits for a signal.
  *
  * Order down is the reverse of up: frontends take no new work and finish, then the loops end, then the
- * plugins. A thread waits for signals: the first one begins the way down, the second ends the process. A service
- * manager that asked for it is told of each stage.
+ * plugins. A thread waits for signals: the first one begins the way down, the second ends the process. A
+ * service manager that asked for it is told of each stage.
  */
 #define _GNU_SOURCE /* sem_clockwait */
 #include "config.h"

@@ -1,5 +1,5 @@
-/* test_score.c - log probabilities of prompts: what the device's truth says, alone and in company that takes pages
- * away. */
+/* test_score.c - log probabilities of prompts: what the device's truth says, alone and in company that takes
+ * pages away. */
 #include "rz_test.h"
 
 #include "engine_rig.h"

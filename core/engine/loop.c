@@ -311,8 +311,8 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
     rz_sched_keep(&loop->sched, &r->seq);
 }
 
-/* Who decodes waits for the rows of prompts in a step: as many as fit into the time that a step may take. What
- * a row costs is learnt from steps with some of them, later ones counting more. */
+/* Who decodes waits for the rows of prompts in a step: as many as fit into the time that a step may take.
+ * What a row costs is learnt from steps with some of them, later ones counting more. */
 static void learn_chunk(struct rz_loop *loop, uint64_t ns)
 {
     uint32_t n = loop->sched.step.batch.n_rows, least = CHUNK_LEAST;

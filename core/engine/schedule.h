@@ -1,9 +1,10 @@
 /* schedule.h - who runs in the next step (sched.c; <sched.h> is the name of a system header).
  *
  * Sequences wait or run. A step takes one row of each running sequence that decodes, then chunks of
- * prompts, those that are due first; small ones where somebody decodes. When pages run out the last running sequence gives its pages (and its
- * slot of recurrent state) back and waits again; its tokens are kept, so it is computed anew later and
- * nothing is lost. The same applies, before all others, to paused sequences (their reader is slow).
+ * prompts, those that are due first; small ones where somebody decodes. When pages run out the last running
+ * sequence gives its pages (and its slot of recurrent state) back and waits again; its tokens are kept, so
+ * it is computed anew later and nothing is lost. The same applies, before all others, to paused sequences
+ * (their reader is slow).
  *
  * A sequence may be `like` another with the same prompt: it waits until that prompt is computed but for its
  * last token, and is then forked off, with the pages shared until one of them writes.

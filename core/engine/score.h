@@ -1,7 +1,7 @@
 /* score.h - log probabilities of the tokens of a prompt (RZ_REQUEST_SCORE).
  *
- * The rows of such a request are all computed and all wanted, in parts of the prompt; row i says what the model
- * made of token i + 1. A request that gives way is computed anew and gets the same numbers.
+ * The rows of such a request are all computed and all wanted, in parts of the prompt; row i says what the
+ * model made of token i + 1. A request that gives way is computed anew and gets the same numbers.
  */
 #ifndef RZ_ENGINE_SCORE_H
 #define RZ_ENGINE_SCORE_H

@@ -194,9 +194,9 @@ struct rz_engine {
     /* Device i of those that were used, in that order; RZ_END after the last. All are out: requests are
      * refused. Any thread. */
     int32_t (*device)(void *ctx, uint32_t i, struct rz_engine_device *out);
-    /* Of a request with RZ_REQUEST_SCORE and n_logprobs, from its first token on: the log probability of token
-     * i of its prompt behind those before it, and the n_logprobs best in its place, best first. Returns how
-     * many these are. RZ_ENOTFOUND: there is none (yet); token 0 has none. Any thread. */
+    /* Of a request with RZ_REQUEST_SCORE and n_logprobs, from its first token on: the log probability of
+     * token i of its prompt behind those before it, and the n_logprobs best in its place, best first.
+     * Returns how many these are. RZ_ENOTFOUND: there is none (yet); token 0 has none. Any thread. */
     int32_t (*score)(void *ctx, uint64_t ticket, uint32_t i, float *logprob,
                      struct rz_logprob top[RZ_LOGPROBS_MAX]);
 };
