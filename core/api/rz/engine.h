@@ -149,6 +149,7 @@ RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 /* state of a device that an engine uses, or used */
 #define RZ_DEVICE_IN_USE 1u /* it runs the steps                                       */
 #define RZ_DEVICE_OUT 2u    /* it failed, and runs no more steps: `why` says what happened */
+#define RZ_DEVICE_LOST 3u   /* it failed, and another one is being made ready            */
 
 struct rz_engine_device {
     uint32_t size;
@@ -189,7 +190,7 @@ struct rz_engine {
      * meanwhile. Any thread; waits for the step in progress. */
     int64_t (*save)(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err);
     int64_t (*restore)(void *ctx, const char *path, struct rz_err *err);
-    /* Device i of those that were used, in that order; RZ_END after the last. None is in use: requests are
+    /* Device i of those that were used, in that order; RZ_END after the last. All are out: requests are
      * refused. Any thread. */
     int32_t (*device)(void *ctx, uint32_t i, struct rz_engine_device *out);
 };

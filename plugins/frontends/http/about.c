@@ -13,26 +13,23 @@ const char *rz_http_version_text(void)
     return rz_plugin_v1.header.version;
 }
 
-/* Why this model takes no requests; false: it does. Models are not named: everybody may ask. */
-static bool model_failed(const struct rz_host_serve *s, uint32_t model, char *why, size_t cap)
+/* Of the device that this model has, or had last: RZ_DEVICE_*. */
+static uint32_t device_state(const struct rz_host_serve *s, uint32_t model, struct rz_engine_device *d)
 {
-    struct rz_engine_device d = {.size = sizeof(d)};
-    bool any = false;
-    for (uint32_t i = 0; s->device(s->ctx, model, i, &d) == RZ_OK; i++) {
-        if (d.state == RZ_DEVICE_IN_USE)
-            return false;
-        any = true;
-    }
-    if (any)
-        snprintf(why, cap, "%s: %s", d.name, d.why);
-    return any;
+    uint32_t state = RZ_DEVICE_IN_USE;
+    *d = (struct rz_engine_device){.size = sizeof(*d)};
+    for (uint32_t i = 0; s->device(s->ctx, model, i, d) == RZ_OK; i++)
+        state = d->state;
+    return state;
 }
 
-uint32_t rz_http_failed(const struct rz_http *h, char *why, size_t cap)
+uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size_t cap)
 {
+    struct rz_engine_device d;
     uint32_t n = 0;
     for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;)
-        n += model_failed(h->serve, i, why, cap);
+        if (device_state(h->serve, i, &d) == state && ++n)
+            snprintf(why, cap, "%s: %s", d.name, d.why);
     return n;
 }
 
@@ -40,7 +37,7 @@ enum MHD_Result rz_http_health(struct rz_http_request *r)
 {
     char why[1024] = "";
     bool draining = atomic_load(&r->http->draining);
-    uint32_t n_failed = draining ? 0 : rz_http_failed(r->http, why, sizeof(why));
+    uint32_t n_failed = draining ? 0 : rz_http_failed(r->http, RZ_DEVICE_OUT, why, sizeof(why));
     bool all = n_failed && n_failed == r->http->n_models;
     const char *status = draining ? "draining" : all ? "failed" : n_failed ? "degraded" : "healthy";
     json_t *o = json_pack("{s:s,s:s}", "status", status, "version", rz_http_version_text());

@@ -239,9 +239,10 @@ static void server(struct page *p)
         rz_buf_printf(&p->out, "rz_http_dropped_total{phase=\"%s\"} %llu\n", phases[i],
                       (unsigned long long)atomic_load(&h->n_dropped[i]));
     head(p, "rz_", "ready", "gauge", "1 while requests are taken.");
-    rz_buf_printf(&p->out, "rz_ready %d\n",
-                  atomic_load(&h->ready) && !atomic_load(&h->draining) &&
-                      !rz_http_failed(h, why, sizeof(why)));
+    bool ready = atomic_load(&h->ready) && !atomic_load(&h->draining) &&
+                 !rz_http_failed(h, RZ_DEVICE_OUT, why, sizeof(why)) &&
+                 !rz_http_failed(h, RZ_DEVICE_LOST, why, sizeof(why));
+    rz_buf_printf(&p->out, "rz_ready %d\n", ready);
 }
 
 /* The numbers of /proc/self/statm, without which there is no page of memory to tell of. */
@@ -315,9 +316,15 @@ enum MHD_Result rz_http_ready(struct rz_http_request *r)
                               .code = draining ? "shutting_down" : "loading",
                               .header = "Retry-After: 5",
                               .message = draining ? "the server is shutting down" : "the models are loading"};
-    if (ready && rz_http_failed(r->http, why, sizeof(why)))
-        e = (struct rz_http_error){.status = 503, .code = "device_failed", .message = why};
-    if (!ready || e.message == why)
+    bool out = ready && rz_http_failed(r->http, RZ_DEVICE_OUT, why, sizeof(why));
+    bool lost = ready && !out && rz_http_failed(r->http, RZ_DEVICE_LOST, why, sizeof(why));
+    if (out || lost) {
+        e.code = out ? "device_failed" : "device_changes";
+        e.type = out ? NULL : e.type;
+        e.header = out ? NULL : e.header;
+        e.message = why;
+    }
+    if (!ready || out || lost)
         return rz_http_reply_error(r->connection, &e);
     return rz_http_reply_json(r->connection, 200, json_pack("{s:s}", "status", "ready"), NULL);
 }
