@@ -13,7 +13,7 @@ typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct 
 static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_stream_options, read_messages,
     read_tools, read_kwargs, read_documents, read_modalities, read_parallel, read_metadata, read_encoding,
     read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning, read_truncation, read_include,
-    read_verbosity, read_speculate;
+    read_speculate, read_verbosity;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)

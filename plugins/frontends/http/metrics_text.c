@@ -74,17 +74,17 @@ static double field(const struct page *p, uint32_t i, int what)
                              (double)s->requests,
                              (double)s->failed,
                              (double)s->cancelled,
-                             (double)s->timeouts,
-                             (double)s->refused,
-                             s->max_running,
-                             s->max_queue,
-                             s->pages_cached,
                              v->state == RZ_SERVED_IN,
                              (double)v->bytes,
                              v->waiting,
                              (double)v->loads,
                              (double)v->unloads,
-                             (double)v->failures};
+                             (double)v->failures,
+                             (double)s->timeouts,
+                             (double)s->refused,
+                             s->max_running,
+                             s->max_queue,
+                             s->pages_cached};
     return values[what];
 }
 
@@ -113,17 +113,17 @@ static void numbers(struct page *p)
         {true, "requests_total", "counter", "Requests that the engine took."},
         {true, "requests_failed_total", "counter", "Requests that ended with an error of the engine."},
         {true, "requests_cancelled_total", "counter", "Requests that were ended before their time."},
-        {true, "requests_timeout_total", "counter", "Requests that ended at their deadline."},
-        {true, "requests_refused_total", "counter", "Requests that found the queue full."},
-        {true, "requests_running_max", "gauge", "Places in the batch."},
-        {true, "requests_max", "gauge", "Requests waiting or running that are taken."},
-        {true, "kv_pages_cached", "gauge", "Free KV pages that the prefix cache would rather not lose."},
         {true, "model_loaded", "gauge", "1 while the model is loaded."},
         {true, "model_memory_bytes", "gauge", "What the model takes while it is loaded."},
         {true, "model_requests_waiting", "gauge", "Requests that wait until the model is loaded."},
         {true, "model_loads_total", "counter", "Times that the model was loaded."},
         {true, "model_unloads_total", "counter", "Times that it was unloaded."},
         {true, "model_load_failures_total", "counter", "Times that it could not be loaded."},
+        {true, "requests_timeout_total", "counter", "Requests that ended at their deadline."},
+        {true, "requests_refused_total", "counter", "Requests that found the queue full."},
+        {true, "requests_running_max", "gauge", "Places in the batch."},
+        {true, "requests_max", "gauge", "Requests waiting or running that are taken."},
+        {true, "kv_pages_cached", "gauge", "Free KV pages that the prefix cache would rather not lose."},
     };
     for (int k = 0; k < (int)(sizeof(all) / sizeof(all[0])); k++) {
         const char *prefix = all[k].own ? "rz_" : p->prefix;
