@@ -385,6 +385,7 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .max_batch_tokens = model->limits.max_rows,
         .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
         .max_ms = (uint64_t)setting(m, "engine", "timeout_ms"),
+        .step_ms = (uint32_t)setting(m, "engine", "step_ms"),
         .prefix_cache = setting(m, "engine", "prefix_cache"),
         .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
         .parallel_for = threads->parallel_for,

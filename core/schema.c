@@ -33,6 +33,7 @@ static const struct rz_option engine_options[] = {
                "element type of the KV cache; auto: f16, or bf16 where kernels round to it anyway"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
     OPT_RANGE("max_batch_tokens", INT, "512", 1, 65536, "rows of one step"),
+    OPT_RANGE("step_ms", INT, "100", 0, 60000, "about how long prompts make a step while others generate; 0: any"),
     OPT_RANGE("max_seqs", INT, "16", 1, 1024, "sequences that run at once"),
     OPT_RANGE("page_tokens", INT, "64", 8, 1024, "positions in one KV page, a multiple of 8"),
     OPT_RANGE("max_queue", INT, "256", 1, 65536, "requests waiting or running"),

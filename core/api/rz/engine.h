@@ -42,6 +42,7 @@ RZ_ABI_SIZE(struct rz_bias, 8, add);
 #define RZ_REQUEST_IGNORE_EOS 1u
 #define RZ_REQUEST_SPECIAL_TEXT 2u /* control tokens appear in the text */
 #define RZ_REQUEST_EMBED 4u        /* one vector of the whole prompt in place of text: rz_engine.embedding */
+#define RZ_REQUEST_SCORE 8u        /* log probabilities of the prompt's tokens as well: rz_engine.score */
 
 /* How the hidden states of a text become one vector: the numbers of GGUF's pooling_type. */
 #define RZ_POOL_MODEL 0 /* as the model says; else the mean for encoders and the last for the others */
@@ -193,8 +194,13 @@ struct rz_engine {
     /* Device i of those that were used, in that order; RZ_END after the last. All are out: requests are
      * refused. Any thread. */
     int32_t (*device)(void *ctx, uint32_t i, struct rz_engine_device *out);
+    /* Of a request with RZ_REQUEST_SCORE and n_logprobs, from its first token on: the log probability of token
+     * i of its prompt behind those before it, and the n_logprobs best in its place, best first. Returns how
+     * many these are. RZ_ENOTFOUND: there is none (yet); token 0 has none. Any thread. */
+    int32_t (*score)(void *ctx, uint64_t ticket, uint32_t i, float *logprob,
+                     struct rz_logprob top[RZ_LOGPROBS_MAX]);
 };
-RZ_ABI_SIZE(struct rz_engine, 96, device);
+RZ_ABI_SIZE(struct rz_engine, 104, score);
 
 /* --- rz.host.model/1 --- */
 

@@ -33,6 +33,19 @@ uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size
     return n;
 }
 
+/* As the original system tells it: "gpu" while a model runs on anything but the CPU. */
+static const char *compute_mode(const struct rz_http *h)
+{
+    struct rz_engine_device d = {.size = sizeof(d)};
+    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;) {
+        const struct rz_engine *e = h->models[i].engine;
+        for (uint32_t k = 0; RZ_HAS(e, device) && e->device(e->ctx, k, &d) == RZ_OK; k++)
+            if (d.state == RZ_DEVICE_IN_USE && strcmp(d.name, "cpu"))
+                return "gpu";
+    }
+    return "cpu";
+}
+
 enum MHD_Result rz_http_health(struct rz_http_request *r)
 {
     char why[1024] = "";
@@ -40,7 +53,8 @@ enum MHD_Result rz_http_health(struct rz_http_request *r)
     uint32_t n_failed = draining ? 0 : rz_http_failed(r->http, RZ_DEVICE_OUT, why, sizeof(why));
     bool all = n_failed && n_failed == r->http->n_models;
     const char *status = draining ? "draining" : all ? "failed" : n_failed ? "degraded" : "healthy";
-    json_t *o = json_pack("{s:s,s:s}", "status", status, "version", rz_http_version_text());
+    json_t *o = json_pack("{s:s,s:s,s:s}", "status", status, "version", rz_http_version_text(),
+                          "compute_mode", compute_mode(r->http));
     if (n_failed)
         json_object_set_new(o, "reason", rz_http_text(why, strlen(why)));
     return rz_http_reply_json(r->connection, draining || all ? 503 : 200, o, NULL);

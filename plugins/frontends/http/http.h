@@ -65,6 +65,8 @@ struct rz_http_format {
     const char *param;      /* the field that asked for it                         */
     bool force;             /* tool_choice: a call must come                       */
     const char *force_name; /* of this function; NULL: of any                      */
+    const json_t *allowed;  /* tool_choice: of these alone; NULL: of all           */
+    bool strict;            /* calls of some functions must fit their parameters   */
 };
 
 /* What a body asks for. Borrowed texts and values belong to `root` or `made`. */
@@ -81,8 +83,9 @@ struct rz_http_ask {
     int64_t completion_tokens;
     const char *model;
     bool stream, include_usage, ignore_eos, echo, base64;
+    bool only_prompt; /* completion.c: nothing is generated */
     bool has_seed, has_logprobs, has_stream_options;
-    int64_t max_tokens, seed, logprobs, top_k, n, dimensions;
+    int64_t max_tokens, seed, logprobs, top_k, n, best_of, dimensions;
     double temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty;
     struct rz_http_format format;
     struct rz_str stops[RZ_HTTP_STOPS_MAX];
@@ -167,6 +170,7 @@ struct rz_http_run {
     struct rz_decode_state decode; /* of the texts in logprobs */
     json_t *logprobs;              /* of the text not yet answered; NULL: none */
     uint64_t characters;           /* so far, for text_offset */
+    double sum;                    /* completion.c: of the log probabilities of its tokens, with best_of */
     bool begun;                    /* the first chunk is out */
     /* chat.c, responses.c */
     struct rz_chat *chat;
@@ -396,6 +400,8 @@ json_t *rz_http_buf_text(const struct rz_buf *b);
 int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, uint32_t kind, bool strict,
                          struct rz_err *err);
 void rz_http_ask_free(struct rz_http_ask *ask);
+/* Takes a value that is needed as long as the body; NULL: no memory. */
+json_t *rz_http_ask_keep(struct rz_http_ask *ask, json_t *value);
 
 /* --- messages.c: the parts of a conversation --- */
 
@@ -531,6 +537,8 @@ struct rz_http_counts {
     json_int_t prompt, fresh, cached, reasoning;
 };
 struct rz_http_counts rz_http_counts(const struct rz_http_request *r);
+/* Adds the tokens of the prompt to run->logprobs, in the shape of completions. */
+void rz_http_logprobs_prompt(struct rz_http_request *r, struct rz_http_run *run);
 /* Adds one token to run->logprobs, in the shape of completions or of chat. */
 void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
 void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
@@ -552,6 +560,8 @@ int32_t rz_http_format_schema(struct rz_http_ask *ask, const json_t *value, stru
 int32_t rz_http_format_grammar(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 int32_t rz_http_format_regex(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 int32_t rz_http_format_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+/* The tools of the request are known: leaves those that may be called. */
+int32_t rz_http_format_tools(struct rz_http_ask *ask, struct rz_err *err);
 /* Puts what the body demands into a request. */
 int32_t rz_http_format_apply(struct rz_http_request *r, struct rz_http_run *run, struct rz_request *q,
                              struct rz_err *err);

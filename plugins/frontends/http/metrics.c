@@ -113,8 +113,6 @@ void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev)
     observe_s(m, RZ_HTTP_H_DECODE, ev->t_gen);
     observe(m, RZ_HTTP_H_PROMPT, ev->n_prompt);
     observe(m, RZ_HTTP_H_NEW, ev->n_new);
-    atomic_fetch_add(&m->prompt, ev->n_prompt);
-    atomic_fetch_add(&m->cached, ev->n_cached);
 }
 
 void rz_http_measure_abort(struct rz_http_request *r)

@@ -57,15 +57,15 @@ static double field(const struct page *p, uint32_t i, int what)
 {
     const struct rz_engine_stats *s = &p->stats[i];
     const struct rz_served_info *v = &p->served[i];
-    struct rz_http_model_metrics *m = p->http->models[i].metrics;
     const double values[] = {s->running,
                              (double)s->waiting + p->served[i].waiting,
                              usage_of(p, i),
                              (double)s->preempted,
                              (double)s->prompt_tokens,
                              (double)s->new_tokens,
-                             (double)atomic_load(&m->prompt),
-                             (double)atomic_load(&m->cached),
+                             (double)s->cache_queries,
+                             (double)s->cache_hits,
+                             (double)s->cache_evictions,
                              (double)s->drafted,
                              (double)s->accepted,
                              s->pages_total,
@@ -79,7 +79,12 @@ static double field(const struct page *p, uint32_t i, int what)
                              v->waiting,
                              (double)v->loads,
                              (double)v->unloads,
-                             (double)v->failures};
+                             (double)v->failures,
+                             (double)s->timeouts,
+                             (double)s->refused,
+                             s->max_running,
+                             s->max_queue,
+                             s->pages_cached};
     return values[what];
 }
 
@@ -98,6 +103,8 @@ static void numbers(struct page *p)
         {false, "generation_tokens_total", "counter", "Tokens generated."},
         {false, "prefix_cache_queries_total", "counter", "Prompt tokens looked for in the prefix cache."},
         {false, "prefix_cache_hits_total", "counter", "Prompt tokens found there."},
+        {true, "prefix_cache_evictions_total", "counter",
+         "Pages and states of the prefix cache that gave way."},
         {false, "spec_decode_num_draft_tokens_total", "counter", "Tokens guessed ahead."},
         {false, "spec_decode_num_accepted_tokens_total", "counter", "Guessed tokens that were right."},
         {true, "kv_pages", "gauge", "KV pages there are."},
@@ -112,6 +119,11 @@ static void numbers(struct page *p)
         {true, "model_loads_total", "counter", "Times that the model was loaded."},
         {true, "model_unloads_total", "counter", "Times that it was unloaded."},
         {true, "model_load_failures_total", "counter", "Times that it could not be loaded."},
+        {true, "requests_timeout_total", "counter", "Requests that ended at their deadline."},
+        {true, "requests_refused_total", "counter", "Requests that found the queue full."},
+        {true, "requests_running_max", "gauge", "Places in the batch."},
+        {true, "requests_max", "gauge", "Requests waiting or running that are taken."},
+        {true, "kv_pages_cached", "gauge", "Free KV pages that the prefix cache would rather not lose."},
     };
     for (int k = 0; k < (int)(sizeof(all) / sizeof(all[0])); k++) {
         const char *prefix = all[k].own ? "rz_" : p->prefix;

@@ -50,8 +50,6 @@ static json_t *value_schema(const struct rz_http_field *f)
     case FIELD_INT:
     case FIELD_NUMBER:
         return number(f);
-    case FIELD_ONE:
-        return quoted("{'const': 1}");
     case FIELD_FALSE:
         return quoted("{'const': false}");
     case FIELD_NONE:
@@ -86,8 +84,13 @@ static json_t *together(uint32_t kind)
                    "['logprobs']}}"));
     if (kind == RZ_HTTP_COMPLETION)
         json_array_append_new(
-            all, quoted("{'if': {'properties': {'echo': {'const': true}}, 'required': ['echo']}, 'then': "
-                        "{'properties': {'logprobs': {'type': 'null'}}}}"));
+            all, quoted("{'if': {'properties': {'stream': {'const': true}}, 'required': ['stream']}, 'then': "
+                        "{'properties': {'best_of': {'enum': [1, null]}}}}"));
+    if (kind & (RZ_HTTP_CHAT | RZ_HTTP_RESPONSE))
+        json_array_append_new(
+            all, quoted("{'if': {'properties': {'tool_choice': {'anyOf': [{'const': 'required'}, {'type': "
+                        "'object'}]}}, 'required': ['tool_choice']}, 'then': {'properties': {'tools': "
+                        "{'type': 'array', 'minItems': 1}}, 'required': ['tools']}}"));
     if (json_array_size(all))
         return all;
     json_decref(all);
