@@ -154,7 +154,7 @@ INLINE void scales_q5_k(const void *group, uint64_t k, int half, struct scales *
 INLINE void part_q5_k(const void *group, uint64_t k, const int part, __m256i *w)
 {
     const struct x_q5_k *b = (const struct x_q5_k *)group + k / 8;
-    nibbles_5(b->qh[k % 8], b->qs[k % 8], part, w);
+    nibbles_5(b->b[k % 8].qh, b->b[k % 8].qs, part, w);
 }
 
 /* Of 16-bit pairs (a, b) in the order of rows 0..7: a twice, or b twice. */
@@ -187,11 +187,11 @@ INLINE void part_q6_k(const void *group, uint64_t k, const int part, __m256i *w)
 {
     const struct x_q6_k *b = (const struct x_q6_k *)group + k / 8;
     const __m256i bits = _mm256_set1_epi8(0x30);
-    nibbles(b->qs[k % 8], part, w);
+    nibbles(b->b[k % 8].qs, part, w);
     UNROLL
     for (int i = 0; i < 4; i++) {
         const int up = 4 - 2 * (2 * part + i % 2);
-        __m256i h = load(b->qh[k % 8][i / 2]);
+        __m256i h = load(b->b[k % 8].qh[i / 2]);
         __m256i moved =
             up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
         w[i] = _mm256_or_si256(w[i], _mm256_and_si256(moved, bits));

@@ -69,8 +69,10 @@ struct x_mxfp4 {
 struct x_q3_k {
     uint16_t d[GROUP];
     int8_t sc[8][GROUP][2];
-    uint8_t qs[8][2][GROUP][4];
-    uint8_t qh[8][GROUP][4];
+    struct {
+        uint8_t qh[GROUP][4];
+        uint8_t qs[2][GROUP][4];
+    } b[8];
 };
 _Static_assert(sizeof(struct x_iq4_xs) == 160 + 2048 && sizeof(struct x_mxfp4) == 288, "padding");
 _Static_assert(sizeof(struct x_q3_k) == 288 + 1024 + 512, "padding");

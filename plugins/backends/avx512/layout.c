@@ -88,14 +88,14 @@ static void pack_three(void *group, int r, const void *block)
         uint32_t bits = 0;
         x->sc[g][r][0] = (int8_t)rz_q3_scale(b->scales, 2 * g);
         x->sc[g][r][1] = (int8_t)rz_q3_scale(b->scales, 2 * g + 1);
-        memset(x->qs[g][0][r], 0, 4);
-        memset(x->qs[g][1][r], 0, 4);
+        memset(x->b[g].qs[0][r], 0, 4);
+        memset(x->b[g].qs[1][r], 0, 4);
         for (int i = 0; i < 32; i++) {
             int code = b->qs[g / 4 * 32 + i] >> 2 * (g % 4) & 3, q = i / 4;
-            x->qs[g][q / 4][r][i % 4] |= (uint8_t)(code << 2 * (q % 4));
+            x->b[g].qs[q / 4][r][i % 4] |= (uint8_t)(code << 2 * (q % 4));
             bits |= (uint32_t)third_bit(b, 32 * g + i) << i;
         }
-        put_fifth(x->qh[g], r, bits);
+        put_fifth(x->b[g].qh, r, bits);
     }
 }
 
@@ -103,9 +103,9 @@ static void read_three(const void *group, int r, float *out)
 {
     const struct x_q3_k *x = group;
     for (int g = 0; g < 8; g++) {
-        uint32_t bits = get_fifth(x->qh[g], r);
+        uint32_t bits = get_fifth(x->b[g].qh, r);
         for (int i = 0; i < 32; i++) {
-            int q = i / 4, code = x->qs[g][q / 4][r][i % 4] >> 2 * (q % 4) & 3;
+            int q = i / 4, code = x->b[g].qs[q / 4][r][i % 4] >> 2 * (q % 4) & 3;
             float scale = rz_f16_to_f32(x->d[r]) * (float)x->sc[g][r][i / 16];
             out[32 * g + i] = scale * (float)((code | (int)(bits >> i & 1) << 2) - 4);
         }

@@ -37,7 +37,8 @@ struct x_q8_0 {
     uint16_t d[GROUP];
     int8_t qs[8][GROUP][4];
 };
-/* sc[g], mn[g]: 6-bit scale and minimum of 32-group g */
+/* The bits of a 32-group lie in one piece: a CPU fetches ahead of a single run of addresses, not of several
+ * in the same page. sc[g], mn[g]: 6-bit scale and minimum of 32-group g */
 struct x_q4_k {
     uint16_t d[GROUP], dmin[GROUP];
     uint8_t sc[8][GROUP], mn[8][GROUP];
@@ -46,16 +47,20 @@ struct x_q4_k {
 struct x_q5_k {
     uint16_t d[GROUP], dmin[GROUP];
     uint8_t sc[8][GROUP], mn[8][GROUP];
-    uint8_t qh[8][GROUP][4];
-    uint8_t qs[8][4][GROUP][4];
+    struct {
+        uint8_t qh[GROUP][4];
+        uint8_t qs[4][GROUP][4];
+    } b[8];
 };
-/* sc[g][r]: scales of the two 16-groups of 32-group g. Bits 2(q % 4) of qh[g][q / 4][r][j] are the upper
+/* sc[g][r]: scales of the two 16-groups of 32-group g. Bits 2(q % 4) of b[g].qh[q / 4][r][j] are the upper
  * two bits of element 4q + j. */
 struct x_q6_k {
     uint16_t d[GROUP];
     int8_t sc[8][GROUP][2];
-    uint8_t qs[8][4][GROUP][4];
-    uint8_t qh[8][2][GROUP][4];
+    struct {
+        uint8_t qh[2][GROUP][4];
+        uint8_t qs[4][GROUP][4];
+    } b[8];
 };
 /* sc[g][r]: scale (low nibble) and minimum of the two 16-groups of 32-group g. Bits 2(q % 4) of
  * qs[g][q / 4][r][j] are element 4q + j. */

@@ -231,9 +231,9 @@ static inline void pack_q5_k(void *group, int r, const void *block)
         rz_k4_scale_min(b->scales, g, &x->sc[g][r], &x->mn[g][r]);
         for (int i = 0; i < 32; i++)
             bits |= (uint32_t)(b->qh[i] >> g & 1) << i;
-        put_fifth(x->qh[g], r, bits);
+        put_fifth(x->b[g].qh, r, bits);
         split_nibbles(b->qs, g, bytes);
-        put_nibbles(x->qs[g], r, bytes);
+        put_nibbles(x->b[g].qs, r, bytes);
     }
 }
 
@@ -247,10 +247,10 @@ static inline void unpack_q5_k(const void *group, int r, void *block)
     memset(b->qh, 0, sizeof(b->qh));
     for (int g = 0; g < 8; g++) {
         uint8_t bytes[16];
-        uint32_t bits = get_fifth(x->qh[g], r);
+        uint32_t bits = get_fifth(x->b[g].qh, r);
         for (int i = 0; i < 32; i++)
             b->qh[i] |= (uint8_t)((bits >> i & 1) << g);
-        get_nibbles(x->qs[g], r, bytes);
+        get_nibbles(x->b[g].qs, r, bytes);
         join_nibbles(b->qs, g, bytes);
     }
 }
@@ -273,16 +273,16 @@ static inline void pack_q6_k(void *group, int r, const void *block)
     for (int g = 0; g < 8; g++) {
         memcpy(x->sc[g][r], b->scales + 2 * g, 2);
         for (int q = 0; q < 4; q++)
-            memset(x->qs[g][q][r], 0, 4);
-        memset(x->qh[g][0][r], 0, 4);
-        memset(x->qh[g][1][r], 0, 4);
+            memset(x->b[g].qs[q][r], 0, 4);
+        memset(x->b[g].qh[0][r], 0, 4);
+        memset(x->b[g].qh[1][r], 0, 4);
         for (int i = 0; i < 32; i++) {
             int byte, high, top, shift, q = i / 4, j = i % 4;
             q6_place(32 * g + i, &byte, &high, &top, &shift);
             uint8_t low = high ? b->ql[byte] >> 4 : b->ql[byte] & 15;
             uint8_t up = b->qh[top] >> shift & 3;
-            x->qs[g][q % 4][r][j] |= (uint8_t)(q < 4 ? low : low << 4);
-            x->qh[g][q / 4][r][j] |= (uint8_t)(up << 2 * (q % 4));
+            x->b[g].qs[q % 4][r][j] |= (uint8_t)(q < 4 ? low : low << 4);
+            x->b[g].qh[q / 4][r][j] |= (uint8_t)(up << 2 * (q % 4));
         }
     }
 }
@@ -298,8 +298,8 @@ static inline void unpack_q6_k(const void *group, int r, void *block)
         for (int i = 0; i < 32; i++) {
             int byte, high, top, shift, q = i / 4, j = i % 4;
             q6_place(32 * g + i, &byte, &high, &top, &shift);
-            uint8_t nibbles = x->qs[g][q % 4][r][j], low = q < 4 ? nibbles & 15 : nibbles >> 4;
-            uint8_t up = x->qh[g][q / 4][r][j] >> 2 * (q % 4) & 3;
+            uint8_t nibbles = x->b[g].qs[q % 4][r][j], low = q < 4 ? nibbles & 15 : nibbles >> 4;
+            uint8_t up = x->b[g].qh[q / 4][r][j] >> 2 * (q % 4) & 3;
             b->ql[byte] |= (uint8_t)(high ? low << 4 : low);
             b->qh[top] |= (uint8_t)(up << shift);
         }

@@ -111,14 +111,14 @@ INLINE struct four weights(const int type, const void *group, uint64_t k, const 
     case RZ_TYPE_Q5_1:
         return signed_of(with_top(nibbles(BLOCK(q5_1, k)->qs, q), bits_of(BLOCK(q5_1, k)->qh, 4 - q, 16)));
     case RZ_TYPE_Q5_K:
-        return signed_of(with_top(nibbles(BLOCK(q5_k, k / 8)->qs[k % 8], q),
-                                  bits_of(BLOCK(q5_k, k / 8)->qh[k % 8], 4 - q, 16)));
+        return signed_of(with_top(nibbles(BLOCK(q5_k, k / 8)->b[k % 8].qs, q),
+                                  bits_of(BLOCK(q5_k, k / 8)->b[k % 8].qh, 4 - q, 16)));
     case RZ_TYPE_Q2_K:
         return signed_of(bits_of(BLOCK(q2_k, k / 8)->qs[k % 8][q / 4], -2 * (q % 4), 3));
     case RZ_TYPE_Q6_K: {
         struct four w =
-            signed_of(with_top(nibbles(BLOCK(q6_k, k / 8)->qs[k % 8], q),
-                               bits_of(BLOCK(q6_k, k / 8)->qh[k % 8][q / 4], 4 - 2 * (q % 4), 0x30)));
+            signed_of(with_top(nibbles(BLOCK(q6_k, k / 8)->b[k % 8].qs, q),
+                               bits_of(BLOCK(q6_k, k / 8)->b[k % 8].qh[q / 4], 4 - 2 * (q % 4), 0x30)));
         const int8x16_t middle = vdupq_n_s8(32);
         return (struct four){vsubq_s8(w.lo, middle), vsubq_s8(w.hi, middle)};
     }
