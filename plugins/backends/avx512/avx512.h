@@ -56,27 +56,6 @@ extern const struct tiles tiles_q4_0, tiles_q4_1, tiles_q5_0, tiles_q5_1, tiles_
 extern const struct tiles tiles_q2_k, tiles_q3_k, tiles_q4_k, tiles_q5_k, tiles_q6_k, tiles_iq4_xs, tiles_i8;
 extern const struct tiles tiles_f32, tiles_f16, tiles_bf16;
 
-/* Forms that only this table has. Nibbles as in x_q4_0, third bits as the fifth ones of x_q5_0. */
-struct x_iq4_xs {
-    uint16_t d[GROUP];
-    int8_t sc[8][GROUP];
-    uint8_t qs[8][4][GROUP][4];
-};
-struct x_mxfp4 {
-    uint16_t d[GROUP]; /* bfloat16: exact, as it is a power of two */
-    uint8_t qs[4][GROUP][4];
-};
-struct x_q3_k {
-    uint16_t d[GROUP];
-    int8_t sc[8][GROUP][2];
-    struct {
-        uint8_t qh[GROUP][4];
-        uint8_t qs[2][GROUP][4];
-    } b[8];
-};
-_Static_assert(sizeof(struct x_iq4_xs) == 160 + 2048 && sizeof(struct x_mxfp4) == 288, "padding");
-_Static_assert(sizeof(struct x_q3_k) == 288 + 1024 + 512, "padding");
-
 /* kernels_attention.c: can the node's KV lie in pairs of bfloat16 (RZ_KV_LAYOUT_PAIRS)? */
 int32_t pairs_accept(const struct rz_kernel_node *n);
 
