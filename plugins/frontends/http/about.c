@@ -1,5 +1,6 @@
 /* about.c - what the server says of itself: health, version, its models.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,13 +13,38 @@ const char *rz_http_version_text(void)
     return rz_plugin_v1.header.version;
 }
 
+/* Of the device that this model has, or had last: RZ_DEVICE_*. */
+static uint32_t device_state(const struct rz_http_model *m, struct rz_engine_device *d)
+{
+    const struct rz_engine *e = m->engine;
+    uint32_t state = RZ_DEVICE_IN_USE;
+    *d = (struct rz_engine_device){.size = sizeof(*d)};
+    for (uint32_t i = 0; RZ_HAS(e, device) && e->device(e->ctx, i, d) == RZ_OK; i++)
+        state = d->state;
+    return state;
+}
+
+uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size_t cap)
+{
+    struct rz_engine_device d;
+    uint32_t n = 0;
+    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;)
+        if (device_state(&h->models[i], &d) == state && ++n)
+            snprintf(why, cap, "%s: %s", d.name, d.why);
+    return n;
+}
+
 enum MHD_Result rz_http_health(struct rz_http_request *r)
 {
+    char why[1024] = "";
     bool draining = atomic_load(&r->http->draining);
-    return rz_http_reply_json(r->connection, draining ? 503 : 200,
-                              json_pack("{s:s,s:s}", "status", draining ? "draining" : "healthy", "version",
-                                        rz_http_version_text()),
-                              NULL);
+    uint32_t n_failed = draining ? 0 : rz_http_failed(r->http, RZ_DEVICE_OUT, why, sizeof(why));
+    bool all = n_failed && n_failed == r->http->n_models;
+    const char *status = draining ? "draining" : all ? "failed" : n_failed ? "degraded" : "healthy";
+    json_t *o = json_pack("{s:s,s:s}", "status", status, "version", rz_http_version_text());
+    if (n_failed)
+        json_object_set_new(o, "reason", rz_http_text(why, strlen(why)));
+    return rz_http_reply_json(r->connection, draining || all ? 503 : 200, o, NULL);
 }
 
 enum MHD_Result rz_http_version(struct rz_http_request *r)
