@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """made_up.py - writes a model of real shapes and made-up weights, for measuring speed. Its text is noise.
 
-    bench/made_up.py SHAPE OUT.gguf       SHAPE: 135m-q4_1, 1b-bf16, 7b-q4_k_m, 8b-bf16, tiny (for its own test)
+    bench/made_up.py SHAPE OUT.gguf       SHAPE: 135m-q4_1, 1b-bf16, 7b-q4_k_m, 8b-bf16, cut-TYPE (six layers of 1b
+                                          with q4_0, q8_0, q4_k_m or q6_k), wide (small, with a vocabulary of
+                                          262,144), tiny (for its own test)
 
 Weights are random within a row, and rows repeat: no value is zero or special, and the file is written at the speed of
 the disk.
@@ -17,9 +19,14 @@ SHAPES = {
     "1b-bf16": (16, 2048, 8192, 32, 8, 64, 128256, True, "bf16"),
     "7b-q4_k_m": (32, 4096, 14336, 32, 8, 128, 32000, False, "q4_k_m"),
     "8b-bf16": (32, 4096, 14336, 32, 8, 128, 128256, False, "bf16"),
+    "cut-q4_0": (6, 2048, 8192, 32, 8, 64, 32000, False, "q4_0"),
+    "cut-q8_0": (6, 2048, 8192, 32, 8, 64, 32000, False, "q8_0"),
+    "cut-q4_k_m": (6, 2048, 8192, 32, 8, 64, 32000, False, "q4_k_m"),
+    "cut-q6_k": (6, 2048, 8192, 32, 8, 64, 32000, False, "q6_k"),
+    "wide": (6, 640, 2048, 4, 1, 160, 262144, True, "q8_0"),
     "tiny": (2, 256, 512, 4, 2, 64, 300, False, "q4_k_m"),
 }
-F32, Q4_1, Q8_0, Q4_K, Q6_K, BF16 = 0, 3, 8, 12, 14, 30
+F32, Q4_0, Q4_1, Q8_0, Q4_K, Q6_K, BF16 = 0, 2, 3, 8, 12, 14, 30
 SMALL = struct.pack("<e", 0.0002)  # d of a block: about 0.02 of a weight
 
 
@@ -27,6 +34,8 @@ def block(kind):
     """One random block as bytes, and how many elements it has."""
     if kind == Q4_1:
         return struct.pack("<ee", 0.004, -0.03) + os.urandom(16), 32
+    if kind == Q4_0:
+        return struct.pack("<e", 0.004) + os.urandom(16), 32
     if kind == Q8_0:
         return SMALL + os.urandom(32), 32
     if kind == Q4_K:
@@ -53,6 +62,9 @@ def tensor_types(how, layers):
         return BF16, BF16, lambda i, name: BF16
     if how == "q4_1":
         return Q8_0, Q8_0, lambda i, name: Q4_1
+    if how in ("q4_0", "q8_0", "q6_k"):
+        same = {"q4_0": Q4_0, "q8_0": Q8_0, "q6_k": Q6_K}[how]
+        return same, Q8_0 if how == "q8_0" else Q6_K, lambda i, name: same
     return Q4_K, Q6_K, lambda i, name: Q6_K if name in ("attn_v", "ffn_down") and more(i) else Q4_K
 
 

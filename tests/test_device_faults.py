@@ -65,6 +65,19 @@ class Device(unittest.TestCase):
         self.wait(lambda: server.gauge("rz_kv_pages_free") == server.gauge("rz_kv_pages")
                   and not server.gauge("vllm:num_requests_running"), "pages are not given back")
 
+    def said_once(self, server, pattern):
+        """The log is read by a thread, a little later than it is written."""
+        self.assertTrue(server.wait_line(pattern), server.log())
+        self.assertEqual(len(re.findall(pattern, server.log())), 1, server.log())
+
+    def ask_for_copies(self, server):
+        """Three choices share pages if the second comes before the first has gone on: the answer that failed for it."""
+        for _ in range(200):
+            answer = server.ask(dict(ASK, n=3))
+            if answer[0] != 200:
+                break
+        return answer
+
     def failed_text(self, answer, says=""):
         """A request of the step that failed."""
         status, text = answer
@@ -97,7 +110,7 @@ class Device(unittest.TestCase):
             self.assertIn("failed", json.loads(text)["reason"])
             self.assertEqual(server.metrics()["rz_ready"], 0)
             self.assertEqual(self.device_metric(server, "device_in_use", "cpu"), None)
-            self.assertEqual(len(re.findall("takes no requests any more", server.log())), 1)
+            self.said_once(server, "takes no requests any more")
         else:
             for _ in range(2):
                 status, text = server.ask(ASK)
@@ -106,7 +119,7 @@ class Device(unittest.TestCase):
             self.assertEqual(server.metrics()["rz_ready"], 1)
             self.assertEqual(self.device_metric(server, "device_in_use", "cpu"), 1)
             self.assertEqual(self.device_metric(server, "device_failures_total", "cpu"), 0)
-            self.assertEqual(len(re.findall("runs on cpu from now on", server.log())), 1, server.log())
+            self.said_once(server, "runs on cpu from now on")
         self.all_free(server)
         self.assertEqual(server.stop(), 0)
 
@@ -184,7 +197,7 @@ class Faulty(Device):
             with self.subTest(fallback):
                 server = self.faulty(fallback, "copy:1")
                 self.assertEqual(choice(server.ask(ASK)[1]), self.want)
-                self.failed_text(server.ask(dict(ASK, n=3)), "an injected error in copy")
+                self.failed_text(self.ask_for_copies(server), "an injected error in copy")
                 self.after(server, fallback)
 
     def test_fewer_results(self):
@@ -287,8 +300,8 @@ class Faulty(Device):
                 self.wait(lambda: self.device_metric(server, "device_in_use", takes) == 1, server.log())
                 status, text = server.ask(ASK)
                 self.assertEqual(status, 500 if fail == "launch:1" else 200, text)
-                self.assertEqual(len(re.findall("cuda-host cannot take its place: .*out of memory", server.log())),
-                                 fail == "malloc:2")
+                if fail == "malloc:2":
+                    self.said_once(server, "cuda-host cannot take its place: .*out of memory")
                 if fail == "launch:1":
                     self.wait(lambda: self.device_metric(server, "device_in_use", "cpu") == 1, server.log())
                 if fail != "none:1":
@@ -386,7 +399,7 @@ class OpenCL(Device):
             with self.subTest(fail=fail, fallback=fallback):
                 words = ["%s=%s" % pair for pair in self.environment(fail).items()]
                 server = self.start(fallback, *self.words, prefix=("env", *words))
-                answer = server.ask(dict(ASK, n=3) if fail == "copy:1" else ASK)
+                answer = self.ask_for_copies(server) if fail == "copy:1" else server.ask(ASK)
                 self.failed_text(answer, "CL_OUT_OF_RESOURCES")
                 self.after(server, fallback)
 

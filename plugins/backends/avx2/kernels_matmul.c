@@ -3,6 +3,7 @@
  * What a type is made of is here; how it meets the activations is in tile.h. Float types have two chains,
  * even and odd k, added at the end.
  */
+#include "numeric.h"
 #include "tile.h"
 
 INLINE __m256i load(const void *p)
@@ -116,6 +117,59 @@ INLINE void part_q8_0(const void *group, uint64_t k, const int part, __m256i *w)
     w[0] = load(((const struct x_q8_0 *)group)[k].qs[part]);
 }
 
+/* --- nibbles that are places in a table of sixteen bytes --- */
+
+INLINE __m256i looked_up(const int8_t *values, const uint8_t (*qs)[GROUP][4], const int vector)
+{
+    __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
+    __m256i v = load(qs[vector % 4]);
+    v = _mm256_and_si256(vector < 4 ? v : _mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
+    return _mm256_shuffle_epi8(table, v);
+}
+
+INLINE void scales_iq4_nl(const void *group, uint64_t k, int half, struct scales *s)
+{
+    (void)half;
+    s->d = halves(((const struct x_q4_0 *)group)[k].d);
+}
+
+INLINE void part_iq4_nl(const void *group, uint64_t k, const int part, __m256i *w)
+{
+    w[0] = looked_up(rz_values_iq4, ((const struct x_q4_0 *)group)[k].qs, part);
+}
+
+INLINE void scales_iq4_xs(const void *group, uint64_t k, int half, struct scales *s)
+{
+    const struct x_iq4_xs *b = (const struct x_iq4_xs *)group + k / 8;
+    __m256i sc = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)b->sc[k % 8]));
+    (void)half;
+    s->d = _mm256_mul_ps(halves(b->d), _mm256_cvtepi32_ps(sc));
+}
+
+INLINE void part_iq4_xs(const void *group, uint64_t k, const int part, __m256i *w)
+{
+    w[0] = looked_up(rz_values_iq4, ((const struct x_iq4_xs *)group)[k / 8].qs[k % 8], part);
+}
+
+/* x = d v, v of -12..12, which the tile gets as v + 12 */
+INLINE void scales_mxfp4(const void *group, uint64_t k, int half, struct scales *s)
+{
+    __m128i d = _mm_loadu_si128((const __m128i *)((const struct x_mxfp4 *)group)[k].d);
+    (void)half;
+    s->d = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(d), 16));
+    s->m = _mm256_mul_ps(s->d, _mm256_set1_ps(-12));
+}
+
+INLINE void part_mxfp4(const void *group, uint64_t k, const int part, __m256i *w)
+{
+    __m128i values = _mm_loadu_si128((const __m128i *)rz_values_fp4);
+    __m256i table = _mm256_broadcastsi128_si256(_mm_add_epi8(values, _mm_set1_epi8(12)));
+    nibbles(((const struct x_mxfp4 *)group)[k].qs, part, w);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        w[i] = _mm256_shuffle_epi8(table, w[i]);
+}
+
 /* Any type whose 16-groups are integers of -127..127 times a scale. */
 INLINE void scales_i8(const void *group, uint64_t k, const int half, struct scales *s)
 {
@@ -154,7 +208,7 @@ INLINE void scales_q5_k(const void *group, uint64_t k, int half, struct scales *
 INLINE void part_q5_k(const void *group, uint64_t k, const int part, __m256i *w)
 {
     const struct x_q5_k *b = (const struct x_q5_k *)group + k / 8;
-    nibbles_5(b->qh[k % 8], b->qs[k % 8], part, w);
+    nibbles_5(b->b[k % 8].qh, b->b[k % 8].qs, part, w);
 }
 
 /* Of 16-bit pairs (a, b) in the order of rows 0..7: a twice, or b twice. */
@@ -187,14 +241,45 @@ INLINE void part_q6_k(const void *group, uint64_t k, const int part, __m256i *w)
 {
     const struct x_q6_k *b = (const struct x_q6_k *)group + k / 8;
     const __m256i bits = _mm256_set1_epi8(0x30);
-    nibbles(b->qs[k % 8], part, w);
+    nibbles(b->b[k % 8].qs, part, w);
     UNROLL
     for (int i = 0; i < 4; i++) {
         const int up = 4 - 2 * (2 * part + i % 2);
-        __m256i h = load(b->qh[k % 8][i / 2]);
+        __m256i h = load(b->b[k % 8].qh[i / 2]);
         __m256i moved =
             up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
         w[i] = _mm256_or_si256(w[i], _mm256_and_si256(moved, bits));
+    }
+}
+
+/* Likewise. */
+INLINE void pairs_q3_k(const void *group, uint64_t k, struct scales *s)
+{
+    const struct x_q3_k *b = (const struct x_q3_k *)group + k / 8;
+    s->both = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)b->sc[k % 8]));
+    s->pair[0] = twice(s->both, 0);
+    s->pair[1] = twice(s->both, 1);
+}
+
+INLINE void scales_q3_k(const void *group, uint64_t k, int half, struct scales *s)
+{
+    (void)half;
+    s->d = halves(((const struct x_q3_k *)group)[k / 8].d);
+}
+
+/* Bit 4 part + i of a byte of qh goes to bit 2 of vector i. */
+INLINE void part_q3_k(const void *group, uint64_t k, const int part, __m256i *w)
+{
+    const struct x_q3_k *b = (const struct x_q3_k *)group + k / 8;
+    const __m256i low = _mm256_set1_epi8(3), bit = _mm256_set1_epi8(4);
+    __m256i v = load(b->b[k % 8].qs[part]), h = load(b->b[k % 8].qh);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int up = 2 - (4 * part + i);
+        __m256i moved =
+            up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
+        w[i] =
+            _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(v, 2 * i), low), _mm256_and_si256(moved, bit));
     }
 }
 
@@ -234,6 +319,10 @@ TILES(q4_k, NIBBLES, no_pairs)
 TILES(q5_k, FIVES, no_pairs)
 TILES(q6_k, SIXES, pairs_q6_k)
 TILES(q2_k, PAIRS, pairs_q2_k)
+TILES(q3_k, THREES, pairs_q3_k)
+TILES(iq4_nl, SIGNED, no_pairs)
+TILES(iq4_xs, SIGNED, no_pairs)
+TILES(mxfp4, FIVES, no_pairs)
 TILES(i8, HALVES, no_pairs)
 
 /* --- float32, and types that widen to it --- */
@@ -290,39 +379,17 @@ FLOATS(bf16, RZ_TYPE_BF16)
 /* By the form that a type's layout has; those that are not named are kept as int8. */
 static tile_fn *const *tiles_of(int32_t type)
 {
-    switch (type) {
-    case RZ_TYPE_F32:
-    case RZ_TYPE_F64:
-    case RZ_TYPE_I8:
-    case RZ_TYPE_I16:
-    case RZ_TYPE_I32:
-    case RZ_TYPE_I64:
-        return tiles_f32;
-    case RZ_TYPE_F16:
-        return tiles_f16;
-    case RZ_TYPE_BF16:
-        return tiles_bf16;
-    case RZ_TYPE_Q4_0:
-        return tiles_q4_0;
-    case RZ_TYPE_Q4_1:
-        return tiles_q4_1;
-    case RZ_TYPE_Q5_0:
-        return tiles_q5_0;
-    case RZ_TYPE_Q5_1:
-        return tiles_q5_1;
-    case RZ_TYPE_Q8_0:
-        return tiles_q8_0;
-    case RZ_TYPE_Q4_K:
-        return tiles_q4_k;
-    case RZ_TYPE_Q5_K:
-        return tiles_q5_k;
-    case RZ_TYPE_Q6_K:
-        return tiles_q6_k;
-    case RZ_TYPE_Q2_K:
-        return tiles_q2_k;
-    default:
-        return tiles_i8;
-    }
+    static tile_fn *const *const all[] = {
+        [RZ_TYPE_F32] = tiles_f32,       [RZ_TYPE_F16] = tiles_f16,       [RZ_TYPE_BF16] = tiles_bf16,
+        [RZ_TYPE_F64] = tiles_f32,       [RZ_TYPE_I8] = tiles_f32,        [RZ_TYPE_I16] = tiles_f32,
+        [RZ_TYPE_I32] = tiles_f32,       [RZ_TYPE_I64] = tiles_f32,       [RZ_TYPE_Q4_0] = tiles_q4_0,
+        [RZ_TYPE_Q4_1] = tiles_q4_1,     [RZ_TYPE_Q5_0] = tiles_q5_0,     [RZ_TYPE_Q5_1] = tiles_q5_1,
+        [RZ_TYPE_Q8_0] = tiles_q8_0,     [RZ_TYPE_Q2_K] = tiles_q2_k,     [RZ_TYPE_Q3_K] = tiles_q3_k,
+        [RZ_TYPE_Q4_K] = tiles_q4_k,     [RZ_TYPE_Q5_K] = tiles_q5_k,     [RZ_TYPE_Q6_K] = tiles_q6_k,
+        [RZ_TYPE_IQ4_NL] = tiles_iq4_nl, [RZ_TYPE_IQ4_XS] = tiles_iq4_xs, [RZ_TYPE_MXFP4] = tiles_mxfp4,
+    };
+    bool own = (size_t)type < sizeof(all) / sizeof(all[0]) && all[type];
+    return own ? all[type] : tiles_i8;
 }
 
 void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,

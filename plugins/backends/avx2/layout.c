@@ -1,4 +1,4 @@
 /* layout.c - the X8 blobs of weights. */
 #include "avx2.h"
 
-#include "../common/types_x8.h"
+#include "../common/types.h"

@@ -27,12 +27,13 @@ enum form {
     FIVES,   /* d q + m, q of 0..31: four sums of pairs are at most 4 * 2 * 31 * 127 = 31496              */
     SIXES,   /* d sc[half] (q - 32), q of 0..63: two are at most 2 * 2 * 63 * 127 = 32004                 */
     PAIRS,   /* d sc[half] q - dmin mn[half], q of 0..3                                                   */
+    THREES,  /* d sc[half] (q - 4), q of 0..7                                                             */
     SIGNED,  /* d q: |q| times the activation with q's sign; a pair is at most 2 * 128 * 127 = 32512      */
     HALVES   /* d[half] q, likewise                                                                       */
 };
 
 /* pair[0], pair[1]: 16-bit factors of the sums of pairs of each half; both: those of both halves side by side
- * (SIXES: scales; PAIRS: minima). */
+ * (PAIRS: minima; else scales). */
 struct scales {
     __m256 d, m;
     __m256i pair[2], both;
@@ -52,9 +53,9 @@ INLINE int vectors_of(const enum form form)
 
 INLINE int vector_of(const enum form form, const int half, const int part, const int i)
 {
-    return form == SIGNED || form == HALVES ? 4 * half + part
-           : form == PAIRS                  ? 4 * part + i
-                                            : 2 * part + i % 2 + i / 2 * 4;
+    return form == SIGNED || form == HALVES  ? 4 * half + part
+           : form == PAIRS || form == THREES ? 4 * part + i
+                                             : 2 * part + i % 2 + i / 2 * 4;
 }
 
 /* Elements 4i .. 4i + 3 of a block of activations, for all eight rows. */
@@ -96,7 +97,7 @@ INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, c
         return _mm256_add_epi32(sum, _mm256_madd_epi16(p, s->pair[1]));
     }
     p = _mm256_add_epi16(_mm256_add_epi16(p, PRODUCT(2)), PRODUCT(3));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, form == PAIRS ? s->pair[part] : ONES));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, form == FIVES ? ONES : s->pair[part]));
 #undef PRODUCT
 }
 
@@ -111,8 +112,9 @@ INLINE __m256 add_block(__m256 acc, __m256i sum, const struct scales *s, const s
 {
     if (form == NIBBLES)
         sum = _mm256_madd_epi16(sum, ONES);
-    if (form == SIXES) /* the 32 comes off in integers */
-        sum = _mm256_sub_epi32(sum, _mm256_slli_epi32(_mm256_madd_epi16(s->both, both_sums(x)), 5));
+    if (form == SIXES || form == THREES) /* the 32 or 4 comes off in integers */
+        sum = _mm256_sub_epi32(
+            sum, _mm256_slli_epi32(_mm256_madd_epi16(s->both, both_sums(x)), form == SIXES ? 5 : 2));
     acc = add_scaled(acc, sum, s->d, x);
     if (form == NIBBLES || form == FIVES)
         acc = _mm256_fmadd_ps(s->m, _mm256_set1_ps(x->s), acc);

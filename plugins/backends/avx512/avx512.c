@@ -16,7 +16,6 @@
      .prep = planes_prep},
 #include "../common/planes_pack.h"
 #include "../common/table.h"
-#include "numeric.h"
 
 RUNS(int8, 0, 0)
 RUNS(coarse, 0, 1)
@@ -28,12 +27,6 @@ RUN(head, wide, 1)
 static int32_t accept_qkv_pairs(const struct rz_kernel_node *n)
 {
     return accept_weights(n) && pairs_accept(n);
-}
-
-/* Rows are read as they lie in the file. */
-static int32_t accept_rows(const struct rz_kernel_node *n)
-{
-    return rz_type_info(n->weights[0].type)->block != 0;
 }
 
 /* Weights norm, w, bias: rows of Q8_0, which screening was made for. */
@@ -49,16 +42,6 @@ static uint32_t head_layout(const struct rz_kernel_node *n, uint32_t w)
     return w == 1 ? LAYOUT_PLANES : 0;
 }
 
-static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_weight_view *w = &c->node->weights[0];
-    const uint8_t *rows = w->data;
-    rz_type_info(w->type)->decode(rows + w->bytes / w->rows * (uint64_t)c->step->rows[c->tile].token,
-                                  out_row(c), w->cols);
-    return RZ_OK;
-}
-
 /* clang-format off */
 #define PAIRS .kv_types = 1u << RZ_TYPE_BF16, .kv_layout = RZ_KV_LAYOUT_PAIRS
 #define PAIRS_ROWS KV_ROWS(coarse, "", "pairs", PAIRS, pairs_accept, accept_qkv_pairs),
@@ -68,8 +51,6 @@ static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
     RZ_KERNEL_ROW(.op = RZ_OP_HEAD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "head planes" label, \
                   .attrs = RZ_ATTR_EPS, .accept = accept_head, .layout = head_layout, \
                   .scratch = head_scratch, .run = head_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = accept_rows, \
-                  .tiles = tiles_by_row, .run = get_rows), \
 }
 /* clang-format on */
 static const struct rz_kernel_row rows_coarse[] = ALL_ROWS(coarse, "", PAIRS_ROWS),

@@ -41,6 +41,9 @@ enum act_aux {
 /* kernels_act.c. Puts one row into slot t of a tile of n rows. */
 void act_put_int8(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
 void act_put_wide(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
+/* The same of rows x, x + stride, .. that fill a tile of eight. */
+void act_put_int8_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile);
+void act_put_wide_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile);
 void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint32_t t);
 
 /* out[t][r] = product of group row r with activation row t of a tile. */
@@ -55,25 +58,6 @@ extern const struct tiles tiles_q4_0, tiles_q4_1, tiles_q5_0, tiles_q5_1, tiles_
     tiles_mxfp4;
 extern const struct tiles tiles_q2_k, tiles_q3_k, tiles_q4_k, tiles_q5_k, tiles_q6_k, tiles_iq4_xs, tiles_i8;
 extern const struct tiles tiles_f32, tiles_f16, tiles_bf16;
-
-/* Forms that only this table has. Nibbles as in x_q4_0, third bits as the fifth ones of x_q5_0. */
-struct x_iq4_xs {
-    uint16_t d[GROUP];
-    int8_t sc[8][GROUP];
-    uint8_t qs[8][4][GROUP][4];
-};
-struct x_mxfp4 {
-    uint16_t d[GROUP]; /* bfloat16: exact, as it is a power of two */
-    uint8_t qs[4][GROUP][4];
-};
-struct x_q3_k {
-    uint16_t d[GROUP];
-    int8_t sc[8][GROUP][2];
-    uint8_t qs[8][2][GROUP][4];
-    uint8_t qh[8][GROUP][4];
-};
-_Static_assert(sizeof(struct x_iq4_xs) == 160 + 2048 && sizeof(struct x_mxfp4) == 288, "padding");
-_Static_assert(sizeof(struct x_q3_k) == 288 + 1024 + 512, "padding");
 
 /* kernels_attention.c: can the node's KV lie in pairs of bfloat16 (RZ_KV_LAYOUT_PAIRS)? */
 int32_t pairs_accept(const struct rz_kernel_node *n);

@@ -58,10 +58,14 @@ void act_put_int8(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint
 }
 
 /* x = 256 high + low with low in -128 .. 127 */
+INLINE __m512i high_of(__m512i q)
+{
+    return _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+}
+
 INLINE void put_planes(int32_t *block, uint32_t n, uint32_t t, uint32_t first, __m512i q)
 {
-    __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
-    put_bytes(block, n, t, first, _mm512_cvtepi32_epi8(high));
+    put_bytes(block, n, t, first, _mm512_cvtepi32_epi8(high_of(q)));
     put_bytes(block, n, t, first + 8, _mm512_cvtepi32_epi8(q)); /* the low bytes as they are */
 }
 
@@ -79,6 +83,155 @@ void act_put_wide(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint
         put_planes(tile, n, t, 0, q0);
         put_planes(tile, n, t, 4, q1);
         put_aux(tile + 16 * n, n, t, _mm512_reduce_add_epi32(q0), _mm512_reduce_add_epi32(q1), d, 1);
+    }
+}
+
+/* --- a whole tile: eight rows at once. The same integers and scales as row by row. --- */
+
+#define SIGNED_SUM(sum, bytes) _mm256_dpbusd_epi32(sum, _mm256_set1_epi8(1), bytes)
+
+/* top[t]: the largest of the sixteen of v[t]. */
+INLINE __m256 largest_of_each(const __m512 *v)
+{
+    __m256 half[8], two[4], four[2];
+    UNROLL
+    for (int t = 0; t < 8; t++)
+        half[t] = _mm256_max_ps(_mm512_castps512_ps256(v[t]), _mm512_extractf32x8_ps(v[t], 1));
+    UNROLL
+    for (int t = 0; t < 4; t++)
+        two[t] = _mm256_max_ps(_mm256_unpacklo_ps(half[2 * t], half[2 * t + 1]),
+                               _mm256_unpackhi_ps(half[2 * t], half[2 * t + 1]));
+    UNROLL
+    for (int t = 0; t < 2; t++)
+        four[t] = _mm256_max_ps(_mm256_shuffle_ps(two[2 * t], two[2 * t + 1], 0x44),
+                                _mm256_shuffle_ps(two[2 * t], two[2 * t + 1], 0xee));
+    return _mm256_max_ps(_mm256_permute2f128_ps(four[0], four[1], 0x20),
+                         _mm256_permute2f128_ps(four[0], four[1], 0x31));
+}
+
+/* Eight rows of eight words become eight columns. */
+INLINE void turn(const __m256i *rows, __m256i *columns)
+{
+    __m256i two[8], four[8];
+    UNROLL
+    for (int t = 0; t < 8; t += 2) {
+        two[t] = _mm256_unpacklo_epi32(rows[t], rows[t + 1]);
+        two[t + 1] = _mm256_unpackhi_epi32(rows[t], rows[t + 1]);
+    }
+    UNROLL
+    for (int t = 0; t < 8; t += 4) {
+        four[t] = _mm256_unpacklo_epi64(two[t], two[t + 2]);
+        four[t + 1] = _mm256_unpackhi_epi64(two[t], two[t + 2]);
+        four[t + 2] = _mm256_unpacklo_epi64(two[t + 1], two[t + 3]);
+        four[t + 3] = _mm256_unpackhi_epi64(two[t + 1], two[t + 3]);
+    }
+    UNROLL
+    for (int t = 0; t < 4; t++) {
+        columns[t] = _mm256_permute2x128_si256(four[t], four[t + 4], 0x20);
+        columns[t + 4] = _mm256_permute2x128_si256(four[t], four[t + 4], 0x31);
+    }
+}
+
+INLINE __m256i low_bytes(__m512i q0, __m512i q1)
+{
+    return _mm256_set_m128i(_mm512_cvtepi32_epi8(q1), _mm512_cvtepi32_epi8(q0));
+}
+
+/* Puts a plane of bytes, and adds up the bytes of both halves of each row. */
+INLINE void put_plane(const __m256i *rows, int32_t *words, __m256i *h0, __m256i *h1)
+{
+    __m256i columns[8];
+    turn(rows, columns);
+    *h0 = *h1 = _mm256_setzero_si256();
+    UNROLL
+    for (int i = 0; i < 8; i++) {
+        _mm256_storeu_si256((__m256i *)(words + 8 * i), columns[i]);
+        if (i < 4)
+            *h0 = SIGNED_SUM(*h0, columns[i]);
+        else
+            *h1 = SIGNED_SUM(*h1, columns[i]);
+    }
+}
+
+/* As put_aux, of all eight rows. */
+INLINE void put_aux_eight(int32_t *aux, __m256i h0, __m256i h1, __m256 d, __m256 sum_scale)
+{
+    __m256i sum = _mm256_add_epi32(h0, h1), zero = _mm256_setzero_si256();
+#define PUT_INTEGERS(which, v) \
+    _mm256_storeu_si256((__m256i *)(aux + 8 * (which)), _mm256_sub_epi32(zero, _mm256_slli_epi32(v, 7)))
+#define PUT_SUMS(which, v) \
+    _mm256_storeu_ps((float *)(aux + 8 * (which)), _mm256_mul_ps(sum_scale, _mm256_cvtepi32_ps(v)))
+    PUT_INTEGERS(ACT_C, sum);
+    PUT_INTEGERS(ACT_C0, h0);
+    PUT_INTEGERS(ACT_C1, h1);
+    _mm256_storeu_ps((float *)(aux + 8 * ACT_D), d);
+    PUT_SUMS(ACT_S, sum);
+    PUT_SUMS(ACT_S0, h0);
+    PUT_SUMS(ACT_S1, h1);
+}
+
+/* limit / top, 0 where top is 0 or no number. */
+INLINE void inverses(__m256 top, float limit, float *out)
+{
+    __m256 some = _mm256_cmp_ps(top, _mm256_setzero_ps(), _CMP_GT_OQ);
+    _mm256_storeu_ps(out, _mm256_and_ps(_mm256_div_ps(_mm256_set1_ps(limit), top), some));
+}
+
+void act_put_int8_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile)
+{
+    for (uint64_t b = 0; b < cols / 32; b++, x += 32, tile += ACT_WORDS(8, 0)) {
+        __m512 v[8];
+        __m256i rows[8], h0, h1;
+        float inverse[8];
+        UNROLL
+        for (int t = 0; t < 8; t++) {
+            const float *row = x + (uint64_t)t * stride;
+            v[t] = abs_max(_mm512_abs_ps(_mm512_loadu_ps(row)), _mm512_loadu_ps(row + 16));
+        }
+        __m256 top = largest_of_each(v);
+        inverses(top, 127.0f, inverse);
+        UNROLL
+        for (int t = 0; t < 8; t++) {
+            const float *row = x + (uint64_t)t * stride;
+            rows[t] = low_bytes(to_integers(_mm512_loadu_ps(row), inverse[t], 127),
+                                to_integers(_mm512_loadu_ps(row + 16), inverse[t], 127));
+        }
+        __m256 d = _mm256_div_ps(top, _mm256_set1_ps(127.0f));
+        put_plane(rows, tile, &h0, &h1);
+        put_aux_eight(tile + 8 * 8, h0, h1, d, d);
+    }
+}
+
+void act_put_wide_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile)
+{
+    const int32_t limit = 127 * 256 + 127;
+    __m512 v[8];
+    float inverse[8];
+    UNROLL
+    for (int t = 0; t < 8; t++)
+        v[t] = _mm512_setzero_ps();
+    for (uint64_t i = 0; i < cols; i += 16) {
+        UNROLL
+        for (int t = 0; t < 8; t++)
+            v[t] = abs_max(v[t], _mm512_loadu_ps(x + (uint64_t)t * stride + i));
+    }
+    __m256 top = largest_of_each(v), d = _mm256_div_ps(top, _mm256_set1_ps((float)limit));
+    inverses(top, (float)limit, inverse);
+    for (uint64_t b = 0; b < cols / 32; b++, x += 32, tile += ACT_WORDS(8, 1)) {
+        __m256i high[8], low[8], h0, h1, l0, l1;
+        UNROLL
+        for (int t = 0; t < 8; t++) {
+            const float *row = x + (uint64_t)t * stride;
+            __m512i q0 = to_integers(_mm512_loadu_ps(row), inverse[t], limit);
+            __m512i q1 = to_integers(_mm512_loadu_ps(row + 16), inverse[t], limit);
+            high[t] = low_bytes(high_of(q0), high_of(q1));
+            low[t] = low_bytes(q0, q1);
+        }
+        put_plane(high, tile, &h0, &h1);
+        put_plane(low, tile + 8 * 8, &l0, &l1);
+        h0 = _mm256_add_epi32(_mm256_slli_epi32(h0, 8), l0);
+        h1 = _mm256_add_epi32(_mm256_slli_epi32(h1, 8), l1);
+        put_aux_eight(tile + 16 * 8, h0, h1, d, _mm256_set1_ps(1));
     }
 }
 

@@ -32,8 +32,8 @@ INLINE void load_q4_k(const void *group, uint64_t k, struct block *b)
 INLINE void load_q5_k(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q5_k *s = (const struct x_q5_k *)group + k / 8;
-    __m512i h = load(s->qh[k % 8]);
-    load_4(s->qs[k % 8], b->w);
+    __m512i h = load(s->b[k % 8].qh);
+    load_4(s->b[k % 8].qs, b->w);
     ADD_BITS(b->w, h, 4);
     b->d = _mm512_mul_ps(halves(s->d), small_bytes(s->sc[k % 8]));
     b->m = minimum(s->dmin, small_bytes(s->mn[k % 8]));
@@ -55,11 +55,11 @@ INLINE void load_q6_k(const void *group, uint64_t k, struct block *b)
     const struct x_q6_k *s = (const struct x_q6_k *)group + k / 8;
     const __m512i low = bytes_of(0x3c), high = bytes_of(0xc0);
     __m512i up[8];
-    upper_pairs(s->qh[k % 8][0], up);
-    upper_pairs(s->qh[k % 8][1], up + 4);
+    upper_pairs(s->b[k % 8].qh[0], up);
+    upper_pairs(s->b[k % 8].qh[1], up + 4);
     UNROLL
     for (int i = 0; i < 4; i++) {
-        __m512i v = load(s->qs[k % 8][i]);
+        __m512i v = load(s->b[k % 8].qs[i]);
         b->w[i] = or_masked(_mm512_and_si512(_mm512_slli_epi16(v, 2), low), up[i], high);
         b->w[i + 4] = or_masked(_mm512_and_si512(_mm512_srli_epi16(v, 2), low), up[i + 4], high);
     }
@@ -74,10 +74,10 @@ INLINE void load_q3_k(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q3_k *s = (const struct x_q3_k *)group + k / 8;
     const __m512i bits = bytes_of(0x60);
-    __m512i h = load(s->qh[k % 8]);
+    __m512i h = load(s->b[k % 8].qh);
     UNROLL
     for (int i = 0; i < 2; i++) {
-        __m512i v = load(s->qs[k % 8][i]);
+        __m512i v = load(s->b[k % 8].qs[i]);
         b->w[4 * i] = _mm512_and_si512(_mm512_slli_epi16(v, 5), bits);
         b->w[4 * i + 1] = _mm512_and_si512(_mm512_slli_epi16(v, 3), bits);
         b->w[4 * i + 2] = _mm512_and_si512(_mm512_slli_epi16(v, 1), bits);

@@ -25,11 +25,12 @@ static uint64_t float_row_bytes(uint64_t cols)
     return round_up(cols * sizeof(float));
 }
 
-/* A row to norm into for each thread, then the rows. */
+/* A tile of rows to norm into for each thread, then the rows. */
 static uint64_t acts_bytes(uint64_t cols, uint32_t max_rows, uint32_t n_threads)
 {
     uint64_t few = (uint64_t)FEW_ROWS * n_threads, rows = max_rows > few ? max_rows : few;
-    return n_threads * float_row_bytes(cols) + rows * (quantised_row_bytes(cols, 1) + float_row_bytes(cols));
+    return n_threads * TILE_ROWS * float_row_bytes(cols) +
+           rows * (quantised_row_bytes(cols, 1) + float_row_bytes(cols));
 }
 
 /* Logarithm of the rows of the next tile, when `left` are left. */
@@ -50,24 +51,44 @@ static uint32_t block_rows(const struct acts *a)
     return rows < TILE_ROWS ? TILE_ROWS : rows > 1024 ? 1024 : (uint32_t)rows;
 }
 
-/* Prepares rows first .. end - 1, whole tiles. */
+/* Quantises n rows, one tile, from f on. */
+static void quantise(const float *f, uint64_t stride, const struct acts *a, uint32_t n, int32_t *tile)
+{
+    if (n == TILE_ROWS) {
+        if (a->wide)
+            act_put_wide_eight(f, stride, a->cols, tile);
+        else
+            act_put_int8_eight(f, stride, a->cols, tile);
+        return;
+    }
+    for (uint32_t t = 0; t < n; t++) {
+        if (a->wide)
+            act_put_wide(f + t * stride, a->cols, tile, n, t);
+        else
+            act_put_int8(f + t * stride, a->cols, tile, n, t);
+    }
+}
+
+/* Prepares rows first .. end - 1, whole tiles. normed: room for the rows of one. */
 static void prepare_rows(const struct rz_view *x, const struct norm *norm, const struct acts *a,
                          float *normed, uint32_t first, uint32_t end)
 {
-    for (uint32_t row = first, n, t = 0; row < end; row += n, t = 0)
-        for (n = tile_rows(row, end); t < n; t++) {
-            const float *f = x->data + (row + t) * x->stride;
-            if (norm) {
-                act_norm(norm, f, normed, a->cols);
-                f = normed;
-            }
-            if (a->keep)
-                act_put_float(f, a->cols, (float *)(a->floats + row * a->float_bytes), n, t);
-            if (a->quantise && a->wide)
-                act_put_wide(f, a->cols, (int32_t *)(a->quantised + row * a->quantised_bytes), n, t);
-            else if (a->quantise)
-                act_put_int8(f, a->cols, (int32_t *)(a->quantised + row * a->quantised_bytes), n, t);
+    for (uint32_t row = first, n; row < end; row += n) {
+        const float *f = x->data + row * x->stride;
+        uint64_t stride = x->stride;
+        n = tile_rows(row, end);
+        if (norm) {
+            uint64_t room = float_row_bytes(a->cols) / sizeof(float);
+            for (uint32_t t = 0; t < n; t++)
+                act_norm(norm, f + t * stride, normed + t * room, a->cols);
+            f = normed;
+            stride = room;
         }
+        for (uint32_t t = 0; a->keep && t < n; t++)
+            act_put_float(f + t * stride, a->cols, (float *)(a->floats + row * a->float_bytes), n, t);
+        if (a->quantise)
+            quantise(f, stride, a, n, (int32_t *)(a->quantised + row * a->quantised_bytes));
+    }
 }
 
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
@@ -75,8 +96,8 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
 {
     bool few = c->n_rows <= FEW_ROWS;
     uint64_t cols = x->width, quantised = quantised_row_bytes(cols, wide), floats = float_row_bytes(cols);
-    uint8_t *base = c->scratch + c->n_threads * floats;
-    float *normed = (float *)(c->scratch + c->tid * floats);
+    uint8_t *base = c->scratch + c->n_threads * TILE_ROWS * floats;
+    float *normed = (float *)(c->scratch + c->tid * TILE_ROWS * floats);
     if (few)
         base += c->tid * FEW_ROWS * (quantised + floats);
     *out = (struct acts){.quantised = base,

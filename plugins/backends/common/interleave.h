@@ -37,7 +37,8 @@ struct x_q8_0 {
     uint16_t d[GROUP];
     int8_t qs[8][GROUP][4];
 };
-/* sc[g], mn[g]: 6-bit scale and minimum of 32-group g */
+/* The bits of a 32-group lie in one piece: a CPU fetches ahead of a single run of addresses, not of several
+ * in the same page. sc[g], mn[g]: 6-bit scale and minimum of 32-group g */
 struct x_q4_k {
     uint16_t d[GROUP], dmin[GROUP];
     uint8_t sc[8][GROUP], mn[8][GROUP];
@@ -46,16 +47,20 @@ struct x_q4_k {
 struct x_q5_k {
     uint16_t d[GROUP], dmin[GROUP];
     uint8_t sc[8][GROUP], mn[8][GROUP];
-    uint8_t qh[8][GROUP][4];
-    uint8_t qs[8][4][GROUP][4];
+    struct {
+        uint8_t qh[GROUP][4];
+        uint8_t qs[4][GROUP][4];
+    } b[8];
 };
-/* sc[g][r]: scales of the two 16-groups of 32-group g. Bits 2(q % 4) of qh[g][q / 4][r][j] are the upper
+/* sc[g][r]: scales of the two 16-groups of 32-group g. Bits 2(q % 4) of b[g].qh[q / 4][r][j] are the upper
  * two bits of element 4q + j. */
 struct x_q6_k {
     uint16_t d[GROUP];
     int8_t sc[8][GROUP][2];
-    uint8_t qs[8][4][GROUP][4];
-    uint8_t qh[8][2][GROUP][4];
+    struct {
+        uint8_t qh[2][GROUP][4];
+        uint8_t qs[4][GROUP][4];
+    } b[8];
 };
 /* sc[g][r]: scale (low nibble) and minimum of the two 16-groups of 32-group g. Bits 2(q % 4) of
  * qs[g][q / 4][r][j] are element 4q + j. */
@@ -63,6 +68,25 @@ struct x_q2_k {
     uint16_t d[GROUP], dmin[GROUP];
     uint8_t sc[8][GROUP][2];
     uint8_t qs[8][2][GROUP][4];
+};
+/* Codes as in x_q2_k; bit q of qh[r][j] is the third bit of element 4q + j. */
+struct x_q3_k {
+    uint16_t d[GROUP];
+    int8_t sc[8][GROUP][2];
+    struct {
+        uint8_t qh[GROUP][4];
+        uint8_t qs[2][GROUP][4];
+    } b[8];
+};
+/* Nibbles that are places in a table; iq4_nl has the form of q4_0. */
+struct x_iq4_xs {
+    uint16_t d[GROUP];
+    int8_t sc[8][GROUP];
+    uint8_t qs[8][4][GROUP][4];
+};
+struct x_mxfp4 {
+    uint16_t d[GROUP]; /* bfloat16: exact, as it is a power of two */
+    uint8_t qs[4][GROUP][4];
 };
 /* 32 elements of any type whose 16-groups are integers of -127..127 times a scale: exact. d: by 16-group. */
 struct x_i8 {
@@ -77,24 +101,21 @@ _Static_assert(sizeof(struct x_q8_0) == GROUP * sizeof(struct rz_block_q8_0), "p
 _Static_assert(sizeof(struct x_q2_k) == GROUP * sizeof(struct rz_block_q2_k), "padding");
 _Static_assert(sizeof(struct x_q6_k) == GROUP * sizeof(struct rz_block_q6_k), "padding");
 _Static_assert(sizeof(struct x_q4_k) == GROUP * 148 && sizeof(struct x_q5_k) == GROUP * 180, "padding");
+_Static_assert(sizeof(struct x_q3_k) == GROUP * 114 && sizeof(struct x_iq4_xs) == GROUP * 138, "padding");
+_Static_assert(sizeof(struct x_mxfp4) == GROUP * 18, "padding");
 _Static_assert(sizeof(struct x_i8) == GROUP * 40, "padding");
 
 /* What a type's layout looks like; block = 0: the table does not have the type. */
 struct x_type {
-    uint32_t block, bytes; /* elements of one row, and bytes of all eight, in one block */
+    uint32_t block, bytes; /* elements of one row, and bytes of all rows, in one block */
     bool quantised;        /* multiplied with quantised activations                    */
-    /* Moves one block of one row into lane r of a group's block, and back. */
+    /* Moves one block of one row into lane r of a group's block. */
     void (*pack)(void *group, int r, const void *block);
-    void (*unpack)(const void *group, int r, void *block);
-    /* Instead of unpack, where the layout holds decoded values: lane r as float32. */
-    void (*read)(const void *group, int r, float *out);
 };
-/* Each plugin has its own table of types. */
+/* types.h */
 const struct x_type *x_type(int32_t type);
 uint64_t x_group_bytes(int32_t type, uint64_t cols);
 uint64_t x_bytes(const struct rz_weight_view *file);
 void x_prep(const struct rz_weight_view *file, void *dst, uint64_t first, uint64_t n);
-/* Decodes one row of a blob to float32. */
-void x_decode_row(const struct rz_weight_view *w, uint64_t row, float *out);
 
 #endif

@@ -1,5 +1,5 @@
-/* interleave_i8.h - interleaved blobs of Q2_K, of the types that become int8 with a scale a 16-group, and
- * of those that become float32. Included like interleave_pack.h. No ISA here.
+/* interleave_i8.h - interleaved blobs of the types that become int8 with a scale a 16-group, and of those
+ * that become float32. Included like interleave_pack.h. No ISA here.
  *
  * In each of the int8 types an element is a small integer (after moving the eighths of the IQ1 shifts into
  * the scale) times a float that its group shares. So the form x_i8 holds exactly what the type's decoder
@@ -8,45 +8,9 @@
 #ifndef RZ_INTERLEAVE_I8_H
 #define RZ_INTERLEAVE_I8_H
 
-#include "interleave.h"
-#include "numeric.h"
+#include "interleave_few.h"
 
 #include <math.h>
-
-/* --- q2_k: a permutation of its own bits --- */
-
-static inline void pack_q2_k(void *group, int r, const void *block)
-{
-    struct x_q2_k *x = group;
-    const struct rz_block_q2_k *b = block;
-    x->d[r] = b->d;
-    x->dmin[r] = b->dmin;
-    for (int g = 0; g < 8; g++) {
-        memcpy(x->sc[g][r], b->scales + 2 * g, 2);
-        memset(x->qs[g][0][r], 0, 4);
-        memset(x->qs[g][1][r], 0, 4);
-        for (int i = 0; i < 32; i++) {
-            int code = b->qs[g / 4 * 32 + i] >> 2 * (g % 4) & 3, q = i / 4;
-            x->qs[g][q / 4][r][i % 4] |= (uint8_t)(code << 2 * (q % 4));
-        }
-    }
-}
-
-static inline void unpack_q2_k(const void *group, int r, void *block)
-{
-    const struct x_q2_k *x = group;
-    struct rz_block_q2_k *b = block;
-    b->d = x->d[r];
-    b->dmin = x->dmin[r];
-    memset(b->qs, 0, sizeof(b->qs));
-    for (int g = 0; g < 8; g++) {
-        memcpy(b->scales + 2 * g, x->sc[g][r], 2);
-        for (int i = 0; i < 32; i++) {
-            int q = i / 4, code = x->qs[g][q / 4][r][i % 4] >> 2 * (q % 4) & 3;
-            b->qs[g / 4 * 32 + i] |= (uint8_t)(code << 2 * (g % 4));
-        }
-    }
-}
 
 /* --- int8 --- */
 
@@ -61,12 +25,6 @@ static inline void put_i8(struct x_i8 *x, int r, int n, const float *y, const fl
     }
 }
 
-static inline void read_i8(const struct x_i8 *x, int r, int n, float *out)
-{
-    for (int i = 0; i < 32 * n; i++)
-        out[i] = x[i / 32].d[i / 16 % 2][r] * (float)x[i / 32].qs[i % 32 / 4][r][i % 4];
-}
-
 /* The scales of all 16-groups of one block; `block` and `s` are theirs. */
 #define SCALES(name, n) static inline void scales_##name(const struct rz_block_##name *b, float s[(n) / 16])
 
@@ -74,17 +32,6 @@ static inline void same_scale(float *s, int n, float scale)
 {
     for (int g = 0; g < n; g++)
         s[g] = scale;
-}
-
-static inline int nibble(const uint8_t *bytes, int i)
-{
-    return bytes[i / 2] >> 4 * (i % 2) & 15;
-}
-
-SCALES(q3_k, 256)
-{
-    for (int g = 0; g < 16; g++)
-        s[g] = rz_f16_to_f32(b->d) * (float)rz_q3_scale(b->scales, g);
 }
 
 SCALES(iq1_s, 256)
@@ -133,19 +80,6 @@ SCALES(iq3_s, 256)
         s[g] = rz_f16_to_f32(b->d) * (float)(1 + 2 * nibble(b->scales, g / 2));
 }
 
-SCALES(iq4_nl, 32)
-{
-    same_scale(s, 2, rz_f16_to_f32(b->d));
-}
-
-SCALES(iq4_xs, 256)
-{
-    for (int g = 0; g < 16; g++) {
-        int scale = (nibble(b->scales_l, g / 2) | (b->scales_h >> g / 2 * 2 & 3) << 4) - 32;
-        s[g] = rz_f16_to_f32(b->d) * (float)scale;
-    }
-}
-
 SCALES(tq1_0, 256)
 {
     same_scale(s, 16, rz_f16_to_f32(b->d));
@@ -154,11 +88,6 @@ SCALES(tq1_0, 256)
 SCALES(tq2_0, 256)
 {
     same_scale(s, 16, rz_f16_to_f32(b->d));
-}
-
-SCALES(mxfp4, 32)
-{
-    same_scale(s, 2, rz_e8m0_half(b->e));
 }
 
 SCALES(nvfp4, 64)
@@ -184,12 +113,7 @@ SCALES(q2_0, 64)
         rz_type_info(RZ_TYPE_##NAME)->decode(block, y, n); \
         scales_##name(block, scales); \
         put_i8(group, r, (n) / 32, y, scales); \
-    } \
-    static inline void read_##name(const void *group, int r, float *out) \
-    { \
-        read_i8(group, r, (n) / 32, out); \
     }
-I8(Q3_K, q3_k, 256)
 I8(IQ1_S, iq1_s, 256)
 I8(IQ1_M, iq1_m, 256)
 I8(IQ2_XXS, iq2_xxs, 256)
@@ -197,21 +121,13 @@ I8(IQ2_XS, iq2_xs, 256)
 I8(IQ2_S, iq2_s, 256)
 I8(IQ3_XXS, iq3_xxs, 256)
 I8(IQ3_S, iq3_s, 256)
-I8(IQ4_NL, iq4_nl, 32)
-I8(IQ4_XS, iq4_xs, 256)
 I8(TQ1_0, tq1_0, 256)
 I8(TQ2_0, tq2_0, 256)
-I8(MXFP4, mxfp4, 32)
 I8(NVFP4, nvfp4, 64)
 I8(Q1_0, q1_0, 128)
 I8(Q2_0, q2_0, 64)
 
 /* --- float32, [k][8] --- */
-
-static inline void read_f32(const void *group, int r, float *out)
-{
-    *out = ((const float *)group)[r];
-}
 
 #define AS_F32(NAME) \
     static inline void pack_##NAME(void *group, int r, const void *block) \
@@ -224,16 +140,14 @@ AS_F32(I16)
 AS_F32(I32)
 AS_F32(I64)
 
-/* Rows of a table of types; ROWS_SMALL are those that no plugin has a form of its own for. */
-#define ROW_I8(NAME, name, n) \
-    [RZ_TYPE_##NAME] = {n, (n) / 32 * sizeof(struct x_i8), true, pack_##name, NULL, read_##name}
-#define ROW_F32(NAME) [RZ_TYPE_##NAME] = {1, 4 * GROUP, false, pack_##NAME, NULL, read_f32}
-#define ROWS_SMALL \
-    [RZ_TYPE_Q2_K] = {RZ_QKK, sizeof(struct x_q2_k), true, pack_q2_k, unpack_q2_k, NULL}, \
+/* Rows of a table of types. */
+#define ROW_I8(NAME, name, n) [RZ_TYPE_##NAME] = {n, (n) / 32 * sizeof(struct x_i8), true, pack_##name}
+#define ROW_F32(NAME) [RZ_TYPE_##NAME] = {1, 4 * GROUP, false, pack_##NAME}
+#define ROWS_I8 \
     ROW_I8(IQ1_S, iq1_s, 256), ROW_I8(IQ1_M, iq1_m, 256), ROW_I8(IQ2_XXS, iq2_xxs, 256), \
-    ROW_I8(IQ2_XS, iq2_xs, 256), ROW_I8(IQ2_S, iq2_s, 256), ROW_I8(IQ3_XXS, iq3_xxs, 256), \
-    ROW_I8(IQ3_S, iq3_s, 256), ROW_I8(TQ1_0, tq1_0, 256), ROW_I8(TQ2_0, tq2_0, 256), \
-    ROW_I8(NVFP4, nvfp4, 64), ROW_I8(Q1_0, q1_0, 128), ROW_I8(Q2_0, q2_0, 64), ROW_F32(F64), ROW_F32(I8), \
-    ROW_F32(I16), ROW_F32(I32), ROW_F32(I64)
+        ROW_I8(IQ2_XS, iq2_xs, 256), ROW_I8(IQ2_S, iq2_s, 256), ROW_I8(IQ3_XXS, iq3_xxs, 256), \
+        ROW_I8(IQ3_S, iq3_s, 256), ROW_I8(TQ1_0, tq1_0, 256), ROW_I8(TQ2_0, tq2_0, 256), \
+        ROW_I8(NVFP4, nvfp4, 64), ROW_I8(Q1_0, q1_0, 128), ROW_I8(Q2_0, q2_0, 64), ROW_F32(F64), \
+        ROW_F32(I8), ROW_F32(I16), ROW_F32(I32), ROW_F32(I64)
 
 #endif

@@ -1,5 +1,5 @@
-/* interleave_pack.h - makes blobs of interleaved weights, and reads single rows back out of them. One .c
- * file of a plugin includes this, after it has defined GROUP, and has the table of types. No ISA here.
+/* interleave_pack.h - makes blobs of interleaved weights. One .c file of a plugin includes this, after it has
+ * defined GROUP, and has the table of types. No ISA here.
  */
 #ifndef RZ_INTERLEAVE_PACK_H
 #define RZ_INTERLEAVE_PACK_H
@@ -16,19 +16,9 @@ static inline void pack_4(void *group, int r, const void *block)
     memcpy((uint8_t *)group + 4 * r, block, 4);
 }
 
-static inline void unpack_4(const void *group, int r, void *block)
-{
-    memcpy(block, (const uint8_t *)group + 4 * r, 4);
-}
-
 static inline void pack_2(void *group, int r, const void *block)
 {
     memcpy((uint8_t *)group + 2 * r, block, 2);
-}
-
-static inline void unpack_2(const void *group, int r, void *block)
-{
-    memcpy(block, (const uint8_t *)group + 2 * r, 2);
 }
 
 /* --- nibbles and fifth bits, the same in all 4- and 5-bit types --- */
@@ -37,12 +27,6 @@ static inline void put_nibbles(uint8_t qs[4][GROUP][4], int r, const uint8_t *by
 {
     for (int q = 0; q < 4; q++)
         memcpy(qs[q][r], bytes + 4 * q, 4);
-}
-
-static inline void get_nibbles(const uint8_t qs[4][GROUP][4], int r, uint8_t *bytes)
-{
-    for (int q = 0; q < 4; q++)
-        memcpy(bytes + 4 * q, qs[q][r], 4);
 }
 
 /* bits: one a element, element i in bit i */
@@ -55,29 +39,12 @@ static inline void put_fifth(uint8_t qh[GROUP][4], int r, uint32_t bits)
     }
 }
 
-static inline uint32_t get_fifth(const uint8_t qh[GROUP][4], int r)
-{
-    uint32_t bits = 0;
-    for (int j = 0; j < 4; j++)
-        for (int q = 0; q < 8; q++)
-            bits |= (uint32_t)(qh[r][j] >> q & 1) << (4 * q + j);
-    return bits;
-}
-
 static inline void pack_q4_0(void *group, int r, const void *block)
 {
     struct x_q4_0 *g = group;
     const struct rz_block_q4_0 *b = block;
     g->d[r] = b->d;
     put_nibbles(g->qs, r, b->qs);
-}
-
-static inline void unpack_q4_0(const void *group, int r, void *block)
-{
-    const struct x_q4_0 *g = group;
-    struct rz_block_q4_0 *b = block;
-    b->d = g->d[r];
-    get_nibbles(g->qs, r, b->qs);
 }
 
 static inline void pack_q4_1(void *group, int r, const void *block)
@@ -89,15 +56,6 @@ static inline void pack_q4_1(void *group, int r, const void *block)
     put_nibbles(g->qs, r, b->qs);
 }
 
-static inline void unpack_q4_1(const void *group, int r, void *block)
-{
-    const struct x_q4_1 *g = group;
-    struct rz_block_q4_1 *b = block;
-    b->d = g->d[r];
-    b->m = g->m[r];
-    get_nibbles(g->qs, r, b->qs);
-}
-
 static inline void pack_q5_0(void *group, int r, const void *block)
 {
     struct x_q5_0 *g = group;
@@ -107,16 +65,6 @@ static inline void pack_q5_0(void *group, int r, const void *block)
     g->d[r] = b->d;
     put_fifth(g->qh, r, bits);
     put_nibbles(g->qs, r, b->qs);
-}
-
-static inline void unpack_q5_0(const void *group, int r, void *block)
-{
-    const struct x_q5_0 *g = group;
-    struct rz_block_q5_0 *b = block;
-    uint32_t bits = get_fifth(g->qh, r);
-    b->d = g->d[r];
-    memcpy(b->qh, &bits, 4);
-    get_nibbles(g->qs, r, b->qs);
 }
 
 static inline void pack_q5_1(void *group, int r, const void *block)
@@ -131,17 +79,6 @@ static inline void pack_q5_1(void *group, int r, const void *block)
     put_nibbles(g->qs, r, b->qs);
 }
 
-static inline void unpack_q5_1(const void *group, int r, void *block)
-{
-    const struct x_q5_1 *g = group;
-    struct rz_block_q5_1 *b = block;
-    uint32_t bits = get_fifth(g->qh, r);
-    b->d = g->d[r];
-    b->m = g->m[r];
-    memcpy(b->qh, &bits, 4);
-    get_nibbles(g->qs, r, b->qs);
-}
-
 static inline void pack_q8_0(void *group, int r, const void *block)
 {
     struct x_q8_0 *g = group;
@@ -149,15 +86,6 @@ static inline void pack_q8_0(void *group, int r, const void *block)
     g->d[r] = b->d;
     for (int q = 0; q < 8; q++)
         memcpy(g->qs[q][r], b->qs + 4 * q, 4);
-}
-
-static inline void unpack_q8_0(const void *group, int r, void *block)
-{
-    const struct x_q8_0 *g = group;
-    struct rz_block_q8_0 *b = block;
-    b->d = g->d[r];
-    for (int q = 0; q < 8; q++)
-        memcpy(b->qs + 4 * q, g->qs[q][r], 4);
 }
 
 /* --- K types. A 64-group keeps its halves in the low and high nibbles of the same 32 bytes; X8 has
@@ -169,25 +97,6 @@ static inline void split_nibbles(const uint8_t *qs, int g, uint8_t *bytes)
     for (int i = 0; i < 16; i++) {
         uint8_t lo = g & 1 ? q[i] >> 4 : q[i] & 15, hi = g & 1 ? q[i + 16] >> 4 : q[i + 16] & 15;
         bytes[i] = (uint8_t)(lo | hi << 4);
-    }
-}
-
-static inline void join_nibbles(uint8_t *qs, int g, const uint8_t *bytes)
-{
-    uint8_t *q = qs + (g / 2) * 32;
-    for (int i = 0; i < 32; i++) {
-        uint8_t v = i < 16 ? bytes[i] & 15 : bytes[i - 16] >> 4;
-        q[i] = (uint8_t)(g & 1 ? (q[i] & 15) | v << 4 : (q[i] & 0xf0) | v);
-    }
-}
-
-/* The inverse of rz_k4_scale_min for all eight groups. */
-static inline void join_scales(uint8_t *s, const uint8_t sc[8][GROUP], const uint8_t mn[8][GROUP], int r)
-{
-    for (int g = 0; g < 4; g++) {
-        s[g] = (uint8_t)(sc[g][r] | (sc[g + 4][r] >> 4) << 6);
-        s[g + 4] = (uint8_t)(mn[g][r] | (mn[g + 4][r] >> 4) << 6);
-        s[g + 8] = (uint8_t)((sc[g + 4][r] & 15) | (mn[g + 4][r] & 15) << 4);
     }
 }
 
@@ -205,20 +114,6 @@ static inline void pack_q4_k(void *group, int r, const void *block)
     }
 }
 
-static inline void unpack_q4_k(const void *group, int r, void *block)
-{
-    const struct x_q4_k *x = group;
-    struct rz_block_q4_k *b = block;
-    b->d = x->d[r];
-    b->dmin = x->dmin[r];
-    join_scales(b->scales, x->sc, x->mn, r);
-    for (int g = 0; g < 8; g++) {
-        uint8_t bytes[16];
-        get_nibbles(x->qs[g], r, bytes);
-        join_nibbles(b->qs, g, bytes);
-    }
-}
-
 static inline void pack_q5_k(void *group, int r, const void *block)
 {
     struct x_q5_k *x = group;
@@ -231,27 +126,9 @@ static inline void pack_q5_k(void *group, int r, const void *block)
         rz_k4_scale_min(b->scales, g, &x->sc[g][r], &x->mn[g][r]);
         for (int i = 0; i < 32; i++)
             bits |= (uint32_t)(b->qh[i] >> g & 1) << i;
-        put_fifth(x->qh[g], r, bits);
+        put_fifth(x->b[g].qh, r, bits);
         split_nibbles(b->qs, g, bytes);
-        put_nibbles(x->qs[g], r, bytes);
-    }
-}
-
-static inline void unpack_q5_k(const void *group, int r, void *block)
-{
-    const struct x_q5_k *x = group;
-    struct rz_block_q5_k *b = block;
-    b->d = x->d[r];
-    b->dmin = x->dmin[r];
-    join_scales(b->scales, x->sc, x->mn, r);
-    memset(b->qh, 0, sizeof(b->qh));
-    for (int g = 0; g < 8; g++) {
-        uint8_t bytes[16];
-        uint32_t bits = get_fifth(x->qh[g], r);
-        for (int i = 0; i < 32; i++)
-            b->qh[i] |= (uint8_t)((bits >> i & 1) << g);
-        get_nibbles(x->qs[g], r, bytes);
-        join_nibbles(b->qs, g, bytes);
+        put_nibbles(x->b[g].qs, r, bytes);
     }
 }
 
@@ -273,48 +150,27 @@ static inline void pack_q6_k(void *group, int r, const void *block)
     for (int g = 0; g < 8; g++) {
         memcpy(x->sc[g][r], b->scales + 2 * g, 2);
         for (int q = 0; q < 4; q++)
-            memset(x->qs[g][q][r], 0, 4);
-        memset(x->qh[g][0][r], 0, 4);
-        memset(x->qh[g][1][r], 0, 4);
+            memset(x->b[g].qs[q][r], 0, 4);
+        memset(x->b[g].qh[0][r], 0, 4);
+        memset(x->b[g].qh[1][r], 0, 4);
         for (int i = 0; i < 32; i++) {
             int byte, high, top, shift, q = i / 4, j = i % 4;
             q6_place(32 * g + i, &byte, &high, &top, &shift);
             uint8_t low = high ? b->ql[byte] >> 4 : b->ql[byte] & 15;
             uint8_t up = b->qh[top] >> shift & 3;
-            x->qs[g][q % 4][r][j] |= (uint8_t)(q < 4 ? low : low << 4);
-            x->qh[g][q / 4][r][j] |= (uint8_t)(up << 2 * (q % 4));
-        }
-    }
-}
-
-static inline void unpack_q6_k(const void *group, int r, void *block)
-{
-    const struct x_q6_k *x = group;
-    struct rz_block_q6_k *b = block;
-    memset(b, 0, sizeof(*b));
-    b->d = x->d[r];
-    for (int g = 0; g < 8; g++) {
-        memcpy(b->scales + 2 * g, x->sc[g][r], 2);
-        for (int i = 0; i < 32; i++) {
-            int byte, high, top, shift, q = i / 4, j = i % 4;
-            q6_place(32 * g + i, &byte, &high, &top, &shift);
-            uint8_t nibbles = x->qs[g][q % 4][r][j], low = q < 4 ? nibbles & 15 : nibbles >> 4;
-            uint8_t up = x->qh[g][q / 4][r][j] >> 2 * (q % 4) & 3;
-            b->ql[byte] |= (uint8_t)(high ? low << 4 : low);
-            b->qh[top] |= (uint8_t)(up << shift);
+            x->b[g].qs[q % 4][r][j] |= (uint8_t)(q < 4 ? low : low << 4);
+            x->b[g].qh[q / 4][r][j] |= (uint8_t)(up << 2 * (q % 4));
         }
     }
 }
 
 /* Rows of a table of types, for all plugins alike. */
-#define ROW(NAME, name, n) \
-    [RZ_TYPE_##NAME] = {n, sizeof(struct x_##name), true, pack_##name, unpack_##name, NULL}
+#define ROW(NAME, name, n) [RZ_TYPE_##NAME] = {n, sizeof(struct x_##name), true, pack_##name}
 #define ROWS_PLAIN \
-    [RZ_TYPE_F32] = {1, 4 * GROUP, false, pack_4, unpack_4, NULL}, \
-    [RZ_TYPE_F16] = {1, 2 * GROUP, false, pack_2, unpack_2, NULL}, \
-    [RZ_TYPE_BF16] = {1, 2 * GROUP, false, pack_2, unpack_2, NULL}, ROW(Q4_0, q4_0, RZ_QK), \
-    ROW(Q4_1, q4_1, RZ_QK), ROW(Q5_0, q5_0, RZ_QK), ROW(Q5_1, q5_1, RZ_QK), ROW(Q8_0, q8_0, RZ_QK), \
-    ROW(Q4_K, q4_k, RZ_QKK), ROW(Q5_K, q5_k, RZ_QKK), ROW(Q6_K, q6_k, RZ_QKK)
+    [RZ_TYPE_F32] = {1, 4 * GROUP, false, pack_4}, [RZ_TYPE_F16] = {1, 2 * GROUP, false, pack_2}, \
+    [RZ_TYPE_BF16] = {1, 2 * GROUP, false, pack_2}, ROW(Q4_0, q4_0, RZ_QK), ROW(Q4_1, q4_1, RZ_QK), \
+    ROW(Q5_0, q5_0, RZ_QK), ROW(Q5_1, q5_1, RZ_QK), ROW(Q8_0, q8_0, RZ_QK), ROW(Q4_K, q4_k, RZ_QKK), \
+    ROW(Q5_K, q5_k, RZ_QKK), ROW(Q6_K, q6_k, RZ_QKK)
 
 uint64_t x_group_bytes(int32_t type, uint64_t cols)
 {
@@ -340,24 +196,6 @@ void x_prep(const struct rz_weight_view *file, void *dst, uint64_t first, uint64
             for (uint64_t b = 0; b < file->cols / x->block; b++)
                 x->pack(out + b * x->bytes, r, in + b * block_bytes);
         }
-    }
-}
-
-void x_decode_row(const struct rz_weight_view *w, uint64_t row, float *out)
-{
-    const struct x_type *x = x_type(w->type);
-    const uint8_t *group = (const uint8_t *)w->data + row / GROUP * x_group_bytes(w->type, w->cols);
-    union {
-        uint8_t bytes[256];
-        uint64_t align;
-    } block;
-    for (uint64_t b = 0; b < w->cols / x->block; b++) {
-        if (x->read) {
-            x->read(group + b * x->bytes, (int)(row % GROUP), out + b * x->block);
-            continue;
-        }
-        x->unpack(group + b * x->bytes, (int)(row % GROUP), block.bytes);
-        rz_type_info(w->type)->decode(block.bytes, out + b * x->block, x->block);
     }
 }
 

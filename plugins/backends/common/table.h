@@ -7,6 +7,7 @@
 #define RZ_X86_TABLE_H
 
 #include "err.h"
+#include "numeric.h"
 #include "x86.h"
 
 #include <math.h>
@@ -26,9 +27,6 @@ static bool is_matrix(const struct rz_kernel_node *n, uint32_t w)
     case RZ_OP_MATMUL:
     case RZ_OP_MATMUL_ID:
     case RZ_OP_MATMUL_HEADS:
-    case RZ_OP_GET_ROWS:
-    case RZ_OP_ADD_POS:
-    case RZ_OP_ADD_ROW:
         return w == 0;
     default:
         return false;
@@ -197,6 +195,47 @@ static int32_t gate(const struct rz_kernel_call *c, struct rz_err *err)
     return RZ_OK;
 }
 
+/* --- rows of a matrix by number, read as they lie in the file --- */
+
+static int32_t accept_rows(const struct rz_kernel_node *n)
+{
+    return rz_type_info(n->weights[0].type)->block != 0;
+}
+
+static void decode_row(const struct rz_weight_view *w, uint64_t row, float *out)
+{
+    const uint8_t *rows = w->data;
+    rz_type_info(w->type)->decode(rows + w->bytes / w->rows * row, out, w->cols);
+}
+
+static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    decode_row(&c->node->weights[0], (uint64_t)c->step->rows[c->tile].token, out_row(c));
+    return RZ_OK;
+}
+
+static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    const struct rz_weight_view *w = &c->node->weights[0];
+    uint64_t pos = (uint64_t)c->step->rows[c->tile].pos[0];
+    if (pos >= w->rows)
+        return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
+                       (unsigned long long)pos, (unsigned long long)w->rows);
+    decode_row(w, pos, out_row(c));
+    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
+    return RZ_OK;
+}
+
+static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
+{
+    (void)err;
+    const struct rz_weight_view *w = &c->node->weights[0];
+    decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
+    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
+    return RZ_OK;
+}
+
 static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
 {
     (void)err;
@@ -291,6 +330,12 @@ static int32_t select_rows(const struct rz_kernel_call *c, struct rz_err *err)
                   .run = mul), \
     RZ_KERNEL_ROW(.op = RZ_OP_ADD, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
                   .run = add), \
+    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = accept_rows, \
+                  .tiles = tiles_by_row, .run = get_rows), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = accept_rows, \
+                  .tiles = tiles_by_row, .run = add_pos), \
+    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, .accept = accept_rows, \
+                  .attrs = RZ_ATTR(RZ_A_ROW), .tiles = tiles_by_row, .run = add_row), \
     RZ_KERNEL_ROW(.op = RZ_OP_SELECT_ROWS, .flags = TILED, .weight = RZ_TYPE_NONE, .tiles = tiles_by_row, \
                   .run = select_rows)
 

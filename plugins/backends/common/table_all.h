@@ -1,5 +1,5 @@
-/* table_all.h - the rows beside those of table.h, for a table that has one for every op: rows of a matrix by
- * number, experts, latent KV, recurrent state. Included like table.h. No ISA here.
+/* table_all.h - the rows beside those of table.h, for a table that has one for every op: experts, latent KV,
+ * recurrent state. Included like table.h. No ISA here.
  */
 #ifndef RZ_BACKENDS_TABLE_ALL_H
 #define RZ_BACKENDS_TABLE_ALL_H
@@ -7,34 +7,6 @@
 #include "blocks.h"
 #include "route.h"
 #include "table.h"
-
-static int32_t get_rows(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    x_decode_row(&c->node->weights[0], (uint64_t)c->step->rows[c->tile].token, out_row(c));
-    return RZ_OK;
-}
-
-static int32_t add_pos(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    const struct rz_weight_view *w = &c->node->weights[0];
-    uint64_t pos = (uint64_t)c->step->rows[c->tile].pos[0];
-    if (pos >= w->rows)
-        return rz_fail(err, RZ_ELIMIT, "add_pos", "position %llu: the model has %llu learned positions",
-                       (unsigned long long)pos, (unsigned long long)w->rows);
-    x_decode_row(w, pos, out_row(c));
-    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
-    return RZ_OK;
-}
-
-static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
-{
-    (void)err;
-    const struct rz_weight_view *w = &c->node->weights[0];
-    x_decode_row(w, (uint64_t)c->node->attr[RZ_A_ROW].i, out_row(c));
-    act_add(in_row(c, 0), out_row(c), out_row(c), w->cols);
-    return RZ_OK;
-}
 
 #define LATENT .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS
 
@@ -47,16 +19,6 @@ static int32_t add_row(const struct rz_kernel_call *c, struct rz_err *err)
 /* clang-format off */
 #define ROWS_ALL(numerics, label) \
     ROWS(numerics, label), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GET_ROWS, .flags = TILED, .weight = RZ_TYPE_ANY, \
-                  .name = "get_rows " LAYOUT_NAME, \
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = get_rows), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_POS, .flags = TILED, .weight = RZ_TYPE_ANY, \
-                  .name = "add_pos " LAYOUT_NAME, \
-                  .accept = accept_weights, .layout = layout, .tiles = tiles_by_row, .run = add_pos), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ADD_ROW, .flags = TILED, .weight = RZ_TYPE_ANY, \
-                  .name = "add_row " LAYOUT_NAME, \
-                  .attrs = RZ_ATTR(RZ_A_ROW), .accept = accept_weights, .layout = layout, \
-                  .tiles = tiles_by_row, .run = add_row), \
     RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, \
                   .name = "glu_id " LAYOUT_NAME label, \
                   .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights, \

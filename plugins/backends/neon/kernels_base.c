@@ -45,7 +45,9 @@ INLINE int8x8_t four_twice(const int8_t *p)
 INLINE void add_half(struct sums *s, const int type, const void *group, uint64_t k, const int half,
                      const union tile_x *x, const int n)
 {
-    const int deep = type == RZ_TYPE_Q8_0 || type == OTHERS ? 2 : 4;
+    const bool bytes =
+        type == RZ_TYPE_Q8_0 || type == RZ_TYPE_IQ4_NL || type == RZ_TYPE_IQ4_XS || type == OTHERS;
+    const int deep = bytes ? 2 : 4;
     UNROLL
     for (int q = 4 * half; q < 4 * half + 4; q += deep) {
         struct four w[4];

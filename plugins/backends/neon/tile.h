@@ -122,6 +122,10 @@ typedef void rows_fn(const void *group, uint64_t cols, const union tile_x *x, fl
     CALL(q5_k, RZ_TYPE_Q5_K) \
     CALL(q6_k, RZ_TYPE_Q6_K) \
     CALL(q2_k, RZ_TYPE_Q2_K) \
+    CALL(q3_k, RZ_TYPE_Q3_K) \
+    CALL(iq4_nl, RZ_TYPE_IQ4_NL) \
+    CALL(iq4_xs, RZ_TYPE_IQ4_XS) \
+    CALL(mxfp4, RZ_TYPE_MXFP4) \
     CALL(i8, OTHERS)
 #define DEFINE(name, type) EACH_N(TILE, name, type)
 #define PLACE(name, type, n) [((n)-1) / N_STEP] = name##_##n,
@@ -131,8 +135,8 @@ TYPES(DEFINE)
 /* By the form that a type's layout has; those that are not named are kept as int8. */
 static rows_fn *rows_of(int32_t type, int n)
 {
-    static rows_fn *const tiles[RZ_TYPE_IQ4_NL + 1][ROWS / N_STEP] = {TYPES(PLACES)};
-    bool named = type <= RZ_TYPE_IQ4_NL && tiles[type][0];
+    static rows_fn *const tiles[RZ_TYPE_MXFP4 + 1][ROWS / N_STEP] = {TYPES(PLACES)};
+    bool named = type <= RZ_TYPE_MXFP4 && tiles[type][0];
     return tiles[named ? type : OTHERS][(n - 1) / N_STEP];
 }
 

@@ -6,8 +6,9 @@
 
 #include "../common/vec.h"
 #include "neon.h"
+#include "numeric.h"
 
-#define OTHERS RZ_TYPE_IQ4_NL /* stands for all types whose layout is x_i8 */
+#define OTHERS RZ_TYPE_IQ2_S /* stands for all types whose layout is x_i8 */
 
 enum form {
     WHOLE,  /* d sum + m, both halves in one sum                          */
@@ -17,12 +18,21 @@ enum form {
 
 INLINE enum form form_of(const int type)
 {
-    return type == RZ_TYPE_Q6_K || type == RZ_TYPE_Q2_K ? SCALED : type == OTHERS ? HALVES : WHOLE;
+    return type == RZ_TYPE_Q6_K || type == RZ_TYPE_Q2_K || type == RZ_TYPE_Q3_K ? SCALED
+           : type == OTHERS                                                     ? HALVES
+                                                                                : WHOLE;
+}
+
+/* Nibbles that are places in a table. */
+INLINE bool has_table(const int type)
+{
+    return type == RZ_TYPE_IQ4_NL || type == RZ_TYPE_IQ4_XS || type == RZ_TYPE_MXFP4;
 }
 
 INLINE bool has_minimum(const int type)
 {
-    return type != RZ_TYPE_Q8_0 && type != RZ_TYPE_Q6_K && type != OTHERS;
+    return type != RZ_TYPE_Q8_0 && type != RZ_TYPE_Q6_K && type != RZ_TYPE_Q3_K && type != OTHERS &&
+           !has_table(type);
 }
 
 /* Four elements of rows 0..3, and of rows 4..7. */
@@ -56,6 +66,8 @@ INLINE uint8x16_t shifted(uint8x16_t v, const int up)
         return vshrq_n_u8(v, 3);
     case -4:
         return vshrq_n_u8(v, 4);
+    case -5:
+        return vshrq_n_u8(v, 5);
     case -6:
         return vshrq_n_u8(v, 6);
     default:
@@ -95,6 +107,18 @@ INLINE struct four load_four(const void *p)
     return (struct four){vld1q_s8(p), vld1q_s8((const int8_t *)p + 16)};
 }
 
+INLINE struct four minus(struct four w, int n)
+{
+    const int8x16_t v = vdupq_n_s8((int8_t)n);
+    return (struct four){vsubq_s8(w.lo, v), vsubq_s8(w.hi, v)};
+}
+
+INLINE struct four looked_up(const int8_t *values, struct bits places)
+{
+    const int8x16_t table = vld1q_s8(values);
+    return (struct four){vqtbl1q_s8(table, places.lo), vqtbl1q_s8(table, places.hi)};
+}
+
 /* Elements 4q .. 4q + 3 of all rows in 32-block k. */
 INLINE struct four weights(const int type, const void *group, uint64_t k, const int q)
 {
@@ -111,17 +135,25 @@ INLINE struct four weights(const int type, const void *group, uint64_t k, const 
     case RZ_TYPE_Q5_1:
         return signed_of(with_top(nibbles(BLOCK(q5_1, k)->qs, q), bits_of(BLOCK(q5_1, k)->qh, 4 - q, 16)));
     case RZ_TYPE_Q5_K:
-        return signed_of(with_top(nibbles(BLOCK(q5_k, k / 8)->qs[k % 8], q),
-                                  bits_of(BLOCK(q5_k, k / 8)->qh[k % 8], 4 - q, 16)));
+        return signed_of(with_top(nibbles(BLOCK(q5_k, k / 8)->b[k % 8].qs, q),
+                                  bits_of(BLOCK(q5_k, k / 8)->b[k % 8].qh, 4 - q, 16)));
     case RZ_TYPE_Q2_K:
         return signed_of(bits_of(BLOCK(q2_k, k / 8)->qs[k % 8][q / 4], -2 * (q % 4), 3));
-    case RZ_TYPE_Q6_K: {
-        struct four w =
-            signed_of(with_top(nibbles(BLOCK(q6_k, k / 8)->qs[k % 8], q),
-                               bits_of(BLOCK(q6_k, k / 8)->qh[k % 8][q / 4], 4 - 2 * (q % 4), 0x30)));
-        const int8x16_t middle = vdupq_n_s8(32);
-        return (struct four){vsubq_s8(w.lo, middle), vsubq_s8(w.hi, middle)};
-    }
+    case RZ_TYPE_Q3_K:
+        return minus(signed_of(with_top(bits_of(BLOCK(q3_k, k / 8)->b[k % 8].qs[q / 4], -2 * (q % 4), 3),
+                                        bits_of(BLOCK(q3_k, k / 8)->b[k % 8].qh, 2 - q, 4))),
+                     4);
+    case RZ_TYPE_Q6_K:
+        return minus(
+            signed_of(with_top(nibbles(BLOCK(q6_k, k / 8)->b[k % 8].qs, q),
+                               bits_of(BLOCK(q6_k, k / 8)->b[k % 8].qh[q / 4], 4 - 2 * (q % 4), 0x30))),
+            32);
+    case RZ_TYPE_IQ4_NL:
+        return looked_up(rz_values_iq4, nibbles(BLOCK(q4_0, k)->qs, q));
+    case RZ_TYPE_IQ4_XS:
+        return looked_up(rz_values_iq4, nibbles(BLOCK(iq4_xs, k / 8)->qs[k % 8], q));
+    case RZ_TYPE_MXFP4:
+        return looked_up(rz_values_fp4, nibbles(BLOCK(mxfp4, k)->qs, q));
     case RZ_TYPE_Q8_0:
         return load_four(BLOCK(q8_0, k)->qs[q]);
     default:
@@ -170,10 +202,11 @@ INLINE void scales_q2_k(const struct x_q2_k *b, uint64_t g, struct scales *s)
     }
 }
 
-INLINE void scales_q6_k(const struct x_q6_k *b, uint64_t g, struct scales *s)
+/* Signed scales of both halves. */
+INLINE void scales_halves(const uint16_t *d, const int8_t (*sc)[2], struct scales *s)
 {
-    int8x16_t v = vld1q_s8(b->sc[g][0]);
-    s->d[0] = halves(b->d);
+    int8x16_t v = vld1q_s8(sc[0]);
+    s->d[0] = halves(d);
     s->sc[0] = wide_of(vmovl_s8(vget_low_s8(vuzp1q_s8(v, v))));
     s->sc[1] = wide_of(vmovl_s8(vget_low_s8(vuzp2q_s8(v, v))));
 }
@@ -210,8 +243,25 @@ INLINE void scales_of(const int type, const void *group, uint64_t k, struct scal
         scales_q2_k(BLOCK(q2_k, k / 8), k % 8, s);
         break;
     case RZ_TYPE_Q6_K:
-        scales_q6_k(BLOCK(q6_k, k / 8), k % 8, s);
+        scales_halves(BLOCK(q6_k, k / 8)->d, BLOCK(q6_k, k / 8)->sc[k % 8], s);
         break;
+    case RZ_TYPE_Q3_K:
+        scales_halves(BLOCK(q3_k, k / 8)->d, BLOCK(q3_k, k / 8)->sc[k % 8], s);
+        break;
+    case RZ_TYPE_IQ4_NL:
+        s->d[0] = halves(BLOCK(q4_0, k)->d);
+        break;
+    case RZ_TYPE_IQ4_XS: {
+        int16x8_t sc = vmovl_s8(vld1_s8(BLOCK(iq4_xs, k / 8)->sc[k % 8]));
+        s->d[0] = _mm256_mul_ps(halves(BLOCK(iq4_xs, k / 8)->d), _mm256_cvtepi32_ps(wide_of(sc)));
+        break;
+    }
+    case RZ_TYPE_MXFP4: {
+        uint16x8_t d = vld1q_u16(BLOCK(mxfp4, k)->d);
+        s->d[0] = (__m256){vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(d), 16)),
+                           vreinterpretq_f32_u32(vshll_n_u16(vget_high_u16(d), 16))};
+        break;
+    }
     case RZ_TYPE_Q8_0:
         s->d[0] = halves(BLOCK(q8_0, k)->d);
         break;
