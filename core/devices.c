@@ -352,8 +352,12 @@ int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char 
     const char *from = wanted_device(m, section, name, sizeof(name));
     text.layers = said(m, section, "layers", &text.from_layers);
     text.experts = said(m, section, "experts", &text.from_experts);
-    if (text.layers || text.experts)
-        return open_several(m, model, name, &text, o, err);
+    if (text.layers || text.experts) {
+        int32_t status = open_several(m, model, name, &text, o, err);
+        if (status)
+            rz_err_wrap(err, text.layers ? "layers" : "experts");
+        return status;
+    }
     return open_device(m, model, name, from, o, &model->device, err);
 }
 
