@@ -249,8 +249,8 @@ static int32_t check_flagged(const struct rz_models *m, const struct rz_placemen
     return RZ_OK;
 }
 
-/* Devices to choose from: those of --plugin and the CPU; without --plugin all that there are. One that does not
- * open is left out, and said. */
+/* Devices to choose from: those of --plugin and the CPU; without --plugin all that there are. One that does
+ * not open is left out, and said. */
 static int32_t open_candidates(struct rz_models *m, struct rz_model *model, struct rz_placement *place,
                                const struct rz_model_options *o, const struct rz_device **devices,
                                struct rz_buf *lines, struct rz_err *err)

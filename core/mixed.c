@@ -1,8 +1,8 @@
-/* mixed.c - a device made of devices: each step runs the stages of a cut program one behind the other, each on
+/* mixed.c - a device made of devices: a step runs the stages of a cut program one behind the other, each on
  * its device, and values cross through the host's memory.
  *
- * Owns the cut, the plans of the parts, and the memory for values that cross. Pages and slots are those of the
- * engine: a part has the layers of a page that it runs. Nothing is allocated in a step.
+ * Owns the cut, the plans of the parts, and the memory for values that cross. Pages and slots are those of
+ * the engine: a part has the layers of a page that it runs. Nothing is allocated in a step.
  */
 #include "mixed.h"
 

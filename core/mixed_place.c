@@ -1,8 +1,8 @@
 /* mixed_place.c - which device runs which layer, as the settings say it: "0-9:opencl, 10-:cpu, head:cpu".
  *
- * Owns the text's grammar and its errors: each layer is on one device, named once. What belongs to no layer is
- * with the first layer before it begins and with the last behind it, unless embed: or head: say otherwise; the
- * choice of the wanted rows stays where the layers end, so that only those cross.
+ * Owns the text's grammar and its errors: each layer is on one device, named once. What belongs to no layer
+ * is with the first layer before it begins and with the last behind it, unless embed: or head: say
+ * otherwise; the choice of the wanted rows stays where the layers end, so that only those cross.
  */
 #include "mixed.h"
 
@@ -102,8 +102,8 @@ static int32_t range_of(const struct entry *e, uint32_t n_layers, const char *fr
         good = s == end || number(&s, end, last);
     }
     if (!good || s != end)
-        return rz_fail(err, RZ_ECONFIG, from, "\"%.*s\": must be like 7, 0-9, 10-, embed or head", (int)e->n_range,
-                       e->range);
+        return rz_fail(err, RZ_ECONFIG, from, "\"%.*s\": must be like 7, 0-9, 10-, embed or head",
+                       (int)e->n_range, e->range);
     if (*last < *first)
         return rz_fail(err, RZ_ECONFIG, from, "%.*s: ends before it begins", (int)e->n_range, e->range);
     if (*last >= n_layers)

@@ -2,15 +2,19 @@
 
 Every decoder family's case with one cut in its middle, and those with experts with them apart, is as near to the
 reference logits as on one device; steps of other sizes, other sequences beside and a fork give the same bits. The
-second device is the one of cuda-host (the cuda plugin over a shim) everywhere, and OpenCL where there is one.
+second device is the one of cuda-host (the cuda plugin over a shim) everywhere, and OpenCL where there is one. The
+default model on OpenCL and the CPU chooses the best tokens that either does alone. Requests by the hundred, many of
+them cancelled, leave no page and no memory behind.
 """
 
+import argparse
 import os
 import re
 import tempfile
 import unittest
 
 import rzlib
+import soak
 import test_families as families
 import test_golden
 
@@ -76,6 +80,135 @@ class Mixed(unittest.TestCase):
         if why:
             self.skipTest(why)
         self.families("opencl", families.CASES if rzlib.SLOW else SOME[:2], EXPERTS if rzlib.SLOW else EXPERTS[:1], *OPENCL)
+
+    def restored(self, *args):
+        """A text goes on from its session as it goes on by itself."""
+        model, path = rzlib.fixture("tiny-llama.gguf"), os.path.join(self.temp.name, "session")
+        begin = ("run", "-m", model, "--raw", "--temp", "0", "--ignore-eos", *args)
+        whole = rzlib.run_json(*begin[1:], "-p", "the king of a small town", "-n", "40")["tokens"]
+        done = rzlib.rz(*begin, "-p", "the king of a small town", "-n", "40", "--session", path, status=None)
+        if done.returncode:
+            self.assertIn("session", done.err)
+            self.skipTest("a device of these does not give its pages away: " + done.err.strip())
+        again = rzlib.run_json(*begin[1:], "-p", "the king of a small town", "-n", "40", "--session", path)
+        self.assertEqual(again["tokens"], whole)
+
+    def test_session_host(self):
+        self.restored(*HOST, "-o", "engine.layers=0:cuda-host,1-:cpu")
+
+    def test_session_opencl(self):
+        why = opencl_missing()
+        if why:
+            self.skipTest(why)
+        self.restored(*OPENCL, "-o", "engine.layers=0:opencl,1-:cpu")
+
+
+class Settings(unittest.TestCase):
+    """What the plan shows, and one clear line for each mistake."""
+
+    MODEL = rzlib.fixture("tiny-llama.gguf")
+
+    def fails(self, *args):
+        done = rzlib.rz("plan", self.MODEL, "--explain", *args, status=None)
+        self.assertIn(done.returncode, (1, 2))
+        lines = done.err.strip().splitlines()
+        self.assertEqual(len(lines), 1, done.err)
+        return lines[0]
+
+    def layers(self, text):
+        return self.fails("-o", "engine.layers=" + text)
+
+    def test_mistakes(self):
+        last = layers_of(self.MODEL) - 1
+        self.assertIn("no plugin nothing", self.layers("0-:nothing"))
+        self.assertIn("layer 0 is on cpu and on opencl", self.layers("0-:cpu,0:opencl"))
+        self.assertIn("layer 0 is on no device", self.layers("1-:cpu"))
+        self.assertIn("the model has layers 0 to %d" % last, self.layers("0-%d:cpu" % (last + 1)))
+        self.assertIn('must be like 0-9:cpu', self.layers("cpu"))
+        self.assertIn("the model has no experts", self.fails("-o", "engine.experts=cpu"))
+        self.assertIn("nothing runs on cuda-host, which --plugin names", self.fails(*HOST, "-o", "engine.layers=0-:cpu"))
+
+    def test_a_device_that_does_not_run_it(self):
+        line = self.fails(*HOST, "-o", "engine.layers=0:cuda-host,1-:cpu", "-o", "engine.kv_type=q8_0")
+        self.assertIn("cuda-host: engine.kv_type", line)
+
+    def test_memory_of_a_part(self):
+        env = dict(os.environ, RZ_SHIM_MEMORY="300000000")
+        done = rzlib.rz("plan", self.MODEL, "--explain", *HOST, "-o", "engine.layers=0:cuda-host,1-:cpu", "-o",
+                        "engine.kv_pages=100000", status=1, env=env)
+        self.assertRegex(done.err, r"cuda-host: .*MiB are needed")
+
+    def plan(self, *args, env=None):
+        return rzlib.rz("plan", self.MODEL, "--explain", *args, env=env).out
+
+    def test_plan_names_the_devices(self):
+        plan = self.plan(*HOST, "-o", "engine.layers=0:cuda-host,1-:cpu,head:cuda-host")
+        self.assertRegex(plan, r"layer 0 +\w+ +cuda-host ")
+        self.assertRegex(plan, r"layers? 1\S* +\w+ +cpu ")
+        self.assertRegex(plan, r"select_rows cpu ")
+        self.assertRegex(plan.partition("select_rows")[2], r"\n +matmul +cuda-host ")
+
+    def test_sections(self):
+        """A model with a device of its own does not take the layers of [engine]."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "rz.ini")
+            with open(path, "w") as f:
+                f.write("[engine]\nlayers = 0-99:cpu\n[model.a]\npath = %s\ndevice = cpu\n[model.b]\npath = %s\n"
+                        "layers = 0:cuda-host,1-:cpu\n" % (self.MODEL, self.MODEL))
+            self.assertNotIn("cuda-host", rzlib.rz("plan", "a", "--explain", "--config", path).out)
+            self.assertIn(" cuda-host ", rzlib.rz("plan", "b", "--explain", "--config", path, *HOST).out)
+
+    def test_auto(self):
+        """The CPU is faster than fibers; numbers say so."""
+        plan = self.plan(*HOST, "-o", "engine.layers=auto")
+        self.assertRegex(plan, r"auto: cuda-host: [\d.]+ us a layer, [\d.]+ us a stage; all layers: [\d.]+ ms a token, "
+                               r"[\d.]+ MiB of [\d.]+ MiB that are free")
+        self.assertRegex(plan, r"auto: cpu: [\d.]+ us a layer")
+        self.assertRegex(plan, r"auto: measured in layers \d-\d; [\d.]+ ms a token with 0-\d:cpu: the fastest")
+
+
+@unittest.skipUnless(rzlib.SLOW, "takes minutes (RZ_SLOW=0)")
+class Golden(unittest.TestCase):
+    """Three splits and auto have the best tokens of either device alone."""
+
+    def test_golden(self):
+        why = opencl_missing()
+        if why:
+            self.skipTest(why)
+        test_golden.Default.setUpClass()
+        try:
+            judge = test_golden.Default("compare")
+
+            def best(*args):
+                return [max(range(len(row)), key=row.__getitem__) for row in judge.rows(*args)]
+            alone = [best(), best("--plugin", "opencl", *OPENCL)]
+            for how in ("0-9:opencl,10-:cpu", "0-14:cpu,15-:opencl", "0-9:cpu,10-19:opencl,20-:cpu,embed:opencl", "auto"):
+                mine = best(*OPENCL, "-o", "engine.layers=" + how)
+                same = [sum(a == b for a, b in zip(mine, other)) for other in alone]
+                print("    %-40s top-1 as cpu %d, as opencl %d of %d" % (how, *same, len(mine)))
+                self.assertEqual(len(mine), 64)
+                self.assertGreaterEqual(min(same), 60)
+        finally:
+            test_golden.Default.tearDownClass()
+
+
+class Load(unittest.TestCase):
+    """Good, bad and rude clients of a server over two devices (soak.py)."""
+
+    def soak(self, requests, seconds, *words):
+        os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+        self.assertEqual(soak.Soak(argparse.Namespace(requests=requests, seconds=seconds, seed=3, model=None,
+                                                      words=words)).main(), 0)
+
+    def test_host(self):
+        self.soak(100, 10, *HOST, "-o", "engine.layers=0:cuda-host,1-:cpu", "-o", "engine.max_seqs=4")
+
+    @unittest.skipUnless(rzlib.SLOW, "takes a minute (RZ_SLOW=0)")
+    def test_opencl(self):
+        why = opencl_missing()
+        if why:
+            self.skipTest(why)
+        self.soak(1000, 60, *OPENCL, "-o", "engine.layers=0:opencl,1-:cpu")
 
 
 if __name__ == "__main__":
