@@ -251,6 +251,10 @@ static int32_t try_device(struct choosing *c, uint32_t d)
     const struct rz_device *device = c->setup->devices[d];
     struct found *f = &c->found[d];
     struct rz_device_memory memory = {.size = sizeof(memory)};
+    if (!device) {
+        snprintf(f->why, sizeof(f->why), "it failed earlier");
+        return RZ_OK;
+    }
     double one = 0, all = 0, weights = 0;
     uint64_t bytes = 0;
     int32_t status = device->memory(device->ctx, &memory, c->err);

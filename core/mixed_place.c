@@ -207,6 +207,20 @@ void rz_placement_spread(struct rz_placement *place, const struct rz_program *p)
     }
 }
 
+bool rz_placement_replace(struct rz_placement *place, const struct rz_program *p, uint32_t device,
+                          const char *name)
+{
+    int32_t to = rz_placement_name(place, name, strlen(name));
+    for (uint32_t i = 0; i < place->n_layers + 2 && to >= 0; i++)
+        if (place->of_layer[i] == device)
+            place->of_layer[i] = (uint8_t)to;
+    if (to >= 0 && place->experts == (int32_t)device)
+        place->experts = to;
+    if (to >= 0)
+        rz_placement_spread(place, p);
+    return to >= 0;
+}
+
 static bool has_experts(const struct rz_program *p)
 {
     for (uint32_t i = 0; i < p->n_nodes; i++)

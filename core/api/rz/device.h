@@ -96,8 +96,8 @@ struct rz_device {
     /* Part i of the plan; RZ_END after the last. */
     int32_t (*part)(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
     /* Runs one step to its end, or the batch's stage of it. On error the KV of the batch's rows, and the
-     * states that it names, are undefined. One call at a time. RZ_EDEVICE: the device is lost, and so is
-     * the plan. */
+     * pages and states that it names as targets, are undefined. One call at a time. RZ_EDEVICE: the device
+     * is lost, and so is the plan: it is destroyed, which waits for what the step has left behind. */
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
