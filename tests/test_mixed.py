@@ -8,18 +8,22 @@ them cancelled, leave no page and no memory behind.
 """
 
 import argparse
+import json
 import os
 import re
 import tempfile
 import unittest
 
 import rzlib
+import serving
 import soak
 import test_families as families
 import test_golden
 
 BAR = 2e-3
 HOST = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so"), "-o", "plugin.cuda-host.products=exact")
+# The scalar kernels behind a table of their own: a second CPU.
+SECOND = ("--plugin", "scalar", "--plugin", os.path.join(rzlib.BUILD, "tests", "faulty-device.so"))
 OPENCL = ("-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
 SOME = ["deepseek_v2", "gemma2", "gemma4", "jamba", "llama", "qwen3_next"]
 EXPERTS = ["dbrx", "deepseek_v2", "deepseek_v3", "ernie4_5_moe", "glm4_moe", "gpt_oss", "granitemoe", "jamba", "lfm2_moe",
@@ -93,8 +97,8 @@ class Mixed(unittest.TestCase):
         again = rzlib.run_json(*begin[1:], "-p", "the king of a small town", "-n", "40", "--session", path)
         self.assertEqual(again["tokens"], whole)
 
-    def test_session_host(self):
-        self.restored(*HOST, "-o", "engine.layers=0:cuda-host,1-:cpu")
+    def test_session(self):
+        self.restored(*SECOND, "-o", "engine.layers=0:faulty-device,1-:cpu")
 
     def test_session_opencl(self):
         why = opencl_missing()
@@ -190,6 +194,36 @@ class Golden(unittest.TestCase):
                 self.assertGreaterEqual(min(same), 60)
         finally:
             test_golden.Default.tearDownClass()
+
+
+class Fails(unittest.TestCase):
+    """A device that is lost takes its requests with it; its layers go to the CPU, or the model stops."""
+
+    ASK = {"prompt": "the king", "max_tokens": 12, "temperature": 0, "ignore_eos": True}
+
+    def start(self, *args):
+        server = serving.Server(*SECOND, "-o", "engine.layers=0:faulty-device,1-:cpu", *args)
+        self.addCleanup(server.kill)
+        return server
+
+    def test_goes_on(self):
+        whole = self.start()
+        want = json.loads(whole.ask(self.ASK)[1])["choices"][0]["text"]
+        whole.stop()
+        server = self.start("-o", "plugin.faulty-device.fail=step:5", "-o", "rz.fallback=allow")
+        status, text = server.ask(self.ASK)
+        self.assertEqual(status, 500)
+        self.assertRegex(json.loads(text)["error"]["message"], r"step \d+ failed: faulty-device")
+        status, text = server.ask(self.ASK)
+        self.assertEqual((status, json.loads(text)["choices"][0]["text"]), (200, want))
+        self.assertIn("it is out, and the model runs on cpu from now on", server.log())
+        self.assertEqual(server.stop(), 0)
+
+    def test_stops(self):
+        server = self.start("-o", "plugin.faulty-device.fail=step:5", "-o", "rz.fallback=deny")
+        self.assertEqual(server.ask(self.ASK)[0], 500)
+        self.assertEqual(server.ask(self.ASK)[0], 503)
+        self.assertEqual(server.stop(), 0)
 
 
 class Load(unittest.TestCase):
