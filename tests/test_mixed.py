@@ -185,13 +185,19 @@ class Golden(unittest.TestCase):
 
             def best(*args):
                 return [max(range(len(row)), key=row.__getitem__) for row in judge.rows(*args)]
-            alone = [best(), best("--plugin", "opencl", *OPENCL)]
-            for how in ("0-9:opencl,10-:cpu", "0-14:cpu,15-:opencl", "0-9:cpu,10-19:opencl,20-:cpu,embed:opencl", "auto"):
-                mine = best(*OPENCL, "-o", "engine.layers=" + how)
-                same = [sum(a == b for a, b in zip(mine, other)) for other in alone]
-                print("    %-40s top-1 as cpu %d, as opencl %d of %d" % (how, *same, len(mine)))
-                self.assertEqual(len(mine), 64)
-                self.assertGreaterEqual(min(same), 60)
+            # Activations of 8 bits change some of the best tokens by themselves; those of 16 show the split alone.
+            fine = test_golden.INT16 if rzlib.has_plugin("avx512") else ("--plugin", "scalar")
+            opencl = best("--plugin", "opencl", *OPENCL)
+            for words in (), fine:
+                alone = [best(*words), opencl]
+                for how in ("0-9:opencl,10-:cpu", "0-14:cpu,15-:opencl", "0-9:cpu,10-19:opencl,20-:cpu,embed:opencl", "auto"):
+                    mine = best(*OPENCL, "-o", "engine.layers=" + how, *words)
+                    same = [sum(a == b for a, b in zip(mine, other)) for other in alone]
+                    either = sum(a in both for a, *both in zip(mine, *alone))
+                    print("    %-24s %-42s top-1 as cpu %d, as opencl %d, as either %d of %d"
+                          % (" ".join(words), how, *same, either, len(mine)))
+                    self.assertEqual(len(mine), 64)
+                    self.assertGreaterEqual(min(same) if words else either, 60)
         finally:
             test_golden.Default.tearDownClass()
 
