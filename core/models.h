@@ -6,6 +6,7 @@
 #include "core.h"
 #include "engine.h"
 #include "exec.h"
+#include "mixed.h"
 #include "model.h"
 #include "spec.h"
 
@@ -40,10 +41,12 @@ struct rz_model {
     /* RZ_MODEL_RUN */
     struct rz_graph *graph;
     char *identity;                 /* of the files, for the repack cache; NULL: not asked for */
-    struct rz_cpu *cpu;             /* NULL: another device runs it */
-    const struct rz_device *device; /* of cpu, or of a plugin       */
-    uint32_t *nodes, n_nodes;       /* of the program, that the device has claimed */
-    char device_name[64];
+    struct rz_cpu *cpu;             /* NULL: other devices run it */
+    struct rz_mixed *mixed;         /* NULL: one device runs it   */
+    char *placed;                   /* why it is so, for people; NULL: nothing to say */
+    const struct rz_device *device; /* of cpu, of mixed, or of a plugin               */
+    uint32_t *nodes, n_nodes;       /* of the program, that the device has claimed    */
+    char device_name[64];           /* of mixed: the one that was opened last         */
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
@@ -131,7 +134,8 @@ int32_t rz_model_identity(struct rz_model *model, uint64_t out[2], struct rz_err
 /* explain.c: who runs what, a line at a time; the weight bytes that the plan reads for one token. */
 int32_t rz_model_explain(const struct rz_model *model, void (*line)(void *arg, const char *text), void *arg);
 uint64_t rz_model_bytes_token(const struct rz_model *model);
-/* devices.c: model->device, ready to compile. section: "model.NAME" or NULL. */
+/* devices.c: model->device, ready to compile, for model->limits, in which kv_type may be RZ_TYPE_NONE and
+ * n_pages 0. section: "model.NAME" or NULL. */
 int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
                         const struct rz_model_options *o, struct rz_err *err);
 /* No model is given to this device any more. The caller holds m->build. */

@@ -62,8 +62,9 @@ struct rz_plan_part {
     uint64_t bytes_token; /* weight bytes read for one token                          */
     char runner[64];      /* who: "avx2 matmul q4_1"                                  */
     char why[96];
+    const char *device; /* its name, where a plan lies on several; else left alone    */
 };
-RZ_ABI_SIZE(struct rz_plan_part, 176, why);
+RZ_ABI_SIZE(struct rz_plan_part, 184, device);
 
 struct rz_device_memory {
     uint32_t size;
@@ -97,9 +98,9 @@ struct rz_device {
     int32_t (*info)(struct rz_plan *plan, struct rz_plan_info *out);
     /* Part i of the plan; RZ_END after the last. */
     int32_t (*part)(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
-    /* Runs one step to its end. On error the KV of the batch's rows, and the pages and states that it
-     * names as targets, are undefined. One call at a time. RZ_EDEVICE: the device is lost, and so is the
-     * plan: it is destroyed, which waits for what the step has left behind. */
+    /* Runs one step to its end, or the batch's stage of it. On error the KV of the batch's rows, and the
+     * pages and states that it names as targets, are undefined. One call at a time. RZ_EDEVICE: the device
+     * is lost, and so is the plan: it is destroyed, which waits for what the step has left behind. */
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
