@@ -115,7 +115,7 @@ void compare_steps(const struct rig *r, const struct device_step *steps, uint32_
                    const struct device_options *o, const char *what)
 {
     uint64_t width = width_of(r);
-    double fast = has_type(r, RZ_TYPE_BF16) ? 8 * FAST_SLACK : FAST_SLACK;
+    double fast = has_type(r, RZ_TYPE_BF16) || o->kv_type == RZ_TYPE_BF16 ? 8 * FAST_SLACK : FAST_SLACK;
     struct device_plan truth, plans[2];
     float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[64];
     device_open(&truth, device_reference(), r, o);

@@ -110,7 +110,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 2,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .lengthy = true,
                                   .n_attrs = 2,
                                   .ids = {RZ_A_WINDOW, RZ_A_SOFTCAP},
@@ -129,7 +129,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 4,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .n_attrs = 1,
                                   .ids = {RZ_A_CHUNK},
                                   .attrs = {{8, 0}}},
@@ -138,7 +138,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 2,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .sinks = true,
                                   .lengthy = true},
               "sinks");
@@ -150,7 +150,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 2,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .both = true,
                                   .n_attrs = 1,
                                   .ids = {RZ_A_WINDOW},
@@ -172,6 +172,23 @@ RZ_TEST(cuda_seq, attention_of_latents)
                                   .latent = true,
                                   .lengthy = true},
               "more latents");
+}
+
+/* What the tensor cores attend for: sizes beside those of their tiles. */
+RZ_TEST(cuda_seq, attention_of_prompts)
+{
+    attention(
+        &(struct attention){.heads = 2, .kv_heads = 2, .k_dim = 80, .v_dim = 72, .kv_type = RZ_TYPE_F16},
+        "two tiles of columns wide");
+    attention(
+        &(struct attention){.heads = 3, .kv_heads = 1, .k_dim = 144, .v_dim = 136, .kv_type = RZ_TYPE_BF16},
+        "wide values");
+    attention(
+        &(struct attention){
+            .heads = 5, .kv_heads = 1, .k_dim = 272, .v_dim = 264, .kv_type = RZ_TYPE_F16, .latent = true},
+        "values for two blocks");
+    attention(&(struct attention){.heads = 70, .kv_heads = 1, .k_dim = 8, .v_dim = 8, .kv_type = RZ_TYPE_F16},
+              "more heads than a tile has");
 }
 
 static void rope(uint32_t heads, uint32_t dim, uint32_t rotated, uint32_t offset, bool neox)

@@ -153,6 +153,18 @@ static inline void cu_mma_half(float *d, const uint32_t *a, const uint32_t *b)
     shim_mma(d, a, b, false);
 }
 
+void shim_ldmatrix(uint32_t *r, const uint16_t *p, bool turned);
+
+static inline void cu_ldmatrix(uint32_t *r, const uint16_t *p)
+{
+    shim_ldmatrix(r, p, false);
+}
+
+static inline void cu_ldmatrix_turned(uint32_t *r, const uint16_t *p)
+{
+    shim_ldmatrix(r, p, true);
+}
+
 static inline void cu_mma_bf16(float *d, const uint32_t *a, const uint32_t *b)
 {
     shim_mma(d, a, b, true);

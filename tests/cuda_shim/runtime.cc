@@ -88,6 +88,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
     *out = {};
     snprintf(out->name, sizeof(out->name), "fibers of the host");
     out->totalGlobalMem = memory();
+    out->sharedMemPerBlockOptin = 227 << 10;
     out->major = cc ? (int)strtol(cc, nullptr, 10) / 10 : 9;
     out->minor = cc ? (int)strtol(cc, nullptr, 10) % 10 : 0;
     out->multiProcessorCount = 1;

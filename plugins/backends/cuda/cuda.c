@@ -115,6 +115,7 @@ static int32_t find_device(struct cu_device *d, struct rz_err *err)
         return status;
     snprintf(d->name, sizeof(d->name), "%.*s", (int)sizeof(d->name) - 1, prop.name);
     d->capability = 10 * prop.major + prop.minor;
+    d->shared = prop.sharedMemPerBlockOptin;
     if (d->capability < 75)
         return rz_fail(err, RZ_EUNSUPPORTED, "cuda",
                        "%s has compute capability %d.%d, at least 7.5 is needed", d->name, prop.major,

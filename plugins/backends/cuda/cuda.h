@@ -41,7 +41,8 @@ struct cu_device {
     uint32_t n_libraries;
     bool ready;
     char name[128];
-    int capability; /* 90 for 9.0 */
+    int capability;  /* 90 for 9.0 */
+    uint64_t shared; /* bytes of shared memory that a block may have */
 };
 
 /* How an op is run. */
@@ -116,7 +117,8 @@ struct rz_plan {
     const struct rz_batch *batch;
     uint32_t n_rows, n_wanted, splits;
     bool runs, wants_logits;
-    uint32_t top_k; /* 0: all logits are wanted */
+    bool prompts, singles; /* are there rows of runs that the tensor cores attend for, and others? */
+    uint32_t top_k;        /* 0: all logits are wanted */
     int32_t status;
     struct rz_err *err;
     struct cu_graph graphs[CU_GRAPHS];

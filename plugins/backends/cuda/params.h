@@ -18,6 +18,8 @@
 #define CU_EXPERTS 4096   /* experts of one mixture                                               */
 #define CU_THREADS 256    /* threads of a block of the kernels that go along rows                 */
 #define CU_ATTEND_WARPS 4 /* warps of a block of attention                                       */
+#define CU_FLASH_RUN 9    /* rows of a prompt in a step from which on the tensor cores attend    */
+#define CU_FLASH_TILE 64  /* queries of a block there                                           */
 
 /* Weight types as kernels know them: layouts that weights.c makes. Others are decoded on load. */
 #define CU_TYPES(X) \
@@ -56,7 +58,7 @@ struct cu_row {
     int32_t token;
     uint32_t seq;
     int32_t pos;
-    uint32_t zero;
+    uint32_t run; /* rows of its sequence that stand together in the step */
 };
 
 struct cu_seq {
@@ -227,7 +229,8 @@ struct cu_attend {
     uint32_t splits, window; /* parts of the keys; window 0: none */
     uint32_t chunk, both;
     float scale, softcap, alibi;
-    uint32_t serial; /* set: a block goes through all parts, else each part has a block */
+    uint32_t serial;    /* set: a block goes through all parts, else each part has a block */
+    uint32_t run, zero; /* rows of runs this long are the tensor cores' own; 0: none are */
     const float *sinks;
     float *part; /* [row][head][part, or one][v_dim + 2]: sums, then largest score and sum of weights */
 };
