@@ -26,6 +26,7 @@ static size_t taken;
 /* What a capture keeps. */
 struct item {
     const struct shim_kernel *kernel;
+    void (*call)(const void *params);
     struct shim_dim grid, block;
     size_t shared;
     alignas(16) uint8_t params[LAUNCH_BYTES];
@@ -146,6 +147,8 @@ static void do_item(const struct item *i)
 {
     if (i->kernel)
         shim_run(i->kernel, &i->grid, &i->block, i->shared, i->params);
+    else if (i->call)
+        i->call(i->params);
     else if (i->from)
         memmove(i->to, i->from, i->bytes);
     else
@@ -166,6 +169,14 @@ static cudaError_t take(const struct item *i)
     *capture->last = kept;
     capture->last = &kept->next;
     return cudaSuccess;
+}
+
+bool shim_take(void (*call)(const void *params), const void *params, size_t bytes)
+{
+    struct item i = {};
+    i.call = call;
+    memcpy(i.params, params, bytes);
+    return take(&i) == cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)

@@ -98,6 +98,8 @@ static int32_t build(struct rz_plan *plan, const uint32_t *nodes, uint32_t n, st
         return status;
     cu_fuse(plan);
     status = cu_weights_plan(plan, err);
+    if (!status)
+        status = cu_lt_open(plan, err);
     for (uint32_t i = 0; i < plan->n_ops && !status; i++)
         status = cu_op_kernels(plan, &plan->ops[i], err);
     if (!status)
@@ -163,9 +165,10 @@ int32_t cu_part_info(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
     snprintf(out->runner, sizeof(out->runner), CU_NAME " %s%s%s", rz_op_name(op->n->op), *type ? " " : "",
              type);
     if (other >= 0)
-        snprintf(out->why, sizeof(out->why), "within a launch of %s", rz_op_name(plan->ops[other].n->op));
+        snprintf(out->why, sizeof(out->why), "within a launch of %s%s", rz_op_name(plan->ops[other].n->op),
+                 cu_lt_note(plan, op));
     else
-        snprintf(out->why, sizeof(out->why), "a launch of its own");
+        snprintf(out->why, sizeof(out->why), "a launch of its own%s", cu_lt_note(plan, op));
     return RZ_OK;
 }
 
@@ -178,6 +181,7 @@ void cu_destroy(struct rz_plan *plan)
         if (plan->graphs[i].exec)
             cudaGraphExecDestroy(plan->graphs[i].exec);
     cu_memory_free(plan);
+    cu_lt_close(plan->lt);
     if (plan->uploaded)
         cudaEventDestroy(plan->uploaded);
     if (plan->stream)

@@ -76,7 +76,8 @@ enum {
     OPT_DEVICE,
     OPT_PRODUCTS,
     OPT_GRAPHS,
-    OPT_RESERVE
+    OPT_RESERVE,
+    OPT_CUBLAS
 };
 
 #define OPTION(...) \
@@ -94,6 +95,8 @@ static const struct rz_option options[] = {
            .help = "capture steps of few rows, and replay them"),
     OPTION(.type = RZ_OPT_SIZE, .name = "reserve", .def = "256M", .max = 1e15,
            .help = "memory of the GPU that is left to others"),
+    OPTION(.type = RZ_OPT_CHOICE, .name = "cublas", .def = "auto", .choices = "auto|off",
+           .help = "with products = fast, let libcublasLt multiply where it is found and rows are many"),
 };
 /* clang-format on */
 
@@ -179,6 +182,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     d->index = (int)config->values[OPT_DEVICE].i;
     d->exact = config->values[OPT_PRODUCTS].i == 1;
     d->use_graphs = config->values[OPT_GRAPHS].i;
+    d->use_lt = config->values[OPT_CUBLAS].i == 0;
     d->reserve = (uint64_t)config->values[OPT_RESERVE].i;
     d->table = (struct rz_device){.size = sizeof(d->table),
                                   .name = CU_NAME,

@@ -35,7 +35,7 @@ struct cu_device {
     struct rz_device table;
     const struct rz_host *host;
     int index;
-    bool exact, use_graphs;
+    bool exact, use_graphs, use_lt;
     uint64_t reserve;
     cudaLibrary_t library[CU_LIBRARIES];
     uint32_t n_libraries;
@@ -43,6 +43,14 @@ struct cu_device {
     char name[128];
     int capability;  /* 90 for 9.0 */
     uint64_t shared; /* bytes of shared memory that a block may have */
+};
+
+/* Kernels of an op: what each file calls its own, and those of lt.c. */
+enum {
+    CU_KERNEL_SHORTEN = 6,
+    CU_KERNEL_UNPACK,
+    CU_KERNEL_SETTLE,
+    CU_KERNELS
 };
 
 /* How an op is run. */
@@ -66,7 +74,7 @@ struct cu_op {
     int32_t up;   /* the op that makes up                        */
     int32_t beside[CU_PARTS - 1];
     uint32_t last; /* the op that its group ends with: values of the group live until then */
-    cudaKernel_t kernel[8];
+    cudaKernel_t kernel[CU_KERNELS];
 };
 
 struct cu_graph {
@@ -101,6 +109,9 @@ struct rz_plan {
     float *parts, *row_scales, *top_values[2];
     uint32_t *pair_order, *pair_tiles, *pair_count, *top_ids[2];
     uint64_t step_bytes;
+    struct cu_lt *lt; /* NULL: no library makes products */
+    uint8_t *lt_work;
+    uint16_t *lt_x, *lt_weights;
 
     /* host memory */
     uint8_t *staged;   /* pinned: what a step uploads      */
@@ -201,6 +212,15 @@ struct cu_act cu_act_of(const struct cu_op *op);
 /* products.c */
 int32_t cu_product_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
 void cu_product_run(struct rz_plan *plan, const struct cu_op *op);
+/* lt.c: plan->lt stays NULL where there is nothing to do or no library. */
+int32_t cu_lt_open(struct rz_plan *plan, struct rz_err *err);
+void cu_lt_close(struct cu_lt *lt);
+int32_t cu_lt_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
+/* Bytes of scratch for the library itself, for rows of x, and for weights. */
+uint64_t cu_lt_bytes(const struct rz_plan *plan, uint64_t *x_bytes, uint64_t *w_bytes);
+/* False: the tile kernels shall do it. */
+bool cu_lt_run(struct rz_plan *plan, const struct cu_op *op, const struct cu_product *p);
+const char *cu_lt_note(const struct rz_plan *plan, const struct cu_op *op);
 /* sequence.c */
 int32_t cu_sequence_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
 void cu_sequence_run(struct rz_plan *plan, const struct cu_op *op);

@@ -232,6 +232,10 @@ static void plan_scratch(struct rz_plan *plan)
     plan->pair_order = (uint32_t *)(uintptr_t)place(plan, pairs * 4);
     plan->pair_tiles = (uint32_t *)(uintptr_t)place(plan, tiles * 12);
     plan->pair_count = (uint32_t *)(uintptr_t)place(plan, 4);
+    uint64_t lt_x, lt_w, lt_work = cu_lt_bytes(plan, &lt_x, &lt_w);
+    plan->lt_work = (uint8_t *)(uintptr_t)place(plan, lt_work);
+    plan->lt_x = (uint16_t *)(uintptr_t)place(plan, lt_x);
+    plan->lt_weights = (uint16_t *)(uintptr_t)place(plan, lt_w);
     for (int i = 0; i < 2; i++) {
         plan->top_values[i] = (float *)(uintptr_t)place(plan, top * 4);
         plan->top_ids[i] = (uint32_t *)(uintptr_t)place(plan, top * 4);
@@ -329,6 +333,9 @@ static void move_to(struct rz_plan *plan)
     MOVE(plan->pair_order, plan->scratch);
     MOVE(plan->pair_tiles, plan->scratch);
     MOVE(plan->pair_count, plan->scratch);
+    MOVE(plan->lt_work, plan->scratch);
+    MOVE(plan->lt_x, plan->scratch);
+    MOVE(plan->lt_weights, plan->scratch);
     for (int i = 0; i < 2; i++) {
         MOVE(plan->top_values[i], plan->scratch);
         MOVE(plan->top_ids[i], plan->scratch);

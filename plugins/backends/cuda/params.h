@@ -140,6 +140,29 @@ struct cu_group { /* sorts the pairs by expert */
     uint32_t n, used, experts, tile; /* tile: pairs of one tile at most */
 };
 
+/* --- around products of a library --- */
+
+struct cu_shorten { /* x as f16, scaled, or as bfloat16 where there is no scale */
+    struct cu_view x;
+    uint16_t *to;
+    uint64_t pitch;
+    const float *scale;
+    uint32_t width, zero;
+};
+
+struct cu_unpack { /* rows of w from `first` on, as f16 */
+    struct cu_mat w;
+    uint16_t *to;
+    uint64_t pitch;
+    uint32_t first, zero;
+};
+
+struct cu_settle { /* y = y / scale + bias + add; each may be NULL */
+    struct cu_view y, add;
+    const float *scale, *bias;
+    uint32_t width, zero;
+};
+
 /* --- rows --- */
 
 struct cu_lookup { /* y = x + table[...]; x may be NULL */
