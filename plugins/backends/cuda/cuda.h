@@ -23,11 +23,12 @@
 #define CU_NAME "cuda"
 #endif
 
-#define CU_GRAPHS 32
+#define CU_GRAPHS 96
+#define CU_TOP_ROWS 256 /* wanted rows of a step whose best logits the device picks out */
 #define CU_LIBRARIES 24
-#define CU_FEW 8         /* rows of a step that the matrix-vector kernels take */
-#define CU_GRAPH_ROWS 32 /* rows of a step that may be captured                */
-#define CU_APART_ROWS 64 /* rows of a step whose parts of the keys go to blocks of their own */
+#define CU_FEW 8          /* rows of a step that the matrix-vector kernels take */
+#define CU_GRAPH_ROWS 128 /* rows of a step that may be captured                */
+#define CU_APART_ROWS 64  /* rows of a step whose parts of the keys go to blocks of their own */
 #define CU_OPERANDS 4
 #define CU_WEIGHTS 10
 
@@ -119,10 +120,10 @@ struct rz_plan {
     float *many_logits, *hidden;
     uint32_t *few_ids; /* pinned: results of top-k         */
     float *few_values;
-    uint32_t *shown; /* what few_logits shows of top-k   */
-    uint32_t shown_n, few;
-    bool blank; /* few_logits is -inf but for what is shown */
-    uint64_t many_bytes, hidden_bytes;
+    float *top_logits; /* -inf but for what is shown; rows behind blank_rows are not yet */
+    uint64_t *shown;   /* what top_logits shows            */
+    uint32_t shown_n, blank_rows, few, top_rows;
+    uint64_t many_bytes, hidden_bytes, top_bytes;
 
     /* the step that runs */
     const struct rz_batch *batch;

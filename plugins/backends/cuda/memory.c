@@ -225,7 +225,7 @@ static void plan_scratch(struct rz_plan *plan)
                        256;
     uint64_t vocab =
         plan->program->logits >= 0 ? rz_value_at(plan->program, (uint32_t)plan->program->logits)->width : 0;
-    uint64_t top = (vocab + CU_TOP_SPAN - 1) / CU_TOP_SPAN * CU_TOP_MAX * CU_FEW;
+    uint64_t top = (vocab + CU_TOP_SPAN - 1) / CU_TOP_SPAN * CU_TOP_MAX * plan->top_rows;
     plan->step = (struct cu_step *)(uintptr_t)place(plan, plan->step_bytes);
     plan->parts = (float *)(uintptr_t)place(plan, parts);
     plan->row_scales = (float *)(uintptr_t)place(plan, scales * rows * 4);
@@ -290,8 +290,10 @@ static int32_t take_host(struct rz_plan *plan, struct rz_err *err)
 {
     const struct rz_program *p = plan->program;
     uint64_t vocab = p->logits >= 0 ? plan->views[p->logits].stride * sizeof(float) : 0;
+    uint64_t top = CU_TOP_MAX * (uint64_t)plan->top_rows + 1;
     uint64_t wide = p->hidden >= 0 ? plan->views[p->hidden].stride * sizeof(float) : 0;
     plan->few = plan->limits.max_wanted < CU_FEW ? plan->limits.max_wanted : CU_FEW;
+    plan->top_bytes = vocab * plan->top_rows;
     plan->many_bytes = vocab * plan->limits.max_wanted;
     plan->hidden_bytes = wide * plan->limits.max_wanted;
     int32_t status = cu_check(cudaMallocHost((void **)&plan->staged, plan->step_bytes), "pinned memory", err);
@@ -299,15 +301,14 @@ static int32_t take_host(struct rz_plan *plan, struct rz_err *err)
         status = cu_check(cudaMallocHost((void **)&plan->few_logits, vocab * plan->few + 64), "pinned memory",
                           err);
     if (!status)
-        status =
-            cu_check(cudaMallocHost((void **)&plan->few_ids, CU_TOP_MAX * CU_FEW * 4), "pinned memory", err);
+        status = cu_check(cudaMallocHost((void **)&plan->few_ids, top * 4), "pinned memory", err);
     if (!status)
-        status = cu_check(cudaMallocHost((void **)&plan->few_values, CU_TOP_MAX * CU_FEW * 4),
-                          "pinned memory", err);
-    plan->shown = calloc(CU_TOP_MAX * CU_FEW, sizeof(*plan->shown));
+        status = cu_check(cudaMallocHost((void **)&plan->few_values, top * 4), "pinned memory", err);
+    plan->shown = calloc(top, sizeof(*plan->shown));
+    plan->top_logits = map_memory(plan->top_bytes);
     plan->many_logits = map_memory(plan->many_bytes);
     plan->hidden = map_memory(plan->hidden_bytes);
-    if (!status && (!plan->shown || !plan->many_logits || !plan->hidden))
+    if (!status && (!plan->shown || !plan->top_logits || !plan->many_logits || !plan->hidden))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for results");
     return status;
 }
@@ -373,6 +374,7 @@ int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err)
     if (status)
         return status;
     plan_ropes(plan);
+    plan->top_rows = plan->limits.max_wanted < CU_TOP_ROWS ? plan->limits.max_wanted : CU_TOP_ROWS;
     plan_scratch(plan);
     status = check_room(plan, err);
     if (!status)
@@ -398,6 +400,8 @@ void cu_memory_free(struct rz_plan *plan)
             cudaFreeHost(pinned[i]);
     if (plan->many_logits)
         munmap(plan->many_logits, plan->many_bytes ? plan->many_bytes : 1);
+    if (plan->top_logits)
+        munmap(plan->top_logits, plan->top_bytes ? plan->top_bytes : 1);
     if (plan->hidden)
         munmap(plan->hidden, plan->hidden_bytes ? plan->hidden_bytes : 1);
     free(plan->shown);

@@ -230,7 +230,7 @@ static void begin(struct rz_plan *plan, const struct rz_batch *b, struct rz_err 
         end = run_end(b, i);
         *(end - i < CU_FLASH_RUN ? &plan->singles : &plan->prompts) = true;
     }
-    if (all || plan->n_wanted > plan->few)
+    if (all || plan->n_wanted > plan->top_rows)
         plan->top_k = 0;
 }
 
