@@ -130,11 +130,15 @@ static void warn_user(void *ctx, const char *text)
 }
 
 static int32_t open_cpu(struct rz_models *m, struct rz_model *model, const struct rz_model_options *o,
-                        struct rz_err *err)
+                        const struct rz_device **out, struct rz_err *err)
 {
-    int32_t status = rz_models_compute(m, err);
+    int32_t status = model->cpu ? RZ_OK : rz_models_compute(m, err);
     if (status)
         return status;
+    if (model->cpu) {
+        *out = rz_cpu_device(model->cpu);
+        return RZ_OK;
+    }
     struct rz_cpu_setup setup = {.tables = m->tables,
                                  .n_tables = m->n_tables,
                                  .fallback = (int32_t)rz_settings_get(m->settings, "rz", "fallback")->i,
@@ -147,7 +151,7 @@ static int32_t open_cpu(struct rz_models *m, struct rz_model *model, const struc
     if (!status)
         status = rz_cpu_new(&setup, &model->cpu, err);
     if (!status)
-        model->device = rz_cpu_device(model->cpu);
+        *out = rz_cpu_device(model->cpu);
     return status;
 }
 
@@ -183,34 +187,184 @@ static const char *wanted_device(const struct rz_models *m, const char *section,
     return v->from;
 }
 
-static int32_t open_plugin_device(struct rz_models *m, struct rz_model *model, const char *name,
-                                  const char *from, const struct rz_model_options *o, struct rz_err *err)
+static int32_t open_plugin_device(struct rz_models *m, const char *name, const char *from,
+                                  const struct rz_model_options *o, const struct rz_device **out,
+                                  struct rz_err *err)
 {
-    char kind[96];
+    char kind[96], *plugin = kind + strlen("device:"), *number;
     uint32_t at = 0, known;
     void *self;
     snprintf(kind, sizeof(kind), "device:%s", name);
-    model->device = rz_registry_next(m->registry, kind, RZ_DEVICE_1, &at, &self, NULL, err);
-    if (!model->device && !err->code && !rz_registry_find(m->registry, name, &known, err))
+    number = strchr(plugin, ':');
+    if (number)
+        *number++ = 0;
+    const struct rz_device *d = rz_registry_next(m->registry, kind, RZ_DEVICE_1, &at, &self, NULL, err);
+    if (!d && !err->code && !rz_registry_find(m->registry, plugin, &known, err))
         rz_fail(err, RZ_ECONFIG, from, "the plugin \"%s\" has no device, or was refused (rz plugin list)",
-                name);
-    if (!model->device)
+                plugin);
+    if (!d)
         return rz_err_wrap(err, "device");
+    if (rz_models_numbered(m, d, name, number, &d, err))
+        return err->code;
     if (o->observe)
         return rz_fail(err, RZ_EUNSUPPORTED, name,
                        "does not show the inputs of its matrices: use the CPU here");
-    int32_t status = model->device->open(model->device->ctx, err);
+    int32_t status = d->open(d->ctx, err);
+    *out = d;
     return status ? status : rz_models_team(m, err);
+}
+
+static int32_t open_device(struct rz_models *m, struct rz_model *model, const char *name, const char *from,
+                           const struct rz_model_options *o, const struct rz_device **out, struct rz_err *err)
+{
+    if (!strcmp(name, "cpu"))
+        return open_cpu(m, model, o, out, err);
+    return open_plugin_device(m, name, from, o, out, err);
+}
+
+/* --- several devices --- */
+
+/* That of the model's own section; that of [engine] unless the model names a device of its own. */
+static const char *said(const struct rz_models *m, const char *section, const char *key, const char **from)
+{
+    const struct rz_option_value *v = section ? rz_settings_get(m->settings, section, key) : NULL;
+    const struct rz_option_value *own = section ? rz_settings_get(m->settings, section, "device") : NULL;
+    if ((!v || !v->text) && (!own || !own->text))
+        v = rz_settings_get(m->settings, "engine", key);
+    if (!v || !v->text || !*v->text)
+        return NULL;
+    *from = v->from ? v->from : key;
+    return v->text;
+}
+
+/* A device that --plugin names must be among those that the settings name. */
+static int32_t check_flagged(const struct rz_models *m, const struct rz_placement *place,
+                             const struct rz_placement_text *text, struct rz_err *err)
+{
+    char name[64];
+    for (uint32_t i = 0; i < rz_registry_count(m->registry); i++) {
+        const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
+        bool found = !e->flagged || !device_of(&e->header, name, sizeof(name));
+        for (uint32_t k = 0; k < place->n_names && !found; k++)
+            found = !strncmp(place->names[k], name, strlen(name)) &&
+                    (place->names[k][strlen(name)] == 0 || place->names[k][strlen(name)] == ':');
+        if (!found)
+            return rz_fail(err, RZ_ECONFIG, text->layers ? text->from_layers : text->from_experts,
+                           "nothing runs on %s, which --plugin names", name);
+    }
+    return RZ_OK;
+}
+
+/* Devices to choose from: those of --plugin and the CPU; without --plugin all that there are. One that does not
+ * open is left out, and said. */
+static int32_t open_candidates(struct rz_models *m, struct rz_model *model, struct rz_placement *place,
+                               const struct rz_model_options *o, const struct rz_device **devices,
+                               struct rz_buf *lines, struct rz_err *err)
+{
+    uint32_t flagged = 0;
+    char name[64];
+    for (uint32_t i = 0; i < rz_registry_count(m->registry); i++)
+        flagged += rz_registry_at(m->registry, i)->flagged &&
+                   device_of(&rz_registry_at(m->registry, i)->header, name, sizeof(name));
+    for (uint32_t i = 0; i < rz_registry_count(m->registry); i++) {
+        const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
+        const struct rz_device *d;
+        if ((flagged && !e->flagged) || e->state == RZ_PLUGIN_REFUSED ||
+            !device_of(&e->header, name, sizeof(name)))
+            continue;
+        if (!open_plugin_device(m, name, "layers", o, &d, err)) {
+            int32_t at = rz_placement_name(place, name, strlen(name));
+            if (at >= 0)
+                devices[at] = d;
+            continue;
+        }
+        if (e->flagged)
+            return err->code;
+        rz_buf_printf(lines, "auto: %s: not used: %.300s\n", name, err->message);
+        *err = (struct rz_err)RZ_ERR_INIT;
+    }
+    int32_t at = rz_placement_name(place, "cpu", 3);
+    return at < 0 ? RZ_OK : open_cpu(m, model, o, &devices[at], err);
+}
+
+static int32_t place_auto(struct rz_models *m, struct rz_model *model, struct rz_placement *place,
+                          const struct rz_model_options *o, const struct rz_device **devices,
+                          struct rz_err *err)
+{
+    struct rz_buf lines;
+    rz_buf_init(&lines, 1 << 16);
+    int32_t status = open_candidates(m, model, place, o, devices, &lines, err);
+    struct rz_auto_setup setup = {
+        .program = &model->graph->program, .devices = devices, .limits = model->limits};
+    if (setup.limits.kv_type == RZ_TYPE_NONE)
+        setup.limits.kv_type = RZ_TYPE_F16;
+    if (!status)
+        status = rz_placement_choose(&setup, place, &lines, err);
+    model->placed = rz_buf_take(&lines);
+    return status;
+}
+
+/* The device of all layers, or one made of several. */
+static int32_t join(struct rz_model *model, const struct rz_placement *place,
+                    const struct rz_device *const *devices, struct rz_err *err)
+{
+    const struct rz_program *p = &model->graph->program;
+    bool one = true;
+    for (uint32_t i = 0; i < p->n_nodes; i++)
+        one &= place->of[i] == place->of[0];
+    if (one) {
+        model->device = devices[place->of[0]];
+        return RZ_OK;
+    }
+    struct rz_mixed_setup setup = {
+        .program = p, .devices = devices, .of = place->of, .forget = forget_weight, .ctx = model};
+    int32_t status = rz_mixed_new(&setup, &model->mixed, err);
+    if (!status)
+        model->device = rz_mixed_device(model->mixed);
+    return status;
+}
+
+static int32_t open_several(struct rz_models *m, struct rz_model *model, const char *fallback,
+                            const struct rz_placement_text *text, const struct rz_model_options *o,
+                            struct rz_err *err)
+{
+    const struct rz_device *devices[RZ_MIXED_MAX] = {NULL};
+    struct rz_placement_text fixed = *text;
+    struct rz_placement place;
+    bool chosen = text->layers && !strcmp(text->layers, "auto");
+    if (chosen)
+        fixed.layers = NULL;
+    int32_t status = rz_placement_read(&fixed, chosen ? NULL : fallback, &model->graph->program, &place, err);
+    if (status)
+        return status;
+    if (!chosen)
+        status = check_flagged(m, &place, text, err);
+    for (uint32_t i = 0; i < place.n_names && !status; i++)
+        status = open_device(m, model, place.names[i], text->layers ? text->from_layers : text->from_experts,
+                             o, &devices[i], err);
+    if (!status && chosen)
+        status = place_auto(m, model, &place, o, devices, err);
+    if (!status)
+        status = join(model, &place, devices, err);
+    rz_placement_free(&place);
+    return status;
 }
 
 int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
                         const struct rz_model_options *o, struct rz_err *err)
 {
     char name[64];
+    struct rz_placement_text text = {0};
     const char *from = wanted_device(m, section, name, sizeof(name));
-    if (!strcmp(name, "cpu"))
-        return open_cpu(m, model, o, err);
-    return open_plugin_device(m, model, name, from, o, err);
+    text.layers = said(m, section, "layers", &text.from_layers);
+    text.experts = said(m, section, "experts", &text.from_experts);
+    if (text.layers || text.experts) {
+        int32_t status = open_several(m, model, name, &text, o, err);
+        if (status)
+            rz_err_wrap(err, text.layers ? "layers" : "experts");
+        return status;
+    }
+    return open_device(m, model, name, from, o, &model->device, err);
 }
 
 void rz_model_forget_weights(struct rz_model *model)

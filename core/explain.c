@@ -50,7 +50,8 @@ static void describe(const struct parts *p, uint32_t i, char *out, size_t cap)
 {
     const struct rz_plan_part *part = &p->at[i];
     snprintf(out, cap, "%-10s %-7s %-34s %9.2f kB  %s", rz_op_name(rz_node_at(p->program, part->node)->op),
-             p->device, part->runner, (double)part->bytes_token / 1e3, part->why);
+             part->device ? part->device : p->device, part->runner, (double)part->bytes_token / 1e3,
+             part->why);
 }
 
 static uint32_t layer_length(const struct parts *p, uint32_t at)
@@ -126,12 +127,25 @@ static void show_layer(const struct parts *p, uint32_t at, int32_t last,
     }
 }
 
+/* Why the layers lie where they lie. */
+static void show_placement(const struct rz_model *model, void (*line)(void *arg, const char *text), void *arg)
+{
+    char text[512];
+    for (const char *at = model->placed; at && *at;) {
+        size_t n = strcspn(at, "\n");
+        snprintf(text, sizeof(text), "%.*s", (int)n, at);
+        line(arg, text);
+        at += n + (at[n] == '\n');
+    }
+}
+
 int32_t rz_model_explain(const struct rz_model *model, void (*line)(void *arg, const char *text), void *arg)
 {
     struct parts p;
     int32_t status = read_parts(model, &p);
     if (status)
         return status;
+    show_placement(model, line, arg);
     line(arg, "NODE            OP         DEVICE  KERNEL                             BYTES/TOKEN  WHY");
     for (uint32_t i = 0; i < p.n;) {
         int32_t last = layer_of(&p, i);

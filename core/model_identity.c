@@ -64,8 +64,11 @@ int32_t rz_model_identity(struct rz_model *model, uint64_t out[2], struct rz_err
         add_tensor(&s, t, rz_tensor_data(t, model->set.sources, model->set.n));
     }
     struct rz_plan_part part = {.size = sizeof(part)};
-    for (uint32_t i = 0; model->device->part && model->device->part(model->plan, i, &part) == RZ_OK; i++)
+    for (uint32_t i = 0; model->device->part && model->device->part(model->plan, i, &part) == RZ_OK; i++) {
         add(&s, part.runner, strnlen(part.runner, sizeof(part.runner)));
+        if (part.device)
+            add(&s, part.device, strlen(part.device));
+    }
     memcpy(out, s.v, sizeof(s.v));
     return RZ_OK;
 }

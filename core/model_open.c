@@ -208,6 +208,7 @@ static uint64_t kv_memory(const struct rz_model *model, const struct rz_device_m
     return most;
 }
 
+/* All but what depends on the device. */
 static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32_t context,
                              const struct rz_model_options *o, struct rz_err *err)
 {
@@ -221,11 +222,6 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     if (l->page_tokens % 8 || RZ_ATTENTION_SPLIT % l->page_tokens)
         return rz_fail(err, RZ_ECONFIG, "engine.page_tokens", "%u: must be 8, 16, 32, 64, 128 or 256",
                        l->page_tokens);
-    const struct rz_device *d = model->device;
-    if (l->kv_type == RZ_TYPE_NONE)
-        l->kv_type = RZ_HAS(d, kv_type) && d->kv_type
-                         ? d->kv_type(d->ctx, &model->graph->program, l->page_tokens)
-                         : RZ_TYPE_F16;
     l->max_context = context;
     /* What sees a text as a whole gets it as a whole. */
     if (model->graph->mask == RZ_MASK_ALL && l->max_rows < l->max_context)
@@ -236,6 +232,16 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     l->n_slots =
         p->n_states ? l->max_seqs + (cached ? (uint32_t)setting(m, "engine", "prefix_states") : 0) : 0;
     l->n_pages = (uint32_t)setting(m, "engine", "kv_pages");
+    return RZ_OK;
+}
+
+static int32_t fit_device(struct rz_model *model, struct rz_err *err)
+{
+    struct rz_plan_limits *l = &model->limits;
+    const struct rz_device *d = model->device;
+    const struct rz_program *p = &model->graph->program;
+    if (l->kv_type == RZ_TYPE_NONE)
+        l->kv_type = RZ_HAS(d, kv_type) && d->kv_type ? d->kv_type(d->ctx, p, l->page_tokens) : RZ_TYPE_F16;
     struct rz_device_memory memory = {.size = sizeof(memory)};
     int32_t status = d->memory(d->ctx, &memory, err);
     if (!status && (!l->n_pages || !p->n_kv_groups)) /* nothing lies in pages of no group */
@@ -243,42 +249,22 @@ static int32_t choose_limits(struct rz_models *m, struct rz_model *model, uint32
     return status;
 }
 
-/* Offers the program's nodes top-down; what the device refuses whole is offered in parts. */
-static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p,
-                           const struct rz_plan_limits *limits, uint32_t first, uint32_t end, uint32_t *nodes,
-                           uint32_t *n, struct rz_err *err)
-{
-    for (uint32_t i = first; i < end;) {
-        const struct rz_node *node = (const void *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
-        struct rz_claim claim = {.size = sizeof(claim)};
-        int32_t status = d->claim(d->ctx, p, i, limits, &claim, err);
-        if (!status && claim.taken)
-            nodes[(*n)++] = i;
-        else if (!status && node->end > i + 1)
-            status = claim_nodes(d, p, limits, i + 1, node->end, nodes, n, err);
-        else if (!status)
-            nodes[(*n)++] = i; /* compile says why nobody runs it */
-        if (status)
-            return status;
-        i = node->end;
-    }
-    return RZ_OK;
-}
-
 static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context, const char *section,
                          const struct rz_model_options *o, struct rz_err *err)
 {
-    int32_t status = rz_model_device(m, model, section, o, err);
+    int32_t status = choose_limits(m, model, context, o, err);
     if (!status)
-        status = choose_limits(m, model, context, o, err);
+        status = rz_model_device(m, model, section, o, err);
+    if (!status)
+        status = fit_device(model, err);
     if (status)
         return status;
     const struct rz_device *d = model->device;
     const struct rz_program *p = &model->graph->program;
-    uint32_t n = 0, *nodes = calloc(p->n_nodes + 1, sizeof(*nodes));
+    uint32_t n, *nodes = calloc(p->n_nodes + 1, sizeof(*nodes));
     if (!nodes)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
-    status = claim_nodes(d, p, &model->limits, 0, p->n_nodes, nodes, &n, err);
+    status = rz_claim_nodes(d, p, &model->limits, nodes, &n, err);
     if (!status)
         status = d->compile(d->ctx, p, nodes, n, &model->limits, &model->plan, err);
     if (status)
@@ -408,6 +394,7 @@ void rz_model_close(struct rz_model *model)
     rz_model_close(model->draft);
     if (model->plan)
         model->device->destroy(model->plan);
+    rz_mixed_free(model->mixed);
     rz_cpu_free(model->cpu);
     rz_graph_free(model->graph);
     if (model->tok)
@@ -416,6 +403,7 @@ void rz_model_close(struct rz_model *model)
         model->format->close(model->format_self, model->file_tables);
     rz_overrides_free(model->overrides);
     rz_source_close(&model->set);
+    free(model->placed);
     free(model->identity);
     free(model->name);
     free(model->path);

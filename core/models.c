@@ -277,6 +277,7 @@ void rz_models_close(struct rz_models *m)
         rz_model_close(m->served[i]);
     rz_pool_free(m->pool);
     rz_models_forget_tables(m);
+    rz_numbered_free(m);
     free(m);
 }
 

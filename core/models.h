@@ -6,6 +6,7 @@
 #include "core.h"
 #include "engine.h"
 #include "exec.h"
+#include "mixed.h"
 #include "model.h"
 #include "spec.h"
 
@@ -34,8 +35,10 @@ struct rz_model {
     /* RZ_MODEL_RUN */
     struct rz_graph *graph;
     char *identity;                 /* of the files, for the repack cache; NULL: not asked for */
-    struct rz_cpu *cpu;             /* NULL: another device runs it */
-    const struct rz_device *device; /* of cpu, or of a plugin       */
+    struct rz_cpu *cpu;             /* NULL: other devices run it */
+    struct rz_mixed *mixed;         /* NULL: one device runs it   */
+    char *placed;                   /* why it is so, for people; NULL: nothing to say */
+    const struct rz_device *device; /* of cpu, of mixed, or of a plugin               */
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
@@ -53,6 +56,7 @@ struct rz_models {
     struct rz_pool *pool; /* made for the first model that runs */
     struct rz_cpu_table *tables;
     uint32_t n_tables;
+    struct rz_numbered *numbered; /* devices called NAME:NUMBER */
     struct rz_host_model table;
     struct rz_model *served[RZ_SERVED_MAX];
     uint32_t n_served;
@@ -95,7 +99,8 @@ int32_t rz_model_identity(struct rz_model *model, uint64_t out[2], struct rz_err
 /* explain.c: who runs what, a line at a time; the weight bytes that the plan reads for one token. */
 int32_t rz_model_explain(const struct rz_model *model, void (*line)(void *arg, const char *text), void *arg);
 uint64_t rz_model_bytes_token(const struct rz_model *model);
-/* devices.c: model->device, ready to compile. section: "model.NAME" or NULL. */
+/* devices.c: model->device, ready to compile, for model->limits, in which kv_type may be RZ_TYPE_NONE and
+ * n_pages 0. section: "model.NAME" or NULL. */
 int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
                         const struct rz_model_options *o, struct rz_err *err);
 /* Gives the pages of weights back that the plan has copied. */
@@ -103,5 +108,10 @@ void rz_model_forget_weights(struct rz_model *model);
 /* The pool and kernel tables that all models share. */
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err);
 void rz_models_forget_tables(struct rz_models *m);
+/* device_number.c: the device that `name` calls, of a plugin's table. number: what stands behind the colon of the
+ * name, or NULL. It lives as long as m; rz_numbered_free ends them all. */
+int32_t rz_models_numbered(struct rz_models *m, const struct rz_device *table, const char *name,
+                           const char *number, const struct rz_device **out, struct rz_err *err);
+void rz_numbered_free(struct rz_models *m);
 
 #endif

@@ -29,6 +29,8 @@ static const struct rz_option rz_options[] = {
 
 static const struct rz_option engine_options[] = {
     OPT("device", STRING, "cpu", "what models run on: cpu, or a device plugin such as opencl"),
+    OPT("layers", STRING, NULL, "layers on several devices: 0-9:opencl, 10-29:cpu; head:, embed:; or auto"),
+    OPT("experts", STRING, NULL, "the device that experts run on; unset: that of their layer"),
     OPT_CHOICE("kv_type", "auto", "auto|f16|bf16|f32|q8_0",
                "element type of the KV cache; auto: f16, or bf16 where kernels round to it anyway"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
@@ -96,6 +98,8 @@ static const struct rz_option model_options[] = {
     OPT_CHOICE("speculate", NULL, "off|lookup|draft", "guess tokens ahead; unset: that of [engine]"),
     OPT("draft_model", STRING, NULL, "model that guesses; unset: that of [engine]"),
     OPT("device", STRING, NULL, "what it runs on; unset: that of [engine]"),
+    OPT("layers", STRING, NULL, "its layers on several devices; unset: those of [engine], without a device"),
+    OPT("experts", STRING, NULL, "what its experts run on; unset: that of [engine], without a device"),
     MODEL_SETTINGS,
 };
 

@@ -29,6 +29,22 @@ static inline const struct rz_state *rz_state_at(const struct rz_program *p, uin
     return (const void *)((const char *)p->states + (uint64_t)i * p->state_stride);
 }
 
+static inline const struct rz_stage *rz_stage_at(const struct rz_program *p, uint32_t i)
+{
+    return (const void *)((const char *)p->stages + (uint64_t)i * p->stage_stride);
+}
+
+/* The i-th value that a stage gets from outside, or gives. */
+static inline int32_t rz_stage_in(const struct rz_program *p, const struct rz_stage *s, uint32_t i)
+{
+    return p->refs[s->first_in + i];
+}
+
+static inline int32_t rz_stage_out(const struct rz_program *p, const struct rz_stage *s, uint32_t i)
+{
+    return p->refs[s->first_out + i];
+}
+
 static inline const struct rz_rope *rz_rope_at(const struct rz_program *p, uint32_t i)
 {
     return (const void *)((const char *)p->ropes + (uint64_t)i * p->rope_stride);

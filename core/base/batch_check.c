@@ -95,6 +95,9 @@ int32_t rz_batch_check(const struct rz_batch_bounds *bounds, const struct rz_bat
     uint32_t wanted = 0;
     for (uint32_t i = 0; i < b->n_rows && i < bounds->limits.max_rows; i++)
         wanted += b->rows[i].want != RZ_WANT_NONE;
+    const struct rz_program *p = bounds->program;
+    if (b->stage >= (p->n_stages ? p->n_stages : 1))
+        return rz_fail(err, RZ_EINVAL, "batch", "stage %u of %u", b->stage, p->n_stages);
     if (!b->n_rows || b->n_rows > bounds->limits.max_rows || b->n_seqs > bounds->limits.max_seqs)
         return rz_fail(err, RZ_EINVAL, "batch", "%u rows of %u sequences, at most %u of %u", b->n_rows,
                        b->n_seqs, bounds->limits.max_rows, bounds->limits.max_seqs);
@@ -112,6 +115,7 @@ static void find_bounds(struct rz_batch_bounds *b)
 {
     const struct rz_program *p = b->program;
     b->both = true;
+    b->n_tokens = UINT64_MAX; /* a part of a program may never look at them */
     b->n_rope_variants = UINT32_MAX;
     b->n_positions = UINT64_MAX;
     for (uint32_t i = 0; i < p->n_nodes; i++) {

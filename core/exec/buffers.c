@@ -5,93 +5,33 @@
 
 #include "checked.h"
 #include "err.h"
+#include "lives.h"
 
 #include <stdlib.h>
 
 #define ALIGN 64u
-#define NEVER UINT32_MAX
-
-/* The steps between which a value must keep its memory. */
-struct life {
-    uint32_t first, last;
-    uint64_t bytes, offset;
-};
-
-static uint64_t value_stride(const struct rz_value *v)
-{
-    return rz_round_up(v->width, ALIGN / sizeof(float));
-}
-
-static void find_lives(const struct rz_plan *plan, struct life *lives)
-{
-    const struct rz_program *p = plan->program;
-    for (uint32_t v = 0; v < p->n_values; v++)
-        lives[v] = (struct life){.first = NEVER};
-    for (uint32_t s = 0; s < plan->n_steps; s++) {
-        const struct rz_node *n = rz_node_at(p, plan->steps[s].node);
-        for (uint32_t i = 0; i < n->n_out; i++) {
-            struct life *l = &lives[plan->steps[s].out[i]];
-            if (l->first == NEVER)
-                l->first = s;
-            l->last = s;
-        }
-        for (uint32_t i = 0; i < n->n_in; i++)
-            lives[plan->steps[s].in[i]].last = s;
-    }
-    if (p->hidden >= 0)
-        lives[p->hidden].last = NEVER - 1;
-    if (p->logits >= 0)
-        lives[p->logits].last = NEVER - 1;
-}
-
-/* Puts each value at the lowest place where no value that lives at the same time lies. */
-static int32_t place_values(struct rz_plan *plan, struct life *lives, struct rz_err *err)
-{
-    const struct rz_program *p = plan->program;
-    for (uint32_t v = 0; v < p->n_values; v++) {
-        const struct rz_value *value = rz_value_at(p, v);
-        uint64_t rows = value->rows == RZ_ROWS_WANTED ? plan->limits.max_wanted : plan->limits.max_rows;
-        if (lives[v].first == NEVER)
-            continue;
-        if (!rz_mul_u64(value_stride(value) * sizeof(float), rows, &lives[v].bytes))
-            return rz_fail(err, RZ_ELIMIT, "plan", "value %s is too large", value->name);
-        lives[v].bytes = rz_round_up(lives[v].bytes, 4096);
-        uint64_t at = 0;
-        for (bool moved = true; moved;) {
-            moved = false;
-            for (uint32_t o = 0; o < v; o++) {
-                bool together = lives[o].first != NEVER && lives[o].first <= lives[v].last &&
-                                lives[v].first <= lives[o].last;
-                if (together && at < lives[o].offset + lives[o].bytes &&
-                    lives[o].offset < at + lives[v].bytes) {
-                    at = lives[o].offset + lives[o].bytes;
-                    moved = true;
-                }
-            }
-        }
-        lives[v].offset = at;
-        if (at + lives[v].bytes > plan->value_bytes)
-            plan->value_bytes = at + lives[v].bytes;
-    }
-    return RZ_OK;
-}
-
 static int32_t take_values(struct rz_plan *plan, struct rz_err *err)
 {
     const struct rz_program *p = plan->program;
-    struct life *lives = calloc(p->n_values + 1, sizeof(*lives));
-    if (!lives)
-        return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u values", p->n_values);
-    find_lives(plan, lives);
-    int32_t status = place_values(plan, lives, err);
+    struct rz_life *lives = calloc(p->n_values + 1, sizeof(*lives));
+    uint32_t *nodes = calloc(plan->n_steps + 1, sizeof(*nodes));
+    int32_t status =
+        lives && nodes ? RZ_OK : rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u values", p->n_values);
+    for (uint32_t s = 0; s < plan->n_steps && !status; s++)
+        nodes[s] = plan->steps[s].node;
+    if (!status) {
+        rz_lives_find(p, nodes, plan->n_steps, lives);
+        status = rz_lives_place(p, &plan->limits, 4096, lives, &plan->value_bytes, err);
+    }
     if (!status && !(plan->values = rz_map_memory(plan->value_bytes, false)))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of values",
                          (unsigned long long)plan->value_bytes);
     for (uint32_t v = 0; v < p->n_values && !status; v++)
-        if (lives[v].first != NEVER)
+        if (lives[v].first != RZ_LIFE_NEVER)
             plan->views[v] = (struct rz_view){.data = (float *)(plan->values + lives[v].offset),
-                                              .stride = value_stride(rz_value_at(p, v)),
+                                              .stride = RZ_VALUE_STRIDE(rz_value_at(p, v)->width),
                                               .width = rz_value_at(p, v)->width};
+    free(nodes);
     free(lives);
     return status;
 }

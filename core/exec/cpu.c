@@ -78,12 +78,28 @@ static int32_t cpu_open(void *ctx, struct rz_err *err)
     return RZ_OK;
 }
 
+/* What programs could take without swapping, pages of files that can be dropped included; 0: not known. */
+static uint64_t available_bytes(void)
+{
+    char line[128];
+    unsigned long long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && !kib && fgets(line, sizeof(line), f))
+        if (sscanf(line, "MemAvailable: %llu kB", &kib) != 1)
+            kib = 0;
+    if (f)
+        fclose(f);
+    return kib << 10;
+}
+
 static int32_t cpu_memory(void *ctx, struct rz_device_memory *out, struct rz_err *err)
 {
     (void)ctx, (void)err;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     out->total = (uint64_t)sysconf(_SC_PHYS_PAGES) * page;
-    out->free = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * page;
+    out->free = available_bytes();
+    if (!out->free)
+        out->free = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * page;
     out->largest = 0;
     return RZ_OK;
 }

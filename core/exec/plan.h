@@ -65,6 +65,7 @@ struct rz_plan {
     struct rz_step step;
     uint32_t *wanted; /* [max_rows] */
     bool wants_logits;
+    uint32_t from_step, to_step; /* of the stage */
     _Atomic int32_t status;
     _Atomic uint32_t failed_at; /* step; UINT32_MAX: none */
     struct rz_err error;

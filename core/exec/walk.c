@@ -6,6 +6,7 @@
 #include "plan.h"
 
 #include "err.h"
+#include "lives.h"
 
 #include <string.h>
 
@@ -52,6 +53,8 @@ static void begin_step(struct rz_plan *plan, const struct rz_batch *b)
                                   .states = plan->state_views};
     for (uint32_t v = 0; v < plan->program->n_values; v++)
         plan->views[v].rows = rz_value_at(plan->program, v)->rows == RZ_ROWS_WANTED ? n_wanted : b->n_rows;
+    rz_find_stage(plan->program, b, &plan->steps[0].node, plan->n_steps, sizeof(plan->steps[0]),
+                  &plan->from_step, &plan->to_step);
     atomic_store(&plan->status, RZ_OK);
     atomic_store(&plan->failed_at, UINT32_MAX);
     plan->error = (struct rz_err){.size = sizeof(plan->error)};
@@ -127,7 +130,7 @@ static void run_step(struct rz_plan *plan, uint32_t at, uint32_t n_rows, struct 
 static void walk(void *arg, struct rz_team *team, uint32_t tid)
 {
     struct rz_plan *plan = arg;
-    for (uint32_t i = 0; i < plan->n_steps; i++) {
+    for (uint32_t i = plan->from_step; i < plan->to_step; i++) {
         const struct rz_plan_step *s = &plan->steps[i];
         uint32_t n_rows = s->rows == RZ_ROWS_WANTED ? plan->step.n_wanted : plan->step.n_rows;
         if (!n_rows || (s->only_logits && !plan->wants_logits))
@@ -140,6 +143,36 @@ static void walk(void *arg, struct rz_team *team, uint32_t tid)
     }
 }
 
+static uint64_t value_bytes(const struct rz_view *v)
+{
+    return v->rows * v->stride * sizeof(float);
+}
+
+/* What other devices have made for the stage. */
+static void take_inputs(const struct rz_plan *plan, const struct rz_batch *b)
+{
+    const struct rz_program *p = plan->program;
+    if (!p->n_stages)
+        return;
+    const struct rz_stage *stage = rz_stage_at(p, b->stage);
+    for (uint32_t i = 0; i < stage->n_in; i++) {
+        const struct rz_view *v = &plan->views[rz_stage_in(p, stage, i)];
+        memcpy(v->data, b->inputs[i], value_bytes(v));
+    }
+}
+
+static void give_outputs(const struct rz_plan *plan, const struct rz_batch *b)
+{
+    const struct rz_program *p = plan->program;
+    if (!p->n_stages)
+        return;
+    const struct rz_stage *stage = rz_stage_at(p, b->stage);
+    for (uint32_t i = 0; i < stage->n_out; i++) {
+        const struct rz_view *v = &plan->views[rz_stage_out(p, stage, i)];
+        memcpy(b->outputs[i], v->data, value_bytes(v));
+    }
+}
+
 int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                         struct rz_err *err)
 {
@@ -149,6 +182,7 @@ int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, stru
     copy_pages(plan, batch);
     move_states(plan, batch);
     begin_step(plan, batch);
+    take_inputs(plan, batch);
     rz_pool_step(plan->cpu->setup.pool, plan->step.n_rows, walk, plan);
     status = atomic_load(&plan->status);
     if (status) {
@@ -156,6 +190,7 @@ int32_t rz_plan_execute(struct rz_plan *plan, const struct rz_batch *batch, stru
             *err = plan->error;
         return status;
     }
+    give_outputs(plan, batch);
     const struct rz_program *p = plan->program;
     out->n = plan->step.n_wanted;
     out->logits = p->logits >= 0 ? plan->views[p->logits].data : NULL;

@@ -1,7 +1,7 @@
 /* runtime.cc - CUDA's runtime as far as the plugin uses it, over the memory and the thread of the host.
  *
  * Everything is done when it is asked for; a capture keeps launches and copies, and a graph does them
- * again. RZ_SHIM_MEMORY: bytes of the device. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails, and,
+ * again. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails, and,
  * but for memory, all after it, as after a lost device.
  */
 #include "shim.h"
@@ -72,15 +72,21 @@ static size_t memory(void)
 
 /* --- device and memory; each allocation knows its size --- */
 
+static int devices(void)
+{
+    const char *text = getenv("RZ_SHIM_DEVICES");
+    return text ? (int)strtol(text, nullptr, 10) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = 1;
+    *n = devices();
     return fails("count") ? cudaErrorNoDevice : cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device ? cudaErrorInvalidValue : cudaSuccess;
+    return device >= devices() ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)

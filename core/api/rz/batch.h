@@ -56,6 +56,10 @@ struct rz_state_copy {
 };
 RZ_ABI_SIZE(struct rz_state_copy, 8, to);
 
+/* Floats between the rows of a value that crosses from one device to another; those behind the width are
+ * anything. */
+#define RZ_VALUE_STRIDE(width) (((uint64_t)(width) + 15) / 16 * 16)
+
 struct rz_batch {
     uint32_t size;
     uint32_t n_rows, n_seqs, n_copies;
@@ -66,8 +70,16 @@ struct rz_batch {
     uint32_t n_state_copies, n_clears;
     const struct rz_state_copy *state_copies; /* done before the step, in order               */
     const int32_t *clears;                    /* slots that are zeroed then, after the copies */
+    /* Of a program with stages: which one runs. All of a step have the same rows and sequences; copies and
+     * clears come with the first. */
+    uint32_t stage;
+    uint32_t zero;
+    /* Rows of values, RZ_VALUE_STRIDE apart, in the caller's memory: [n_in of the stage], read before it
+     * runs, and [n_out], written behind it. */
+    const float *const *inputs;
+    float *const *outputs;
 };
-RZ_ABI_SIZE(struct rz_batch, 72, clears);
+RZ_ABI_SIZE(struct rz_batch, 96, outputs);
 
 /* Results in the order of the rows that want something. The memory is the device's and stays until the
  * next execute of the same plan. */

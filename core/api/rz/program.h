@@ -7,6 +7,9 @@
  * a node runs either the node or its children, never both. The decompositions belong to the core.
  *
  * Operands of an op stand at fixed places (the tables below); an absent one is -1.
+ *
+ * A program may be the part of a larger one that one of several devices runs: then it has stages, between
+ * which others run theirs, and values that come from them or go to them.
  */
 #ifndef RZ_PROGRAM_H
 #define RZ_PROGRAM_H
@@ -245,6 +248,18 @@ struct rz_state {
 };
 RZ_ABI_SIZE(struct rz_state, 16, floats);
 
+/* A stretch of the nodes of a program that is run in parts: one execute each, in this order in every step.
+ * What a stage leaves in values, pages and states is there in those behind it. No macro lies across stages. */
+struct rz_stage {
+    uint32_t size;
+    uint32_t first, end; /* nodes                                                                        */
+    /* Slices of program.refs: values that rz_batch.inputs brings before the stage (and that later stages may
+     * read as well), and values of it that rz_batch.outputs takes behind it. */
+    uint32_t first_in, n_in, first_out, n_out;
+    uint32_t zero;
+};
+RZ_ABI_SIZE(struct rz_stage, 32, zero);
+
 struct rz_program {
     uint32_t size;
     uint32_t n_nodes;
@@ -262,8 +277,10 @@ struct rz_program {
     int32_t hidden, logits; /* value indices of the two outputs; -1: has none */
     const struct rz_state *states;
     uint32_t n_states, state_stride;
+    const struct rz_stage *stages;
+    uint32_t n_stages, stage_stride; /* 0: one stage, which is all nodes and has no values of others */
 };
-RZ_ABI_SIZE(struct rz_program, 120, state_stride);
+RZ_ABI_SIZE(struct rz_program, 136, stage_stride);
 
 #ifdef __cplusplus
 }

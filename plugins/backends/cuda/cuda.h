@@ -28,12 +28,14 @@
 #define CU_LIBRARIES 24
 #define CU_FEW 8          /* rows of a step that the matrix-vector kernels take */
 #define CU_GRAPH_ROWS 128 /* rows of a step that may be captured                */
+#define CU_GRAPH_STAGES 8 /* of a program whose steps are captured             */
 #define CU_APART_ROWS 64  /* rows of a step whose parts of the keys go to blocks of their own */
 #define CU_OPERANDS 4
 #define CU_WEIGHTS 10
 
 struct cu_device {
     struct rz_device table;
+    struct cu_device *next; /* another GPU of the plugin */
     const struct rz_host *host;
     int index;
     bool exact, use_graphs, use_lt;
@@ -128,6 +130,8 @@ struct rz_plan {
     /* the step that runs */
     const struct rz_batch *batch;
     uint32_t n_rows, n_wanted, splits;
+    uint32_t from_op, to_op; /* of the stage */
+    bool last;               /* stage of the step */
     bool runs, wants_logits;
     bool prompts, singles; /* are there rows of runs that the tensor cores attend for, and others? */
     uint32_t top_k;        /* 0: all logits are wanted */
@@ -163,6 +167,12 @@ static inline uint64_t cu_in_width(const struct rz_plan *p, const struct cu_op *
 static inline uint64_t cu_out_width(const struct rz_plan *p, const struct cu_op *op, uint32_t i)
 {
     return rz_value_at(p->program, (uint32_t)op->out[i])->width;
+}
+
+/* Rows of a value in this step. */
+static inline uint32_t cu_value_rows(const struct rz_plan *p, int32_t value)
+{
+    return rz_value_at(p->program, (uint32_t)value)->rows == RZ_ROWS_WANTED ? p->n_wanted : p->n_rows;
 }
 
 /* --- cuda.c --- */

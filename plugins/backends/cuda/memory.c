@@ -5,48 +5,26 @@
 
 #include "checked.h"
 #include "err.h"
+#include "lives.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #define ALIGN 256u
-#define NEVER UINT32_MAX
 #define MIB(n) ((unsigned long long)((n) + (1u << 20) - 1) >> 20)
 
 /* --- values: those that live at the same time lie apart --- */
 
-struct life {
-    uint32_t first, last;
-    uint64_t bytes, offset;
-};
-
-static uint64_t value_stride(const struct rz_value *v)
-{
-    return rz_round_up(v->width, 16);
-}
-
-static void touch(struct life *l, int32_t value, uint32_t at)
-{
-    if (value < 0)
-        return;
-    if (l[value].first == NEVER) {
-        l[value].first = l[value].last = at;
-        return;
-    }
-    l[value].first = at < l[value].first ? at : l[value].first;
-    l[value].last = at > l[value].last ? at : l[value].last;
-}
-
-static void touch_op(struct life *l, const struct cu_op *op, uint32_t at)
+static void touch_op(struct rz_life *l, const struct cu_op *op, uint32_t at)
 {
     for (uint32_t k = 0; k < CU_OPERANDS; k++) {
-        touch(l, op->in[k], at);
-        touch(l, op->out[k], at);
+        rz_life_touch(l, op->in[k], at);
+        rz_life_touch(l, op->out[k], at);
     }
 }
 
 /* What op reads and writes at `at`, with all that it does for others. */
-static void touch_group(const struct rz_plan *plan, struct life *l, const struct cu_op *op, uint32_t at)
+static void touch_group(const struct rz_plan *plan, struct rz_life *l, const struct cu_op *op, uint32_t at)
 {
     touch_op(l, op, at);
     if (op->norm >= 0)
@@ -62,59 +40,35 @@ static void touch_group(const struct rz_plan *plan, struct life *l, const struct
     }
 }
 
-static void find_lives(const struct rz_plan *plan, struct life *lives)
+static void find_lives(const struct rz_plan *plan, uint32_t *nodes, struct rz_life *lives)
 {
     const struct rz_program *p = plan->program;
     for (uint32_t v = 0; v < p->n_values; v++)
-        lives[v] = (struct life){.first = NEVER};
-    for (uint32_t i = 0; i < plan->n_ops; i++)
+        lives[v] = (struct rz_life){.first = RZ_LIFE_NEVER};
+    for (uint32_t i = 0; i < plan->n_ops; i++) {
         touch_group(plan, lives, &plan->ops[i], i);
-    if (p->hidden >= 0)
-        touch(lives, p->hidden, plan->n_ops);
-    if (p->logits >= 0)
-        touch(lives, p->logits, plan->n_ops);
-}
-
-static int32_t place_values(struct rz_plan *plan, struct life *l, struct rz_err *err)
-{
-    const struct rz_program *p = plan->program;
-    for (uint32_t v = 0; v < p->n_values; v++) {
-        const struct rz_value *value = rz_value_at(p, v);
-        uint64_t rows = value->rows == RZ_ROWS_WANTED ? plan->limits.max_wanted : plan->limits.max_rows;
-        if (l[v].first == NEVER)
-            continue;
-        if (!rz_mul_u64(value_stride(value) * sizeof(float), rows, &l[v].bytes))
-            return rz_fail(err, RZ_ELIMIT, "plan", "value %s is too large", value->name);
-        l[v].bytes = rz_round_up(l[v].bytes, ALIGN);
-        for (bool moved = true; moved;) {
-            moved = false;
-            for (uint32_t o = 0; o < v; o++) {
-                bool together = l[o].first != NEVER && l[o].first <= l[v].last && l[v].first <= l[o].last;
-                if (together && l[v].offset < l[o].offset + l[o].bytes &&
-                    l[o].offset < l[v].offset + l[v].bytes) {
-                    l[v].offset = l[o].offset + l[o].bytes;
-                    moved = true;
-                }
-            }
-        }
-        if (l[v].offset + l[v].bytes > plan->value_bytes)
-            plan->value_bytes = l[v].offset + l[v].bytes;
-        plan->views[v].data = (float *)(uintptr_t)l[v].offset;
-        plan->views[v].stride = value_stride(value);
+        nodes[i] = plan->ops[i].node;
     }
-    return RZ_OK;
+    rz_lives_outside(p, nodes, plan->n_ops, lives);
 }
 
 static int32_t plan_values(struct rz_plan *plan, struct rz_err *err)
 {
-    uint32_t n = plan->program->n_values;
-    struct life *lives = calloc(n + 1, sizeof(*lives));
-    plan->views = calloc(n + 1, sizeof(*plan->views));
-    int32_t status = lives && plan->views ? RZ_OK : rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+    const struct rz_program *p = plan->program;
+    struct rz_life *lives = calloc(p->n_values + 1, sizeof(*lives));
+    uint32_t *nodes = calloc(plan->n_ops + 1, sizeof(*nodes));
+    plan->views = calloc(p->n_values + 1, sizeof(*plan->views));
+    int32_t status = lives && nodes && plan->views ? RZ_OK : rz_fail(err, RZ_ENOMEM, "plan", "no memory");
     if (!status) {
-        find_lives(plan, lives);
-        status = place_values(plan, lives, err);
+        find_lives(plan, nodes, lives);
+        status = rz_lives_place(p, &plan->limits, ALIGN, lives, &plan->value_bytes, err);
     }
+    for (uint32_t v = 0; v < p->n_values && !status; v++)
+        if (lives[v].first != RZ_LIFE_NEVER) {
+            plan->views[v].data = (float *)(uintptr_t)lives[v].offset;
+            plan->views[v].stride = RZ_VALUE_STRIDE(rz_value_at(p, v)->width);
+        }
+    free(nodes);
     free(lives);
     return status;
 }

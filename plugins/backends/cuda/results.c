@@ -87,9 +87,15 @@ int32_t cu_results(struct rz_plan *plan, struct rz_result *out)
 {
     const struct rz_program *p = plan->program;
     int32_t status = RZ_OK;
-    if (p->logits >= 0 && plan->wants_logits && plan->n_wanted)
+    const struct rz_stage *stage = p->n_stages ? rz_stage_at(p, plan->batch->stage) : NULL;
+    for (uint32_t i = 0; stage && i < stage->n_out && !status; i++) {
+        int32_t value = rz_stage_out(p, stage, i);
+        status = fetch(plan, plan->batch->outputs[i], plan->views[value].data,
+                       cu_value_rows(plan, value) * plan->views[value].stride * sizeof(float));
+    }
+    if (p->logits >= 0 && plan->wants_logits && plan->n_wanted && plan->last && !status)
         status = fetch_logits(plan);
-    if (p->hidden >= 0 && plan->n_wanted && !status)
+    if (p->hidden >= 0 && plan->n_wanted && plan->last && !status)
         status = fetch(plan, plan->hidden, plan->views[p->hidden].data,
                        plan->n_wanted * plan->views[p->hidden].stride * sizeof(float));
     if (!status)

@@ -6,6 +6,7 @@
 #include "cuda.h"
 
 #include "err.h"
+#include "lives.h"
 
 #include <string.h>
 
@@ -125,11 +126,27 @@ static int32_t move_all(struct rz_plan *plan, struct rz_err *err)
     return status;
 }
 
+/* The values of the stage that other devices have made. */
+static int32_t take_inputs(struct rz_plan *plan)
+{
+    const struct rz_program *p = plan->program;
+    const struct rz_stage *stage = p->n_stages ? rz_stage_at(p, plan->batch->stage) : NULL;
+    int32_t status = RZ_OK;
+    for (uint32_t i = 0; stage && i < stage->n_in && !status; i++) {
+        int32_t value = rz_stage_in(p, stage, i);
+        uint64_t bytes = cu_value_rows(plan, value) * plan->views[value].stride * sizeof(float);
+        status = cu_check(cudaMemcpyAsync(plan->views[value].data, plan->batch->inputs[i], bytes,
+                                          cudaMemcpyHostToDevice, plan->stream),
+                          "uploading the values of another device", plan->err);
+    }
+    return status;
+}
+
 /* --- launches --- */
 
 static void run_ops(struct rz_plan *plan)
 {
-    for (uint32_t i = 0; i < plan->n_ops && !plan->status; i++) {
+    for (uint32_t i = plan->from_op; i < plan->to_op && !plan->status; i++) {
         const struct cu_op *op = &plan->ops[i];
         bool skip = op->run == CU_RUN_NEVER || (op->run == CU_RUN_MANY && cu_few(plan, op));
         if (skip || !cu_rows(plan, op) || (op->only_logits && !plan->wants_logits))
@@ -144,7 +161,8 @@ static uint64_t key_of(const struct rz_plan *plan)
 {
     return 1ull << 63 | (uint64_t)plan->n_rows << 48 | (uint64_t)plan->n_wanted << 40 |
            (uint64_t)plan->top_k << 32 | (uint64_t)plan->wants_logits << 31 | (uint64_t)plan->runs << 30 |
-           (uint64_t)plan->prompts << 29 | (uint64_t)plan->singles << 28 | plan->splits;
+           (uint64_t)plan->prompts << 29 | (uint64_t)plan->singles << 28 |
+           (uint64_t)plan->batch->stage << 24 | plan->splits;
 }
 
 /* The entry of this kind of step; a new one takes the place of the one that was not used for longest. */
@@ -189,7 +207,8 @@ static int32_t capture(struct rz_plan *plan, struct cu_graph *g)
 
 static int32_t run(struct rz_plan *plan)
 {
-    if (!plan->device->use_graphs || plan->n_rows > CU_GRAPH_ROWS) {
+    if (!plan->device->use_graphs || plan->n_rows > CU_GRAPH_ROWS ||
+        plan->program->n_stages > CU_GRAPH_STAGES) {
         run_ops(plan);
         return plan->status;
     }
@@ -230,8 +249,11 @@ static void begin(struct rz_plan *plan, const struct rz_batch *b, struct rz_err 
         end = run_end(b, i);
         *(end - i < CU_FLASH_RUN ? &plan->singles : &plan->prompts) = true;
     }
-    if (all || plan->n_wanted > plan->top_rows)
+    plan->last = b->stage + 1 >= plan->program->n_stages;
+    if (all || plan->n_wanted > plan->top_rows || !plan->last)
         plan->top_k = 0;
+    rz_find_stage(plan->program, b, &plan->ops[0].node, plan->n_ops, sizeof(plan->ops[0]), &plan->from_op,
+                  &plan->to_op);
 }
 
 int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
@@ -248,6 +270,8 @@ int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz
     status = upload(plan, err);
     if (!status)
         status = move_all(plan, err);
+    if (!status)
+        status = take_inputs(plan);
     if (!status)
         status = run(plan);
     return status ? status : cu_results(plan, out);

@@ -6,13 +6,13 @@
 #include "access.h"
 #include "checked.h"
 #include "err.h"
+#include "lives.h"
 
 #include <rz/kernels.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SLACK 256 /* bytes behind each buffer that whole vectors may read */
-#define NEVER UINT32_MAX
 
 int32_t new_buffer(struct plan *p, const char *what, uint64_t bytes, cl_mem *out, struct rz_err *err)
 {
@@ -155,68 +155,21 @@ int32_t plan_weight(struct plan *p, int32_t weight, uint32_t parts, const struct
 
 /* --- values --- */
 
-/* The nodes between which a value must keep its memory. */
-struct life {
-    uint32_t first, last;
-    uint64_t bytes, offset;
-};
-
-static void find_lives(const struct plan *p, const uint32_t *nodes, uint32_t n, struct life *lives)
-{
-    for (uint32_t v = 0; v < p->program->n_values; v++)
-        lives[v] = (struct life){.first = NEVER};
-    for (uint32_t s = 0; s < n; s++) {
-        const struct rz_node *node = rz_node_at(p->program, nodes[s]);
-        for (uint32_t i = 0; i < node->n_out; i++) {
-            struct life *l = &lives[p->program->refs[node->first_out + i]];
-            l->first = l->first == NEVER ? s : l->first;
-            l->last = s;
-        }
-        for (uint32_t i = 0; i < node->n_in; i++)
-            lives[p->program->refs[node->first_in + i]].last = s;
-    }
-    if (p->program->hidden >= 0)
-        lives[p->program->hidden].last = NEVER - 1;
-    if (p->program->logits >= 0)
-        lives[p->program->logits].last = NEVER - 1;
-}
-
-/* The lowest place for value v where none of those before it lies that lives at the same time. */
-static void place(struct life *lives, uint32_t v)
-{
-    struct life *l = &lives[v];
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (uint32_t o = 0; o < v; o++) {
-            bool together = lives[o].first != NEVER && lives[o].first <= l->last && l->first <= lives[o].last;
-            if (together && l->offset < lives[o].offset + lives[o].bytes &&
-                lives[o].offset < l->offset + l->bytes) {
-                l->offset = lives[o].offset + lives[o].bytes;
-                moved = true;
-            }
-        }
-    }
-}
-
 static int32_t place_values(struct plan *p, const uint32_t *nodes, uint32_t n, struct rz_err *err)
 {
     const struct rz_program *program = p->program;
-    struct life *lives = calloc(program->n_values + 1, sizeof(*lives));
-    int32_t status = RZ_OK;
+    struct rz_life *lives = calloc(program->n_values + 1, sizeof(*lives));
     if (!lives)
         return rz_fail(err, RZ_ENOMEM, "opencl", "no memory for %u values", program->n_values);
-    find_lives(p, nodes, n, lives);
+    rz_lives_find(program, nodes, n, lives);
+    int32_t status = rz_lives_place(program, &p->limits, 64, lives, &p->value_bytes, err);
     for (uint32_t v = 0; v < program->n_values && !status; v++) {
-        const struct rz_value *value = rz_value_at(program, v);
-        uint64_t rows = value->rows == RZ_ROWS_WANTED ? p->limits.max_wanted : p->limits.max_rows;
-        uint64_t stride = rz_round_up(value->width, 16);
-        if (lives[v].first == NEVER)
+        uint64_t stride = RZ_VALUE_STRIDE(rz_value_at(program, v)->width);
+        if (lives[v].first == RZ_LIFE_NEVER)
             continue;
-        if (!rz_mul_u64(stride * sizeof(float), rows, &lives[v].bytes) || stride > UINT32_MAX)
-            status = rz_fail(err, RZ_ELIMIT, "opencl", "value %s is too large", value->name);
-        place(lives, v);
-        uint64_t end = lives[v].offset + lives[v].bytes;
-        p->value_bytes = end > p->value_bytes ? end : p->value_bytes;
+        if (stride > UINT32_MAX)
+            status =
+                rz_fail(err, RZ_ELIMIT, "opencl", "value %s is too large", rz_value_at(program, v)->name);
         p->places[v] = (struct place){(uint32_t)(lives[v].offset / sizeof(float)), (uint32_t)stride};
     }
     free(lives);

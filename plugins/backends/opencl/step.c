@@ -3,8 +3,10 @@
  */
 #include "opencl.h"
 
+#include "access.h"
 #include "batch_check.h"
 #include "err.h"
+#include "lives.h"
 
 #include <string.h>
 
@@ -81,9 +83,10 @@ static cl_int move_all(struct plan *p, const struct rz_batch *b)
     return status;
 }
 
-static cl_int launch_all(struct plan *p, uint32_t n_rows, uint32_t n_wanted, bool logits, uint32_t *at)
+static cl_int launch_all(struct plan *p, uint32_t n_rows, uint32_t n_wanted, bool logits, uint32_t *at,
+                         uint32_t to)
 {
-    for (*at = 0; *at < p->n_launches; ++*at) {
+    for (; *at < to; ++*at) {
         struct launch *l = &p->launches[*at];
         uint32_t rows = l->wanted ? n_wanted : n_rows;
         if (!rows || (l->only_logits && !logits))
@@ -99,6 +102,23 @@ static cl_int launch_all(struct plan *p, uint32_t n_rows, uint32_t n_wanted, boo
     return CL_SUCCESS;
 }
 
+/* The values of the stage that come from other devices. */
+static cl_int write_inputs(struct plan *p, const struct rz_batch *b, uint32_t n_wanted)
+{
+    const struct rz_stage *stage = p->program->n_stages ? rz_stage_at(p->program, b->stage) : NULL;
+    cl_int status = CL_SUCCESS;
+    for (uint32_t i = 0; stage && i < stage->n_in && !status; i++) {
+        int32_t value = rz_stage_in(p->program, stage, i);
+        const struct place *place = &p->places[value];
+        uint32_t n = rz_value_at(p->program, (uint32_t)value)->rows == RZ_ROWS_WANTED ? n_wanted : b->n_rows;
+        if (n)
+            status = p->cl->lib.EnqueueWriteBuffer(
+                p->cl->queue, p->values, CL_FALSE, (size_t)place->at * sizeof(float),
+                (size_t)place->stride * n * sizeof(float), b->inputs[i], 0, NULL, NULL);
+    }
+    return status;
+}
+
 static cl_int read_rows(struct plan *p, int32_t value, float *to, uint32_t n)
 {
     const struct place *place = &p->places[value];
@@ -106,12 +126,28 @@ static cl_int read_rows(struct plan *p, int32_t value, float *to, uint32_t n)
                                         (size_t)place->stride * n * sizeof(float), to, 0, NULL, NULL);
 }
 
-static int32_t read_results(struct plan *p, uint32_t n, bool logits, struct rz_err *err)
+/* Those that go to other devices. */
+static cl_int read_outputs(struct plan *p, const struct rz_batch *b, uint32_t n_wanted)
 {
+    const struct rz_stage *stage = p->program->n_stages ? rz_stage_at(p->program, b->stage) : NULL;
     cl_int status = CL_SUCCESS;
-    if (n && p->hidden)
+    for (uint32_t i = 0; stage && i < stage->n_out && !status; i++) {
+        int32_t value = rz_stage_out(p->program, stage, i);
+        uint32_t n = rz_value_at(p->program, (uint32_t)value)->rows == RZ_ROWS_WANTED ? n_wanted : b->n_rows;
+        if (n)
+            status = read_rows(p, value, b->outputs[i], n);
+    }
+    return status;
+}
+
+static int32_t read_results(struct plan *p, const struct rz_batch *b, uint32_t n, bool logits,
+                            struct rz_err *err)
+{
+    bool last = b->stage + 1 >= p->program->n_stages;
+    cl_int status = read_outputs(p, b, n);
+    if (n && p->hidden && last && !status)
         status = read_rows(p, p->program->hidden, p->hidden, n);
-    if (n && p->logits && logits && !status)
+    if (n && p->logits && logits && last && !status)
         status = read_rows(p, p->program->logits, p->logits, n);
     if (!status)
         status = p->cl->lib.Finish(p->cl->queue);
@@ -122,7 +158,7 @@ int32_t plan_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_r
                      struct rz_err *err)
 {
     struct plan *p = (struct plan *)plan;
-    uint32_t n_wanted, at = 0;
+    uint32_t n_wanted, at, to;
     bool logits = false;
     int32_t code = rz_batch_check(p->bounds, b, err);
     if (code)
@@ -136,12 +172,15 @@ int32_t plan_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_r
                                                   p->ints, 0, NULL, NULL);
     if (!status)
         status = move_all(p, b);
+    if (!status)
+        status = write_inputs(p, b, n_wanted);
     if (status)
         return failed(p, "the start of a step", status, err);
-    status = launch_all(p, b->n_rows, n_wanted, logits, &at);
+    rz_find_stage(p->program, b, &p->launches[0].node, p->n_launches, sizeof(p->launches[0]), &at, &to);
+    status = launch_all(p, b->n_rows, n_wanted, logits, &at, to);
     if (status)
         return failed(p, p->launches[at].name, status, err);
-    code = read_results(p, n_wanted, logits, err);
+    code = read_results(p, b, n_wanted, logits, err);
     if (code)
         return code;
     out->n = n_wanted;
