@@ -1,4 +1,4 @@
-/* cublas.cc - what the plugin asks of cublasLt, done by the host: products of 16-bit matrices, summed in double.
+/* cublas.cc - what the plugin asks of cublasLt, done by the host: products of 16 bits, summed in double.
  *
  * It is as strict as the library: layouts must fit each other, and what it was not asked about before it
  * refuses. RZ_SHIM_LT=none: there is no such library; =never: it knows no algorithm; =fail: products fail.

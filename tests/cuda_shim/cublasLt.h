@@ -31,17 +31,19 @@ typedef int cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t,
 #define CUBLASLT_MATRIX_LAYOUT_LD 4
 #define CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES 1
 
-typedef struct {
+struct cublas_algo {
     uint64_t data[8];
-} cublasLtMatmulAlgo_t;
+};
+#define cublasLtMatmulAlgo_t struct cublas_algo
 
-typedef struct {
+struct cublas_heuristic {
     cublasLtMatmulAlgo_t algo;
     size_t workspaceSize;
     cublasStatus_t state;
     float wavesCount;
     int reserved[4];
-} cublasLtMatmulHeuristicResult_t;
+};
+#define cublasLtMatmulHeuristicResult_t struct cublas_heuristic
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *out);
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t h);

@@ -186,7 +186,7 @@ void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16)
     memcpy(d, sum, sizeof(sum));
 }
 
-/* As ldmatrix.x4: a lane's elements are 2 (lane % 4) and the next one of row lane / 4, or the other way round. */
+/* As ldmatrix.x4: a lane's elements are 2 (lane % 4) and the next one of row lane / 4, or turned. */
 void shim_ldmatrix(uint32_t *r, const uint16_t *p, bool turned)
 {
     uint32_t lane = current % WARP, two = lane % 4 * 2, one = lane / 4;

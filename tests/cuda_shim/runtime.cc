@@ -1,8 +1,8 @@
 /* runtime.cc - CUDA's runtime as far as the plugin uses it, over the memory and the thread of the host.
  *
  * Everything is done when it is asked for; a capture keeps launches and copies, and a graph does them
- * again. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails, and,
- * but for memory, all after it, as after a lost device.
+ * again. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them. RZ_SHIM_FAIL=CALL:N:
+ * the Nth call of that name fails, and, but for memory, all after it, as after a lost device.
  */
 #include "shim.h"
 #undef gridDim

@@ -110,8 +110,8 @@ struct rz_device {
                      struct rz_err *err);
     int32_t (*store)(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
                      struct rz_err *err);
-    /* For a plugin that drives several devices of its kind: *out becomes the ctx of device number index, as its
-     * driver counts, with which everything else of this table works. It lives as long as the plugin. NULL:
+    /* For a plugin that drives several devices of its kind: *out becomes the ctx of device number index, as
+     * its driver counts, with which everything else of this table works. It lives as long as the plugin. NULL:
      * there is one. From the control thread; whether there is such a device is for open to say. */
     int32_t (*numbered)(void *ctx, uint32_t index, void **out, struct rz_err *err);
 };

@@ -1,4 +1,4 @@
-/* attend.h - which keys a row sees, and what a head adds to a score or to a sum: for both kinds of attention. */
+/* attend.h - which keys a row sees, and what a head adds to a score or to a sum; for all of attention. */
 #ifndef RZ_CUDA_ATTEND_H
 #define RZ_CUDA_ATTEND_H
 

@@ -88,8 +88,8 @@ static __device__ inline void cu_mma_bf16(float *d, const uint32_t *a, const uin
 #endif
 }
 
-/* Four tiles of 8 x 8 of 16 bits from shared memory: lanes 8 i .. 8 i + 7 point at the rows of tile i, each at
- * a multiple of 16 bytes. A thread gets two neighbours of a row of each tile; turned: of a column. */
+/* Four tiles of 8 x 8 of 16 bits from shared memory: lanes 8 i .. 8 i + 7 point at the rows of tile i, each
+ * at a multiple of 16 bytes. A thread gets two neighbours of a row of each tile; turned: of a column. */
 static __device__ inline void cu_ldmatrix(uint32_t *r, const uint16_t *p)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

@@ -68,8 +68,8 @@ static __device__ inline void cu_norm_scales(const struct cu_product &p, const f
     }
 }
 
-/* The beginning of the warp's row of weights, while the kernel before this one still runs. Which row a pair of
- * a mixture meets is not known yet. */
+/* The beginning of the warp's row of weights, while the kernel before this one still runs. Which row a pair
+ * of a mixture meets is not known yet. */
 static __device__ inline void cu_ahead(const struct cu_product &p)
 {
     uint32_t o = blockIdx.x * CU_GEMV_WARPS + threadIdx.x / CU_WARP, i = 0;
