@@ -95,6 +95,21 @@ RZ_TEST(cuda_seq, attention_over_pages)
         "two parts of keys");
 }
 
+RZ_TEST(cuda_seq, attention_of_eight_bits)
+{
+    attention(
+        &(struct attention){
+            .heads = 6, .kv_heads = 2, .k_dim = 40, .v_dim = 24, .kv_type = RZ_TYPE_Q8_0, .lengthy = true},
+        "q8_0, two parts of keys");
+    attention(
+        &(struct attention){
+            .heads = 5, .kv_heads = 1, .k_dim = 77, .v_dim = 70, .kv_type = RZ_TYPE_Q8_0, .latent = true},
+        "q8_0, latents of odd sizes");
+    attention(
+        &(struct attention){.heads = 2, .kv_heads = 2, .k_dim = 136, .v_dim = 131, .kv_type = RZ_TYPE_Q8_0},
+        "q8_0, wide heads");
+}
+
 RZ_TEST(cuda_seq, attention_with_masks)
 {
     attention(&(struct attention){.heads = 4,

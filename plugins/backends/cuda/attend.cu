@@ -16,8 +16,13 @@ struct job {
 
 /* Eight elements of a key from i on, those behind its end 0. */
 template <int K>
-static __device__ inline void eight(const uint8_t *at, uint64_t row, uint32_t i, uint32_t dim, float *k)
+static __device__ inline void eight(const struct cu_kv &kv, const uint8_t *at, uint64_t row, uint32_t i,
+                                    uint32_t dim, float *k)
 {
+    if (K == CU_Q8_0) {
+        cu_kv_eight(kv, at, row, dim, i, k);
+        return;
+    }
     if (K != CU_F32 && dim % 8 == 0) {
         uint4 q = *(const uint4 *)(at + 2 * (row * dim + i));
         for (int j = 0; j < 8; j++) {
@@ -27,7 +32,7 @@ static __device__ inline void eight(const uint8_t *at, uint64_t row, uint32_t i,
         return;
     }
     for (int j = 0; j < 8; j++)
-        k[j] = i + j < dim ? cu_kv_get<K>(at, row * dim + i + j) : 0;
+        k[j] = i + j < dim ? cu_kv_get<K>(kv, at, row, dim, i + j) : 0;
 }
 
 /* The scores of all queries with the keys of the part; -inf where a query does not see a key. */
@@ -47,7 +52,7 @@ static __device__ inline void score(const struct cu_attend &p, const struct job 
             const uint8_t *at = cu_kv_head(p.kv, p.step, s, key, b.kv_head);
             for (uint32_t d = 0; d < p.kv.k_dim; d += 8) {
                 float k[8];
-                eight<K>(at, key % p.kv.page_tokens, d, p.kv.k_dim, k);
+                eight<K>(p.kv, at, key % p.kv.page_tokens, d, p.kv.k_dim, k);
 #pragma unroll
                 for (int h = 0; h < H; h++)
 #pragma unroll
@@ -134,7 +139,7 @@ static __device__ inline void add_up(const struct cu_attend &p, const struct job
         const uint8_t *at = cu_kv_head(p.kv, p.step, s, key, b.kv_head) + p.kv.v_offset;
         uint32_t end = (key / p.kv.page_tokens + 1) * p.kv.page_tokens;
         for (end = end < b.to ? end : b.to; key < end; key++) {
-            float v = cu_kv_get<K>(at, (uint64_t)(key % p.kv.page_tokens) * pitch + d);
+            float v = cu_kv_get<K>(p.kv, at, key % p.kv.page_tokens, pitch, d);
 #pragma unroll
             for (int h = 0; h < H; h++)
                 y[h] = fmaf(scores[h * CU_SPLIT + key % CU_SPLIT], v, y[h]);
@@ -272,3 +277,4 @@ CU_KERNEL_FLAT(attend_merge, cu_attend, THREADS)
 ATTEND_ALL(F32)
 ATTEND_ALL(F16)
 ATTEND_ALL(BF16)
+ATTEND_ALL(Q8_0)

@@ -85,17 +85,25 @@ static __device__ inline void fill_keys(const struct cu_attend &p, const struct 
         uint32_t key = start + i / pieces, d = column + i % pieces * 8;
         uint16_t *at = to + i / pieces * pitch + i % pieces * 8;
         uint4 eight = {0, 0, 0, 0};
-        bool in = key >= t.from && key < t.to, whole = dim % 8 == 0;
-        const uint16_t *from = nullptr;
+        bool in = key >= t.from && key < t.to && d < dim, whole = dim % 8 == 0 && K != CU_Q8_0;
+        const uint8_t *from = nullptr;
+        uint64_t row = key % p.kv.page_tokens;
         if (in)
-            from = (const uint16_t *)(cu_kv_head(p.kv, p.step, s, key, t.kv_head) + offset) +
-                   (uint64_t)(key % p.kv.page_tokens) * dim + d;
-        if (in && whole && d < dim)
-            eight = *(const uint4 *)from;
+            from = cu_kv_head(p.kv, p.step, s, key, t.kv_head) + offset;
+        if (in && whole)
+            eight = *(const uint4 *)(from + 2 * (row * dim + d));
         *(uint4 *)at = eight;
-        for (uint32_t j = 0; j < 8 && in && !whole; j++)
-            if (d + j < dim)
-                at[j] = from[j];
+        if (!in || whole)
+            continue;
+        if (K == CU_Q8_0) {
+            float x[8];
+            cu_kv_eight(p.kv, from, row, dim, d, x);
+            for (int j = 0; j < 8; j++)
+                at[j] = cu_to_half(x[j]);
+            continue;
+        }
+        for (uint32_t j = 0; j < 8 && d + j < dim; j++)
+            at[j] = ((const uint16_t *)from)[row * dim + d + j];
     }
 }
 
@@ -300,3 +308,6 @@ FLASH(F16, 256, 32)
 FLASH(BF16, 64, 64)
 FLASH(BF16, 128, 64)
 FLASH(BF16, 256, 32)
+FLASH(Q8_0, 64, 64)
+FLASH(Q8_0, 128, 64)
+FLASH(Q8_0, 256, 32)

@@ -77,7 +77,10 @@ static int32_t plan_values(struct rz_plan *plan, struct rz_err *err)
 
 static uint64_t kv_bytes_of(const struct rz_plan *plan, uint64_t dim)
 {
-    return rz_round_up(plan->limits.page_tokens * dim * (plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2), 64);
+    uint64_t row = dim * (plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2);
+    if (plan->limits.kv_type == RZ_TYPE_Q8_0)
+        row = rz_round_up(dim, 32) + rz_round_up(dim, 32) / 16;
+    return rz_round_up(plan->limits.page_tokens * row, 64);
 }
 
 static int32_t plan_kv(struct rz_plan *plan, struct rz_err *err)

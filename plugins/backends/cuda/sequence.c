@@ -74,7 +74,8 @@ int32_t cu_sequence_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_er
     case RZ_OP_ROPE:
         return cu_kernel(plan->device, &op->kernel[0], 0, err, "ropes");
     case RZ_OP_KV_STORE:
-        return cu_kernel(plan->device, &op->kernel[0], 0, err, "kv_store");
+        return cu_kernel(plan->device, &op->kernel[0], 0, err,
+                         plan->limits.kv_type == RZ_TYPE_Q8_0 ? "kv_store_q8" : "kv_store");
     case RZ_OP_CONV:
         return cu_kernel(plan->device, &op->kernel[0], 0, err, "convs");
     case RZ_OP_SCAN:
