@@ -100,10 +100,10 @@ static __device__ inline void fill_keys(const struct cu_attend &p, const struct 
             cu_kv_eight(p.kv, from, row, dim, d, x);
             for (int j = 0; j < 8; j++)
                 at[j] = cu_to_half(x[j]);
-            continue;
+        } else {
+            for (uint32_t j = 0; j < 8 && d + j < dim; j++)
+                at[j] = ((const uint16_t *)from)[row * dim + d + j];
         }
-        for (uint32_t j = 0; j < 8 && d + j < dim; j++)
-            at[j] = ((const uint16_t *)from)[row * dim + d + j];
     }
 }
 
