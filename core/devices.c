@@ -172,19 +172,45 @@ static bool device_of(const struct rz_plugin_header *h, char *out, size_t cap)
     return true;
 }
 
-/* --plugin names it, or the model's section, or [engine]. Returns who says so. */
-static const char *wanted_device(const struct rz_models *m, const char *section, char *out, size_t cap)
+static bool is_out(const struct rz_models *m, const char *name)
+{
+    for (uint32_t i = 0; i < m->n_out; i++)
+        if (!strcmp(m->out[i], name))
+            return true;
+    return false;
+}
+
+void rz_models_take_out(struct rz_models *m, const char *name)
+{
+    if (!is_out(m, name) && m->n_out < RZ_DEVICES_OUT_MAX)
+        snprintf(m->out[m->n_out++], sizeof(m->out[0]), "%s", name);
+}
+
+/* Reads a device's name; false: it failed, and those are not wanted. */
+static bool take_name(const struct rz_models *m, const char *name, bool failed, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s", name);
+    return failed || !is_out(m, name);
+}
+
+/* --plugin names it, or the model's section, or [engine]; behind them all comes the CPU. Returns who says so.
+ * failed: devices that failed count as well. */
+static const char *wanted_device(const struct rz_models *m, const char *section, bool failed, char *out,
+                                 size_t cap)
 {
     for (uint32_t i = 0; i < rz_registry_count(m->registry); i++) {
         const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
-        if (e->flagged && device_of(&e->header, out, cap))
+        if (e->flagged && device_of(&e->header, out, cap) && (failed || !is_out(m, out)))
             return "--plugin";
     }
     const struct rz_option_value *v = section ? rz_settings_get(m->settings, section, "device") : NULL;
-    if (!v || !v->text)
-        v = rz_settings_get(m->settings, "engine", "device");
-    snprintf(out, cap, "%s", v->text);
-    return v->from;
+    if (v && v->text && take_name(m, v->text, failed, out, cap))
+        return v->from;
+    v = rz_settings_get(m->settings, "engine", "device");
+    if (take_name(m, v->text, failed, out, cap))
+        return v->from;
+    take_name(m, "cpu", failed, out, cap);
+    return "rz.fallback";
 }
 
 static int32_t open_plugin_device(struct rz_models *m, const char *name, const char *from,
@@ -224,6 +250,42 @@ static int32_t open_device(struct rz_models *m, struct rz_model *model, const ch
 
 /* --- several devices --- */
 
+static void drop_mixed(struct rz_model *model)
+{
+    rz_mixed_free(model->mixed);
+    free(model->placed);
+    model->mixed = NULL;
+    model->placed = NULL;
+}
+
+/* What was asked for failed, and `name` takes its place: is that allowed? Says so. */
+static int32_t check_out(const struct rz_models *m, const struct rz_model *model, const char *first,
+                         const char *name, struct rz_err *err)
+{
+    if (!strcmp(first, name))
+        return RZ_OK;
+    if (rz_settings_get(m->settings, "rz", "fallback")->i == RZ_FALLBACK_DENY)
+        return rz_fail(err, RZ_EDEVICE, first, "failed earlier, and is out (rz.fallback = deny)");
+    if (!model->loop)
+        rz_log(RZ_LOG_WARN, "%s: %s failed earlier, and is out: it runs on %s", model->name, first, name);
+    return RZ_OK;
+}
+
+/* Layers of devices that failed go to the next one that was asked for, or the CPU. */
+static int32_t replace_out(const struct rz_models *m, const struct rz_model *model,
+                           struct rz_placement *place, const char *next, struct rz_err *err)
+{
+    int32_t status = RZ_OK;
+    for (uint32_t i = 0; i < place->n_names && !status; i++) {
+        if (!is_out(m, place->names[i]))
+            continue;
+        status = check_out(m, model, place->names[i], next, err);
+        if (!status && !rz_placement_replace(place, &model->graph->program, i, next))
+            status = rz_fail(err, RZ_ECONFIG, place->names[i], "failed, and there are too many devices");
+    }
+    return status;
+}
+
 /* That of the model's own section; that of [engine] unless the model names a device of its own. */
 static const char *said(const struct rz_models *m, const char *section, const char *key, const char **from)
 {
@@ -255,8 +317,8 @@ static int32_t check_flagged(const struct rz_models *m, const struct rz_placemen
     return RZ_OK;
 }
 
-/* Devices to choose from: those of --plugin and the CPU; without --plugin all that there are. One that does not
- * open is left out, and said. */
+/* Devices to choose from: those of --plugin and the CPU; without --plugin all that there are. One that does
+ * not open is left out, and said. */
 static int32_t open_candidates(struct rz_models *m, struct rz_model *model, struct rz_placement *place,
                                const struct rz_model_options *o, const struct rz_device **devices,
                                struct rz_buf *lines, struct rz_err *err)
@@ -270,7 +332,7 @@ static int32_t open_candidates(struct rz_models *m, struct rz_model *model, stru
         const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
         const struct rz_device *d;
         if ((flagged && !e->flagged) || e->state == RZ_PLUGIN_REFUSED ||
-            !device_of(&e->header, name, sizeof(name)))
+            !device_of(&e->header, name, sizeof(name)) || is_out(m, name))
             continue;
         if (!open_plugin_device(m, name, "layers", o, &d, err)) {
             int32_t at = rz_placement_name(place, name, strlen(name));
@@ -314,6 +376,7 @@ static int32_t join(struct rz_model *model, const struct rz_placement *place,
         one &= place->of[i] == place->of[0];
     if (one) {
         model->device = devices[place->of[0]];
+        snprintf(model->device_name, sizeof(model->device_name), "%s", place->names[place->of[0]]);
         return RZ_OK;
     }
     struct rz_mixed_setup setup = {
@@ -332,6 +395,8 @@ static int32_t open_several(struct rz_models *m, struct rz_model *model, const c
     struct rz_placement_text fixed = *text;
     struct rz_placement place;
     bool chosen = text->layers && !strcmp(text->layers, "auto");
+    char next[sizeof(model->device_name)];
+    snprintf(next, sizeof(next), "%s", model->device_name);
     if (chosen)
         fixed.layers = NULL;
     int32_t status = rz_placement_read(&fixed, chosen ? NULL : fallback, &model->graph->program, &place, err);
@@ -339,9 +404,15 @@ static int32_t open_several(struct rz_models *m, struct rz_model *model, const c
         return status;
     if (!chosen)
         status = check_flagged(m, &place, text, err);
-    for (uint32_t i = 0; i < place.n_names && !status; i++)
+    if (!status)
+        status = replace_out(m, model, &place, next, err);
+    for (uint32_t i = 0; i < place.n_names && !status; i++) {
+        if (is_out(m, place.names[i]))
+            continue;
+        snprintf(model->device_name, sizeof(model->device_name), "%s", place.names[i]);
         status = open_device(m, model, place.names[i], text->layers ? text->from_layers : text->from_experts,
                              o, &devices[i], err);
+    }
     if (!status && chosen)
         status = place_auto(m, model, &place, o, devices, err);
     if (!status)
@@ -353,18 +424,21 @@ static int32_t open_several(struct rz_models *m, struct rz_model *model, const c
 int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
                         const struct rz_model_options *o, struct rz_err *err)
 {
-    char name[64];
+    char first[sizeof(model->device_name)], *name = model->device_name;
     struct rz_placement_text text = {0};
-    const char *from = wanted_device(m, section, name, sizeof(name));
+    const char *from = wanted_device(m, section, true, first, sizeof(first));
+    from = wanted_device(m, section, false, name, sizeof(model->device_name));
+    drop_mixed(model);
     text.layers = said(m, section, "layers", &text.from_layers);
     text.experts = said(m, section, "experts", &text.from_experts);
     if (text.layers || text.experts) {
-        int32_t status = open_several(m, model, name, &text, o, err);
+        int32_t status = open_several(m, model, first, &text, o, err);
         if (status)
             rz_err_wrap(err, text.layers ? "layers" : "experts");
         return status;
     }
-    return open_device(m, model, name, from, o, &model->device, err);
+    int32_t status = check_out(m, model, first, name, err);
+    return status ? status : open_device(m, model, name, from, o, &model->device, err);
 }
 
 void rz_model_forget_weights(struct rz_model *model)

@@ -1,8 +1,8 @@
-/* mixed.c - a device made of devices: each step runs the stages of a cut program one behind the other, each on
+/* mixed.c - a device made of devices: a step runs the stages of a cut program one behind the other, each on
  * its device, and values cross through the host's memory.
  *
- * Owns the cut, the plans of the parts, and the memory for values that cross. Pages and slots are those of the
- * engine: a part has the layers of a page that it runs. Nothing is allocated in a step.
+ * Owns the cut, the plans of the parts, and the memory for values that cross. Pages and slots are those of
+ * the engine: a part has the layers of a page that it runs. Nothing is allocated in a step.
  */
 #include "mixed.h"
 
@@ -19,6 +19,7 @@ struct rz_mixed {
     struct rz_mixed_setup setup;
     struct rz_device table;
     struct rz_cut cut;
+    const char *failed; /* device; NULL: none */
 };
 
 /* What a part is given in place of the batch. */
@@ -178,8 +179,10 @@ static int32_t compile_part(struct plan *p, uint32_t i, struct rz_err *err)
         status = rz_claim_nodes(d, &part->program, &limits, nodes, &n, err);
     if (!status)
         status = d->compile(d->ctx, &part->program, nodes, n, &limits, &s->plan, err);
-    if (status)
+    if (status) {
+        p->m->failed = d->name;
         rz_err_wrap(err, d->name);
+    }
     free(nodes);
     return status;
 }
@@ -487,6 +490,7 @@ static int32_t run_stage(struct plan *p, const struct rz_cut_run *run, const str
     own.outputs = ends + run->n_in;
     int32_t status = part->device->execute(p->seats[run->part].plan, &own, &result, err);
     if (status) {
+        p->m->failed = part->device->name;
         rz_err_wrap(err, part->device->name);
         return status;
     }
@@ -575,6 +579,11 @@ void rz_mixed_free(struct rz_mixed *m)
     if (m)
         rz_cut_deinit(&m->cut);
     free(m);
+}
+
+const char *rz_mixed_failed(const struct rz_mixed *m)
+{
+    return m->failed;
 }
 
 const struct rz_device *rz_mixed_device(struct rz_mixed *m)

@@ -59,6 +59,8 @@ struct rz_mixed_setup {
 int32_t rz_mixed_new(const struct rz_mixed_setup *setup, struct rz_mixed **out, struct rz_err *err);
 void rz_mixed_free(struct rz_mixed *m);
 const struct rz_device *rz_mixed_device(struct rz_mixed *m);
+/* The name of the device that failed last, in compile or execute; NULL: none has. */
+const char *rz_mixed_failed(const struct rz_mixed *m);
 /* Offers the program's nodes top-down; what the device refuses whole is offered in parts. nodes[n_nodes] gets
  * those to compile. */
 int32_t rz_claim_nodes(const struct rz_device *d, const struct rz_program *p,
@@ -91,11 +93,15 @@ void rz_placement_spread(struct rz_placement *place, const struct rz_program *p)
 /* Index of a device, added if it is new; -1: too many. */
 int32_t rz_placement_name(struct rz_placement *place, const char *name, size_t n);
 
+/* Gives all that one device has to another; false: there are too many devices. */
+bool rz_placement_replace(struct rz_placement *place, const struct rz_program *p, uint32_t device,
+                          const char *name);
+
 /* --- mixed_auto.c: of_layer by measured speed and free memory --- */
 
 struct rz_auto_setup {
     const struct rz_program *program;
-    const struct rz_device *const *devices; /* open, in the order of placement->names */
+    const struct rz_device *const *devices; /* open, in the order of placement->names; NULL: it is out */
     struct rz_plan_limits limits; /* page_tokens, max_context, max_seqs, n_pages (0: automatic), n_slots */
 };
 

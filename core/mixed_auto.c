@@ -1,10 +1,10 @@
 /* mixed_auto.c - layers = auto: which device runs which layers, by timed steps and free memory.
  *
- * On each device a few steps of one token run through one layer of the commonest kind, and through several: the
- * difference is the time of a layer, the rest what a stage costs. Layers of other kinds, and the head, count by the
- * weights that a token reads there. Among all ways to give each device at most one range of layers that fits its
- * memory, the one with the shortest step is taken; one with more ranges has to be faster by GAIN. Equal ones: the
- * device that is named first.
+ * On each device a few steps of one token run through one layer of the commonest kind, and through several:
+ * the difference is the time of a layer, the rest what a stage costs. Layers of other kinds, and the head,
+ * count by the weights that a token reads there. Among all ways to give each device at most one range of
+ * layers that fits its memory, the one with the shortest step is taken; one with more ranges has to be faster
+ * by GAIN. Equal ones: the device that is named first.
  */
 #include "mixed.h"
 
@@ -251,6 +251,10 @@ static int32_t try_device(struct choosing *c, uint32_t d)
     const struct rz_device *device = c->setup->devices[d];
     struct found *f = &c->found[d];
     struct rz_device_memory memory = {.size = sizeof(memory)};
+    if (!device) {
+        snprintf(f->why, sizeof(f->why), "it failed earlier");
+        return RZ_OK;
+    }
     double one = 0, all = 0, weights = 0;
     uint64_t bytes = 0;
     int32_t status = device->memory(device->ctx, &memory, c->err);

@@ -1,8 +1,8 @@
 /* mixed_place.c - which device runs which layer, as the settings say it: "0-9:opencl, 10-:cpu, head:cpu".
  *
- * Owns the text's grammar and its errors: each layer is on one device, named once. What belongs to no layer is
- * with the first layer before it begins and with the last behind it, unless embed: or head: say otherwise; the
- * choice of the wanted rows stays where the layers end, so that only those cross.
+ * Owns the text's grammar and its errors: each layer is on one device, named once. What belongs to no layer
+ * is with the first layer before it begins and with the last behind it, unless embed: or head: say
+ * otherwise; the choice of the wanted rows stays where the layers end, so that only those cross.
  */
 #include "mixed.h"
 
@@ -102,8 +102,8 @@ static int32_t range_of(const struct entry *e, uint32_t n_layers, const char *fr
         good = s == end || number(&s, end, last);
     }
     if (!good || s != end)
-        return rz_fail(err, RZ_ECONFIG, from, "\"%.*s\": must be like 7, 0-9, 10-, embed or head", (int)e->n_range,
-                       e->range);
+        return rz_fail(err, RZ_ECONFIG, from, "\"%.*s\": must be like 7, 0-9, 10-, embed or head",
+                       (int)e->n_range, e->range);
     if (*last < *first)
         return rz_fail(err, RZ_ECONFIG, from, "%.*s: ends before it begins", (int)e->n_range, e->range);
     if (*last >= n_layers)
@@ -205,6 +205,20 @@ void rz_placement_spread(struct rz_placement *place, const struct rz_program *p)
         else
             before = *of;
     }
+}
+
+bool rz_placement_replace(struct rz_placement *place, const struct rz_program *p, uint32_t device,
+                          const char *name)
+{
+    int32_t to = rz_placement_name(place, name, strlen(name));
+    for (uint32_t i = 0; i < place->n_layers + 2 && to >= 0; i++)
+        if (place->of_layer[i] == device)
+            place->of_layer[i] = (uint8_t)to;
+    if (to >= 0 && place->experts == (int32_t)device)
+        place->experts = to;
+    if (to >= 0)
+        rz_placement_spread(place, p);
+    return to >= 0;
 }
 
 static bool has_experts(const struct rz_program *p)

@@ -249,12 +249,12 @@ static int32_t fit_device(struct rz_model *model, struct rz_err *err)
     return status;
 }
 
-static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context, const char *section,
+static int32_t make_plan(struct rz_models *m, struct rz_model *model, uint32_t context,
                          const struct rz_model_options *o, struct rz_err *err)
 {
     int32_t status = choose_limits(m, model, context, o, err);
     if (!status)
-        status = rz_model_device(m, model, section, o, err);
+        status = rz_model_device(m, model, model->section, o, err);
     if (!status)
         status = fit_device(model, err);
     if (status)
@@ -272,6 +272,15 @@ static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t c
     else
         rz_model_forget_weights(model);
     free(nodes);
+    return status;
+}
+
+int32_t rz_model_plan(struct rz_models *m, struct rz_model *model, uint32_t context,
+                      const struct rz_model_options *o, struct rz_err *err)
+{
+    pthread_mutex_lock(&m->build);
+    int32_t status = make_plan(m, model, context, o, err);
+    pthread_mutex_unlock(&m->build);
     return status;
 }
 
@@ -315,6 +324,8 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .parallel_ctx = threads->ctx,
         .check = check_files,
         .check_ctx = model,
+        .replace = model->mixed || !model->cpu ? rz_model_replace : NULL,
+        .replace_ctx = model,
         .identity = identify,
         .identity_ctx = model};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
@@ -356,9 +367,11 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
     model->level = o->level;
     model->name = strdup(name);
     model->path = strdup(path);
+    model->section = section ? strdup(section) : NULL;
     model->chat_template = template_setting(m, section);
-    int32_t status = model->name && model->path ? open_tables(m, model, section, err)
-                                                : rz_fail(err, RZ_ENOMEM, path, "no memory");
+    int32_t status = model->name && model->path && (model->section || !section)
+                         ? open_tables(m, model, section, err)
+                         : rz_fail(err, RZ_ENOMEM, path, "no memory");
     if (!status && o->level >= RZ_MODEL_TOKENIZER)
         status = open_tokenizer(m, model, err);
     if (!status && o->level >= RZ_MODEL_RUN) {
@@ -371,7 +384,7 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
         if (!status)
             status = check_vocabulary(model, err);
         if (!status)
-            status = open_plan(m, model, context, section, o, err);
+            status = rz_model_plan(m, model, context, o, err);
         if (!status)
             status = rz_source_check(&model->set, err);
         if (!status)
@@ -406,6 +419,7 @@ void rz_model_close(struct rz_model *model)
     free(model->placed);
     free(model->identity);
     free(model->name);
+    free(model->section);
     free(model->path);
     free(model);
 }

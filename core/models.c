@@ -246,7 +246,10 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
     struct rz_models *m = calloc(1, sizeof(*m));
     if (!m)
         return rz_fail(err, RZ_ENOMEM, "models", "no memory");
-    *m = (struct rz_models){.settings = settings, .registry = registry, .n_threads = n_threads};
+    *m = (struct rz_models){.settings = settings,
+                            .registry = registry,
+                            .n_threads = n_threads,
+                            .build = PTHREAD_MUTEX_INITIALIZER};
     m->table = (struct rz_host_model){.size = sizeof(m->table),
                                       .ctx = m,
                                       .open = host_open,

@@ -10,12 +10,15 @@
 #include "model.h"
 #include "spec.h"
 
+#include <pthread.h>
+
 struct rz_overrides;
 
 /* A model as far as it was asked to be opened; members of later levels are NULL. */
 struct rz_model {
     struct rz_models *owner;
     char *name, *path; /* name: of its section, or the path */
+    char *section;     /* "model.NAME"; NULL: it has none   */
     uint32_t level;    /* RZ_MODEL_* */
     double load_seconds;
     /* RZ_MODEL_META */
@@ -39,6 +42,7 @@ struct rz_model {
     struct rz_mixed *mixed;         /* NULL: one device runs it   */
     char *placed;                   /* why it is so, for people; NULL: nothing to say */
     const struct rz_device *device; /* of cpu, of mixed, or of a plugin               */
+    char device_name[64];           /* of mixed: the one that was opened last         */
     struct rz_plan *plan;
     struct rz_plan_limits limits;
     struct rz_loop *loop;
@@ -48,6 +52,7 @@ struct rz_model {
 };
 
 #define RZ_SERVED_MAX 64
+#define RZ_DEVICES_OUT_MAX 16
 
 struct rz_models {
     struct rz_settings *settings;
@@ -57,6 +62,10 @@ struct rz_models {
     struct rz_cpu_table *tables;
     uint32_t n_tables;
     struct rz_numbered *numbered; /* devices called NAME:NUMBER */
+    pthread_mutex_t
+        build; /* one at a time opens a device, or compiles: also the loop of a model whose failed */
+    char out[RZ_DEVICES_OUT_MAX][64]; /* devices that failed: no model is given to them */
+    uint32_t n_out;
     struct rz_host_model table;
     struct rz_model *served[RZ_SERVED_MAX];
     uint32_t n_served;
@@ -103,6 +112,14 @@ uint64_t rz_model_bytes_token(const struct rz_model *model);
  * n_pages 0. section: "model.NAME" or NULL. */
 int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
                         const struct rz_model_options *o, struct rz_err *err);
+/* No model is given to this device any more. The caller holds m->build. */
+void rz_models_take_out(struct rz_models *m, const char *name);
+/* model_open.c: device, limits and plan of a model whose program is there. */
+int32_t rz_model_plan(struct rz_models *m, struct rz_model *model, uint32_t context,
+                      const struct rz_model_options *o, struct rz_err *err);
+/* model_replace.c: rz_engine_setup.replace */
+int32_t rz_model_replace(void *model, const struct rz_err *why, struct rz_engine_setup *setup,
+                         struct rz_err *err);
 /* Gives the pages of weights back that the plan has copied. */
 void rz_model_forget_weights(struct rz_model *model);
 /* The pool and kernel tables that all models share. */

@@ -22,7 +22,7 @@ static const struct rz_option rz_options[] = {
     OPT("frontends", LIST, "http", "what `rz serve` starts"),
     OPT_CHOICE("log_level", "warn", "error|warn|info|debug", "how much is written to stderr"),
     OPT_CHOICE("log_format", "text", "text|json", "lines for people, or one JSON object a line"),
-    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when no preferred backend can run a node"),
+    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when nobody preferred runs a node, or a device fails"),
     OPT_RANGE("threads", INT, "0", 0, 1024, "CPU threads; 0: cores of the affinity mask and quota"),
     OPT_RANGE("drain_ms", INT, "10000", 0, 3600000, "how long running requests may go on after SIGTERM"),
 };

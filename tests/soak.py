@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """soak.py - a server under a mix of good, bad and rude clients for a long time (`make soak`).
 
-    tests/soak.py [--seconds 1200] [--requests 20000] [--model FILE] [--seed N]
+    tests/soak.py [--seconds 1200] [--requests 20000] [--model FILE] [--seed N] [--words WORDS]
 
 Requests are short; some are cancelled at a random byte, leave before the answer, read slowly, are too large, or are not
 HTTP. In the end: no crash, no error in the log, every answer that came whole is the one that was given at the start, each
@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import shlex
 import statistics
 import sys
 import time
@@ -79,7 +80,7 @@ class Soak:
         self.counts, self.wrong, self.memory, self.golden = {}, [], [], {}
         options = [w for k, v in OPTIONS.items() for w in ("-o", "%s=%s" % (k, v))]
         template = [] if args.model else ["-o", "model.chat_template={% for m in messages %}{{ m.content }}{% endfor %}"]
-        self.server = Server(*options, *template, model=args.model or serving.MODEL)
+        self.server = Server(*options, *template, *args.words, model=args.model or serving.MODEL)
         self.pid = self.server.process.pid
         self.name = os.path.basename(args.model or serving.MODEL)[:-5]
 
@@ -92,6 +93,10 @@ class Soak:
     def resident(self):
         with open("/proc/%d/statm" % self.pid) as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def open_files(self):
+        folder = "/proc/%d/fd" % self.pid
+        return [os.readlink(os.path.join(folder, n)) for n in os.listdir(folder)]
 
     def fds(self):
         return len(os.listdir("/proc/%d/fd" % self.pid))
@@ -237,9 +242,12 @@ class Soak:
             bad.append("KV pages are held: %g of %g are free" % (self.gauge(m, "rz_kv_pages_free"), self.gauge(m, "rz_kv_pages")))
         if m["rz_http_body_bytes"] or m["rz_http_connections"] != 1:
             bad.append("something is held: %r" % {k: v for k, v in m.items() if k.startswith("rz_http_")})
+        end = time.monotonic() + 10  # the connection that brought the metrics is closed behind its answer
+        while self.fds() > self.fds_before and time.monotonic() < end:
+            time.sleep(0.1)
         if self.fds() > self.fds_before:
-            bad.append("%d descriptors, %d before" % (self.fds(), self.fds_before))
-        if not SANITIZED and not self.flat():
+            bad.append("%d descriptors, %d before: %r" % (self.fds(), self.fds_before, sorted(self.open_files())))
+        if not self.flat() and not SANITIZED and self.args.requests >= 1000:  # fewer warm nothing up
             bad.append("resident memory grows")
         status = self.server.stop()
         if status:
@@ -268,6 +276,7 @@ def main():
     p.add_argument("--requests", type=int, help="in all; 20000 in 1200 s if not given")
     p.add_argument("--model")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--words", type=shlex.split, default=[], help="more words for the server, such as '-o engine.layers=auto'")
     args = p.parse_args()
     args.requests = args.requests or max(1, args.seconds * 20000 // 1200)
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")

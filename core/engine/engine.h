@@ -35,6 +35,13 @@ struct rz_engine_setup {
     /* Checked before each step: an error fails all running requests (a file changed while mapped). */
     int32_t (*check)(void *ctx, struct rz_err *err);
     void *check_ctx;
+    /* The device is lost: puts another device and plan into setup, and limits, which are the same but for
+     * fewer pages and another kv_type. The plan that failed is not used any more, whatever comes of it. An
+     * error: nothing takes its place, and requests are refused with these words. In the stepping thread,
+     * which waits for it. NULL: a step that fails says nothing about the next. */
+    int32_t (*replace)(void *ctx, const struct rz_err *why, struct rz_engine_setup *setup,
+                       struct rz_err *err);
+    void *replace_ctx;
     /* A number for model, settings and kernels, which sessions carry. NULL: there are no sessions. */
     int32_t (*identity)(void *ctx, uint64_t out[2], struct rz_err *err);
     void *identity_ctx;

@@ -57,7 +57,7 @@ uint64_t rz_loop_deadline(const struct rz_loop *loop)
 
 /* --- the end of a request --- */
 
-static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, const struct rz_err *error)
+void rz_loop_end(struct rz_loop *loop, struct rz_req *r, uint32_t reason, const struct rz_err *error)
 {
     rz_sched_remove(&loop->sched, &r->seq);
     rz_draft_drop(&r->spec);
@@ -72,7 +72,7 @@ static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, cons
 
 static void bury_now(struct rz_loop *loop, struct rz_req *r)
 {
-    finish(loop, r, RZ_FINISH_CANCELLED, NULL);
+    rz_loop_end(loop, r, RZ_FINISH_CANCELLED, NULL);
     rz_req_free(&loop->kv, r);
 }
 
@@ -113,11 +113,11 @@ static bool look_round(struct rz_loop *loop)
         bool late = r->deadline_ns && now >= r->deadline_ns,
              full = !r->pooled && r->seq.n_tokens >= r->context;
         if (r->cancelled || late || full) {
-            finish(loop, r,
-                   r->cancelled ? RZ_FINISH_CANCELLED
-                   : late       ? RZ_FINISH_TIMEOUT
-                                : RZ_FINISH_LENGTH,
-                   NULL);
+            rz_loop_end(loop, r,
+                        r->cancelled ? RZ_FINISH_CANCELLED
+                        : late       ? RZ_FINISH_TIMEOUT
+                                     : RZ_FINISH_LENGTH,
+                        NULL);
             did = true;
         }
         r->seq.paused = rz_req_slow(r);
@@ -245,7 +245,7 @@ static void deliver_hidden(struct rz_loop *loop, struct rz_req *r)
     if (r->seq.n_done < r->seq.n_tokens)
         return;
     bool good = rz_req_pool(r) == RZ_OK;
-    finish(loop, r, good ? RZ_FINISH_STOP : RZ_FINISH_ERROR, good ? NULL : &r->error);
+    rz_loop_end(loop, r, good ? RZ_FINISH_STOP : RZ_FINISH_ERROR, good ? NULL : &r->error);
 }
 
 /* A sampled token becomes an event, or the end of its request. */
@@ -254,11 +254,11 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
     char piece[RZ_PIECE_MAX];
     int64_t n = 0;
     if (rz_loop_ends(loop, r, sample->token)) {
-        finish(loop, r, RZ_FINISH_STOP, NULL);
+        rz_loop_end(loop, r, RZ_FINISH_STOP, NULL);
         return;
     }
     if ((n = decode(loop, r, sample->token, piece)) < 0) {
-        finish(loop, r, RZ_FINISH_ERROR, &r->error);
+        rz_loop_end(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
     r->tokens[r->seq.n_tokens++] = sample->token;
@@ -266,7 +266,7 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
     bool stop = rz_req_token(r, sample, piece, (size_t)n) ||
                 rz_constraint_over(&r->constraint, r->tokens + r->n_prompt, r->n_new);
     if (stop || r->seq.n_tokens >= r->context)
-        finish(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
+        rz_loop_end(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
     else
         rz_req_flush(r);
 }
@@ -291,21 +291,11 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
     if (r->finished)
         return;
     if (r->rc && i == r->n_samples) {
-        finish(loop, r, RZ_FINISH_ERROR, &r->error);
+        rz_loop_end(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
     rz_spec_settle(r);
     rz_sched_keep(&loop->sched, &r->seq);
-}
-
-/* The step failed: so do its requests, or all of them when the model itself is gone. */
-static void fail_requests(struct rz_loop *loop, bool all, const struct rz_err *error)
-{
-    for (uint32_t i = 0; i < loop->n_slots; i++) {
-        struct rz_req *r = loop->reqs[i];
-        if (r && !r->finished && (all || r->seq.n_rows))
-            finish(loop, r, RZ_FINISH_ERROR, error);
-    }
 }
 
 /* Computes the batch, without the mutex, and hands its results out. */
@@ -325,10 +315,10 @@ static void compute(struct rz_loop *loop)
     loop->steps++;
     if (rc < 0) {
         error.code = rc;
-        rz_sched_failed(&loop->sched);
-        fail_requests(loop, gone, &error);
+        rz_failure_step(loop, gone, &error);
         return;
     }
+    loop->failed_in_row = 0;
     rz_sched_done(&loop->sched);
     uint64_t now = rz_clock_ns();
     if (loop->sched.step.n_wanted == loop->sched.step.batch.n_rows)
@@ -369,7 +359,13 @@ int32_t rz_loop_step(struct rz_loop *loop)
         return RZ_AGAIN;
     loop->busy = true;
     loop->stepper = pthread_self();
-    bool did = look_round(loop);
+    bool did = false;
+    /* Whom the step took with it has been told. Without a thread it is done only for somebody. */
+    if (loop->lost && (loop->threaded || loop->n_active)) {
+        rz_failure_replace(loop);
+        did = true;
+    }
+    did |= look_round(loop);
     rz_spec_guess(loop);
     if (rz_sched_build(&loop->sched)) {
         compute(loop);
@@ -402,7 +398,11 @@ int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
     /* The end of the last step, and another evaluation, are waited for. */
     while (loop->busy && !n_alive(loop))
         rz_loop_wait(loop, &loop->changed, UINT64_MAX);
-    if (n_alive(loop)) {
+    if (loop->refusal.code) {
+        if (err)
+            *err = loop->refusal;
+        rc = loop->refusal.code;
+    } else if (n_alive(loop)) {
         rc = rz_fail(err, RZ_EBUSY, "engine", "%u requests are running", n_alive(loop));
     } else {
         loop->busy = true;
@@ -412,16 +412,24 @@ int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
     return rc;
 }
 
-void rz_loop_visit(struct rz_loop *loop)
+int32_t rz_loop_visit(struct rz_loop *loop, struct rz_err *err)
 {
     pthread_mutex_lock(&loop->mutex);
     loop->n_visitors++;
     while (loop->busy)
         rz_loop_wait(loop, &loop->changed, UINT64_MAX);
     loop->n_visitors--;
-    loop->busy = true;
-    loop->stepper = pthread_self();
+    int32_t rc = loop->refusal.code;
+    if (rc && err)
+        *err = loop->refusal;
+    if (rc) {
+        rz_loop_kick(loop);
+    } else {
+        loop->busy = true;
+        loop->stepper = pthread_self();
+    }
     pthread_mutex_unlock(&loop->mutex);
+    return rc;
 }
 
 void rz_loop_yield(struct rz_loop *loop)

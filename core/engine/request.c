@@ -127,15 +127,16 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
     r->tokens = malloc(context * sizeof(*r->tokens));
     r->ring = calloc(RZ_RING, sizeof(*r->ring));
     r->samples = calloc(1, sizeof(*r->samples));
-    if (!r->biases || !r->tokens || !r->ring || !r->samples || !rz_kv_seq_init(kv, &r->seq.kv, context)) {
-        rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
-        goto fail;
-    }
     r->seq.want = rz_sample_want(&r->sampling, r->n_biases + !!q->grammar_kind, r->n_logprobs, &r->seq.k);
     if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
         r->seq.want = RZ_WANT_LOGITS;
     if (q->flags & RZ_REQUEST_EMBED && !begin_embed(setup, q, r)) {
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a vector of %u", setup->n_embd);
+        goto fail;
+    }
+    /* The last that may fail: a sequence is given back to its pool, which others use meanwhile. */
+    if (!r->biases || !r->tokens || !r->ring || !r->samples || !rz_kv_seq_init(kv, &r->seq.kv, context)) {
+        rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
         goto fail;
     }
     memcpy(r->tokens, q->prompt, q->n_prompt * sizeof(*q->prompt));

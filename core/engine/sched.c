@@ -362,6 +362,17 @@ void rz_sched_done(struct rz_sched *s)
 
 void rz_sched_failed(struct rz_sched *s)
 {
+    for (uint32_t i = s->n_running; i--;)
+        if (!s->running[i]->n_rows)
+            preempt(s, s->running[i]);
+    if (s->prefix)
+        rz_prefix_clear(s->prefix);
+}
+
+void rz_sched_restart(struct rz_sched *s)
+{
+    while (s->n_running)
+        preempt(s, s->running[s->n_running - 1]);
     if (s->prefix)
         rz_prefix_clear(s->prefix);
 }

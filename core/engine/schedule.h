@@ -84,8 +84,11 @@ void rz_sched_done(struct rz_sched *s);
  * the others took is given back. */
 void rz_sched_keep(struct rz_sched *s, struct rz_seq *seq);
 
-/* The step failed: what it wrote is not to be trusted. */
+/* The step failed: what it wrote is not to be trusted. Running sequences that had no rows in it begin anew,
+ * for pages and states may have been copied for them; of the others the caller ends what it will. */
 void rz_sched_failed(struct rz_sched *s);
+/* Whatever was computed is gone: all running sequences begin anew. */
+void rz_sched_restart(struct rz_sched *s);
 
 /* --- share.c, for sched.c --- */
 

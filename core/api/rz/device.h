@@ -96,7 +96,8 @@ struct rz_device {
     /* Part i of the plan; RZ_END after the last. */
     int32_t (*part)(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
     /* Runs one step to its end, or the batch's stage of it. On error the KV of the batch's rows, and the
-     * states that it names, are undefined. One call at a time. RZ_EDEVICE: the device is lost, and so is the plan. */
+     * pages and states that it names as targets, are undefined. One call at a time. RZ_EDEVICE: the device
+     * is lost, and so is the plan: it is destroyed, which waits for what the step has left behind. */
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
@@ -111,8 +112,8 @@ struct rz_device {
     int32_t (*store)(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
                      struct rz_err *err);
     /* For a plugin that drives several devices of its kind: *out becomes the ctx of device number index, as
-     * its driver counts, with which everything else of this table works. It lives as long as the plugin. NULL:
-     * there is one. From the control thread; whether there is such a device is for open to say. */
+     * its driver counts, with which everything else of this table works. It lives as long as the plugin.
+     * NULL: there is one. From the control thread; whether there is such a device is for open to say. */
     int32_t (*numbered)(void *ctx, uint32_t index, void **out, struct rz_err *err);
 };
 RZ_ABI_SIZE(struct rz_device, 120, numbered);

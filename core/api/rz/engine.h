@@ -146,11 +146,25 @@ struct rz_engine_stats {
 RZ_ABI_SIZE(struct rz_engine_stats, 144, max_queue);
 RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 
+/* state of a device that an engine uses, or used */
+#define RZ_DEVICE_IN_USE 1u /* it runs the steps                                       */
+#define RZ_DEVICE_OUT 2u    /* it failed, and runs no more steps: `why` says what happened */
+
+struct rz_engine_device {
+    uint32_t size;
+    uint32_t state;    /* RZ_DEVICE_*           */
+    uint64_t failures; /* steps that it failed  */
+    char name[64];
+    char why[768]; /* the last of them      */
+};
+RZ_ABI_SIZE(struct rz_engine_device, 848, why);
+
 struct rz_engine {
     uint32_t size, minor;
     void *ctx;
     /* Queues a request. RZ_EBUSY: the queue is full; RZ_ELIMIT: prompt or limits do not fit (both
-     * numbers in err). Any thread. */
+     * numbers in err); RZ_EDEVICE: its device failed and none took its place, so no request is taken any
+     * more. Any thread. */
     int32_t (*submit)(void *ctx, const struct rz_request *request, uint64_t *ticket, struct rz_err *err);
     /* Takes the next event: RZ_OK, RZ_AGAIN after timeout_ms without one, RZ_END after the last. If no
      * loop thread runs, the caller's thread does the work. One thread a ticket. */
@@ -175,8 +189,11 @@ struct rz_engine {
      * meanwhile. Any thread; waits for the step in progress. */
     int64_t (*save)(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err);
     int64_t (*restore)(void *ctx, const char *path, struct rz_err *err);
+    /* Device i of those that were used, in that order; RZ_END after the last. None is in use: requests are
+     * refused. Any thread. */
+    int32_t (*device)(void *ctx, uint32_t i, struct rz_engine_device *out);
 };
-RZ_ABI_SIZE(struct rz_engine, 88, restore);
+RZ_ABI_SIZE(struct rz_engine, 96, device);
 
 /* --- rz.host.model/1 --- */
 

@@ -249,7 +249,7 @@ struct rz_state {
 RZ_ABI_SIZE(struct rz_state, 16, floats);
 
 /* A stretch of the nodes of a program that is run in parts: one execute each, in this order in every step.
- * What a stage leaves in values, pages and states is there in those behind it. No macro lies across stages. */
+ * What a stage leaves in values, pages and states is there in those behind it. No macro lies across two. */
 struct rz_stage {
     uint32_t size;
     uint32_t first, end; /* nodes                                                                        */

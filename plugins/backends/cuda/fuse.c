@@ -1,8 +1,8 @@
 /* fuse.c - which ops do the work of others: norms before products, sums behind them, gates, neighbours.
  *
  * A sum behind a product is always part of it. The others are so in steps of few rows alone, where each
- * launch costs as much as its work; in longer steps every op runs by itself, so that all values stay. Only ops
- * of one stage do so.
+ * launch costs as much as its work; in longer steps every op runs by itself, so that all values stay. None
+ * does so across stages.
  */
 #include "cuda.h"
 

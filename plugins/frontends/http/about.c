@@ -1,5 +1,6 @@
 /* about.c - what the server says of itself: health, version, its models.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,13 +13,41 @@ const char *rz_http_version_text(void)
     return rz_plugin_v1.header.version;
 }
 
+/* Why this model takes no requests; false: it does. Models are not named: everybody may ask. */
+static bool model_failed(const struct rz_http_model *m, char *why, size_t cap)
+{
+    struct rz_engine_device d = {.size = sizeof(d)};
+    const struct rz_engine *e = m->engine;
+    bool any = false;
+    for (uint32_t i = 0; RZ_HAS(e, device) && e->device(e->ctx, i, &d) == RZ_OK; i++) {
+        if (d.state == RZ_DEVICE_IN_USE)
+            return false;
+        any = true;
+    }
+    if (any)
+        snprintf(why, cap, "%s: %s", d.name, d.why);
+    return any;
+}
+
+uint32_t rz_http_failed(const struct rz_http *h, char *why, size_t cap)
+{
+    uint32_t n = 0;
+    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;)
+        n += model_failed(&h->models[i], why, cap);
+    return n;
+}
+
 enum MHD_Result rz_http_health(struct rz_http_request *r)
 {
+    char why[1024] = "";
     bool draining = atomic_load(&r->http->draining);
-    return rz_http_reply_json(r->connection, draining ? 503 : 200,
-                              json_pack("{s:s,s:s}", "status", draining ? "draining" : "healthy", "version",
-                                        rz_http_version_text()),
-                              NULL);
+    uint32_t n_failed = draining ? 0 : rz_http_failed(r->http, why, sizeof(why));
+    bool all = n_failed && n_failed == r->http->n_models;
+    const char *status = draining ? "draining" : all ? "failed" : n_failed ? "degraded" : "healthy";
+    json_t *o = json_pack("{s:s,s:s}", "status", status, "version", rz_http_version_text());
+    if (n_failed)
+        json_object_set_new(o, "reason", rz_http_text(why, strlen(why)));
+    return rz_http_reply_json(r->connection, draining || all ? 503 : 200, o, NULL);
 }
 
 enum MHD_Result rz_http_version(struct rz_http_request *r)

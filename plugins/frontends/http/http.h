@@ -403,6 +403,8 @@ const struct rz_http_route *rz_http_route_at(size_t i);
 
 const char *rz_http_version_text(void); /* about.c */
 enum MHD_Result rz_http_health(struct rz_http_request *r);
+/* How many models take no requests any more, because their device failed; why: of the first. */
+uint32_t rz_http_failed(const struct rz_http *h, char *why, size_t cap);
 enum MHD_Result rz_http_version(struct rz_http_request *r);
 enum MHD_Result rz_http_models(struct rz_http_request *r);
 enum MHD_Result rz_http_v1_models(struct rz_http_request *r);

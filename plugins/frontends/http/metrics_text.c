@@ -123,6 +123,37 @@ static void outcomes(struct page *p)
         }
 }
 
+/* --- devices --- */
+
+static bool device_at(const struct page *p, uint32_t model, uint32_t i, struct rz_engine_device *out)
+{
+    const struct rz_engine *e = p->http->models[model].engine;
+    *out = (struct rz_engine_device){.size = sizeof(*out)};
+    return RZ_HAS(e, device) && e->device(e->ctx, i, out) == RZ_OK;
+}
+
+static void device_numbers(struct page *p, const char *name, bool failures)
+{
+    struct rz_engine_device d;
+    for (uint32_t i = 0; i < p->n_models; i++)
+        for (uint32_t k = 0; device_at(p, i, k, &d); k++) {
+            model_label(p, "rz_", name, "", i);
+            rz_buf_str(&p->out, ",");
+            add_label(&p->out, "device", d.name);
+            rz_buf_printf(&p->out, "} %llu\n",
+                          failures ? (unsigned long long)d.failures : d.state == RZ_DEVICE_IN_USE);
+        }
+}
+
+static void devices(struct page *p)
+{
+    head(p, "rz_", "device_failures_total", "counter", "Steps that a device failed.");
+    device_numbers(p, "device_failures_total", true);
+    head(p, "rz_", "device_in_use", "gauge",
+         "1: it runs the model's steps; 0: it failed and was taken out. None with 1: requests are refused.");
+    device_numbers(p, "device_in_use", false);
+}
+
 /* --- histograms --- */
 
 static void histogram(struct page *p, uint32_t i, int which, const char *name)
@@ -173,6 +204,7 @@ static void server(struct page *p)
 {
     static const char *const phases[] = {"header", "body", "engine", "reader"};
     struct rz_http *h = p->http;
+    char why[64];
     head(p, "rz_", "http_requests_total", "counter", "Answers, by route and status.");
     for (uint32_t i = 0; i < RZ_HTTP_ROUTES_MAX; i++)
         for (uint32_t c = 0; atomic_load(&h->routes[i].path) && c < RZ_HTTP_N_CODES; c++) {
@@ -193,7 +225,9 @@ static void server(struct page *p)
         rz_buf_printf(&p->out, "rz_http_dropped_total{phase=\"%s\"} %llu\n", phases[i],
                       (unsigned long long)atomic_load(&h->n_dropped[i]));
     head(p, "rz_", "ready", "gauge", "1 while requests are taken.");
-    rz_buf_printf(&p->out, "rz_ready %d\n", atomic_load(&h->ready) && !atomic_load(&h->draining));
+    rz_buf_printf(&p->out, "rz_ready %d\n",
+                  atomic_load(&h->ready) && !atomic_load(&h->draining) &&
+                      !rz_http_failed(h, why, sizeof(why)));
 }
 
 /* The numbers of /proc/self/statm, without which there is no page of memory to tell of. */
@@ -235,6 +269,7 @@ enum MHD_Result rz_http_metrics(struct rz_http_request *r)
     }
     numbers(p);
     outcomes(p);
+    devices(p);
     histograms(p);
     server(p);
     process(p);
@@ -257,13 +292,16 @@ enum MHD_Result rz_http_metrics(struct rz_http_request *r)
 
 enum MHD_Result rz_http_ready(struct rz_http_request *r)
 {
+    char why[1024];
     bool draining = atomic_load(&r->http->draining), ready = atomic_load(&r->http->ready) && !draining;
     struct rz_http_error e = {.status = 503,
                               .type = "overloaded_error",
                               .code = draining ? "shutting_down" : "loading",
                               .header = "Retry-After: 5",
                               .message = draining ? "the server is shutting down" : "the models are loading"};
-    if (!ready)
+    if (ready && rz_http_failed(r->http, why, sizeof(why)))
+        e = (struct rz_http_error){.status = 503, .code = "device_failed", .message = why};
+    if (!ready || e.message == why)
         return rz_http_reply_error(r->connection, &e);
     return rz_http_reply_json(r->connection, 200, json_pack("{s:s}", "status", "ready"), NULL);
 }

@@ -107,7 +107,8 @@ const struct rz_http_schema rz_http_schemas[] = {
     {"PlainError", OBJECT("'error'", "'error': " TEXT)},
     {"Anything", "{'type': 'object'}"},
     {"Health",
-     OBJECT("'status', 'version'", "'status': {'enum': ['healthy', 'draining']}, 'version': " TEXT)},
+     OBJECT("'status', 'version'", "'status': {'enum': ['healthy', 'degraded', 'failed', 'draining']}, "
+                                   "'version': " TEXT ", 'reason': " TEXT)},
     {"Ready", OBJECT("'status'", "'status': {'const': 'ready'}")},
     {"Version", OBJECT("'name', 'version'", "'name': {'const': 'rz'}, 'version': " TEXT)},
     {"Model", OBJECT("'id', 'object', 'created', 'owned_by'",

@@ -75,7 +75,11 @@ static bool failed(const struct rz_http_request *r, struct rz_http_error *e)
     *e = (struct rz_http_error){
         .status = 500, .code = "engine_failed", .message = "the engine failed", .plain = r->route->plain};
     if (ev->kind == RZ_EVENT_ERROR) {
-        e->message = ev->text; /* n_text is below the array's size: see fail_with */
+        e->message = ev->text;      /* n_text is below the array's size: see fail_with */
+        if (ev->code == RZ_EBUSY) { /* it was not begun, and will not be */
+            e->status = 503;
+            e->code = "device_failed";
+        }
     } else if (ev->finish == RZ_FINISH_CANCELLED) {
         e->status = 503;
         e->code = "cancelled";
@@ -178,8 +182,9 @@ static bool take_round(struct rz_http_request *r)
     if (r->ended || r->n_submitted == r->n_runs)
         return any;
     uint32_t before = r->n_submitted;
-    if (rz_http_runs_fill(r, &err)) {
-        struct rz_event ev = {.size = sizeof(ev), .kind = RZ_EVENT_ERROR};
+    int32_t code = rz_http_runs_fill(r, &err);
+    if (code) {
+        struct rz_event ev = {.size = sizeof(ev), .kind = RZ_EVENT_ERROR, .code = code};
         ev.n_text = (uint32_t)snprintf(ev.text, sizeof(ev.text), "%.200s: %.700s", err.where, err.message);
         fail_with(r, &ev);
     }
@@ -296,6 +301,9 @@ enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const st
         e.type = "overloaded_error";
         e.code = "queue_full";
         e.header = "Retry-After: 1";
+    } else if (code == RZ_EDEVICE) {
+        e.status = 503;
+        e.code = "device_failed";
     } else if (code == RZ_ELIMIT) {
         e.status = 400;
         e.code = "context_length_exceeded";
