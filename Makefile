@@ -419,6 +419,9 @@ install: all
 	install -m 644 $(B)/libbase.a $(INSTALL_TO)/lib/librz_base.a
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
+	install -d $(INSTALL_TO)/lib/systemd/system
+	sed -e 's|/usr/local/bin|$(PREFIX)/bin|' etc/rz.service > $(INSTALL_TO)/lib/systemd/system/rz.service
+	install -m 644 etc/rz.socket $(INSTALL_TO)/lib/systemd/system/rz.socket
 	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini
 
 clean:

@@ -7,6 +7,7 @@
 #include "err.h"
 #include "header.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,12 @@ static void show_input(void *ctx, const struct rz_str *weight, const struct rz_v
         e->input(e->arg, weight, x->data, x->stride, x->rows, x->width);
 }
 
+/* The program ends while a model is loaded. */
+static bool must_stop(void *ctx)
+{
+    return atomic_load(&((struct rz_model *)ctx)->owner->stop);
+}
+
 static void warn_user(void *ctx, const char *text)
 {
     (void)ctx;
@@ -145,6 +152,7 @@ static int32_t open_cpu(struct rz_models *m, struct rz_model *model, const struc
                                  .pool = m->pool,
                                  .forget = forget_weight,
                                  .warn = warn_user,
+                                 .stop = must_stop,
                                  .observe = o->observe ? show_input : NULL,
                                  .ctx = model};
     status = choose_cache(m, model, &setup.cache, err);

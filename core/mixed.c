@@ -19,7 +19,7 @@ struct rz_mixed {
     struct rz_mixed_setup setup;
     struct rz_device table;
     struct rz_cut cut;
-    const char *failed; /* device; NULL: none */
+    const char *_Atomic failed; /* device; NULL: none */
 };
 
 /* What a part is given in place of the batch. */
@@ -338,6 +338,7 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
     out->flags = RZ_PLAN_INVARIANT | RZ_PLAN_OWNS_WEIGHTS;
     out->weight_bytes = out->prepared_bytes = out->kv_bytes = out->state_bytes = 0;
     out->scratch_bytes = p->value_bytes;
+    uint64_t mapped = 0;
     for (uint32_t i = 0; i < program->n_weights; i++)
         out->weight_bytes += rz_weight_at(program, i)->bytes;
     for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
@@ -349,8 +350,11 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
         out->kv_bytes += one.kv_bytes;
         out->scratch_bytes += one.scratch_bytes;
         out->state_bytes += one.state_bytes;
+        mapped += one.mapped_bytes;
         out->flags &= one.flags;
     }
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes = mapped;
     return RZ_OK;
 }
 

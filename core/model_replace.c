@@ -49,7 +49,7 @@ static int32_t plan_anew(struct rz_model *model, struct rz_err *err)
     struct rz_plan_limits before = model->limits;
     struct rz_model_options o = {.size = sizeof(o), .level = RZ_MODEL_RUN, .max_seqs = before.max_seqs};
     int32_t status;
-    while ((status = rz_model_plan(model->owner, model, before.max_context, &o, err)) && take_out(model)) {
+    while ((status = rz_model_plan(model, before.max_context, &o, err)) && take_out(model)) {
         rz_log(RZ_LOG_WARN, "%s: %s cannot take its place: %s: %s", model->name, failed_device(model),
                err->where, err->message);
         drop_plan(model);

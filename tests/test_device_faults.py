@@ -296,6 +296,22 @@ class Faulty(Device):
                 self.all_free(server)
                 self.assertEqual(server.stop(), 0)
 
+    def test_while_it_changes(self):
+        """Not ready, but well; requests wait."""
+        kernels = build("faulty", tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, os.path.dirname(kernels))
+        server = Server("--plugin", FAULTY, "-o", "plugin.faulty-device.fail=step:1", "--plugin", kernels,
+                        "-o", "plugin.faulty.load_ms=1000")
+        self.addCleanup(server.kill)
+        self.failed_text(server.ask(ASK))
+        status, headers, text = server.request("GET", "/ready")
+        self.assertEqual((status, json.loads(text)["error"]["code"], headers["Retry-After"]), (503, "device_changes", "5"))
+        self.assertEqual(server.request("GET", "/health")[0], 200)
+        self.assertEqual(server.metrics()["rz_ready"], 0)
+        self.assertEqual(server.ask(ASK)[0], 200)
+        self.assertEqual(server.request("GET", "/ready")[0], 200)
+        self.assertEqual(server.stop(), 0)
+
     def test_sessions(self):
         """Pages that cannot be read or written again are an error of the session, not of the answer."""
         folder = tempfile.mkdtemp()

@@ -27,6 +27,7 @@ struct rz_engine_setup {
     uint32_t max_batch_tokens;    /* rows of one step; <= limits.max_rows */
     uint32_t max_queue;           /* requests waiting or running          */
     uint64_t max_ms;              /* longest time of a request; 0: no limit */
+    uint32_t step_ms;             /* longest time of a step with prompts that others wait for; 0: no limit */
     bool prefix_cache;            /* pages are kept for prompts that begin alike */
     bool top_k; /* the device is asked for the k best where a request's sampler needs no more */
     /* Runs fn(arg, i) for i = 0..n-1, perhaps in parallel (sampling rows). NULL: a plain loop. */

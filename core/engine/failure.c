@@ -99,6 +99,8 @@ void rz_failure_step(struct rz_loop *loop, bool model, const struct rz_err *erro
     end_carried(loop, &named);
     loop->failed_in_row++;
     loop->lost = loop->setup.replace && (error->code == RZ_EDEVICE || loop->failed_in_row >= FAILURES_MAX);
+    if (loop->lost)
+        in_use(loop)->state = RZ_DEVICE_LOST;
 }
 
 /* --- another device --- */
@@ -137,12 +139,12 @@ void rz_failure_replace(struct rz_loop *loop)
     struct rz_engine_setup next = loop->setup;
     struct rz_engine_device *d = in_use(loop);
     loop->lost = false;
-    d->state = RZ_DEVICE_OUT;
     rz_fail(&why, RZ_EDEVICE, d->name, "%s", d->why);
     rz_sched_restart(&loop->sched);
     pthread_mutex_unlock(&loop->mutex);
     int32_t rc = next.replace(next.replace_ctx, &why, &next, &error);
     pthread_mutex_lock(&loop->mutex);
+    d->state = RZ_DEVICE_OUT;
     if (rc < 0)
         refuse(loop, &error);
     else

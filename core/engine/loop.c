@@ -17,6 +17,7 @@
 
 #define NS_PER_S 1000000000u
 #define NS_PER_MS 1000000u
+#define CHUNK_LEAST 32 /* rows of prompts in a step, however slow */
 
 uint64_t rz_clock_ns(void)
 {
@@ -148,13 +149,12 @@ static uint32_t collect_tasks(struct rz_loop *loop)
 static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
 {
     const struct rz_result *result = &loop->result;
-    r->error = (struct rz_err)RZ_ERR_INIT;
-    r->n_samples = 0;
-    r->rc = RZ_OK;
+    /* Behind rows that are only scored. */
+    uint32_t first = r->seq.want_all ? r->seq.n_rows - 1 - r->seq.n_guesses : 0;
     struct rz_constraint at = r->constraint; /* runs ahead over the guesses */
     for (bool more = true; more;) {
         uint32_t i = r->n_samples;
-        uint64_t row = (uint64_t)r->seq.result + i;
+        uint64_t row = (uint64_t)r->seq.result + first + i;
         struct rz_sample_job job = {.sampling = &r->sampling,
                                     .biases = r->biases,
                                     .n_biases = r->n_biases,
@@ -177,6 +177,16 @@ static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample
     }
 }
 
+/* A part of a prompt may be scored; what follows its end is sampled. */
+static void read_logits(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
+{
+    r->error = (struct rz_err)RZ_ERR_INIT;
+    r->n_samples = 0;
+    r->rc = r->scores && !r->first_ns ? rz_score_rows(r, &loop->result, scratch) : RZ_OK;
+    if (!r->rc && r->seq.n_done + r->seq.n_rows >= r->seq.n_tokens)
+        sample_text(loop, r, scratch);
+}
+
 static void sample_task(void *arg, uint32_t i)
 {
     struct rz_loop *loop = arg;
@@ -184,9 +194,9 @@ static void sample_task(void *arg, uint32_t i)
     const struct rz_result *result = &loop->result;
     if (r->pooled)
         rz_req_hidden(r, result->hidden + (uint64_t)r->seq.result * result->hidden_stride,
-                      result->hidden_stride, r->seq.hidden_all ? r->seq.n_rows : 1);
+                      result->hidden_stride, r->seq.want_all ? r->seq.n_rows : 1);
     else
-        sample_text(loop, r, &loop->scratch[i]);
+        read_logits(loop, r, &loop->scratch[i]);
 }
 
 static void sample_rows(struct rz_loop *loop, uint32_t n)
@@ -275,7 +285,8 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
  * makes them the same tokens. */
 static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
 {
-    if (!r->first_ns) {
+    bool part = r->scores && r->seq.n_done < r->seq.n_tokens; /* of its prompt */
+    if (!r->first_ns && !part) {
         r->first_ns = now;
         loop->prompt_tokens += r->n_prompt;
     }
@@ -294,8 +305,25 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
         rz_loop_end(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
+    if (part)
+        return;
     rz_spec_settle(r);
     rz_sched_keep(&loop->sched, &r->seq);
+}
+
+/* Who decodes waits for the rows of prompts in a step: as many as fit into the time that a step may take. What
+ * a row costs is learnt from steps with some of them, later ones counting more. */
+static void learn_chunk(struct rz_loop *loop, uint64_t ns)
+{
+    uint32_t n = loop->sched.step.batch.n_rows, least = CHUNK_LEAST;
+    if (!loop->setup.step_ms || n < CHUNK_LEAST)
+        return;
+    double row_ns = (double)ns / n, all = (double)loop->setup.step_ms * NS_PER_MS;
+    loop->row_ns = loop->row_ns > 0 ? 0.5 * (loop->row_ns + row_ns) : row_ns;
+    double fit = all / loop->row_ns;
+    loop->sched.chunk = fit > loop->sched.max_rows ? loop->sched.max_rows
+                        : fit > least              ? (uint32_t)fit
+                                                   : least;
 }
 
 /* Computes the batch, without the mutex, and hands its results out. */
@@ -321,6 +349,7 @@ static void compute(struct rz_loop *loop)
     loop->failed_in_row = 0;
     rz_sched_done(&loop->sched);
     uint64_t now = rz_clock_ns();
+    learn_chunk(loop, now - begin);
     if (loop->sched.step.n_wanted == loop->sched.step.batch.n_rows)
         rz_pace_step(&loop->spec.pace, loop->sched.step.n_wanted, (double)(now - begin) * 1e-9);
     for (uint32_t i = 0; i < n; i++)

@@ -21,6 +21,7 @@ struct rz_loop {
     struct rz_tokenizer_info info; /* n_end = 0 without a tokenizer */
     struct rz_kv kv;
     struct rz_prefix prefix;
+    double row_ns; /* of a row of a prompt, as learnt; 0: not yet */
     struct rz_sched sched;
     struct rz_constraints *constraints; /* NULL without a tokenizer */
     struct rz_sample_scratch *scratch;  /* [n_scratch] */

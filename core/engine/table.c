@@ -276,6 +276,16 @@ static int32_t engine_embedding(void *ctx, uint64_t ticket, float *out, uint32_t
     return rc;
 }
 
+static int32_t engine_score(void *ctx, uint64_t ticket, uint32_t i, float *logprob, struct rz_logprob *top)
+{
+    struct rz_loop *loop = ctx;
+    pthread_mutex_lock(&loop->mutex);
+    const struct rz_req *r = find(loop, ticket);
+    int32_t rc = r && r->first_ns ? rz_score_get(r, i, logprob, top) : RZ_ENOTFOUND;
+    pthread_mutex_unlock(&loop->mutex);
+    return rc;
+}
+
 static int64_t engine_save(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err)
 {
     return rz_session_save(ctx, tokens, n, path, err);
@@ -392,6 +402,7 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
                                      .step = engine_step,
                                      .stats = engine_stats,
                                      .embedding = engine_embedding,
+                                     .score = engine_score,
                                      .save = engine_save,
                                      .restore = engine_restore,
                                      .device = engine_device};

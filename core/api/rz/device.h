@@ -50,8 +50,10 @@ struct rz_plan_info {
     uint32_t wants; /* mask of 1 << RZ_WANT_* */
     uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes, state_bytes;
     uint64_t flags; /* RZ_PLAN_* */
+    uint64_t
+        mapped_bytes; /* of weights that steps read where the program has them, not from memory of the plan */
 };
-RZ_ABI_SIZE(struct rz_plan_info, 56, flags);
+RZ_ABI_SIZE(struct rz_plan_info, 64, mapped_bytes);
 
 /* One thing that a plan does in a step: a node, or the first of several that run as one. */
 struct rz_plan_part {
@@ -75,7 +77,8 @@ RZ_ABI_SIZE(struct rz_device_memory, 32, largest);
 struct rz_plan;
 
 /* The life of a device: open, then any number of plans, each compiled and in the end destroyed, then the
- * fini of its plugin. Only execute is called from other threads than the control thread. */
+ * fini of its plugin. Only execute is called from other threads than the control thread: while one plan
+ * executes, others may be compiled, measured and destroyed. */
 struct rz_device {
     uint32_t size, minor;
     const char *name;
@@ -111,12 +114,16 @@ struct rz_device {
                      struct rz_err *err);
     int32_t (*store)(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
                      struct rz_err *err);
+    /* What compile would take, as info of the plan that it would make; nothing is taken. NULL: the device
+     * cannot tell. */
+    int32_t (*measure)(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                       const struct rz_plan_limits *limits, struct rz_plan_info *out, struct rz_err *err);
     /* For a plugin that drives several devices of its kind: *out becomes the ctx of device number index, as
      * its driver counts, with which everything else of this table works. It lives as long as the plugin.
      * NULL: there is one. From the control thread; whether there is such a device is for open to say. */
     int32_t (*numbered)(void *ctx, uint32_t index, void **out, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_device, 120, numbered);
+RZ_ABI_SIZE(struct rz_device, 128, numbered);
 
 #ifdef __cplusplus
 }
