@@ -36,13 +36,10 @@ uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size
 /* As the original system tells it: "gpu" while a model runs on anything but the CPU. */
 static const char *compute_mode(const struct rz_http *h)
 {
-    struct rz_engine_device d = {.size = sizeof(d)};
-    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;) {
-        const struct rz_engine *e = h->models[i].engine;
-        for (uint32_t k = 0; RZ_HAS(e, device) && e->device(e->ctx, k, &d) == RZ_OK; k++)
-            if (d.state == RZ_DEVICE_IN_USE && strcmp(d.name, "cpu"))
-                return "gpu";
-    }
+    struct rz_engine_device d;
+    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;)
+        if (device_state(h->serve, i, &d) == RZ_DEVICE_IN_USE && d.name[0] && strcmp(d.name, "cpu"))
+            return "gpu";
     return "cpu";
 }
 

@@ -446,8 +446,8 @@ const struct rz_http_route *rz_http_route_at(size_t i);
 
 const char *rz_http_version_text(void); /* about.c */
 enum MHD_Result rz_http_health(struct rz_http_request *r);
-/* How many models have a device in this state, RZ_DEVICE_OUT or RZ_DEVICE_LOST; why: that of the first. No model
- * is named: everybody may ask. */
+/* How many models have a device in this state, RZ_DEVICE_OUT or RZ_DEVICE_LOST; why: that of the first. No
+ * model is named: everybody may ask. */
 uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size_t cap);
 enum MHD_Result rz_http_version(struct rz_http_request *r);
 enum MHD_Result rz_http_models(struct rz_http_request *r);
