@@ -81,7 +81,7 @@ static void run_product(void *arg)
     struct product *p = (struct product *)arg;
     float one = 1, zero = 0;
     MUST(cublasLtMatmul(p->handle, p->desc, &one, p->pa, p->a, p->pb, p->b, &zero, p->pc, p->c, p->pc, p->c, NULL,
-                        p->work, 0, 0));
+                        p->work, p->work_bytes, 0));
 }
 
 static void measure_product(uint32_t *memory, int n)
@@ -92,6 +92,8 @@ static void measure_product(uint32_t *memory, int n)
     p.pa = memory;
     p.pb = (char *)memory + bytes;
     p.pc = (char *)memory + 2 * bytes;
+    p.work_bytes = 32 << 20;
+    MUST(cudaMalloc(&p.work, p.work_bytes));
     MUST(cublasLtCreate(&p.handle));
     MUST(cublasLtMatmulDescCreate(&p.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     MUST(cublasLtMatmulDescSetAttribute(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &t, sizeof t));

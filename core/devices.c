@@ -225,16 +225,21 @@ static int32_t open_plugin_device(struct rz_models *m, const char *name, const c
                                   const struct rz_model_options *o, const struct rz_device **out,
                                   struct rz_err *err)
 {
-    char kind[96];
+    char kind[96], *plugin = kind + strlen("device:"), *number;
     uint32_t at = 0, known;
     void *self;
     snprintf(kind, sizeof(kind), "device:%s", name);
+    number = strchr(plugin, ':');
+    if (number)
+        *number++ = 0;
     const struct rz_device *d = rz_registry_next(m->registry, kind, RZ_DEVICE_1, &at, &self, NULL, err);
-    if (!d && !err->code && !rz_registry_find(m->registry, name, &known, err))
+    if (!d && !err->code && !rz_registry_find(m->registry, plugin, &known, err))
         rz_fail(err, RZ_ECONFIG, from, "the plugin \"%s\" has no device, or was refused (rz plugin list)",
-                name);
+                plugin);
     if (!d)
         return rz_err_wrap(err, "device");
+    if (rz_models_numbered(m, d, name, number, &d, err))
+        return err->code;
     if (o->observe)
         return rz_fail(err, RZ_EUNSUPPORTED, name,
                        "does not show the inputs of its matrices: use the CPU here");
@@ -311,7 +316,8 @@ static int32_t check_flagged(const struct rz_models *m, const struct rz_placemen
         const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
         bool found = !e->flagged || !device_of(&e->header, name, sizeof(name));
         for (uint32_t k = 0; k < place->n_names && !found; k++)
-            found = !strcmp(place->names[k], name);
+            found = !strncmp(place->names[k], name, strlen(name)) &&
+                    (place->names[k][strlen(name)] == 0 || place->names[k][strlen(name)] == ':');
         if (!found)
             return rz_fail(err, RZ_ECONFIG, text->layers ? text->from_layers : text->from_experts,
                            "nothing runs on %s, which --plugin names", name);

@@ -280,6 +280,7 @@ void rz_models_close(struct rz_models *m)
     rz_served_free(m->served);
     rz_pool_free(m->pool);
     rz_models_forget_tables(m);
+    rz_numbered_free(m);
     free(m);
 }
 

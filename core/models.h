@@ -66,6 +66,7 @@ struct rz_models {
     struct rz_pool *pool; /* made for the first model that runs */
     struct rz_cpu_table *tables;
     uint32_t n_tables;
+    struct rz_numbered *numbered; /* devices called NAME:NUMBER */
     pthread_mutex_t
         build; /* one at a time opens a device, or compiles: also the loop of a model whose failed */
     char out[RZ_DEVICES_OUT_MAX][64]; /* devices that failed: no model is given to them */
@@ -151,5 +152,10 @@ void rz_model_forget_weights(struct rz_model *model);
 /* The pool and kernel tables that all models share. */
 int32_t rz_models_compute(struct rz_models *m, struct rz_err *err);
 void rz_models_forget_tables(struct rz_models *m);
+/* device_number.c: the device that `name` calls, of a plugin's table. number: what stands behind the colon
+ * of the name, or NULL. It lives as long as m; rz_numbered_free ends them all. */
+int32_t rz_models_numbered(struct rz_models *m, const struct rz_device *table, const char *name,
+                           const char *number, const struct rz_device **out, struct rz_err *err);
+void rz_numbered_free(struct rz_models *m);
 
 #endif

@@ -27,18 +27,19 @@ static const char *plugin_path(void)
     return path;
 }
 
-const struct rz_device *cuda_device(bool exact)
+const struct rz_device *cuda_device(enum cuda_products products)
 {
-    static const struct rz_device *devices[2];
-    /* device, products, graphs, reserve */
-    struct rz_option_value *values = must_alloc(4 * sizeof *values);
-    memset(values, 0, 4 * sizeof *values);
-    values[1].i = exact;
+    static const struct rz_device *devices[3];
+    /* device, products, graphs, reserve, cublas */
+    struct rz_option_value *values = must_alloc(5 * sizeof *values);
+    memset(values, 0, 5 * sizeof *values);
+    values[1].i = products == CUDA_EXACT;
     values[2].i = 1;
-    if (!devices[exact])
-        devices[exact] = device_find(plugin_path(), values, 4);
+    values[4].i = products != CUDA_LIBRARY;
+    if (!devices[products])
+        devices[products] = device_find(plugin_path(), values, 5);
     free(values);
-    return devices[exact];
+    return devices[products];
 }
 
 static uint64_t width_of(const struct rig *r)
@@ -84,6 +85,11 @@ static void check_near(const float *truth, const float *got, size_t n, double sl
                          (double)got[i], (double)truth[i], sqrt(square));
 }
 
+static double fast_slack(const struct rig *r, const struct device_options *o)
+{
+    return has_type(r, RZ_TYPE_BF16) || o->kv_type == RZ_TYPE_BF16 ? 8 * FAST_SLACK : FAST_SLACK;
+}
+
 /* The exact plan of the same steps, a row at a time, has the same bits. */
 static void check_alone(const struct rig *r, const struct device_step *steps, uint32_t n,
                         const struct device_options *o, float *const *whole, const char *what)
@@ -91,7 +97,7 @@ static void check_alone(const struct rig *r, const struct device_step *steps, ui
     uint64_t width = width_of(r);
     float *row = must_alloc(width * sizeof *row);
     struct device_plan p;
-    device_open(&p, cuda_device(true), r, o);
+    device_open(&p, cuda_device(CUDA_EXACT), r, o);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = 0, left[RIG_SEQS];
         memcpy(left, steps[i].n, sizeof left);
@@ -115,12 +121,12 @@ void compare_steps(const struct rig *r, const struct device_step *steps, uint32_
                    const struct device_options *o, const char *what)
 {
     uint64_t width = width_of(r);
-    double fast = has_type(r, RZ_TYPE_BF16) ? 8 * FAST_SLACK : FAST_SLACK;
+    double fast = fast_slack(r, o);
     struct device_plan truth, plans[2];
     float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[64];
     device_open(&truth, device_reference(), r, o);
     for (int exact = 0; exact < 2; exact++)
-        device_open(&plans[exact], cuda_device(exact), r, o);
+        device_open(&plans[exact], cuda_device(exact ? CUDA_EXACT : CUDA_FAST), r, o);
     rz_check(n <= 64);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t rows = device_run(&truth, &steps[i], want);
@@ -147,6 +153,26 @@ void compare_rows(const struct rig *r, const char *what)
                                   {{0, 3, 0, 3}}, {{7}}, {{0, 8}}, {{4, 5}}, {{33}},   {{20, 25, 25}}};
     compare_steps(r, steps, sizeof steps / sizeof steps[0], &(struct device_options){.kv_type = RZ_TYPE_F32},
                   what);
+}
+
+void compare_library(const struct rig *r, const char *what)
+{
+    static const struct device_step steps[] = {{{9}}, {{9}}, {{9}}, {{30, 10}}, {{130}}};
+    struct device_options o = {.kv_type = RZ_TYPE_F32};
+    struct device_plan truth, plan;
+    float *want = must_alloc(RIG_ROWS * width_of(r) * sizeof *want);
+    float *got = must_alloc(RIG_ROWS * width_of(r) * sizeof *got);
+    device_open(&truth, device_reference(), r, &o);
+    device_open(&plan, cuda_device(CUDA_LIBRARY), r, &o);
+    for (uint32_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        uint32_t rows = device_run(&truth, &steps[i], want);
+        rz_check_eq(device_run(&plan, &steps[i], got), rows);
+        check_near(want, got, rows * width_of(r), fast_slack(r, &o), what, "library", i);
+    }
+    device_plan_close(&truth);
+    device_plan_close(&plan);
+    free(want);
+    free(got);
 }
 
 void check_top(const float *all, const float *top, uint32_t width, uint32_t k)

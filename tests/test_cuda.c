@@ -54,6 +54,24 @@ RZ_TEST(cuda, products_of_every_type)
     }
 }
 
+/* Of these the library takes all but F32: in steps of 9 rows, or of 128. */
+RZ_TEST(cuda, products_by_the_library)
+{
+    for (size_t i = 0; i < COUNT(types); i++) {
+        uint32_t cols = odd_cols(types[i], 256);
+        struct rig r;
+        device_begin(&r, 170 + (uint64_t)types[i]);
+        int32_t x = device_input(&r, cols, 100), y = device_value(&r, 21), z = device_value(&r, 21);
+        int32_t w = device_weight(&r, types[i], cols, 21, 0.05), b = device_weight(&r, RZ_TYPE_F32, 21, 1, 1);
+        device_attr(&r, device_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(y), RIG_LIST(w, b)), RZ_A_BIAS, 1,
+                    1);
+        device_node(&r, RZ_OP_ADD, RIG_LIST(y, device_input(&r, 21, 30)), RIG_LIST(z), RIG_NONE);
+        device_end(&r, z, false);
+        compare_library(&r, rz_type_info(types[i])->name);
+        device_close(&r);
+    }
+}
+
 RZ_TEST(cuda, products_of_types_that_are_decoded_on_load)
 {
     for (size_t i = 0; i < COUNT(rare); i++)
@@ -288,7 +306,7 @@ RZ_TEST(cuda, best_of_a_row)
         struct device_plan a, b;
         struct device_step step = {{3, 1, 2}};
         device_open(&a, device_reference(), &r, &(struct device_options){.max_rows = 8});
-        device_open(&b, cuda_device(false), &r, &(struct device_options){.max_rows = 8, .k = k});
+        device_open(&b, cuda_device(CUDA_FAST), &r, &(struct device_options){.max_rows = 8, .k = k});
         for (int time = 0; time < 4; time++) {
             uint32_t n = device_run(&a, &step, all);
             rz_check_eq(device_run(&b, &step, top), n);

@@ -95,6 +95,21 @@ RZ_TEST(cuda_seq, attention_over_pages)
         "two parts of keys");
 }
 
+RZ_TEST(cuda_seq, attention_of_eight_bits)
+{
+    attention(
+        &(struct attention){
+            .heads = 6, .kv_heads = 2, .k_dim = 40, .v_dim = 24, .kv_type = RZ_TYPE_Q8_0, .lengthy = true},
+        "q8_0, two parts of keys");
+    attention(
+        &(struct attention){
+            .heads = 5, .kv_heads = 1, .k_dim = 77, .v_dim = 70, .kv_type = RZ_TYPE_Q8_0, .latent = true},
+        "q8_0, latents of odd sizes");
+    attention(
+        &(struct attention){.heads = 2, .kv_heads = 2, .k_dim = 136, .v_dim = 131, .kv_type = RZ_TYPE_Q8_0},
+        "q8_0, wide heads");
+}
+
 RZ_TEST(cuda_seq, attention_with_masks)
 {
     attention(&(struct attention){.heads = 4,
@@ -110,7 +125,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 2,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .lengthy = true,
                                   .n_attrs = 2,
                                   .ids = {RZ_A_WINDOW, RZ_A_SOFTCAP},
@@ -129,7 +144,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 4,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .n_attrs = 1,
                                   .ids = {RZ_A_CHUNK},
                                   .attrs = {{8, 0}}},
@@ -138,7 +153,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 2,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .sinks = true,
                                   .lengthy = true},
               "sinks");
@@ -150,7 +165,7 @@ RZ_TEST(cuda_seq, attention_with_masks)
                                   .kv_heads = 2,
                                   .k_dim = 8,
                                   .v_dim = 8,
-                                  .kv_type = RZ_TYPE_F32,
+                                  .kv_type = RZ_TYPE_F16,
                                   .both = true,
                                   .n_attrs = 1,
                                   .ids = {RZ_A_WINDOW},
@@ -172,6 +187,23 @@ RZ_TEST(cuda_seq, attention_of_latents)
                                   .latent = true,
                                   .lengthy = true},
               "more latents");
+}
+
+/* What the tensor cores attend for: sizes beside those of their tiles. */
+RZ_TEST(cuda_seq, attention_of_prompts)
+{
+    attention(
+        &(struct attention){.heads = 2, .kv_heads = 2, .k_dim = 80, .v_dim = 72, .kv_type = RZ_TYPE_F16},
+        "two tiles of columns wide");
+    attention(
+        &(struct attention){.heads = 3, .kv_heads = 1, .k_dim = 144, .v_dim = 136, .kv_type = RZ_TYPE_BF16},
+        "wide values");
+    attention(
+        &(struct attention){
+            .heads = 5, .kv_heads = 1, .k_dim = 272, .v_dim = 264, .kv_type = RZ_TYPE_F16, .latent = true},
+        "values for two blocks");
+    attention(&(struct attention){.heads = 70, .kv_heads = 1, .k_dim = 8, .v_dim = 8, .kv_type = RZ_TYPE_F16},
+              "more heads than a tile has");
 }
 
 static void rope(uint32_t heads, uint32_t dim, uint32_t rotated, uint32_t offset, bool neox)

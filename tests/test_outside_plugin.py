@@ -76,28 +76,48 @@ class Outside(unittest.TestCase):
                 "--ignore-eos")
         self.assertEqual(self.run_rz("--plugin", self.plugin, *args), self.run_rz(*args))
 
-    def test_a_device_built_outside(self):
-        """The plugin opencl from its folder alone, against the installed headers and library."""
-        build, root = os.path.join(self.folder, "opencl"), os.path.join(self.root, "usr")
-        shutil.copytree(os.path.join(rzlib.SOURCE, "plugins", "backends", "opencl"), build)
+    def build_outside(self, name):
+        """A device's plugin from its folder alone, against the installed headers and library."""
+        build, root = os.path.join(self.folder, name), os.path.join(self.root, "usr")
+        shutil.copytree(os.path.join(rzlib.SOURCE, "plugins", "backends", name), build)
+        images = os.path.join(rzlib.SOURCE, "build", "cuda")
+        if name == "cuda" and os.path.isdir(images):  # made of the same text: minutes are not spent again
+            for image in os.listdir(images):
+                shutil.copy(os.path.join(images, image), build)
         subprocess.run(["make", "-s", "-C", build, "CC=" + CC, "CFLAGS=-O1 -Wall -Wextra -Werror",
                         "SDK=-I%s/include -I%s/include/rz/base" % (root, root), "SDK_LIBS=-L%s/lib -lrz_base -lm" % root],
                        check=True, env={k: v for k, v in os.environ.items() if not k.startswith("MAKE")})
-        plugin = os.path.join(build, "opencl.so")
-        self.assertRegex(self.run_rz("--plugin", plugin, "plugin", "list"), r"(?m)^opencl\s+device\s")
-        why = rzlib.device_missing("opencl")
+        plugin = os.path.join(build, name + ".so")
+        self.assertRegex(self.run_rz("--plugin", plugin, "plugin", "list"), r"(?m)^%s\s+device\s" % name)
+        return plugin
+
+    def check_cases(self, name, plugin, *args):
+        """Cases of different architectures, and the bits that the plugin of the tree gives."""
+        why = rzlib.device_missing(name)
         if why:
-            self.skipTest("no OpenCL device: " + why)
-        case = rzlib.shared("arch", "llama")
-        if not case:
+            self.skipTest("no device for %s: %s" % (name, why))
+        if not rzlib.shared("arch"):
             self.skipTest("no reference data arch/ (RZ_SHARED)")
-        out = os.path.join(self.folder, "out.f32")
-        self.run_rz("eval", "--plugin", plugin, "-m", case + "/model.gguf", "--tokens", case + "/tokens.i32", "--logits",
-                    out, "-o", "engine.kv_type=f32", "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
-        mine, truth = rzlib.floats(out), rzlib.floats(case + "/gguf_logits.f32" if
-                                                      os.path.exists(case + "/gguf_logits.f32") else case + "/logits.f32")
-        self.assertEqual(len(mine), len(truth))
-        self.assertLessEqual(max(abs(a - b) for a, b in zip(mine, truth)) / rzlib.deviation(truth), 2e-3)
+        for case in ("llama", "gemma2", "mamba2", "mixtral", "deepseek_v2"):
+            folder, out = rzlib.shared("arch", case), os.path.join(self.folder, "out.f32")
+            truth = os.path.join(folder, "gguf_logits.f32")
+            truth = rzlib.floats(truth if os.path.exists(truth) else os.path.join(folder, "logits.f32"))
+            given = []
+            for which in (plugin, name):
+                self.run_rz("eval", "--plugin", which, "-m", folder + "/model.gguf", "--tokens", folder + "/tokens.i32",
+                            "--logits", out, "-o", "engine.kv_type=f32", *args)
+                given.append(rzlib.floats(out))
+            self.assertEqual(len(given[0]), len(truth))
+            self.assertLessEqual(max(abs(a - b) for a, b in zip(given[0], truth)) / rzlib.deviation(truth), 2e-3, case)
+            self.assertEqual(given[0], given[1], case)
+
+    def test_opencl_built_outside(self):
+        self.check_cases("opencl", self.build_outside("opencl"), "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
+
+    def test_cuda_built_outside(self):
+        if not os.path.exists(os.path.join(rzlib.BUILD, "plugins", "cuda.so")):
+            self.skipTest("no nvcc: cuda was not built")
+        self.check_cases("cuda", self.build_outside("cuda"))
 
 
 if __name__ == "__main__":

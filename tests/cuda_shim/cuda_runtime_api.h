@@ -32,7 +32,7 @@ typedef void *cudaStream_t, *cudaLibrary_t, *cudaKernel_t, *cudaGraph_t, *cudaGr
 /* The fields that are read; the real one has more. */
 struct cudaDeviceProp {
     char name[256];
-    size_t totalGlobalMem;
+    size_t totalGlobalMem, sharedMemPerBlockOptin;
     int major, minor, multiProcessorCount;
 };
 

@@ -84,6 +84,11 @@ static inline void cu_begin(void)
 {
 }
 
+static inline void cu_fetch_ahead(const void *p)
+{
+    *(const volatile uint8_t *)p; /* a place that is not there shows */
+}
+
 static inline float __uint_as_float(uint32_t x)
 {
     float f;
@@ -151,6 +156,18 @@ void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16);
 static inline void cu_mma_half(float *d, const uint32_t *a, const uint32_t *b)
 {
     shim_mma(d, a, b, false);
+}
+
+void shim_ldmatrix(uint32_t *r, const uint16_t *p, bool turned);
+
+static inline void cu_ldmatrix(uint32_t *r, const uint16_t *p)
+{
+    shim_ldmatrix(r, p, false);
+}
+
+static inline void cu_ldmatrix_turned(uint32_t *r, const uint16_t *p)
+{
+    shim_ldmatrix(r, p, true);
 }
 
 static inline void cu_mma_bf16(float *d, const uint32_t *a, const uint32_t *b)

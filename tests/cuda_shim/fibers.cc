@@ -34,6 +34,7 @@ struct warp {
     uint32_t arrived;
     uint32_t slot[2][WARP];
     const uint32_t *a[WARP], *b[WARP];
+    const uint16_t *rows[WARP];
 };
 
 static struct fiber fibers[THREADS_MAX];
@@ -183,6 +184,24 @@ void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16)
     }
     meet_warp();
     memcpy(d, sum, sizeof(sum));
+}
+
+/* As ldmatrix.x4: a lane's elements are 2 (lane % 4) and the next one of row lane / 4, or turned. */
+void shim_ldmatrix(uint32_t *r, const uint16_t *p, bool turned)
+{
+    uint32_t lane = current % WARP, two = lane % 4 * 2, one = lane / 4;
+    struct warp *w = &warps[current / WARP];
+    if ((uintptr_t)p % 16 || (const uint8_t *)p < shared)
+        die("a row of a tile does not begin at 16 bytes of shared memory");
+    w->rows[lane] = p;
+    meet_warp();
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint16_t *const *rows = w->rows + 8 * i;
+        uint32_t low = turned ? rows[two][one] : rows[one][two];
+        uint32_t high = turned ? rows[two + 1][one] : rows[one][two + 1];
+        r[i] = low | high << 16;
+    }
+    meet_warp();
 }
 
 void *shim_shared(void)

@@ -1,8 +1,8 @@
 /* runtime.cc - CUDA's runtime as far as the plugin uses it, over the memory and the thread of the host.
  *
  * Everything is done when it is asked for; a capture keeps launches and copies, and a graph does them
- * again. RZ_SHIM_MEMORY: bytes of the device. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails, and,
- * but for memory, all after it, as after a lost device.
+ * again. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them. RZ_SHIM_FAIL=CALL:N:
+ * the Nth call of that name fails, and, but for memory, all after it, as after a lost device.
  */
 #include "shim.h"
 #undef gridDim
@@ -26,6 +26,7 @@ static size_t taken;
 /* What a capture keeps. */
 struct item {
     const struct shim_kernel *kernel;
+    void (*call)(const void *params);
     struct shim_dim grid, block;
     size_t shared;
     alignas(16) uint8_t params[LAUNCH_BYTES];
@@ -71,15 +72,21 @@ static size_t memory(void)
 
 /* --- device and memory; each allocation knows its size --- */
 
+static int devices(void)
+{
+    const char *text = getenv("RZ_SHIM_DEVICES");
+    return text ? (int)strtol(text, nullptr, 10) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = 1;
+    *n = devices();
     return fails("count") ? cudaErrorNoDevice : cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device ? cudaErrorInvalidValue : cudaSuccess;
+    return device >= devices() ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
@@ -88,6 +95,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int)
     *out = {};
     snprintf(out->name, sizeof(out->name), "fibers of the host");
     out->totalGlobalMem = memory();
+    out->sharedMemPerBlockOptin = 227 << 10;
     out->major = cc ? (int)strtol(cc, nullptr, 10) / 10 : 9;
     out->minor = cc ? (int)strtol(cc, nullptr, 10) % 10 : 0;
     out->multiProcessorCount = 1;
@@ -145,6 +153,8 @@ static void do_item(const struct item *i)
 {
     if (i->kernel)
         shim_run(i->kernel, &i->grid, &i->block, i->shared, i->params);
+    else if (i->call)
+        i->call(i->params);
     else if (i->from)
         memmove(i->to, i->from, i->bytes);
     else
@@ -165,6 +175,14 @@ static cudaError_t take(const struct item *i)
     *capture->last = kept;
     capture->last = &kept->next;
     return cudaSuccess;
+}
+
+bool shim_take(void (*call)(const void *params), const void *params, size_t bytes)
+{
+    struct item i = {};
+    i.call = call;
+    memcpy(i.params, params, bytes);
+    return take(&i) == cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)

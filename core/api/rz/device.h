@@ -118,8 +118,12 @@ struct rz_device {
      * cannot tell. */
     int32_t (*measure)(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                        const struct rz_plan_limits *limits, struct rz_plan_info *out, struct rz_err *err);
+    /* For a plugin that drives several devices of its kind: *out becomes the ctx of device number index, as
+     * its driver counts, with which everything else of this table works. It lives as long as the plugin.
+     * NULL: there is one. From the control thread; whether there is such a device is for open to say. */
+    int32_t (*numbered)(void *ctx, uint32_t index, void **out, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_device, 120, measure);
+RZ_ABI_SIZE(struct rz_device, 128, numbered);
 
 #ifdef __cplusplus
 }

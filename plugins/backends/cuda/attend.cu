@@ -4,9 +4,7 @@
  * neighbouring rows. A key and a value are read once for all of them. What a query gets depends on its
  * absolute position alone, never on the others: the same bits in prompts and in decoding, for any H.
  */
-#include "kv.h"
-
-#include "cu.h"
+#include "attend.h"
 
 #define THREADS (CU_ATTEND_WARPS * CU_WARP)
 
@@ -16,36 +14,15 @@ struct job {
     uint32_t from, to;                         /* keys, in the part of this block */
 };
 
-/* The keys from..to-1 that a row sees. */
-static __device__ inline void seen(const struct cu_attend &p, const struct cu_row *r, uint64_t *from,
-                                   uint64_t *to)
-{
-    const struct cu_seq *s = &p.step->seqs[r->seq];
-    uint64_t window = p.window ? p.window : 0xffffffffull, pos = (uint64_t)r->pos;
-    *from = pos + 1 > window ? pos + 1 - window : 0;
-    if (p.chunk && pos - pos % p.chunk > *from)
-        *from = pos - pos % p.chunk;
-    *to = pos + (p.both && s->mask ? window : 1);
-    if (*to > s->length)
-        *to = s->length;
-}
-
-static __device__ inline float slope_of(const struct cu_attend &p, uint32_t head)
-{
-    uint32_t power = 1;
-    if (p.alibi == 0)
-        return 0;
-    while (power * 2 <= p.heads)
-        power *= 2;
-    if (head < power)
-        return exp2f(-p.alibi * (float)(head + 1) / (float)power);
-    return exp2f(-p.alibi * (float)(2 * (head - power) + 1) / (float)(2 * power));
-}
-
 /* Eight elements of a key from i on, those behind its end 0. */
 template <int K>
-static __device__ inline void eight(const uint8_t *at, uint64_t row, uint32_t i, uint32_t dim, float *k)
+static __device__ inline void eight(const struct cu_kv &kv, const uint8_t *at, uint64_t row, uint32_t i,
+                                    uint32_t dim, float *k)
 {
+    if (K == CU_Q8_0) {
+        cu_kv_eight(kv, at, row, dim, i, k);
+        return;
+    }
     if (K != CU_F32 && dim % 8 == 0) {
         uint4 q = *(const uint4 *)(at + 2 * (row * dim + i));
         for (int j = 0; j < 8; j++) {
@@ -55,7 +32,7 @@ static __device__ inline void eight(const uint8_t *at, uint64_t row, uint32_t i,
         return;
     }
     for (int j = 0; j < 8; j++)
-        k[j] = i + j < dim ? cu_kv_get<K>(at, row * dim + i + j) : 0;
+        k[j] = i + j < dim ? cu_kv_get<K>(kv, at, row, dim, i + j) : 0;
 }
 
 /* The scores of all queries with the keys of the part; -inf where a query does not see a key. */
@@ -75,7 +52,7 @@ static __device__ inline void score(const struct cu_attend &p, const struct job 
             const uint8_t *at = cu_kv_head(p.kv, p.step, s, key, b.kv_head);
             for (uint32_t d = 0; d < p.kv.k_dim; d += 8) {
                 float k[8];
-                eight<K>(at, key % p.kv.page_tokens, d, p.kv.k_dim, k);
+                eight<K>(p.kv, at, key % p.kv.page_tokens, d, p.kv.k_dim, k);
 #pragma unroll
                 for (int h = 0; h < H; h++)
 #pragma unroll
@@ -89,12 +66,12 @@ static __device__ inline void score(const struct cu_attend &p, const struct job 
             float v = -CUDART_INF_F;
             uint64_t from = 1, to = 0;
             if (row < b.end)
-                seen(p, &p.step->rows[row], &from, &to);
+                cu_seen(p, &p.step->rows[row], &from, &to);
             if (key >= from && key < to) {
                 v = sum[h] * p.scale;
                 if (p.softcap > 0)
                     v = p.softcap * tanhf(v / p.softcap);
-                v -= slope_of(p, b.head + h % b.heads) * fabsf((float)(p.step->rows[row].pos - (int32_t)key));
+                v -= cu_slope(p, b.head + h % b.heads) * fabsf((float)(p.step->rows[row].pos - (int32_t)key));
             }
             scores[h * CU_SPLIT + i] = v;
         }
@@ -121,18 +98,6 @@ template <int H> static __device__ inline void weigh(float *scores, float *most,
             total[h] = sum;
         }
     }
-}
-
-/* What the sink of a head does to a sum: its share of the weights, and none of the values. */
-static __device__ inline float sink(const struct cu_attend &p, uint32_t head, float *top, float *sum)
-{
-    float keep = 1, s = p.sinks ? p.sinks[head] : 0, before = *top;
-    if (!p.sinks)
-        return 1;
-    *top = fmaxf(s, before);
-    keep = before == -CUDART_INF_F ? 0 : expf(before - *top);
-    *sum = *sum * keep + expf(s - *top);
-    return keep;
 }
 
 static __device__ inline float *part_of(const struct cu_attend &p, uint32_t row, uint32_t head,
@@ -174,7 +139,7 @@ static __device__ inline void add_up(const struct cu_attend &p, const struct job
         const uint8_t *at = cu_kv_head(p.kv, p.step, s, key, b.kv_head) + p.kv.v_offset;
         uint32_t end = (key / p.kv.page_tokens + 1) * p.kv.page_tokens;
         for (end = end < b.to ? end : b.to; key < end; key++) {
-            float v = cu_kv_get<K>(at, (uint64_t)(key % p.kv.page_tokens) * pitch + d);
+            float v = cu_kv_get<K>(p.kv, at, key % p.kv.page_tokens, pitch, d);
 #pragma unroll
             for (int h = 0; h < H; h++)
                 y[h] = fmaf(scores[h * CU_SPLIT + key % CU_SPLIT], v, y[h]);
@@ -210,7 +175,7 @@ static __device__ inline void hand_over(const struct cu_attend &p, const struct 
             float v = (part ? out[d] : 0) * m.keep + y[h] * m.share;
             out[d] = v;
             if (part + 1 == p.splits) {
-                v *= sink(p, head, &m.top, &m.sum);
+                v *= cu_sink(p, head, &m.top, &m.sum);
                 cu_at(&p.y, row)[(uint64_t)head * p.kv.v_dim + d] = v / m.sum;
             }
         }
@@ -223,7 +188,7 @@ static __device__ inline void span(const struct cu_attend &p, uint32_t part, str
     uint64_t low = 0xffffffffull, high = 0;
     for (uint32_t r = b->first; r < b->end; r++) {
         uint64_t from, to;
-        seen(p, &p.step->rows[r], &from, &to);
+        cu_seen(p, &p.step->rows[r], &from, &to);
         low = from < low ? from : low;
         high = to > high ? to : high;
     }
@@ -274,10 +239,12 @@ template <int K, int H> static __device__ void attend(const struct cu_attend &p)
         b.heads = group - tile * each;
     cu_begin();
     for (; b.first < last; b.first = b.end) {
+        const struct cu_row *rows = p.step->rows;
         for (b.end = b.first + 1; b.end < last; b.end++)
-            if (p.step->rows[b.end].seq != p.step->rows[b.first].seq)
+            if (rows[b.end].seq != rows[b.first].seq)
                 break;
-        run<K, H>(p, b, q);
+        if (!cu_is_prompt(p, &rows[b.first]))
+            run<K, H>(p, b, q);
     }
 }
 
@@ -286,6 +253,8 @@ CU_KERNEL_FLAT(attend_merge, cu_attend, THREADS)
 {
     uint32_t head = blockIdx.x, row = blockIdx.y;
     cu_begin();
+    if (cu_is_prompt(p, &p.step->rows[row]))
+        return;
     for (uint32_t d = threadIdx.x; d < p.kv.v_dim; d += THREADS) {
         struct merging m = {-CUDART_INF_F, 0, 1, 0};
         float y = 0;
@@ -294,7 +263,7 @@ CU_KERNEL_FLAT(attend_merge, cu_attend, THREADS)
             join(&m, part[p.kv.v_dim], part[p.kv.v_dim + 1]);
             y = y * m.keep + part[d] * m.share;
         }
-        y *= sink(p, head, &m.top, &m.sum);
+        y *= cu_sink(p, head, &m.top, &m.sum);
         cu_at(&p.y, row)[(uint64_t)head * p.kv.v_dim + d] = y / m.sum;
     }
 }
@@ -308,3 +277,4 @@ CU_KERNEL_FLAT(attend_merge, cu_attend, THREADS)
 ATTEND_ALL(F32)
 ATTEND_ALL(F16)
 ATTEND_ALL(BF16)
+ATTEND_ALL(Q8_0)

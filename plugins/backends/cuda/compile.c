@@ -38,8 +38,9 @@ static int32_t check_limits(const struct rz_plan_limits *l, struct rz_err *err)
     if (l->max_rows > 65535)
         return rz_fail(err, RZ_ELIMIT, "engine.max_batch_tokens", "%u: cuda takes at most 65535",
                        l->max_rows);
-    if (l->kv_type != RZ_TYPE_F32 && l->kv_type != RZ_TYPE_F16 && l->kv_type != RZ_TYPE_BF16)
-        return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type", "cuda keeps the KV as f32, f16 or bf16");
+    if (l->kv_type != RZ_TYPE_F32 && l->kv_type != RZ_TYPE_F16 && l->kv_type != RZ_TYPE_BF16 &&
+        l->kv_type != RZ_TYPE_Q8_0)
+        return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type", "cuda keeps the KV as f32, f16, bf16 or q8_0");
     return RZ_OK;
 }
 
@@ -98,6 +99,8 @@ static int32_t build(struct rz_plan *plan, const uint32_t *nodes, uint32_t n, st
         return status;
     cu_fuse(plan);
     status = cu_weights_plan(plan, err);
+    if (!status)
+        status = cu_lt_open(plan, err);
     for (uint32_t i = 0; i < plan->n_ops && !status; i++)
         status = cu_op_kernels(plan, &plan->ops[i], err);
     if (!status)
@@ -163,9 +166,10 @@ int32_t cu_part_info(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
     snprintf(out->runner, sizeof(out->runner), CU_NAME " %s%s%s", rz_op_name(op->n->op), *type ? " " : "",
              type);
     if (other >= 0)
-        snprintf(out->why, sizeof(out->why), "within a launch of %s", rz_op_name(plan->ops[other].n->op));
+        snprintf(out->why, sizeof(out->why), "within a launch of %s%s", rz_op_name(plan->ops[other].n->op),
+                 cu_lt_note(plan, op));
     else
-        snprintf(out->why, sizeof(out->why), "a launch of its own");
+        snprintf(out->why, sizeof(out->why), "a launch of its own%s", cu_lt_note(plan, op));
     return RZ_OK;
 }
 
@@ -180,6 +184,7 @@ void cu_destroy(struct rz_plan *plan)
         if (plan->graphs[i].exec)
             cudaGraphExecDestroy(plan->graphs[i].exec);
     cu_memory_free(plan);
+    cu_lt_close(plan->lt);
     if (plan->uploaded)
         cudaEventDestroy(plan->uploaded);
     if (plan->stream)

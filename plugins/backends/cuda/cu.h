@@ -26,6 +26,12 @@
     type *name = (type *)cu_shared_bytes
 #define CU_FULL 0xffffffffu
 
+/* Brings 128 bytes of what no kernel writes on their way: it may stand before cu_begin. */
+static __device__ inline void cu_fetch_ahead(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
 /* Before the first reading of what kernels before this one wrote, and before the first writing at all. */
 static __device__ inline void cu_begin(void)
 {
@@ -81,7 +87,34 @@ static __device__ inline void cu_mma_bf16(float *d, const uint32_t *a, const uin
     (void)d, (void)a, (void)b;
 #endif
 }
+
+/* Four tiles of 8 x 8 of 16 bits from shared memory: lanes 8 i .. 8 i + 7 point at the rows of tile i, each
+ * at a multiple of 16 bytes. A thread gets two neighbours of a row of each tile; turned: of a column. */
+static __device__ inline void cu_ldmatrix(uint32_t *r, const uint16_t *p)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(p))
+                 : "memory");
+}
+
+static __device__ inline void cu_ldmatrix_turned(uint32_t *r, const uint16_t *p)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(p))
+                 : "memory");
+}
 #endif
+
+/* The power of two that brings a number to 1..2, as f16 can hold it; 1 for 0. */
+static __device__ inline float cu_power_of(float most)
+{
+    int power = 1;
+    if (most > 0)
+        frexpf(most, &power);
+    return ldexpf(1, 1 - power < 126 ? 1 - power : 126);
+}
 
 static __device__ inline float cu_bf16(uint16_t h)
 {

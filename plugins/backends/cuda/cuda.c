@@ -76,7 +76,8 @@ enum {
     OPT_DEVICE,
     OPT_PRODUCTS,
     OPT_GRAPHS,
-    OPT_RESERVE
+    OPT_RESERVE,
+    OPT_CUBLAS
 };
 
 #define OPTION(...) \
@@ -94,6 +95,8 @@ static const struct rz_option options[] = {
            .help = "capture steps of few rows, and replay them"),
     OPTION(.type = RZ_OPT_SIZE, .name = "reserve", .def = "256M", .max = 1e15,
            .help = "memory of the GPU that is left to others"),
+    OPTION(.type = RZ_OPT_CHOICE, .name = "cublas", .def = "auto", .choices = "auto|off",
+           .help = "with products = fast, let libcublasLt multiply where it is found and rows are many"),
 };
 /* clang-format on */
 
@@ -108,13 +111,13 @@ static int32_t find_device(struct cu_device *d, struct rz_err *err)
                        e == cudaSuccess ? "the driver lists none" : cudaGetErrorString(e));
     }
     if (d->index >= n)
-        return rz_fail(err, RZ_ECONFIG, "plugin.cuda.device", "%d: there are %d, counted from 0", d->index,
-                       n);
+        return rz_fail(err, RZ_ECONFIG, "cuda", "GPU %d: there are %d, counted from 0", d->index, n);
     int32_t status = cu_check(cudaGetDeviceProperties(&prop, d->index), "properties", err);
     if (status)
         return status;
     snprintf(d->name, sizeof(d->name), "%.*s", (int)sizeof(d->name) - 1, prop.name);
     d->capability = 10 * prop.major + prop.minor;
+    d->shared = prop.sharedMemPerBlockOptin;
     if (d->capability < 75)
         return rz_fail(err, RZ_EUNSUPPORTED, "cuda",
                        "%s has compute capability %d.%d, at least 7.5 is needed", d->name, prop.major,
@@ -160,12 +163,40 @@ static int32_t memory(void *ctx, struct rz_device_memory *out, struct rz_err *er
     return status;
 }
 
+/* The device with this number: one that the plugin has, or a new one with the same options. */
+static int32_t numbered(void *ctx, uint32_t index, void **out, struct rz_err *err)
+{
+    struct cu_device *first = ctx, *d = first;
+    while (d && d->index != (int)index)
+        d = d->next;
+    if (!d) {
+        d = calloc(1, sizeof(*d));
+        if (!d)
+            return rz_fail(err, RZ_ENOMEM, "cuda", "no memory");
+        *d = (struct cu_device){.table = first->table,
+                                .next = first->next,
+                                .host = first->host,
+                                .index = (int)index,
+                                .exact = first->exact,
+                                .use_graphs = first->use_graphs,
+                                .use_lt = first->use_lt,
+                                .reserve = first->reserve};
+        d->table.ctx = d;
+        first->next = d;
+    }
+    *out = d;
+    return RZ_OK;
+}
+
 static void fini(void *self)
 {
-    struct cu_device *d = self;
-    for (uint32_t i = 0; d && i < d->n_libraries; i++)
-        cudaLibraryUnload(d->library[i]);
-    free(d);
+    struct cu_device *next;
+    for (struct cu_device *d = self; d; d = next) {
+        next = d->next;
+        for (uint32_t i = 0; i < d->n_libraries; i++)
+            cudaLibraryUnload(d->library[i]);
+        free(d);
+    }
 }
 
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
@@ -178,6 +209,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     d->index = (int)config->values[OPT_DEVICE].i;
     d->exact = config->values[OPT_PRODUCTS].i == 1;
     d->use_graphs = config->values[OPT_GRAPHS].i;
+    d->use_lt = config->values[OPT_CUBLAS].i == 0;
     d->reserve = (uint64_t)config->values[OPT_RESERVE].i;
     d->table = (struct rz_device){.size = sizeof(d->table),
                                   .name = CU_NAME,
@@ -189,7 +221,8 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                                   .info = info,
                                   .part = cu_part_info,
                                   .execute = cu_execute,
-                                  .destroy = cu_destroy};
+                                  .destroy = cu_destroy,
+                                  .numbered = numbered};
     *self = d;
     return RZ_OK;
 }

@@ -23,10 +23,11 @@
 #define CU_NAME "cuda"
 #endif
 
-#define CU_GRAPHS 32
+#define CU_GRAPHS 96
+#define CU_TOP_ROWS 256 /* wanted rows of a step whose best logits the device picks out */
 #define CU_LIBRARIES 24
 #define CU_FEW 8          /* rows of a step that the matrix-vector kernels take */
-#define CU_GRAPH_ROWS 32  /* rows of a step that may be captured                */
+#define CU_GRAPH_ROWS 128 /* rows of a step that may be captured                */
 #define CU_GRAPH_STAGES 8 /* of a program whose steps are captured             */
 #define CU_APART_ROWS 64  /* rows of a step whose parts of the keys go to blocks of their own */
 #define CU_OPERANDS 4
@@ -34,15 +35,25 @@
 
 struct cu_device {
     struct rz_device table;
+    struct cu_device *next; /* another GPU of the plugin */
     const struct rz_host *host;
     int index;
-    bool exact, use_graphs;
+    bool exact, use_graphs, use_lt;
     uint64_t reserve;
     cudaLibrary_t library[CU_LIBRARIES];
     uint32_t n_libraries;
     bool ready;
     char name[128];
-    int capability; /* 90 for 9.0 */
+    int capability;  /* 90 for 9.0 */
+    uint64_t shared; /* bytes of shared memory that a block may have */
+};
+
+/* Kernels of an op: what each file calls its own, and those of lt.c. */
+enum {
+    CU_KERNEL_SHORTEN = 6,
+    CU_KERNEL_UNPACK,
+    CU_KERNEL_SETTLE,
+    CU_KERNELS
 };
 
 /* How an op is run. */
@@ -66,7 +77,7 @@ struct cu_op {
     int32_t up;   /* the op that makes up                        */
     int32_t beside[CU_PARTS - 1];
     uint32_t last; /* the op that its group ends with: values of the group live until then */
-    cudaKernel_t kernel[8];
+    cudaKernel_t kernel[CU_KERNELS];
 };
 
 struct cu_graph {
@@ -101,6 +112,9 @@ struct rz_plan {
     float *parts, *row_scales, *top_values[2];
     uint32_t *pair_order, *pair_tiles, *pair_count, *top_ids[2];
     uint64_t step_bytes;
+    struct cu_lt *lt; /* NULL: no library makes products */
+    uint8_t *lt_work;
+    uint16_t *lt_x, *lt_weights;
 
     /* host memory */
     uint8_t *staged;   /* pinned: what a step uploads      */
@@ -108,10 +122,10 @@ struct rz_plan {
     float *many_logits, *hidden;
     uint32_t *few_ids; /* pinned: results of top-k         */
     float *few_values;
-    uint32_t *shown; /* what few_logits shows of top-k   */
-    uint32_t shown_n, few;
-    bool blank; /* few_logits is -inf but for what is shown */
-    uint64_t many_bytes, hidden_bytes;
+    float *top_logits; /* -inf but for what is shown; rows behind blank_rows are not yet */
+    uint64_t *shown;   /* what top_logits shows            */
+    uint32_t shown_n, blank_rows, few, top_rows;
+    uint64_t many_bytes, hidden_bytes, top_bytes;
 
     /* the step that runs */
     const struct rz_batch *batch;
@@ -119,7 +133,8 @@ struct rz_plan {
     uint32_t from_op, to_op; /* of the stage */
     bool last;               /* stage of the step */
     bool runs, wants_logits;
-    uint32_t top_k; /* 0: all logits are wanted */
+    bool prompts, singles; /* are there rows of runs that the tensor cores attend for, and others? */
+    uint32_t top_k;        /* 0: all logits are wanted */
     int32_t status;
     struct rz_err *err;
     struct cu_graph graphs[CU_GRAPHS];
@@ -208,6 +223,15 @@ struct cu_act cu_act_of(const struct cu_op *op);
 /* products.c */
 int32_t cu_product_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
 void cu_product_run(struct rz_plan *plan, const struct cu_op *op);
+/* lt.c: plan->lt stays NULL where there is nothing to do or no library. */
+int32_t cu_lt_open(struct rz_plan *plan, struct rz_err *err);
+void cu_lt_close(struct cu_lt *lt);
+int32_t cu_lt_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
+/* Bytes of scratch for the library itself, for rows of x, and for weights. */
+uint64_t cu_lt_bytes(const struct rz_plan *plan, uint64_t *x_bytes, uint64_t *w_bytes);
+/* False: the tile kernels shall do it. */
+bool cu_lt_run(struct rz_plan *plan, const struct cu_op *op, const struct cu_product *p);
+const char *cu_lt_note(const struct rz_plan *plan, const struct cu_op *op);
 /* sequence.c */
 int32_t cu_sequence_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
 void cu_sequence_run(struct rz_plan *plan, const struct cu_op *op);

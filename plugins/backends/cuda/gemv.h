@@ -68,12 +68,30 @@ static __device__ inline void cu_norm_scales(const struct cu_product &p, const f
     }
 }
 
+/* The beginning of the warp's row of weights, while the kernel before this one still runs. Which row a pair
+ * of a mixture meets is not known yet. */
+static __device__ inline void cu_ahead(const struct cu_product &p)
+{
+    uint32_t o = blockIdx.x * CU_GEMV_WARPS + threadIdx.x / CU_WARP, i = 0;
+    while (!p.gated && i + 1 < p.n_parts && o >= p.part[i].rows)
+        o -= p.part[i++].rows;
+    if (p.pairs.used || o >= p.part[i].rows)
+        return;
+    for (uint32_t g = 0; g <= p.gated; g++) {
+        const struct cu_mat &w = p.part[g ? 1 : i].w;
+        uint64_t row = (p.heads ? blockIdx.z * p.part[0].rows : 0) + o, at = threadIdx.x % CU_WARP * 128;
+        if (at < w.a_pitch)
+            cu_fetch_ahead(w.a + row * w.a_pitch + at);
+    }
+}
+
 /* N: rows of a block at most. */
 template <int T, int N> static __device__ void cu_gemv(const struct cu_product &p)
 {
     struct cu_meeting m;
     const float *x[N];
     float scale[N], acc[N], value[N] = {0};
+    cu_ahead(p);
     cu_begin();
     if (!cu_meet(p, N, &m))
         return;

@@ -77,7 +77,10 @@ static int32_t plan_values(struct rz_plan *plan, struct rz_err *err)
 
 static uint64_t kv_bytes_of(const struct rz_plan *plan, uint64_t dim)
 {
-    return rz_round_up(plan->limits.page_tokens * dim * (plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2), 64);
+    uint64_t row = dim * (plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2);
+    if (plan->limits.kv_type == RZ_TYPE_Q8_0)
+        row = rz_round_up(dim, 32) + rz_round_up(dim, 32) / 16;
+    return rz_round_up(plan->limits.page_tokens * row, 64);
 }
 
 static int32_t plan_kv(struct rz_plan *plan, struct rz_err *err)
@@ -179,13 +182,17 @@ static void plan_scratch(struct rz_plan *plan)
                        256;
     uint64_t vocab =
         plan->program->logits >= 0 ? rz_value_at(plan->program, (uint32_t)plan->program->logits)->width : 0;
-    uint64_t top = (vocab + CU_TOP_SPAN - 1) / CU_TOP_SPAN * CU_TOP_MAX * CU_FEW;
+    uint64_t top = (vocab + CU_TOP_SPAN - 1) / CU_TOP_SPAN * CU_TOP_MAX * plan->top_rows;
     plan->step = (struct cu_step *)(uintptr_t)place(plan, plan->step_bytes);
     plan->parts = (float *)(uintptr_t)place(plan, parts);
     plan->row_scales = (float *)(uintptr_t)place(plan, scales * rows * 4);
     plan->pair_order = (uint32_t *)(uintptr_t)place(plan, pairs * 4);
     plan->pair_tiles = (uint32_t *)(uintptr_t)place(plan, tiles * 12);
     plan->pair_count = (uint32_t *)(uintptr_t)place(plan, 4);
+    uint64_t lt_x, lt_w, lt_work = cu_lt_bytes(plan, &lt_x, &lt_w);
+    plan->lt_work = (uint8_t *)(uintptr_t)place(plan, lt_work);
+    plan->lt_x = (uint16_t *)(uintptr_t)place(plan, lt_x);
+    plan->lt_weights = (uint16_t *)(uintptr_t)place(plan, lt_w);
     for (int i = 0; i < 2; i++) {
         plan->top_values[i] = (float *)(uintptr_t)place(plan, top * 4);
         plan->top_ids[i] = (uint32_t *)(uintptr_t)place(plan, top * 4);
@@ -240,8 +247,10 @@ static int32_t take_host(struct rz_plan *plan, struct rz_err *err)
 {
     const struct rz_program *p = plan->program;
     uint64_t vocab = p->logits >= 0 ? plan->views[p->logits].stride * sizeof(float) : 0;
+    uint64_t top = CU_TOP_MAX * (uint64_t)plan->top_rows + 1;
     uint64_t wide = p->hidden >= 0 ? plan->views[p->hidden].stride * sizeof(float) : 0;
     plan->few = plan->limits.max_wanted < CU_FEW ? plan->limits.max_wanted : CU_FEW;
+    plan->top_bytes = vocab * plan->top_rows;
     plan->many_bytes = vocab * plan->limits.max_wanted;
     plan->hidden_bytes = wide * plan->limits.max_wanted;
     int32_t status = cu_check(cudaMallocHost((void **)&plan->staged, plan->step_bytes), "pinned memory", err);
@@ -249,15 +258,14 @@ static int32_t take_host(struct rz_plan *plan, struct rz_err *err)
         status = cu_check(cudaMallocHost((void **)&plan->few_logits, vocab * plan->few + 64), "pinned memory",
                           err);
     if (!status)
-        status =
-            cu_check(cudaMallocHost((void **)&plan->few_ids, CU_TOP_MAX * CU_FEW * 4), "pinned memory", err);
+        status = cu_check(cudaMallocHost((void **)&plan->few_ids, top * 4), "pinned memory", err);
     if (!status)
-        status = cu_check(cudaMallocHost((void **)&plan->few_values, CU_TOP_MAX * CU_FEW * 4),
-                          "pinned memory", err);
-    plan->shown = calloc(CU_TOP_MAX * CU_FEW, sizeof(*plan->shown));
+        status = cu_check(cudaMallocHost((void **)&plan->few_values, top * 4), "pinned memory", err);
+    plan->shown = calloc(top, sizeof(*plan->shown));
+    plan->top_logits = map_memory(plan->top_bytes);
     plan->many_logits = map_memory(plan->many_bytes);
     plan->hidden = map_memory(plan->hidden_bytes);
-    if (!status && (!plan->shown || !plan->many_logits || !plan->hidden))
+    if (!status && (!plan->shown || !plan->top_logits || !plan->many_logits || !plan->hidden))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for results");
     return status;
 }
@@ -283,6 +291,9 @@ static void move_to(struct rz_plan *plan)
     MOVE(plan->pair_order, plan->scratch);
     MOVE(plan->pair_tiles, plan->scratch);
     MOVE(plan->pair_count, plan->scratch);
+    MOVE(plan->lt_work, plan->scratch);
+    MOVE(plan->lt_x, plan->scratch);
+    MOVE(plan->lt_weights, plan->scratch);
     for (int i = 0; i < 2; i++) {
         MOVE(plan->top_values[i], plan->scratch);
         MOVE(plan->top_ids[i], plan->scratch);
@@ -320,6 +331,7 @@ int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err)
     if (status)
         return status;
     plan_ropes(plan);
+    plan->top_rows = plan->limits.max_wanted < CU_TOP_ROWS ? plan->limits.max_wanted : CU_TOP_ROWS;
     plan_scratch(plan);
     status = check_room(plan, err);
     if (!status)
@@ -345,6 +357,8 @@ void cu_memory_free(struct rz_plan *plan)
             cudaFreeHost(pinned[i]);
     if (plan->many_logits)
         munmap(plan->many_logits, plan->many_bytes ? plan->many_bytes : 1);
+    if (plan->top_logits)
+        munmap(plan->top_logits, plan->top_bytes ? plan->top_bytes : 1);
     if (plan->hidden)
         munmap(plan->hidden, plan->hidden_bytes ? plan->hidden_bytes : 1);
     free(plan->shown);

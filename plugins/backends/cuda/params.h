@@ -18,6 +18,8 @@
 #define CU_EXPERTS 4096   /* experts of one mixture                                               */
 #define CU_THREADS 256    /* threads of a block of the kernels that go along rows                 */
 #define CU_ATTEND_WARPS 4 /* warps of a block of attention                                       */
+#define CU_FLASH_RUN 9    /* rows of a prompt in a step from which on the tensor cores attend    */
+#define CU_FLASH_TILE 64  /* queries of a block there                                           */
 
 /* Weight types as kernels know them: layouts that weights.c makes. Others are decoded on load. */
 #define CU_TYPES(X) \
@@ -56,7 +58,7 @@ struct cu_row {
     int32_t token;
     uint32_t seq;
     int32_t pos;
-    uint32_t zero;
+    uint32_t run; /* rows of its sequence that stand together in the step */
 };
 
 struct cu_seq {
@@ -136,6 +138,29 @@ struct cu_group { /* sorts the pairs by expert */
     struct cu_view ids;
     uint32_t *order, *tiles, *n_tiles;
     uint32_t n, used, experts, tile; /* tile: pairs of one tile at most */
+};
+
+/* --- around products of a library --- */
+
+struct cu_shorten { /* x as f16, scaled, or as bfloat16 where there is no scale */
+    struct cu_view x;
+    uint16_t *to;
+    uint64_t pitch;
+    const float *scale;
+    uint32_t width, zero;
+};
+
+struct cu_unpack { /* rows of w from `first` on, as f16 */
+    struct cu_mat w;
+    uint16_t *to;
+    uint64_t pitch;
+    uint32_t first, zero;
+};
+
+struct cu_settle { /* y = y / scale + bias + add; each may be NULL */
+    struct cu_view y, add;
+    const float *scale, *bias;
+    uint32_t width, zero;
 };
 
 /* --- rows --- */
@@ -227,7 +252,8 @@ struct cu_attend {
     uint32_t splits, window; /* parts of the keys; window 0: none */
     uint32_t chunk, both;
     float scale, softcap, alibi;
-    uint32_t serial; /* set: a block goes through all parts, else each part has a block */
+    uint32_t serial;    /* set: a block goes through all parts, else each part has a block */
+    uint32_t run, zero; /* rows of runs this long are the tensor cores' own; 0: none are */
     const float *sinks;
     float *part; /* [row][head][part, or one][v_dim + 2]: sums, then largest score and sum of weights */
 };

@@ -27,6 +27,36 @@ CU_KERNEL_FLAT(ropes, cu_rope, CU_THREADS)
     y[other] = u * s + v * c;
 }
 
+/* A thread 32 elements of k, then of v, as integers of -127..127 times their scale. */
+CU_KERNEL_FLAT(kv_store_q8, cu_store, CU_THREADS)
+{
+    uint32_t i = blockIdx.x * CU_THREADS + threadIdx.x, row = blockIdx.y;
+    uint32_t k_parts = cu_kv_wide(p.kv.k_dim) / 32, v_parts = cu_kv_wide(p.kv.v_dim) / 32;
+    uint32_t keys = p.kv.n_heads * k_parts, all = keys + (p.latent ? 0 : p.kv.n_heads * v_parts);
+    cu_begin();
+    if (i >= all)
+        return;
+    const struct cu_row *r = &p.step->rows[row];
+    const float *k = cu_at(&p.k, row), *v = cu_at(&p.v, row);
+    bool of_k = i < keys;
+    uint32_t parts = of_k ? k_parts : v_parts, dim = of_k ? p.kv.k_dim : p.kv.v_dim, at = of_k ? i : i - keys;
+    uint32_t head = at / parts, d = at % parts * 32, pos = (uint32_t)r->pos, slot = pos % p.kv.page_tokens;
+    uint8_t *to = cu_kv_head(p.kv, p.step, &p.step->seqs[r->seq], pos, head) + (of_k ? 0 : p.kv.v_offset);
+    float x[32], most = 0;
+    for (uint32_t j = 0; j < 32; j++) {
+        uint32_t e = d + j;
+        bool end_of_latent = p.latent && e >= p.kv.v_dim;
+        x[j] = e >= dim ? 0 : end_of_latent ? v[e - p.kv.v_dim] : (of_k ? k : v)[(uint64_t)head * dim + e];
+        most = fmaxf(most, fabsf(x[j]));
+    }
+    uint16_t h = cu_to_half(most / 127);
+    float scale = cu_half(h);
+    *(uint16_t *)(to + cu_kv_scale_at(p.kv, slot, dim, d)) = h;
+    for (uint32_t j = 0; j < 32; j++)
+        to[(uint64_t)slot * cu_kv_wide(dim) + d + j] =
+            (uint8_t)(int8_t)(scale > 0 ? fmaxf(-127, fminf(127, rintf(x[j] / scale))) : 0);
+}
+
 /* A thread an element of k, then of v. */
 CU_KERNEL_FLAT(kv_store, cu_store, CU_THREADS)
 {

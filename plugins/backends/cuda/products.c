@@ -86,7 +86,7 @@ int32_t cu_product_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err
         status = cu_kernel(plan->device, &op->kernel[GROUPS], 0, err, "groups");
     if (!status && !strcmp(kind, "half"))
         status = cu_kernel(plan->device, &op->kernel[SCALES], 0, err, "scales");
-    return status;
+    return status ? status : cu_lt_kernels(plan, op, err);
 }
 
 /* --- parameters --- */
@@ -202,6 +202,8 @@ static void run_tiles(struct rz_plan *plan, const struct cu_op *op)
         cu_launch(plan, op->kernel[SCALES], (dim3){p.n, each, 1}, CU_WARP, 0, &s);
         p.scale = plan->row_scales;
     }
+    if (cu_lt_run(plan, op, &p))
+        return;
     dim3 grid = {(p.part[0].rows + side - 1) / side, y, p.heads ? p.heads : 1};
     cu_launch(plan, op->kernel[TILE], grid, plain ? 64 : 128, tile_shared(type, plain), &p);
 }

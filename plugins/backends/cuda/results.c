@@ -56,7 +56,6 @@ static int32_t fetch_logits(struct rz_plan *plan)
              top = (uint64_t)plan->n_wanted * plan->top_k * 4;
     if (!plan->top_k) {
         bool few = plan->n_wanted <= plan->few;
-        plan->blank &= !few;
         return fetch(plan, few ? plan->few_logits : plan->many_logits, v->data, bytes);
     }
     uint32_t from = last_buffer(plan);
@@ -69,17 +68,17 @@ static void show_top(struct rz_plan *plan)
 {
     uint64_t stride = plan->views[plan->program->logits].stride, vocab = vocab_of(plan);
     uint32_t n = plan->n_wanted * plan->top_k;
-    for (uint64_t i = 0; i < stride * plan->few && !plan->blank; i++)
-        plan->few_logits[i] = -INFINITY;
-    for (uint32_t i = 0; i < plan->shown_n && plan->blank; i++)
-        plan->few_logits[plan->shown[i]] = -INFINITY;
-    plan->blank = true;
+    for (uint32_t i = 0; i < plan->shown_n; i++)
+        plan->top_logits[plan->shown[i]] = -INFINITY;
+    for (; plan->blank_rows < plan->n_wanted; plan->blank_rows++)
+        for (uint64_t i = 0; i < stride; i++)
+            plan->top_logits[plan->blank_rows * stride + i] = -INFINITY;
     plan->shown_n = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (plan->few_ids[i] >= vocab)
             continue;
-        uint32_t at = (uint32_t)(i / plan->top_k * stride + plan->few_ids[i]);
-        plan->few_logits[at] = plan->few_values[i];
+        uint64_t at = i / plan->top_k * stride + plan->few_ids[i];
+        plan->top_logits[at] = plan->few_values[i];
         plan->shown[plan->shown_n++] = at;
     }
 }
@@ -106,7 +105,10 @@ int32_t cu_results(struct rz_plan *plan, struct rz_result *out)
     if (plan->top_k)
         show_top(plan);
     out->n = plan->n_wanted;
-    out->logits = p->logits < 0 ? NULL : plan->n_wanted <= plan->few ? plan->few_logits : plan->many_logits;
+    out->logits = p->logits < 0                 ? NULL
+                  : plan->top_k                 ? plan->top_logits
+                  : plan->n_wanted <= plan->few ? plan->few_logits
+                                                : plan->many_logits;
     out->hidden = p->hidden >= 0 ? plan->hidden : NULL;
     out->logits_stride = p->logits >= 0 ? plan->views[p->logits].stride : 0;
     out->hidden_stride = p->hidden >= 0 ? plan->views[p->hidden].stride : 0;

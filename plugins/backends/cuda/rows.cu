@@ -154,10 +154,6 @@ CU_KERNEL(scales, cu_scales, CU_WARP)
     for (uint32_t i = threadIdx.x; i < p.width; i += CU_WARP)
         most = fmaxf(most, fabsf(x[i]));
     most = cu_warp_max(most);
-    if (threadIdx.x == 0) {
-        int power = 0;
-        if (most > 0)
-            frexpf(most, &power);
-        p.scale[blockIdx.x * gridDim.y + blockIdx.y] = ldexpf(1, 1 - power < 126 ? 1 - power : 126);
-    }
+    if (threadIdx.x == 0)
+        p.scale[blockIdx.x * gridDim.y + blockIdx.y] = cu_power_of(most);
 }

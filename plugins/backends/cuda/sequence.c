@@ -9,13 +9,48 @@
 static const uint32_t queries[] = {1, 4, 8, 16};
 
 enum {
-    MERGE = 4
+    MERGE = 4,
+    FLASH
 };
 
 /* As attend.cu lays it out: queries, scores, the largest and the sum of each, what was before. */
 uint64_t cu_attend_shared(uint32_t n, uint32_t k_dim)
 {
     return n * (((uint64_t)k_dim + 7) / 8 * 8 + CU_SPLIT + 2 + 4) * sizeof(float);
+}
+
+/* Columns of values and keys of a block of flash.cu. */
+static uint32_t flash_columns(uint32_t v_dim)
+{
+    return v_dim <= 64 ? 64 : v_dim <= 128 ? 128 : 256;
+}
+
+/* As flash.cu lays it out: queries, keys, values, a factor a query. */
+static uint64_t flash_shared(const struct cu_kv *kv)
+{
+    uint64_t wide = ((uint64_t)kv->k_dim + 15) / 16 * 16 + 8, columns = flash_columns(kv->v_dim);
+    uint64_t keys = columns > 128 ? 32 : 64;
+    return ((CU_FLASH_TILE + keys) * wide + keys * (columns + 8)) * sizeof(uint16_t) +
+           CU_FLASH_TILE * sizeof(float);
+}
+
+/* The tensor cores attend for prompts where products may use them and a tile has room. */
+static int32_t flash_kernel(struct rz_plan *plan, struct cu_op *op, struct rz_err *err)
+{
+    const struct rz_kv_group *g = rz_kv_group_at(plan->program, (uint32_t)cu_int(op, RZ_A_KV_GROUP));
+    struct cu_kv kv = {.k_dim = g->k_dim, .v_dim = g->v_dim};
+    int32_t type = plan->limits.kv_type, oldest = type == RZ_TYPE_BF16 ? 80 : 75;
+    uint64_t shared = 0;
+    for (uint32_t i = 0; i < plan->program->n_kv_groups; i++) { /* one limit holds for all groups */
+        const struct rz_kv_group *other = rz_kv_group_at(plan->program, i);
+        uint64_t need = flash_shared(&(struct cu_kv){.k_dim = other->k_dim, .v_dim = other->v_dim});
+        shared = need <= plan->device->shared && need > shared ? need : shared;
+    }
+    if (plan->device->exact || type == RZ_TYPE_F32 || plan->device->capability < oldest ||
+        flash_shared(&kv) > plan->device->shared)
+        return RZ_OK;
+    return cu_kernel(plan->device, &op->kernel[FLASH], shared, err, "flash_%s_%u", cu_type_name(type),
+                     flash_columns(kv.v_dim));
 }
 
 static int32_t attend_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err)
@@ -28,6 +63,8 @@ static int32_t attend_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_
     for (uint32_t i = 0; i < 4 && !status; i++)
         status = cu_kernel(plan->device, &op->kernel[i], cu_attend_shared(queries[i], widest), err,
                            "attend_%s_%u", cu_type_name(plan->limits.kv_type), queries[i]);
+    if (!status)
+        status = flash_kernel(plan, op, err);
     return status ? status : cu_kernel(plan->device, &op->kernel[MERGE], 0, err, "attend_merge");
 }
 
@@ -37,7 +74,8 @@ int32_t cu_sequence_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_er
     case RZ_OP_ROPE:
         return cu_kernel(plan->device, &op->kernel[0], 0, err, "ropes");
     case RZ_OP_KV_STORE:
-        return cu_kernel(plan->device, &op->kernel[0], 0, err, "kv_store");
+        return cu_kernel(plan->device, &op->kernel[0], 0, err,
+                         plan->limits.kv_type == RZ_TYPE_Q8_0 ? "kv_store_q8" : "kv_store");
     case RZ_OP_CONV:
         return cu_kernel(plan->device, &op->kernel[0], 0, err, "convs");
     case RZ_OP_SCAN:
@@ -99,6 +137,15 @@ static void run_store(struct rz_plan *plan, const struct cu_op *op)
     cu_launch(plan, op->kernel[0], (dim3){blocks(each), p.n, 1}, CU_THREADS, 0, &p);
 }
 
+static void run_flash(struct rz_plan *plan, const struct cu_op *op, const struct cu_attend *p)
+{
+    uint32_t group = p->heads / p->kv.n_heads, each = group < CU_FLASH_TILE ? group : CU_FLASH_TILE;
+    uint32_t rows = CU_FLASH_TILE / each, columns = flash_columns(p->kv.v_dim);
+    dim3 grid = {p->kv.n_heads * ((group + each - 1) / each), (p->n + rows - 1) / rows,
+                 (p->kv.v_dim + columns - 1) / columns};
+    cu_launch(plan, op->kernel[FLASH], grid, THREADS, flash_shared(&p->kv), p);
+}
+
 static void run_attend(struct rz_plan *plan, const struct cu_op *op)
 {
     struct cu_attend p = {.step = plan->step,
@@ -118,6 +165,12 @@ static void run_attend(struct rz_plan *plan, const struct cu_op *op)
                           .sinks = cu_has(op, RZ_A_SINKS) ? vector(plan, op, 0) : NULL,
                           .part = plan->parts};
     uint32_t group = p.heads / p.kv.n_heads, i = 0;
+    if (op->kernel[FLASH] && plan->prompts) {
+        p.run = CU_FLASH_RUN;
+        run_flash(plan, op, &p);
+        if (!plan->singles)
+            return;
+    }
     while (i < 3 && queries[i] < (plan->runs ? 16 : group))
         i++;
     uint32_t each = group < queries[i] ? group : queries[i], rows = queries[i] / each;

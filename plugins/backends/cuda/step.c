@@ -21,13 +21,27 @@ static uint64_t put(struct rz_plan *plan, uint64_t *at, const void *from, uint64
     return place;
 }
 
+/* Where the neighbouring rows of one sequence end. */
+static uint32_t run_end(const struct rz_batch *b, uint32_t i)
+{
+    uint32_t seq = b->rows[i].seq;
+    while (i < b->n_rows && b->rows[i].seq == seq)
+        i++;
+    return i;
+}
+
 static void put_rows(struct rz_plan *plan, uint64_t rows_at, uint64_t wanted_at)
 {
     struct cu_row *rows = (void *)(plan->staged + rows_at);
     uint32_t *wanted = (void *)(plan->staged + wanted_at), n = 0;
     const struct rz_batch *b = plan->batch;
-    for (uint32_t i = 0; i < b->n_rows; i++) {
-        rows[i] = (struct cu_row){.token = b->rows[i].token, .seq = b->rows[i].seq, .pos = b->rows[i].pos[0]};
+    for (uint32_t i = 0, end = 0, run = 0; i < b->n_rows; i++) {
+        if (i == end) {
+            end = run_end(b, i);
+            run = end - i;
+        }
+        rows[i] = (struct cu_row){
+            .token = b->rows[i].token, .seq = b->rows[i].seq, .pos = b->rows[i].pos[0], .run = run};
         if (b->rows[i].want != RZ_WANT_NONE)
             wanted[n++] = i;
     }
@@ -147,6 +161,7 @@ static uint64_t key_of(const struct rz_plan *plan)
 {
     return 1ull << 63 | (uint64_t)plan->n_rows << 48 | (uint64_t)plan->n_wanted << 40 |
            (uint64_t)plan->top_k << 32 | (uint64_t)plan->wants_logits << 31 | (uint64_t)plan->runs << 30 |
+           (uint64_t)plan->prompts << 29 | (uint64_t)plan->singles << 28 |
            (uint64_t)plan->batch->stage << 24 | plan->splits;
 }
 
@@ -215,7 +230,7 @@ static void begin(struct rz_plan *plan, const struct rz_batch *b, struct rz_err 
     plan->batch = b;
     plan->n_rows = b->n_rows;
     plan->n_wanted = plan->top_k = 0;
-    plan->wants_logits = plan->runs = false;
+    plan->wants_logits = plan->runs = plan->prompts = plan->singles = false;
     plan->splits = 1;
     plan->status = RZ_OK;
     plan->err = err;
@@ -230,8 +245,12 @@ static void begin(struct rz_plan *plan, const struct rz_batch *b, struct rz_err 
         uint32_t splits = (b->seqs[r->seq].length + CU_SPLIT - 1) / CU_SPLIT;
         plan->splits = splits > plan->splits ? splits : plan->splits;
     }
+    for (uint32_t i = 0, end; i < b->n_rows; i = end) {
+        end = run_end(b, i);
+        *(end - i < CU_FLASH_RUN ? &plan->singles : &plan->prompts) = true;
+    }
     plan->last = b->stage + 1 >= plan->program->n_stages;
-    if (all || plan->n_wanted > plan->few || !plan->last)
+    if (all || plan->n_wanted > plan->top_rows || !plan->last)
         plan->top_k = 0;
     rz_find_stage(plan->program, b, &plan->ops[0].node, plan->n_ops, sizeof(plan->ops[0]), &plan->from_op,
                   &plan->to_op);
