@@ -55,8 +55,11 @@ int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct
     a->frame_slots = calloc(2 * FRAMES, sizeof(*a->frame_slots));
     a->state_slots = calloc(2 * STATES, sizeof(*a->state_slots));
     a->work = calloc(1, sizeof(*a->work));
+    a->marks = calloc(g->n_nodes, sizeof(*a->marks));
+    a->line = calloc(g->n_nodes + 1ull, sizeof(*a->line));
+    a->set_marks = calloc(g->n_sets + 1ull, sizeof(*a->set_marks));
     if (!a->frames || !a->states || !a->readings || !a->rows || !a->frame_slots || !a->state_slots ||
-        !a->work)
+        !a->work || !a->marks || !a->line || !a->set_marks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its states");
     a->n_frames = a->n_states = 1;
     return RZ_OK;
@@ -71,6 +74,9 @@ void rz_automaton_free(struct rz_automaton *a)
     free(a->frame_slots);
     free(a->state_slots);
     free(a->work);
+    free(a->marks);
+    free(a->line);
+    free(a->set_marks);
     *a = (struct rz_automaton){0};
 }
 
@@ -255,7 +261,7 @@ static uint32_t state_of(struct rz_automaton *a, uint64_t *list, uint32_t n)
     }
     memcpy(a->readings + a->n_readings, list, n * sizeof(*list));
     a->states[a->n_states] =
-        (struct rz_state){.hash = h, .first = a->n_readings, .n = n, .row = NONE, .plain = NONE - 1};
+        (struct rz_state){.hash = h, .first = a->n_readings, .n = n, .row = NONE};
     a->n_readings += n;
     return a->state_slots[at] = a->n_states++;
 }
@@ -363,11 +369,16 @@ static bool expand(struct rz_automaton *a, uint32_t state)
     return true;
 }
 
-uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte)
+const uint32_t *rz_automaton_row(struct rz_automaton *a, uint32_t state)
 {
     if (state == RZ_STATE_DEAD || (a->states[state].row == NONE && !expand(a, state)))
-        return RZ_STATE_DEAD;
-    return a->rows[(size_t)a->states[state].row * a->g->n_classes + a->g->classes[byte]];
+        return a->nowhere;
+    return a->rows + (size_t)a->states[state].row * a->g->n_classes;
+}
+
+uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte)
+{
+    return rz_automaton_row(a, state)[a->g->classes[byte]];
 }
 
 bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state)
@@ -378,56 +389,6 @@ bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state)
 bool rz_automaton_over(const struct rz_automaton *a, uint32_t state)
 {
     return rz_automaton_accepts(a, state) && a->states[state].n == 1;
-}
-
-/* --- plain characters --- */
-
-/* What bytes lo to hi all lead to; RZ_STATE_MIXED: not the same. */
-static uint32_t common(struct rz_automaton *a, uint32_t state, uint32_t lo, uint32_t hi)
-{
-    uint32_t to = rz_automaton_next(a, state, (uint8_t)lo);
-    for (uint32_t c = lo + 1; c <= hi; c++)
-        if (rz_automaton_next(a, state, (uint8_t)c) != to)
-            return RZ_STATE_MIXED;
-    return to;
-}
-
-static uint32_t all_plain(struct rz_automaton *a, uint32_t state)
-{
-    /* The lead bytes of UTF-8, the continuation that may follow them, and how many more come. */
-    static const uint8_t leads[][5] = {{0xc2, 0xdf, 0x80, 0xbf, 0}, {0xe0, 0xe0, 0xa0, 0xbf, 1},
-                                       {0xe1, 0xec, 0x80, 0xbf, 1}, {0xed, 0xed, 0x80, 0x9f, 1},
-                                       {0xee, 0xef, 0x80, 0xbf, 1}, {0xf0, 0xf0, 0x90, 0xbf, 2},
-                                       {0xf1, 0xf3, 0x80, 0xbf, 2}, {0xf4, 0xf4, 0x80, 0x8f, 2}};
-    uint32_t to = common(a, state, 0x20, 0x21);
-    if (to != common(a, state, 0x23, 0x5b) || to != common(a, state, 0x5d, 0x7f))
-        return RZ_STATE_MIXED;
-    for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]) && to != RZ_STATE_MIXED; i++) {
-        uint32_t at = common(a, state, leads[i][0], leads[i][1]);
-        if (at != RZ_STATE_MIXED)
-            at = common(a, at, leads[i][2], leads[i][3]);
-        for (int k = 0; k < leads[i][4] && at != RZ_STATE_MIXED; k++)
-            at = common(a, at, 0x80, 0xbf);
-        if (at != to)
-            return RZ_STATE_MIXED;
-    }
-    return to;
-}
-
-uint32_t rz_automaton_plain(struct rz_automaton *a, uint32_t state)
-{
-    if (state == RZ_STATE_DEAD)
-        return RZ_STATE_DEAD;
-    if (a->states[state].plain == NONE - 1) {
-        bool before = a->full;
-        a->full = false;
-        uint32_t to = all_plain(a, state);
-        if (a->full || a->spent)
-            return RZ_STATE_MIXED;
-        a->full = before;
-        a->states[state].plain = to;
-    }
-    return a->states[state].plain;
 }
 
 /* --- room --- */

@@ -29,7 +29,6 @@ struct rz_state {
     uint64_t hash;
     uint32_t first, n; /* its readings                                  */
     uint32_t row;      /* its successors; UINT32_MAX: not yet           */
-    uint32_t plain;    /* see rz_automaton_plain                        */
 };
 
 struct rz_automaton {
@@ -44,6 +43,9 @@ struct rz_automaton {
     bool spent;     /* it was not enough                             */
     bool full;      /* something did not fit since rz_automaton_renew */
     struct rz_closure *work;
+    uint32_t *marks, *line, *set_marks; /* of rz_automaton_kinds: [n_nodes], [n_nodes + 1], [n_sets] */
+    uint32_t mark;
+    uint32_t nowhere[256]; /* the row of RZ_STATE_DEAD */
 };
 
 int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct rz_err *err);
@@ -52,14 +54,12 @@ void rz_automaton_free(struct rz_automaton *a);
 uint32_t rz_automaton_begin(struct rz_automaton *a);
 /* The state after a byte; RZ_STATE_DEAD: it may not come here. */
 uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte);
+/* The states after each class of bytes (g->classes); all RZ_STATE_DEAD where there is no room. */
+const uint32_t *rz_automaton_row(struct rz_automaton *a, uint32_t state);
 /* The text may end here. */
 bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state);
 /* The text must end here. */
 bool rz_automaton_over(const struct rz_automaton *a, uint32_t state);
-/* The one state that each plain character leads to (all but control characters, quotes and backslashes);
- * RZ_STATE_DEAD: none of them may come; RZ_STATE_MIXED: they lead to several states. */
-#define RZ_STATE_MIXED UINT32_MAX
-uint32_t rz_automaton_plain(struct rz_automaton *a, uint32_t state);
 /* Room is getting short: time for rz_automaton_renew. */
 bool rz_automaton_crowded(const struct rz_automaton *a);
 /* Forgets all states but one; returns its new number. */

@@ -7,6 +7,7 @@
 
 #include "automaton.h"
 #include "err.h"
+#include "fold.h"
 #include "frontend.h"
 
 #include <pthread.h>
@@ -15,6 +16,10 @@
 
 #define MASKS_BYTES (4u << 20)
 #define MASKS_MAX 512u
+/* Nodes of rules, of the trie: up to so many are looked at before the other way is tried. */
+#define REACH_SOON 256u
+#define REACH_MOST 16384u
+#define TRIED_SOON 2048u
 
 /* A mask that is kept. */
 struct slot {
@@ -34,7 +39,7 @@ struct rz_grammar {
     uint32_t *heads;    /* [n_slots + 1] by hash of the state */
     uint64_t *masks;    /* [n_slots + 1][n_words] */
     uint32_t n_slots, masks_made, masks_found;
-    uint32_t path[RZ_TRIE_DEPTH_MAX + 2]; /* states along the trie */
+    const uint32_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie */
 };
 
 /* --- life --- */
@@ -223,54 +228,86 @@ bool rz_grammar_accepts(struct rz_grammar *g, struct rz_grammar_at at, bool *ove
 
 /* --- masks --- */
 
-static void walk(struct rz_grammar *g, const struct rz_trie_part *p, uint32_t state, uint64_t *mask)
+static void allow(uint64_t *mask, const int32_t *tokens, uint32_t n)
 {
-    uint32_t *path = g->path;
-    path[0] = state;
-    for (uint32_t i = 0; i < p->n;) {
+    for (uint32_t i = 0; i < n; i++)
+        mask[tokens[i] >> 6] |= 1ull << (tokens[i] & 63);
+}
+
+/* Walks from node `from` until at most `most` nodes were tried; returns where it stopped. A row is asked for
+ * only where something comes below. */
+static uint32_t walk(struct rz_grammar *g, const struct rz_trie_part *p, uint32_t from, uint32_t most,
+                     uint64_t *mask)
+{
+    const uint8_t *classes = g->nfa.classes;
+    const uint32_t **rows = g->rows;
+    uint32_t i = from;
+    for (; i < p->n && most; most--) {
         const struct rz_trie_node *n = &p->nodes[i];
-        uint32_t to = rz_automaton_next(&g->automaton, path[n->depth - 1], n->byte);
+        uint32_t to = rows[n->depth - 1][classes[n->byte]];
         if (!to) {
             i = n->skip;
             continue;
         }
-        path[n->depth] = to;
-        for (uint32_t t = n->tokens; t < n[1].tokens; t++)
-            mask[p->tokens[t] >> 6] |= 1ull << (p->tokens[t] & 63);
-        i++;
+        allow(mask, p->tokens + n->tokens, n[1].tokens - n->tokens);
+        if (n->skip != ++i)
+            rows[n->depth] = rz_automaton_row(&g->automaton, to);
+    }
+    return i;
+}
+
+static void walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint64_t *mask)
+{
+    const uint32_t **rows = g->rows;
+    uint32_t words = g->trie->n_words;
+    for (uint32_t i = 0; i < f->n;) {
+        const struct rz_fold_node *n = &f->nodes[i];
+        uint32_t to = rows[n->depth - 1][g->nfa.classes[n->byte]];
+        if (!to) {
+            i = n->skip;
+            continue;
+        }
+        const uint64_t *dense = n->dense ? f->dense + (n->dense - 1ull) * words : NULL;
+        for (uint32_t w = 0; dense && w < words; w++)
+            mask[w] |= dense[w];
+        if (!dense)
+            allow(mask, f->tokens + n->first, n->n);
+        if (n->skip != ++i)
+            rows[n->depth] = rz_automaton_row(&g->automaton, to);
     }
 }
 
-/* How many plain characters may come in a row, each from and to a single state, up to the longest that a
- * token has. *closed: after that many none may come. */
-static uint32_t plain_run(struct rz_grammar *g, uint32_t state, bool *closed)
+/* The fold for a state, if few nodes say which one it is. NULL: there is none. */
+static struct rz_fold *fold_of(struct rz_grammar *g, uint32_t state, uint32_t most, bool make)
 {
-    uint32_t n = 0;
-    *closed = false;
-    for (; n < g->trie->longest_plain; n++) {
-        uint32_t to = rz_automaton_plain(&g->automaton, state);
-        *closed = to == RZ_STATE_DEAD;
-        if (*closed || to == RZ_STATE_MIXED)
-            return n;
-        if (to == state)
-            return g->trie->longest_plain;
-        state = to;
-    }
-    return n;
+    uint8_t kinds[256];
+    return rz_automaton_kinds(&g->automaton, state, most, kinds) ? rz_fold_get(g->trie, kinds, make) : NULL;
+}
+
+/* Plain tokens: through a fold that is there, else node by node, and if these are many through a new fold. */
+static void fill_plain(struct rz_grammar *g, uint32_t state, uint64_t *mask)
+{
+    const struct rz_trie_part *p = &g->trie->plain;
+    struct rz_fold *f = fold_of(g, state, REACH_SOON, false);
+    uint32_t at = 0;
+    if (!f && (at = walk(g, p, 0, TRIED_SOON, mask)) < p->n)
+        f = fold_of(g, state, REACH_MOST, true);
+    if (f && f->nodes)
+        walk_fold(g, f, mask);
+    else
+        walk(g, p, at, UINT32_MAX, mask);
+    rz_fold_put(g->trie, f);
 }
 
 static void fill(struct rz_grammar *g, uint32_t state, uint64_t *mask)
 {
     const struct rz_trie *t = g->trie;
-    bool closed;
-    uint32_t run = plain_run(g, state, &closed);
-    memcpy(mask, t->short_plain + (uint64_t)run * t->n_words, t->n_words * sizeof(*mask));
-    if (run < t->longest_plain && !closed)
-        walk(g, &t->plain, state, mask);
-    walk(g, &t->rest, state, mask);
+    memset(mask, 0, t->n_words * sizeof(*mask));
+    g->rows[0] = rz_automaton_row(&g->automaton, state);
+    fill_plain(g, state, mask);
+    walk(g, &t->rest, 0, UINT32_MAX, mask);
     if (rz_automaton_accepts(&g->automaton, state))
-        for (uint32_t i = 0; i < t->n_end; i++)
-            mask[t->end[i] >> 6] |= 1ull << (t->end[i] & 63);
+        allow(mask, t->end, t->n_end);
 }
 
 static uint32_t flags_of(struct rz_grammar *g, uint32_t state, const uint64_t *mask)

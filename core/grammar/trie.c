@@ -5,6 +5,7 @@
 #include "trie.h"
 
 #include "err.h"
+#include "fold.h"
 #include "utf8.h"
 
 #include <stdlib.h>
@@ -44,18 +45,15 @@ static int by_bytes(const void *x, const void *y)
     return a->token < b->token ? -1 : 1;
 }
 
-/* The characters of a plain spelling; 0: it is not plain. */
-static uint32_t plain_chars(const struct entry *e)
+static bool is_plain(const struct entry *e)
 {
-    uint32_t chars = 0, cp;
-    if (e->special)
-        return 0;
-    for (size_t at = 0, len; at < e->n; at += len, chars++) {
+    uint32_t cp;
+    for (size_t at = 0, len; at < e->n; at += len) {
         len = rz_utf8_decode(e->text + at, e->n - at, &cp);
         if (!len || cp < 0x20 || cp == '"' || cp == '\\')
-            return 0;
+            return false;
     }
-    return chars <= RZ_TRIE_PLAIN_MAX ? chars : 0;
+    return !e->special;
 }
 
 /* --- one trie of sorted entries --- */
@@ -167,15 +165,10 @@ static bool arrange(struct rz_trie *t, struct entry *plain, struct entry *rest)
         struct entry e = entry_of(t, (int32_t)i, false);
         if (!e.n || !t->normal[i])
             continue;
-        uint32_t chars = plain_chars(&e);
-        if (!chars) {
+        if (is_plain(&e))
+            plain[n_plain++] = e;
+        else
             rest[n_rest++] = e;
-            continue;
-        }
-        plain[n_plain++] = e;
-        t->longest_plain = chars > t->longest_plain ? chars : t->longest_plain;
-        for (uint32_t k = chars; k <= RZ_TRIE_PLAIN_MAX; k++)
-            t->short_plain[(uint64_t)k * t->n_words + i / 64] |= 1ull << (i & 63);
     }
     for (uint32_t i = 0; i < t->n_special; i++)
         rest[n_rest++] = entry_of(t, t->special[i], true);
@@ -200,9 +193,10 @@ int32_t rz_trie_new(const struct rz_tokenizer *tokenizer, void *tok, uint32_t n_
     for (uint32_t i = 0; i < info.n_end && i < 31; i++)
         if (info.end[i] >= 0 && (uint32_t)info.end[i] < n_vocab)
             t->end[t->n_end++] = info.end[i];
-    t->short_plain = calloc((RZ_TRIE_PLAIN_MAX + 1ull) * t->n_words, sizeof(*t->short_plain));
     entries = calloc(3ull * t->n_vocab + 1, sizeof(*entries));
-    if (!t->short_plain || !entries) {
+    if ((rc = rz_folds_new(&t->folds, err)))
+        goto fail;
+    if (!entries) {
         rc = rz_fail(err, RZ_ENOMEM, "grammar", "no memory for %u tokens", t->n_vocab);
         goto fail;
     }
@@ -229,7 +223,7 @@ void rz_trie_free(struct rz_trie *t)
     free(t->plain.tokens);
     free(t->rest.nodes);
     free(t->rest.tokens);
-    free(t->short_plain);
+    rz_folds_free(t->folds);
     free(t->text);
     free(t->at);
     free(t->special);

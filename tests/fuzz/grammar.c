@@ -4,6 +4,7 @@
  * or taken; one that is taken has no dead ends: from every state that the text reaches, some way leads on. */
 #include "grammar.h"
 #include "automaton.h"
+#include "fold.h"
 #include "frontend.h"
 #include "fuzz.h"
 
@@ -32,7 +33,8 @@ static void hold(const struct rz_nfa *g, const uint8_t *text, size_t n)
                 state = rz_automaton_renew(&a, state);
             state = rz_automaton_next(&a, state, text[i]);
         }
-        rz_automaton_plain(&a, state);
+        uint8_t kinds[256];
+        rz_automaton_kinds(&a, state, 1000, kinds);
     }
     rz_automaton_free(&a);
 }
