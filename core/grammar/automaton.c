@@ -56,7 +56,7 @@ int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct
     a->state_slots = calloc(2 * STATES, sizeof(*a->state_slots));
     a->work = calloc(1, sizeof(*a->work));
     a->marks = calloc(g->n_nodes, sizeof(*a->marks));
-    a->line = calloc(g->n_nodes + 1ull, sizeof(*a->line));
+    a->line = calloc(RZ_KINDS_MOST, sizeof(*a->line));
     a->set_marks = calloc(g->n_sets + 1ull, sizeof(*a->set_marks));
     if (!a->frames || !a->states || !a->readings || !a->rows || !a->frame_slots || !a->state_slots ||
         !a->work || !a->marks || !a->line || !a->set_marks)

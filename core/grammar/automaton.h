@@ -16,6 +16,7 @@
 
 #define RZ_READINGS_MAX 1024
 #define RZ_AUTOMATON_BUDGET 20000000 /* of one question: about a second */
+#define RZ_KINDS_MOST 8192u          /* nodes that rz_automaton_kinds looks at */
 #define RZ_STATE_DEAD 0u
 
 struct rz_frame {
@@ -31,6 +32,11 @@ struct rz_state {
     uint32_t row;      /* its successors; UINT32_MAX: not yet           */
 };
 
+/* Where it was met in one walk, as bits of places (fold.h). */
+struct rz_mark {
+    uint32_t epoch, places;
+};
+
 struct rz_automaton {
     const struct rz_nfa *g;
     struct rz_frame *frames;
@@ -43,8 +49,9 @@ struct rz_automaton {
     bool spent;     /* it was not enough                             */
     bool full;      /* something did not fit since rz_automaton_renew */
     struct rz_closure *work;
-    uint32_t *marks, *line, *set_marks; /* of rz_automaton_kinds: [n_nodes], [n_nodes + 1], [n_sets] */
-    uint32_t mark;
+    /* of rz_automaton_kinds: [n_nodes], [n_sets], [RZ_KINDS_MOST] */
+    struct rz_mark *marks, *set_marks;
+    uint32_t *line, epoch;
     uint32_t nowhere[256]; /* the row of RZ_STATE_DEAD */
 };
 

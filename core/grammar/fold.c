@@ -30,15 +30,14 @@ struct made {
 
 struct maker {
     const struct rz_trie *t;
-    const uint8_t *kinds;
+    const struct rz_kinds *kinds;
     struct made *made;
     uint32_t *node_of; /* [n] the merged node of a node of the trie; 0: it leads nowhere */
     uint32_t n, cap;
 };
 
-static uint32_t child_of(struct maker *m, uint32_t parent, uint8_t byte)
+static uint32_t child_of(struct maker *m, uint32_t parent, uint8_t kind, uint8_t byte)
 {
-    uint8_t kind = m->kinds[byte];
     uint32_t i = m->made[parent].child;
     while (i && m->made[i].kind != kind)
         i = m->made[i].sibling;
@@ -55,16 +54,20 @@ static bool merge(struct maker *m)
 {
     const struct rz_trie_part *p = &m->t->plain;
     uint32_t path[RZ_TRIE_DEPTH_MAX + 1] = {0};
+    uint8_t places[RZ_TRIE_DEPTH_MAX + 1] = {0};
     for (uint32_t i = 0; i < p->n;) {
         const struct rz_trie_node *n = &p->nodes[i];
-        if (m->kinds[n->byte] == RZ_FOLD_NOTHING) {
+        uint32_t place = places[n->depth - 1];
+        uint8_t kind = rz_kind_of(m->kinds, place, n->byte);
+        if (kind == RZ_FOLD_NOTHING) {
             i = n->skip;
             continue;
         }
-        uint32_t to = child_of(m, path[n->depth - 1], n->byte);
+        uint32_t to = child_of(m, path[n->depth - 1], kind, n->byte);
         if (!to)
             return false;
         path[n->depth] = m->node_of[i] = to;
+        places[n->depth] = (uint8_t)rz_place_after(place, n->byte);
         m->made[to].n_tokens += n[1].tokens - n->tokens;
         i++;
     }
@@ -131,7 +134,7 @@ static void destroy(struct rz_fold *f)
 }
 
 /* A fold that saves less than half has no nodes. */
-static struct rz_fold *make_fold(const struct rz_trie *t, const uint8_t *kinds)
+static struct rz_fold *make_fold(const struct rz_trie *t, const struct rz_kinds *kinds)
 {
     struct rz_fold *f = calloc(1, sizeof(*f));
     struct maker m = {.t = t, .kinds = kinds, .n = 1, .cap = t->plain.n / 2 + 2};
@@ -152,7 +155,7 @@ static struct rz_fold *make_fold(const struct rz_trie *t, const uint8_t *kinds)
         destroy(f);
         return NULL;
     }
-    memcpy(f->kinds, kinds, sizeof(f->kinds));
+    f->kinds = *kinds;
     return f;
 }
 
@@ -209,13 +212,13 @@ static struct rz_fold **place(struct rz_folds *all)
     return old;
 }
 
-struct rz_fold *rz_fold_get(const struct rz_trie *t, const uint8_t *kinds, bool make)
+struct rz_fold *rz_fold_get(const struct rz_trie *t, const struct rz_kinds *kinds, bool make)
 {
     struct rz_folds *all = t->folds;
     struct rz_fold *found = NULL, **to;
     pthread_mutex_lock(&all->lock);
     for (int i = 0; i < KEPT && !found; i++)
-        if (all->kept[i] && !memcmp(all->kept[i]->kinds, kinds, 256))
+        if (all->kept[i] && !memcmp(&all->kept[i]->kinds, kinds, sizeof(*kinds)))
             found = all->kept[i];
     if (!found && make && (to = place(all))) {
         *to = found = make_fold(t, kinds);

@@ -18,7 +18,7 @@
 #define MASKS_MAX 512u
 /* Nodes of rules, of the trie: up to so many are looked at before the other way is tried. */
 #define REACH_SOON 256u
-#define REACH_MOST 16384u
+#define REACH_MOST RZ_KINDS_MOST
 #define TRIED_SOON 2048u
 
 /* A mask that is kept. */
@@ -280,8 +280,8 @@ static void walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint64_t *m
 /* The fold for a state, if few nodes say which one it is. NULL: there is none. */
 static struct rz_fold *fold_of(struct rz_grammar *g, uint32_t state, uint32_t most, bool make)
 {
-    uint8_t kinds[256];
-    return rz_automaton_kinds(&g->automaton, state, most, kinds) ? rz_fold_get(g->trie, kinds, make) : NULL;
+    struct rz_kinds kinds;
+    return rz_automaton_kinds(&g->automaton, state, most, &kinds) ? rz_fold_get(g->trie, &kinds, make) : NULL;
 }
 
 /* Plain tokens: through a fold that is there, else node by node, and if these are many through a new fold. */

@@ -33,8 +33,8 @@ static void hold(const struct rz_nfa *g, const uint8_t *text, size_t n)
                 state = rz_automaton_renew(&a, state);
             state = rz_automaton_next(&a, state, text[i]);
         }
-        uint8_t kinds[256];
-        rz_automaton_kinds(&a, state, 1000, kinds);
+        struct rz_kinds kinds;
+        rz_automaton_kinds(&a, state, 1000, &kinds);
     }
     rz_automaton_free(&a);
 }
