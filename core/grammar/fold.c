@@ -21,11 +21,14 @@ struct rz_folds {
 
 /* --- making one --- */
 
+#define DENSE_MAX 256
+
 /* A node while branches are merged. */
 struct made {
     uint32_t child, sibling; /* 0: none; node 0 is the root */
     uint32_t n_tokens, out;  /* its place in the fold       */
-    uint8_t kind, byte;
+    uint16_t kind;
+    uint8_t byte;
 };
 
 struct maker {
@@ -36,7 +39,7 @@ struct maker {
     uint32_t n, cap;
 };
 
-static uint32_t child_of(struct maker *m, uint32_t parent, uint8_t kind, uint8_t byte)
+static uint32_t child_of(struct maker *m, uint32_t parent, uint16_t kind, uint8_t byte)
 {
     uint32_t i = m->made[parent].child;
     while (i && m->made[i].kind != kind)
@@ -52,13 +55,14 @@ static uint32_t child_of(struct maker *m, uint32_t parent, uint8_t kind, uint8_t
 /* Merges all branches; false: too many are left. */
 static bool merge(struct maker *m)
 {
-    const struct rz_trie_part *p = &m->t->plain;
+    const struct rz_trie *t = m->t;
     uint32_t path[RZ_TRIE_DEPTH_MAX + 1] = {0};
     uint8_t places[RZ_TRIE_DEPTH_MAX + 1] = {0};
-    for (uint32_t i = 0; i < p->n;) {
-        const struct rz_trie_node *n = &p->nodes[i];
-        uint32_t place = places[n->depth - 1];
-        uint8_t kind = rz_kind_of(m->kinds, place, n->byte);
+    for (uint32_t i = 0; i < t->n;) {
+        const struct rz_trie_node *n = &t->nodes[i];
+        uint32_t place = rz_place_after(places[n->depth - 1], n->byte);
+        uint16_t kind = place == RZ_PLACE_NONE ? (uint16_t)(256 + n->byte)
+                                               : rz_kind_of(m->kinds, places[n->depth - 1], n->byte);
         if (kind == RZ_FOLD_NOTHING) {
             i = n->skip;
             continue;
@@ -67,7 +71,7 @@ static bool merge(struct maker *m)
         if (!to)
             return false;
         path[n->depth] = m->node_of[i] = to;
-        places[n->depth] = (uint8_t)rz_place_after(place, n->byte);
+        places[n->depth] = (uint8_t)place;
         m->made[to].n_tokens += n[1].tokens - n->tokens;
         i++;
     }
@@ -75,14 +79,13 @@ static bool merge(struct maker *m)
 }
 
 /* Puts the merged nodes in the order of the trie. */
-static void arrange(struct maker *m, struct rz_fold *f, uint32_t *n_dense)
+static void arrange(struct maker *m, struct rz_fold *f)
 {
     uint32_t open[RZ_TRIE_DEPTH_MAX + 1], depth = 0, tokens = 0;
     uint32_t at = m->made[0].child;
     while (at || depth) {
         if (!at) {
-            struct rz_fold_node *done = &f->nodes[m->made[open[--depth]].out];
-            done->skip = f->n;
+            f->nodes[m->made[open[--depth]].out].skip = f->n;
             at = m->made[open[depth]].sibling;
             continue;
         }
@@ -90,35 +93,59 @@ static void arrange(struct maker *m, struct rz_fold *f, uint32_t *n_dense)
         x->out = f->n++;
         f->nodes[x->out] = (struct rz_fold_node){
             .first = tokens, .n = x->n_tokens, .depth = (uint16_t)(depth + 1), .byte = x->byte};
-        if (x->n_tokens >= m->t->n_words)
-            f->nodes[x->out].dense = ++*n_dense;
         tokens += x->n_tokens;
         open[depth++] = at;
         at = x->child;
     }
+    f->nodes[f->n] = (struct rz_fold_node){.first = tokens};
+}
+
+/* Many tokens get a mask, which is faster than setting their bits one by one. */
+static void choose_dense(struct rz_fold *f, uint32_t words)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct rz_fold_node *x = &f->nodes[i];
+        uint32_t below = f->nodes[x->skip].first - x->first;
+        if (x->n > words / 4 && f->n_dense < DENSE_MAX)
+            x->dense = ++f->n_dense;
+        if (x->skip == i + 1)
+            x->whole = x->dense;
+        else if (below > words && f->n_dense < DENSE_MAX)
+            x->whole = ++f->n_dense;
+    }
+}
+
+static void fill_dense(struct rz_fold *f, uint32_t index, uint32_t words, uint32_t from, uint32_t to)
+{
+    uint64_t *mask = f->dense + (index - 1ull) * words;
+    for (uint32_t i = from; index && i < to; i++)
+        mask[f->tokens[i] >> 6] |= 1ull << (f->tokens[i] & 63);
 }
 
 /* Sorts the tokens to their nodes. */
-static bool deal(struct maker *m, struct rz_fold *f, uint32_t n_dense)
+static bool deal(struct maker *m, struct rz_fold *f)
 {
-    const struct rz_trie_part *p = &m->t->plain;
-    uint64_t words = m->t->n_words;
-    f->tokens = calloc(p->n_tokens + 1ull, sizeof(*f->tokens));
-    f->dense = calloc(n_dense * words + 1, sizeof(*f->dense));
+    const struct rz_trie *t = m->t;
+    uint32_t words = t->n_words;
+    choose_dense(f, words);
+    f->tokens = calloc(t->n_tokens + 1ull, sizeof(*f->tokens));
+    f->dense = calloc((size_t)f->n_dense * words + 1, sizeof(*f->dense));
     if (!f->tokens || !f->dense)
         return false;
-    f->size = f->n * sizeof(*f->nodes) + p->n_tokens * sizeof(*f->tokens) + n_dense * words * 8;
+    f->size =
+        f->n * sizeof(*f->nodes) + t->n_tokens * sizeof(*f->tokens) + (uint64_t)f->n_dense * words * 8;
     for (uint32_t i = 0; i < m->n; i++)
         m->made[i].n_tokens = 0;
-    for (uint32_t i = 0; i < p->n; i++) {
+    for (uint32_t i = 0; i < t->n; i++) {
         struct made *x = &m->made[m->node_of[i]];
-        const struct rz_fold_node *to = &f->nodes[x->out];
-        for (uint32_t k = p->nodes[i].tokens; m->node_of[i] && k < p->nodes[i + 1].tokens; k++) {
-            uint32_t token = (uint32_t)p->tokens[k];
-            f->tokens[to->first + x->n_tokens++] = (int32_t)token;
-            if (to->dense)
-                f->dense[(to->dense - 1) * words + token / 64] |= 1ull << (token & 63);
-        }
+        for (uint32_t k = t->nodes[i].tokens; m->node_of[i] && k < t->nodes[i + 1].tokens; k++)
+            f->tokens[f->nodes[x->out].first + x->n_tokens++] = t->tokens[k];
+    }
+    for (uint32_t i = 0; i < f->n; i++) {
+        const struct rz_fold_node *x = &f->nodes[i];
+        fill_dense(f, x->dense, words, x->first, x->first + x->n);
+        if (x->whole != x->dense)
+            fill_dense(f, x->whole, words, x->first, f->nodes[x->skip].first);
     }
     return true;
 }
@@ -137,17 +164,16 @@ static void destroy(struct rz_fold *f)
 static struct rz_fold *make_fold(const struct rz_trie *t, const struct rz_kinds *kinds)
 {
     struct rz_fold *f = calloc(1, sizeof(*f));
-    struct maker m = {.t = t, .kinds = kinds, .n = 1, .cap = t->plain.n / 2 + 2};
-    uint32_t n_dense = 0;
+    struct maker m = {.t = t, .kinds = kinds, .n = 1, .cap = t->n / 2 + 2};
     m.made = calloc(m.cap, sizeof(*m.made));
-    m.node_of = calloc(t->plain.n + 1ull, sizeof(*m.node_of));
+    m.node_of = calloc(t->n + 1ull, sizeof(*m.node_of));
     bool good = f && m.made && m.node_of;
     if (good && merge(&m)) {
         f->nodes = calloc(m.n, sizeof(*f->nodes));
         good = f->nodes != NULL;
         if (good)
-            arrange(&m, f, &n_dense);
-        good = good && deal(&m, f, n_dense);
+            arrange(&m, f);
+        good = good && deal(&m, f);
     }
     free(m.made);
     free(m.node_of);

@@ -1,9 +1,9 @@
-/* fold.h - the plain tokens of a vocabulary as a part of a grammar sees them.
+/* fold.h - a vocabulary as a part of a grammar sees it.
  *
- * Within a string all letters do the same, within a name all digits. A fold is the trie of the plain tokens
- * with the bytes that nothing which a plain text can reach from here tells apart taken as one, and without
- * those that lead nowhere: it has hundreds of nodes where the trie has a hundred thousand, and each of them
- * stands for many tokens. Folds belong to the vocabulary and are shared by all grammars; the ones that were
+ * Within a string all letters do the same, within a name all digits. A fold is the trie in which bytes that
+ * nothing tells apart which plain characters (no control characters, quotes, backslashes) can reach from here
+ * are taken as one, up to the first other byte, and without those that lead nowhere: it has some hundred nodes
+ * where the trie has a hundred thousand, and each of them stands for many tokens. Folds belong to the vocabulary and are shared by all grammars; the ones that were
  * not used for longest give way. Thread-safe.
  */
 #ifndef RZ_GRAMMAR_FOLD_H
@@ -52,19 +52,19 @@ static inline uint8_t rz_kind_of(const struct rz_kinds *k, uint32_t place, uint8
 /* In the order of the trie: those below node i are i + 1 up to skip - 1. */
 struct rz_fold_node {
     uint32_t skip;
-    uint32_t first, n; /* its tokens                                             */
-    uint32_t dense;    /* 1 + index of a mask that holds them; 0: they are few   */
-    uint16_t depth;    /* 1: the first byte                                      */
-    uint8_t byte;      /* one of its kind                                        */
+    uint32_t first, n;     /* its tokens; behind them come those below                         */
+    uint32_t dense, whole; /* 1 + index of a mask of its tokens, of those below too; 0: none */
+    uint16_t depth;        /* 1: the first byte                                                */
+    uint8_t byte;          /* one of its kind                                                  */
     uint8_t zero;
 };
 
 struct rz_fold {
     struct rz_kinds kinds;
-    struct rz_fold_node *nodes; /* NULL: folding is of no use here */
+    struct rz_fold_node *nodes; /* [n + 1]; NULL: folding is of no use here */
     int32_t *tokens;
     uint64_t *dense; /* [][n_words] */
-    uint32_t n, refs;
+    uint32_t n, n_dense, refs;
     uint64_t size, used;
 };
 

@@ -39,7 +39,8 @@ struct rz_grammar {
     uint32_t *heads;    /* [n_slots + 1] by hash of the state */
     uint64_t *masks;    /* [n_slots + 1][n_words] */
     uint32_t n_slots, masks_made, masks_found;
-    const uint32_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie */
+    const uint32_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie     */
+    uint32_t *reached;                           /* nodes of a fold, of which there are fewer than half of the trie's */
 };
 
 /* --- life --- */
@@ -53,7 +54,8 @@ static int32_t init_masks(struct rz_grammar *g, struct rz_err *err)
     g->slots = calloc(g->n_slots + 1, sizeof(*g->slots));
     g->heads = calloc(g->n_slots + 1, sizeof(*g->heads));
     g->masks = calloc(g->n_slots + 1, each);
-    if (!g->slots || !g->heads || !g->masks)
+    g->reached = calloc(g->trie->n / 2 + 2, sizeof(*g->reached));
+    if (!g->reached || !g->slots || !g->heads || !g->masks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its masks");
     return RZ_OK;
 }
@@ -129,6 +131,7 @@ void rz_grammar_unref(struct rz_grammar *g)
     free(g->slots);
     free(g->heads);
     free(g->masks);
+    free(g->reached);
     free(g);
 }
 
@@ -236,30 +239,31 @@ static void allow(uint64_t *mask, const int32_t *tokens, uint32_t n)
 
 /* Walks from node `from` until at most `most` nodes were tried; returns where it stopped. A row is asked for
  * only where something comes below. */
-static uint32_t walk(struct rz_grammar *g, const struct rz_trie_part *p, uint32_t from, uint32_t most,
-                     uint64_t *mask)
+static uint32_t walk(struct rz_grammar *g, uint32_t from, uint32_t most, uint64_t *mask)
 {
+    const struct rz_trie *t = g->trie;
     const uint8_t *classes = g->nfa.classes;
     const uint32_t **rows = g->rows;
     uint32_t i = from;
-    for (; i < p->n && most; most--) {
-        const struct rz_trie_node *n = &p->nodes[i];
+    for (; i < t->n && most; most--) {
+        const struct rz_trie_node *n = &t->nodes[i];
         uint32_t to = rows[n->depth - 1][classes[n->byte]];
         if (!to) {
             i = n->skip;
             continue;
         }
-        allow(mask, p->tokens + n->tokens, n[1].tokens - n->tokens);
+        allow(mask, t->tokens + n->tokens, n[1].tokens - n->tokens);
         if (n->skip != ++i)
             rows[n->depth] = rz_automaton_row(&g->automaton, to);
     }
     return i;
 }
 
-static void walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint64_t *mask)
+/* Notes the nodes of a fold that can be reached; returns how many. */
+static uint32_t walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint32_t *reached)
 {
     const uint32_t **rows = g->rows;
-    uint32_t words = g->trie->n_words;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < f->n;) {
         const struct rz_fold_node *n = &f->nodes[i];
         uint32_t to = rows[n->depth - 1][g->nfa.classes[n->byte]];
@@ -267,13 +271,38 @@ static void walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint64_t *m
             i = n->skip;
             continue;
         }
-        const uint64_t *dense = n->dense ? f->dense + (n->dense - 1ull) * words : NULL;
-        for (uint32_t w = 0; dense && w < words; w++)
-            mask[w] |= dense[w];
-        if (!dense)
-            allow(mask, f->tokens + n->first, n->n);
-        if (n->skip != ++i)
+        reached[count++] = i++;
+        if (n->skip != i)
             rows[n->depth] = rz_automaton_row(&g->automaton, to);
+    }
+    return count;
+}
+
+static void add_mask(uint64_t *restrict mask, const uint64_t *restrict more, uint32_t words)
+{
+    uint32_t i = 0;
+    for (; i + 8 <= words; i += 8)
+        for (uint32_t k = 0; k < 8; k++)
+            mask[i + k] |= more[i + k];
+    for (; i < words; i++)
+        mask[i] |= more[i];
+}
+
+/* The tokens of the nodes that were reached; where all below a node was, at once. */
+static void allow_fold(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
+                       uint64_t *mask)
+{
+    uint32_t words = g->trie->n_words;
+    for (uint32_t k = 0; k < count;) {
+        const struct rz_fold_node *n = &f->nodes[reached[k]];
+        uint32_t below = n->skip - reached[k];
+        bool all = k + below <= count && reached[k + below - 1] == n->skip - 1;
+        uint32_t dense = all ? n->whole : n->dense;
+        if (dense)
+            add_mask(mask, f->dense + (dense - 1ull) * words, words);
+        else
+            allow(mask, f->tokens + n->first, all ? f->nodes[n->skip].first - n->first : n->n);
+        k += all ? below : 1;
     }
 }
 
@@ -284,28 +313,21 @@ static struct rz_fold *fold_of(struct rz_grammar *g, uint32_t state, uint32_t mo
     return rz_automaton_kinds(&g->automaton, state, most, &kinds) ? rz_fold_get(g->trie, &kinds, make) : NULL;
 }
 
-/* Plain tokens: through a fold that is there, else node by node, and if these are many through a new fold. */
-static void fill_plain(struct rz_grammar *g, uint32_t state, uint64_t *mask)
-{
-    const struct rz_trie_part *p = &g->trie->plain;
-    struct rz_fold *f = fold_of(g, state, REACH_SOON, false);
-    uint32_t at = 0;
-    if (!f && (at = walk(g, p, 0, TRIED_SOON, mask)) < p->n)
-        f = fold_of(g, state, REACH_MOST, true);
-    if (f && f->nodes)
-        walk_fold(g, f, mask);
-    else
-        walk(g, p, at, UINT32_MAX, mask);
-    rz_fold_put(g->trie, f);
-}
-
+/* Through a fold that is there, else node by node, and if these are many through a new fold. */
 static void fill(struct rz_grammar *g, uint32_t state, uint64_t *mask)
 {
     const struct rz_trie *t = g->trie;
+    uint32_t at = 0;
     memset(mask, 0, t->n_words * sizeof(*mask));
     g->rows[0] = rz_automaton_row(&g->automaton, state);
-    fill_plain(g, state, mask);
-    walk(g, &t->rest, 0, UINT32_MAX, mask);
+    struct rz_fold *f = fold_of(g, state, REACH_SOON, false);
+    if (!f && (at = walk(g, 0, TRIED_SOON, mask)) < t->n)
+        f = fold_of(g, state, REACH_MOST, true);
+    if (f && f->nodes)
+        allow_fold(g, f, g->reached, walk_fold(g, f, g->reached), mask);
+    else
+        walk(g, at, UINT32_MAX, mask);
+    rz_fold_put(t, f);
     if (rz_automaton_accepts(&g->automaton, state))
         allow(mask, t->end, t->n_end);
 }

@@ -22,12 +22,6 @@ struct rz_trie_node {
     uint8_t zero;
 };
 
-struct rz_trie_part {
-    struct rz_trie_node *nodes; /* [n + 1] */
-    int32_t *tokens;
-    uint32_t n, n_tokens;
-};
-
 struct rz_folds;
 
 struct rz_trie {
@@ -35,9 +29,10 @@ struct rz_trie {
     uint32_t n_end;
     int32_t end[31];
     struct rz_byteset bytes; /* that some token is alone */
-    /* Tokens of plain characters only (no control characters, quotes, backslashes), and all others. */
-    struct rz_trie_part plain, rest;
-    struct rz_folds *folds; /* of plain (fold.h) */
+    struct rz_trie_node *nodes; /* [n + 1] */
+    int32_t *tokens;            /* of the nodes */
+    uint32_t n, n_tokens;
+    struct rz_folds *folds; /* fold.h */
     /* The spellings, one behind another: of token i from at[i] to at[i + 1] - 1; of special ones as well. */
     char *text;
     uint32_t *at;
