@@ -60,9 +60,10 @@ static bool merge(struct maker *m)
     uint8_t places[RZ_TRIE_DEPTH_MAX + 1] = {0};
     for (uint32_t i = 0; i < t->n;) {
         const struct rz_trie_node *n = &t->nodes[i];
-        uint32_t place = rz_place_after(places[n->depth - 1], n->byte);
-        uint16_t kind = place == RZ_PLACE_NONE ? (uint16_t)(256 + n->byte)
-                                               : rz_kind_of(m->kinds, places[n->depth - 1], n->byte);
+        uint32_t was = places[n->depth - 1], place = rz_place_after(was, n->byte);
+        uint16_t kind = place < RZ_PLACE_NONE ? rz_kind_of(m->kinds, was, n->byte) : (uint16_t)(256 + n->byte);
+        if (place == RZ_PLACE_NONE && was < RZ_PLACE_NONE && !rz_byteset_has(&m->kinds->others, n->byte))
+            kind = RZ_FOLD_NOTHING;
         if (kind == RZ_FOLD_NOTHING) {
             i = n->skip;
             continue;
@@ -103,6 +104,8 @@ static void arrange(struct maker *m, struct rz_fold *f)
 /* Many tokens get a mask, which is faster than setting their bits one by one. */
 static void choose_dense(struct rz_fold *f, uint32_t words)
 {
+    if (f->nodes[f->n].first > words)
+        f->all = ++f->n_dense;
     for (uint32_t i = 0; i < f->n; i++) {
         struct rz_fold_node *x = &f->nodes[i];
         uint32_t below = f->nodes[x->skip].first - x->first;
@@ -141,6 +144,7 @@ static bool deal(struct maker *m, struct rz_fold *f)
         for (uint32_t k = t->nodes[i].tokens; m->node_of[i] && k < t->nodes[i + 1].tokens; k++)
             f->tokens[f->nodes[x->out].first + x->n_tokens++] = t->tokens[k];
     }
+    fill_dense(f, f->all, words, 0, f->nodes[f->n].first);
     for (uint32_t i = 0; i < f->n; i++) {
         const struct rz_fold_node *x = &f->nodes[i];
         fill_dense(f, x->dense, words, x->first, x->first + x->n);

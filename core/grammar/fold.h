@@ -2,7 +2,7 @@
  *
  * Within a string all letters do the same, within a name all digits. A fold is the trie in which bytes that
  * nothing tells apart which plain characters (no control characters, quotes, backslashes) can reach from here
- * are taken as one, up to the first other byte, and without those that lead nowhere: it has some hundred nodes
+ * are taken as one, up to the first other byte, and without what leads nowhere: it has some hundred nodes
  * where the trie has a hundred thousand, and each of them stands for many tokens. Folds belong to the vocabulary and are shared by all grammars; the ones that were
  * not used for longest give way. Thread-safe.
  */
@@ -19,13 +19,15 @@
 #define RZ_PLACES 9u
 #define RZ_PLACE_NONE 8u
 
-/* The place behind a byte; RZ_PLACE_NONE: plain tokens have no such byte there. */
+/* The place behind a byte; RZ_PLACE_NONE: plain tokens have no such byte there, and from there on. */
 static inline uint32_t rz_place_after(uint32_t place, uint32_t byte)
 {
     static const struct {
         uint8_t lo, hi, to;
     } more[] = {{0, 0, 0},       {0x80, 0xbf, 0}, {0x80, 0xbf, 1}, {0x80, 0xbf, 2},
                 {0xa0, 0xbf, 1}, {0x80, 0x9f, 1}, {0x90, 0xbf, 2}, {0x80, 0x8f, 2}};
+    if (place == RZ_PLACE_NONE)
+        return place;
     if (place)
         return byte >= more[place].lo && byte <= more[place].hi ? more[place].to : RZ_PLACE_NONE;
     if (byte < 0x80)
@@ -39,9 +41,11 @@ static inline uint32_t rz_place_after(uint32_t place, uint32_t byte)
     return byte == 0xf0 ? 6 : byte == 0xf4 ? 7 : 3;
 }
 
-/* What is told apart: of bytes that begin a character, and of continuations at each place. */
+/* What is told apart: of bytes that begin a character, and of continuations at each place. others: the bytes
+ * that may come where plain tokens have none of them. */
 struct rz_kinds {
     uint8_t first[256], more[RZ_PLACE_NONE - 1][64];
+    struct rz_byteset others;
 };
 
 static inline uint8_t rz_kind_of(const struct rz_kinds *k, uint32_t place, uint8_t byte)
@@ -65,6 +69,7 @@ struct rz_fold {
     int32_t *tokens;
     uint64_t *dense; /* [][n_words] */
     uint32_t n, n_dense, refs;
+    uint32_t all; /* 1 + index of the mask of all its tokens; 0: none */
     uint64_t size, used;
 };
 

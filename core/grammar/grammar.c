@@ -278,30 +278,54 @@ static uint32_t walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint32_
     return count;
 }
 
-static void add_mask(uint64_t *restrict mask, const uint64_t *restrict more, uint32_t words)
+/* Sets or clears the tokens of a range of nodes: through their mask (1 + its index) if there is one. */
+static void change(uint64_t *restrict mask, const struct rz_fold *f, uint32_t dense, uint32_t from, uint32_t to,
+                   uint32_t words, bool set)
 {
-    uint32_t i = 0;
-    for (; i + 8 <= words; i += 8)
-        for (uint32_t k = 0; k < 8; k++)
-            mask[i + k] |= more[i + k];
-    for (; i < words; i++)
-        mask[i] |= more[i];
+    const uint64_t *restrict of = f->dense + (dense ? dense - 1ull : 0) * words;
+    if (!dense && set)
+        allow(mask, f->tokens + from, to - from);
+    for (uint32_t i = from; !dense && !set && i < to; i++)
+        mask[f->tokens[i] >> 6] &= ~(1ull << (f->tokens[i] & 63));
+    for (uint32_t i = 0; dense && i < words; i++)
+        mask[i] = set ? mask[i] | of[i] : mask[i] & ~of[i];
+}
+
+/* All tokens of the fold but those of the nodes that were not reached. */
+static void allow_but(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
+                      uint64_t *mask)
+{
+    uint32_t words = g->trie->n_words, k = 0;
+    change(mask, f, f->all, 0, f->nodes[f->n].first, words, true);
+    for (uint32_t i = 0; i < f->n;) {
+        const struct rz_fold_node *n = &f->nodes[i];
+        if (k < count && reached[k] == i) {
+            i++;
+            k++;
+            continue;
+        }
+        change(mask, f, n->whole, n->first, f->nodes[n->skip].first, words, false);
+        i = n->skip;
+    }
 }
 
 /* The tokens of the nodes that were reached; where all below a node was, at once. */
 static void allow_fold(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
                        uint64_t *mask)
 {
-    uint32_t words = g->trie->n_words;
+    uint32_t words = g->trie->n_words, tokens = 0;
+    for (uint32_t k = 0; k < count; k++)
+        tokens += f->nodes[reached[k]].n;
+    if (tokens > f->nodes[f->n].first / 2) {
+        allow_but(g, f, reached, count, mask);
+        return;
+    }
     for (uint32_t k = 0; k < count;) {
         const struct rz_fold_node *n = &f->nodes[reached[k]];
         uint32_t below = n->skip - reached[k];
         bool all = k + below <= count && reached[k + below - 1] == n->skip - 1;
-        uint32_t dense = all ? n->whole : n->dense;
-        if (dense)
-            add_mask(mask, f->dense + (dense - 1ull) * words, words);
-        else
-            allow(mask, f->tokens + n->first, all ? f->nodes[n->skip].first - n->first : n->n);
+        uint32_t to = all ? f->nodes[n->skip].first : n->first + n->n;
+        change(mask, f, all ? n->whole : n->dense, n->first, to, words, true);
         k += all ? below : 1;
     }
 }

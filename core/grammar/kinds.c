@@ -154,6 +154,7 @@ bool rz_automaton_kinds(struct rz_automaton *a, uint32_t state, uint32_t most, s
     const struct rz_nfa *g = a->g;
     struct reach r = {.a = a, .most = most < RZ_KINDS_MOST ? most : RZ_KINDS_MOST};
     struct kinds_at at[RZ_PLACE_NONE] = {0};
+    memset(out, 0, sizeof(*out));
     next_epoch(a);
     walk(&r, &a->states[state]);
     if (r.bad)
@@ -161,7 +162,7 @@ bool rz_automaton_kinds(struct rz_automaton *a, uint32_t state, uint32_t most, s
     for (uint32_t i = 0; i < r.n; i++) {
         const struct rz_nfa_node *n = &g->nodes[a->line[i] >> 3];
         uint32_t place = a->line[i] & 7;
-        if (n->kind != RZ_NFA_K_SET || !g->plain_sets[n->a])
+        if (n->kind != RZ_NFA_K_SET)
             continue;
         struct rz_mark *m = &a->set_marks[n->a];
         if (m->epoch != a->epoch)
@@ -169,7 +170,12 @@ bool rz_automaton_kinds(struct rz_automaton *a, uint32_t state, uint32_t most, s
         if (!(m->places & 1u << place))
             split(g, &g->class_sets[n->a], &at[place]);
         m->places |= 1u << place;
+        for (uint32_t w = 0; w < 4; w++)
+            out->others.w[w] |= g->sets[n->a].w[w];
     }
+    for (uint32_t c = 0; c < 256; c++)
+        if (rz_place_after(0, c) == 0)
+            out->others.w[c >> 6] &= ~(1ull << (c & 63));
     name(g, &at[0], 0, out->first, 0, 256);
     for (uint32_t p = 1; p < RZ_PLACE_NONE; p++)
         name(g, &at[p], p, out->more[p - 1], 0x80, 0xc0);
