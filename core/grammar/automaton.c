@@ -11,10 +11,10 @@
 #include <string.h>
 
 #define FRAMES 65536u /* powers of two: */
-#define STATES 32768u
+#define STATES 32768u /* rows hold them in 16 bits */
 #define VISITS 16384u
+#define SOON 24u
 #define READINGS 262144u
-#define ROWS_BYTES (8u << 20)
 #define WORK 8192u       /* nodes that wait within one closure    */
 #define FOLLOWERS 16384u /* successors of all readings of a state */
 #define LISTS (FOLLOWERS + RZ_READINGS_MAX + 1u)
@@ -31,6 +31,7 @@ struct visit {
 /* Working memory of one step. */
 struct rz_closure {
     struct item items[WORK];
+    uint64_t soon[SOON]; /* the first visits: most closures have no more */
     struct visit visits[VISITS];
     uint32_t n_items, n_visits;
     uint64_t epoch;
@@ -46,19 +47,18 @@ struct rz_closure {
 int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct rz_err *err)
 {
     *a = (struct rz_automaton){.g = g};
-    a->cap_rows = ROWS_BYTES / (g->n_classes * (uint32_t)sizeof(uint32_t));
-    a->cap_rows = a->cap_rows < STATES ? a->cap_rows : STATES;
     a->frames = calloc(FRAMES, sizeof(*a->frames));
     a->states = calloc(STATES, sizeof(*a->states));
     a->readings = calloc(READINGS, sizeof(*a->readings));
-    a->rows = calloc((size_t)a->cap_rows * g->n_classes, sizeof(*a->rows));
+    a->rows = calloc((size_t)STATES * g->n_classes, sizeof(*a->rows));
+    a->expanded = calloc(STATES, sizeof(*a->expanded));
     a->frame_slots = calloc(2 * FRAMES, sizeof(*a->frame_slots));
     a->state_slots = calloc(2 * STATES, sizeof(*a->state_slots));
     a->work = calloc(1, sizeof(*a->work));
     a->marks = calloc(g->n_nodes, sizeof(*a->marks));
     a->line = calloc(RZ_KINDS_MOST, sizeof(*a->line));
     a->set_marks = calloc(g->n_sets + 1ull, sizeof(*a->set_marks));
-    if (!a->frames || !a->states || !a->readings || !a->rows || !a->frame_slots || !a->state_slots ||
+    if (!a->frames || !a->states || !a->readings || !a->rows || !a->expanded || !a->frame_slots || !a->state_slots ||
         !a->work || !a->marks || !a->line || !a->set_marks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its states");
     a->n_frames = a->n_states = 1;
@@ -71,6 +71,7 @@ void rz_automaton_free(struct rz_automaton *a)
     free(a->states);
     free(a->readings);
     free(a->rows);
+    free(a->expanded);
     free(a->frame_slots);
     free(a->state_slots);
     free(a->work);
@@ -83,7 +84,7 @@ void rz_automaton_free(struct rz_automaton *a)
 uint64_t rz_automaton_bytes(const struct rz_automaton *a)
 {
     return FRAMES * (sizeof(*a->frames) + 8) + STATES * (sizeof(*a->states) + 8) + READINGS * 8ull +
-           (uint64_t)a->cap_rows * a->g->n_classes * 4 + sizeof(*a->work);
+           (uint64_t)STATES * a->g->n_classes * 2 + sizeof(*a->work);
 }
 
 static uint64_t mix(uint64_t h)
@@ -120,6 +121,13 @@ static uint32_t push(struct rz_automaton *a, uint32_t parent, uint32_t node, uin
 static bool visit(struct rz_closure *w, uint32_t node, uint32_t stack, bool fresh)
 {
     uint64_t key = ((uint64_t)stack << 32 | node) << 1 | fresh;
+    for (uint32_t i = 0; i < w->n_visits && i < SOON; i++)
+        if (w->soon[i] == key)
+            return false;
+    if (w->n_visits < SOON) {
+        w->soon[w->n_visits++] = key;
+        return true;
+    }
     uint32_t at = (uint32_t)mix(key) & (VISITS - 1);
     for (; w->visits[at].epoch == w->epoch; at = (at + 1) & (VISITS - 1))
         if (w->visits[at].key == key)
@@ -261,7 +269,7 @@ static uint32_t state_of(struct rz_automaton *a, uint64_t *list, uint32_t n)
     }
     memcpy(a->readings + a->n_readings, list, n * sizeof(*list));
     a->states[a->n_states] =
-        (struct rz_state){.hash = h, .first = a->n_readings, .n = n, .row = NONE};
+        (struct rz_state){.hash = h, .first = a->n_readings, .n = n};
     a->n_readings += n;
     return a->state_slots[at] = a->n_states++;
 }
@@ -339,15 +347,12 @@ static bool expand(struct rz_automaton *a, uint32_t state)
 {
     struct rz_closure *w = a->work;
     uint32_t n = a->g->n_classes;
-    if (a->n_rows == a->cap_rows) {
-        a->full = true;
-        return false;
-    }
     if (a->budget <= 0) {
         a->spent = true;
         return false;
     }
-    uint32_t *row = a->rows + (size_t)a->n_rows * n, tried[256], n_tried = 0;
+    uint16_t *row = a->rows + (size_t)state * n;
+    uint32_t tried[256], n_tried = 0;
     bool before = a->full;
     a->full = false;
     follow(a, &a->states[state]);
@@ -359,21 +364,21 @@ static bool expand(struct rz_automaton *a, uint32_t state)
             row[c] = row[tried[same]];
             continue;
         }
-        row[c] = merge(a, w->of_class[c]);
+        row[c] = (uint16_t)merge(a, w->of_class[c]);
         tried[n_tried++] = c;
     }
     if (a->full)
         return false;
     a->full = before;
-    a->states[state].row = a->n_rows++;
+    a->expanded[state] = 1;
     return true;
 }
 
-const uint32_t *rz_automaton_row(struct rz_automaton *a, uint32_t state)
+const uint16_t *rz_automaton_row(struct rz_automaton *a, uint32_t state)
 {
-    if (state == RZ_STATE_DEAD || (a->states[state].row == NONE && !expand(a, state)))
-        return a->nowhere;
-    return a->rows + (size_t)a->states[state].row * a->g->n_classes;
+    if (state != RZ_STATE_DEAD && !a->expanded[state] && !expand(a, state))
+        return a->rows; /* that of RZ_STATE_DEAD, which leads nowhere */
+    return a->rows + (size_t)state * a->g->n_classes;
 }
 
 uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte)
@@ -396,7 +401,7 @@ bool rz_automaton_over(const struct rz_automaton *a, uint32_t state)
 bool rz_automaton_crowded(const struct rz_automaton *a)
 {
     return a->full || a->n_states > STATES / 4 * 3 || a->n_readings > READINGS / 4 * 3 ||
-           a->n_frames > FRAMES / 4 * 3 || a->n_rows > a->cap_rows / 4 * 3;
+           a->n_frames > FRAMES / 4 * 3;
 }
 
 /* Keeps the frames that are open in a state, in their order: parents stay before what is inside of them.
@@ -431,7 +436,8 @@ uint32_t rz_automaton_renew(struct rz_automaton *a, uint32_t keep)
     compact(a, a->work->merged, n);
     memset(a->state_slots, 0, 2 * STATES * sizeof(*a->state_slots));
     a->n_states = 1;
-    a->n_readings = a->n_rows = 0;
+    a->n_readings = 0;
+    memset(a->expanded, 0, STATES * sizeof(*a->expanded));
     a->full = false;
     return state_of(a, a->work->merged, n);
 }

@@ -29,7 +29,6 @@ struct rz_frame {
 struct rz_state {
     uint64_t hash;
     uint32_t first, n; /* its readings                                  */
-    uint32_t row;      /* its successors; UINT32_MAX: not yet           */
 };
 
 /* Where it was met in one walk, as bits of places (fold.h). */
@@ -42,9 +41,10 @@ struct rz_automaton {
     struct rz_frame *frames;
     struct rz_state *states; /* state 0 is RZ_STATE_DEAD */
     uint64_t *readings;
-    uint32_t *rows; /* [cap_rows][g->n_classes] */
+    uint16_t *rows;    /* [states][g->n_classes]: successors       */
+    uint8_t *expanded; /* [states] the row is there                */
     uint32_t *frame_slots, *state_slots;
-    uint32_t n_frames, n_states, n_readings, n_rows, cap_rows;
+    uint32_t n_frames, n_states, n_readings;
     int64_t budget; /* work that may still be done; the user sets it */
     bool spent;     /* it was not enough                             */
     bool full;      /* something did not fit since rz_automaton_renew */
@@ -52,7 +52,6 @@ struct rz_automaton {
     /* of rz_automaton_kinds: [n_nodes], [n_sets], [RZ_KINDS_MOST] */
     struct rz_mark *marks, *set_marks;
     uint32_t *line, epoch;
-    uint32_t nowhere[256]; /* the row of RZ_STATE_DEAD */
 };
 
 int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct rz_err *err);
@@ -62,7 +61,7 @@ uint32_t rz_automaton_begin(struct rz_automaton *a);
 /* The state after a byte; RZ_STATE_DEAD: it may not come here. */
 uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte);
 /* The states after each class of bytes (g->classes); all RZ_STATE_DEAD where there is no room. */
-const uint32_t *rz_automaton_row(struct rz_automaton *a, uint32_t state);
+const uint16_t *rz_automaton_row(struct rz_automaton *a, uint32_t state);
 /* The text may end here. */
 bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state);
 /* The text must end here. */

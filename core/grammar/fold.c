@@ -86,14 +86,14 @@ static void arrange(struct maker *m, struct rz_fold *f)
     uint32_t at = m->made[0].child;
     while (at || depth) {
         if (!at) {
-            f->nodes[m->made[open[--depth]].out].skip = f->n;
+            f->steps[m->made[open[--depth]].out].skip = f->n;
             at = m->made[open[depth]].sibling;
             continue;
         }
         struct made *x = &m->made[at];
         x->out = f->n++;
-        f->nodes[x->out] = (struct rz_fold_node){
-            .first = tokens, .n = x->n_tokens, .depth = (uint16_t)(depth + 1), .byte = x->byte};
+        f->nodes[x->out] = (struct rz_fold_node){.first = tokens, .n = x->n_tokens};
+        f->steps[x->out] = (struct rz_fold_step){.depth = (uint16_t)(depth + 1), .byte = x->byte};
         tokens += x->n_tokens;
         open[depth++] = at;
         at = x->child;
@@ -108,10 +108,10 @@ static void choose_dense(struct rz_fold *f, uint32_t words)
         f->all = ++f->n_dense;
     for (uint32_t i = 0; i < f->n; i++) {
         struct rz_fold_node *x = &f->nodes[i];
-        uint32_t below = f->nodes[x->skip].first - x->first;
+        uint32_t skip = f->steps[i].skip, below = f->nodes[skip].first - x->first;
         if (x->n > words / 4 && f->n_dense < DENSE_MAX)
             x->dense = ++f->n_dense;
-        if (x->skip == i + 1)
+        if (skip == i + 1)
             x->whole = x->dense;
         else if (below > words && f->n_dense < DENSE_MAX)
             x->whole = ++f->n_dense;
@@ -136,7 +136,7 @@ static bool deal(struct maker *m, struct rz_fold *f)
     if (!f->tokens || !f->dense)
         return false;
     f->size =
-        f->n * sizeof(*f->nodes) + t->n_tokens * sizeof(*f->tokens) + (uint64_t)f->n_dense * words * 8;
+        f->n * (sizeof(*f->nodes) + sizeof(*f->steps)) + t->n_tokens * sizeof(*f->tokens) + (uint64_t)f->n_dense * words * 8;
     for (uint32_t i = 0; i < m->n; i++)
         m->made[i].n_tokens = 0;
     for (uint32_t i = 0; i < t->n; i++) {
@@ -149,7 +149,7 @@ static bool deal(struct maker *m, struct rz_fold *f)
         const struct rz_fold_node *x = &f->nodes[i];
         fill_dense(f, x->dense, words, x->first, x->first + x->n);
         if (x->whole != x->dense)
-            fill_dense(f, x->whole, words, x->first, f->nodes[x->skip].first);
+            fill_dense(f, x->whole, words, x->first, f->nodes[f->steps[i].skip].first);
     }
     return true;
 }
@@ -159,6 +159,7 @@ static void destroy(struct rz_fold *f)
     if (!f)
         return;
     free(f->nodes);
+    free(f->steps);
     free(f->tokens);
     free(f->dense);
     free(f);
@@ -174,7 +175,8 @@ static struct rz_fold *make_fold(const struct rz_trie *t, const struct rz_kinds 
     bool good = f && m.made && m.node_of;
     if (good && merge(&m)) {
         f->nodes = calloc(m.n, sizeof(*f->nodes));
-        good = f->nodes != NULL;
+        f->steps = calloc(m.n, sizeof(*f->steps));
+        good = f->nodes && f->steps;
         if (good)
             arrange(&m, f);
         good = good && deal(&m, f);

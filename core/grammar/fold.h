@@ -53,19 +53,24 @@ static inline uint8_t rz_kind_of(const struct rz_kinds *k, uint32_t place, uint8
     return place ? k->more[place - 1][byte & 63] : k->first[byte];
 }
 
-/* In the order of the trie: those below node i are i + 1 up to skip - 1. */
-struct rz_fold_node {
+/* Nodes are in the order of the trie: those below node i are i + 1 up to skip - 1. What a walk needs lies
+ * apart, because a walk is mostly waiting for memory. */
+struct rz_fold_step {
     uint32_t skip;
-    uint32_t first, n;     /* its tokens; behind them come those below                         */
-    uint32_t dense, whole; /* 1 + index of a mask of its tokens, of those below too; 0: none */
-    uint16_t depth;        /* 1: the first byte                                                */
-    uint8_t byte;          /* one of its kind                                                  */
+    uint16_t depth; /* 1: the first byte */
+    uint8_t byte;   /* one of its kind   */
     uint8_t zero;
+};
+
+struct rz_fold_node {
+    uint32_t first, n;     /* its tokens; behind them come those below                       */
+    uint32_t dense, whole; /* 1 + index of a mask of its tokens, of those below too; 0: none */
 };
 
 struct rz_fold {
     struct rz_kinds kinds;
-    struct rz_fold_node *nodes; /* [n + 1]; NULL: folding is of no use here */
+    struct rz_fold_step *steps; /* [n]; NULL: folding is of no use here */
+    struct rz_fold_node *nodes; /* [n + 1] */
     int32_t *tokens;
     uint64_t *dense; /* [][n_words] */
     uint32_t n, n_dense, refs;

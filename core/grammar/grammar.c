@@ -39,7 +39,7 @@ struct rz_grammar {
     uint32_t *heads;    /* [n_slots + 1] by hash of the state */
     uint64_t *masks;    /* [n_slots + 1][n_words] */
     uint32_t n_slots, masks_made, masks_found;
-    const uint32_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie     */
+    const uint16_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie     */
     uint32_t *reached;                           /* nodes of a fold, of which there are fewer than half of the trie's */
 };
 
@@ -243,7 +243,7 @@ static uint32_t walk(struct rz_grammar *g, uint32_t from, uint32_t most, uint64_
 {
     const struct rz_trie *t = g->trie;
     const uint8_t *classes = g->nfa.classes;
-    const uint32_t **rows = g->rows;
+    const uint16_t **rows = g->rows;
     uint32_t i = from;
     for (; i < t->n && most; most--) {
         const struct rz_trie_node *n = &t->nodes[i];
@@ -262,10 +262,10 @@ static uint32_t walk(struct rz_grammar *g, uint32_t from, uint32_t most, uint64_
 /* Notes the nodes of a fold that can be reached; returns how many. */
 static uint32_t walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint32_t *reached)
 {
-    const uint32_t **rows = g->rows;
+    const uint16_t **rows = g->rows;
     uint32_t count = 0;
     for (uint32_t i = 0; i < f->n;) {
-        const struct rz_fold_node *n = &f->nodes[i];
+        const struct rz_fold_step *n = &f->steps[i];
         uint32_t to = rows[n->depth - 1][g->nfa.classes[n->byte]];
         if (!to) {
             i = n->skip;
@@ -304,8 +304,8 @@ static void allow_but(struct rz_grammar *g, const struct rz_fold *f, const uint3
             k++;
             continue;
         }
-        change(mask, f, n->whole, n->first, f->nodes[n->skip].first, words, false);
-        i = n->skip;
+        i = f->steps[i].skip;
+        change(mask, f, n->whole, n->first, f->nodes[i].first, words, false);
     }
 }
 
@@ -322,9 +322,9 @@ static void allow_fold(struct rz_grammar *g, const struct rz_fold *f, const uint
     }
     for (uint32_t k = 0; k < count;) {
         const struct rz_fold_node *n = &f->nodes[reached[k]];
-        uint32_t below = n->skip - reached[k];
-        bool all = k + below <= count && reached[k + below - 1] == n->skip - 1;
-        uint32_t to = all ? f->nodes[n->skip].first : n->first + n->n;
+        uint32_t skip = f->steps[reached[k]].skip, below = skip - reached[k];
+        bool all = k + below <= count && reached[k + below - 1] == skip - 1;
+        uint32_t to = all ? f->nodes[skip].first : n->first + n->n;
         change(mask, f, all ? n->whole : n->dense, n->first, to, words, true);
         k += all ? below : 1;
     }
@@ -347,7 +347,7 @@ static void fill(struct rz_grammar *g, uint32_t state, uint64_t *mask)
     struct rz_fold *f = fold_of(g, state, REACH_SOON, false);
     if (!f && (at = walk(g, 0, TRIED_SOON, mask)) < t->n)
         f = fold_of(g, state, REACH_MOST, true);
-    if (f && f->nodes)
+    if (f && f->steps)
         allow_fold(g, f, g->reached, walk_fold(g, f, g->reached), mask);
     else
         walk(g, at, UINT32_MAX, mask);
