@@ -58,8 +58,8 @@ int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct
     a->marks = calloc(g->n_nodes, sizeof(*a->marks));
     a->line = calloc(RZ_KINDS_MOST, sizeof(*a->line));
     a->set_marks = calloc(g->n_sets + 1ull, sizeof(*a->set_marks));
-    if (!a->frames || !a->states || !a->readings || !a->rows || !a->expanded || !a->frame_slots || !a->state_slots ||
-        !a->work || !a->marks || !a->line || !a->set_marks)
+    if (!a->frames || !a->states || !a->readings || !a->rows || !a->expanded || !a->frame_slots ||
+        !a->state_slots || !a->work || !a->marks || !a->line || !a->set_marks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its states");
     a->n_frames = a->n_states = 1;
     return RZ_OK;
@@ -268,8 +268,7 @@ static uint32_t state_of(struct rz_automaton *a, uint64_t *list, uint32_t n)
         return RZ_STATE_DEAD;
     }
     memcpy(a->readings + a->n_readings, list, n * sizeof(*list));
-    a->states[a->n_states] =
-        (struct rz_state){.hash = h, .first = a->n_readings, .n = n};
+    a->states[a->n_states] = (struct rz_state){.hash = h, .first = a->n_readings, .n = n};
     a->n_readings += n;
     return a->state_slots[at] = a->n_states++;
 }

@@ -61,7 +61,8 @@ static bool merge(struct maker *m)
     for (uint32_t i = 0; i < t->n;) {
         const struct rz_trie_node *n = &t->nodes[i];
         uint32_t was = places[n->depth - 1], place = rz_place_after(was, n->byte);
-        uint16_t kind = place < RZ_PLACE_NONE ? rz_kind_of(m->kinds, was, n->byte) : (uint16_t)(256 + n->byte);
+        uint16_t kind =
+            place < RZ_PLACE_NONE ? rz_kind_of(m->kinds, was, n->byte) : (uint16_t)(256 + n->byte);
         if (place == RZ_PLACE_NONE && was < RZ_PLACE_NONE && !rz_byteset_has(&m->kinds->others, n->byte))
             kind = RZ_FOLD_NOTHING;
         if (kind == RZ_FOLD_NOTHING) {
@@ -135,8 +136,8 @@ static bool deal(struct maker *m, struct rz_fold *f)
     f->dense = calloc((size_t)f->n_dense * words + 1, sizeof(*f->dense));
     if (!f->tokens || !f->dense)
         return false;
-    f->size =
-        f->n * (sizeof(*f->nodes) + sizeof(*f->steps)) + t->n_tokens * sizeof(*f->tokens) + (uint64_t)f->n_dense * words * 8;
+    f->size = f->n * (sizeof(*f->nodes) + sizeof(*f->steps)) + t->n_tokens * sizeof(*f->tokens) +
+              (uint64_t)f->n_dense * words * 8;
     for (uint32_t i = 0; i < m->n; i++)
         m->made[i].n_tokens = 0;
     for (uint32_t i = 0; i < t->n; i++) {

@@ -40,7 +40,7 @@ struct rz_grammar {
     uint64_t *masks;    /* [n_slots + 1][n_words] */
     uint32_t n_slots, masks_made, masks_found;
     const uint16_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie     */
-    uint32_t *reached;                           /* nodes of a fold, of which there are fewer than half of the trie's */
+    uint32_t *reached; /* nodes of a fold, of which there are fewer than half of the trie's */
 };
 
 /* --- life --- */
@@ -279,8 +279,8 @@ static uint32_t walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint32_
 }
 
 /* Sets or clears the tokens of a range of nodes: through their mask (1 + its index) if there is one. */
-static void change(uint64_t *restrict mask, const struct rz_fold *f, uint32_t dense, uint32_t from, uint32_t to,
-                   uint32_t words, bool set)
+static void change(uint64_t *restrict mask, const struct rz_fold *f, uint32_t dense, uint32_t from,
+                   uint32_t to, uint32_t words, bool set)
 {
     const uint64_t *restrict of = f->dense + (dense ? dense - 1ull : 0) * words;
     if (!dense && set)

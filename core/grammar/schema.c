@@ -264,7 +264,8 @@ static bool is_one_of(const char *key, const char *const *names)
 static json_t *find_anchor(json_t *at, const char *name, bool named, int depth)
 {
     static const char *const values[] = {"enum", "const", "default", "examples", "example", NULL},
-                            *const maps[] = {"properties", "patternProperties", "$defs", "definitions", NULL};
+                             *const maps[] = {"properties", "patternProperties", "$defs", "definitions",
+                                              NULL};
     const char *key;
     json_t *value, *found = NULL;
     const char *own = named ? NULL : json_string_value(json_object_get(at, "$anchor"));

@@ -28,7 +28,7 @@ struct rz_trie {
     uint32_t n_vocab, n_words; /* words: of 64 tokens in a mask */
     uint32_t n_end;
     int32_t end[31];
-    struct rz_byteset bytes; /* that some token is alone */
+    struct rz_byteset bytes;    /* that some token is alone */
     struct rz_trie_node *nodes; /* [n + 1] */
     int32_t *tokens;            /* of the nodes */
     uint32_t n, n_tokens;
