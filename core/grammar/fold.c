@@ -121,8 +121,8 @@ static void choose_dense(struct rz_fold *f, uint32_t words)
 
 static void fill_dense(struct rz_fold *f, uint32_t index, uint32_t words, uint32_t from, uint32_t to)
 {
-    uint64_t *mask = f->dense + (index - 1ull) * words;
-    for (uint32_t i = from; index && i < to; i++)
+    uint64_t *mask = index ? f->dense + (index - 1ull) * words : NULL;
+    for (uint32_t i = from; mask && i < to; i++)
         mask[f->tokens[i] >> 6] |= 1ull << (f->tokens[i] & 63);
 }
 

@@ -189,7 +189,9 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                                   .info = info,
                                   .part = cu_part_info,
                                   .execute = cu_execute,
-                                  .destroy = cu_destroy};
+                                  .destroy = cu_destroy,
+                                  .fetch = cu_fetch,
+                                  .store = cu_store};
     *self = d;
     return RZ_OK;
 }
