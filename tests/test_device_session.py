@@ -13,7 +13,7 @@ import rzlib
 
 # RZ_CUDA=cuda: the plugin itself, on a machine with a GPU
 CUDA = os.environ.get("RZ_CUDA", "cuda-host")
-ARGS = ("--raw", "--temp", "1", "--seed", "7", "-o", "engine.page_tokens=8", "-c", "256", "--ignore-eos")
+ARGS = ("--raw", "--temp", "1", "--seed", "7", "-o", "engine.page_tokens=8", "-c", "256")
 
 
 class Sessions(unittest.TestCase):
