@@ -262,6 +262,12 @@ $(B)/tests/cuda-host.so: $(SHIM_OBJS) $(B)/libbase.a
 	$(Q)$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
 	  $(if $(SAN_$(config)),,-Wl$(comma)-z$(comma)defs) -Wl,-z,noexecstack $^ -lm -o $@
 
+# --- faulty-device: a device that fails where a test says, over the CPU's; named by its path as well ---
+$(B)/tests/faulty-device.so: $(B)/tests/plugins/faulty_device.o $(B)/tests/libcore.a $(B)/builtin/scalar.o $(B)/libbase.a
+	$(call say,LINK)true
+	$(Q)$(CC) -shared $(RZ_LDFLAGS) $(LDFLAGS) -Wl,--version-script=$(PLUGIN_MAP) -Wl,--exclude-libs,ALL \
+	  $(if $(SAN_$(config)),,-Wl$(comma)-z$(comma)defs) -Wl,-z,noexecstack $^ -Wl,--as-needed $(LIBS_core) -o $@
+
 # --- bench/kernels, bench/encode: the speed of the matrix kernels alone, of a tokenizer alone ---
 $(B)/bench/%.o: bench/%.c $(B)/flags
 	$(call say,CC)mkdir -p $(@D)
@@ -327,7 +333,7 @@ run-fuzz: $(TARGET:%=$(B)/fuzz_%) $(FIXTURES)/stamp
 	@B=$(B) tests/fuzz/run.sh $(SECONDS) $(TARGET)
 
 .PHONY: tests run-tests run-story run-bench bench-compare deps
-tests: all $(if $(CROSS),,$(B)/tests/cuda-host.so) $(TESTS) $(TOOLS) $(REPLAYS) $(FIXTURES)/stamp \
+tests: all $(if $(CROSS),,$(B)/tests/cuda-host.so $(B)/tests/faulty-device.so) $(TESTS) $(TOOLS) $(REPLAYS) $(FIXTURES)/stamp \
   $(if $(SAN_$(config)),$(CANARIES))
 run-tests: tests
 	@B=$(B) CONFIG=$(config) tests/run.sh
@@ -413,6 +419,9 @@ install: all
 	install -m 644 $(B)/libbase.a $(INSTALL_TO)/lib/librz_base.a
 	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' rz.pc.in > $(INSTALL_TO)/lib/pkgconfig/rz.pc
 	install -m 644 docs/rz.1 $(INSTALL_TO)/share/man/man1/rz.1
+	install -d $(INSTALL_TO)/lib/systemd/system
+	sed -e 's|/usr/local/bin|$(PREFIX)/bin|' etc/rz.service > $(INSTALL_TO)/lib/systemd/system/rz.service
+	install -m 644 etc/rz.socket $(INSTALL_TO)/lib/systemd/system/rz.socket
 	[ -e $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini ] || install -m 644 etc/rz.ini $(DESTDIR)$(SYSCONFDIR)/rz/rz.ini
 
 clean:

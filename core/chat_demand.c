@@ -2,7 +2,7 @@
  *
  * The grammar is GBNF with %json for schemas. Reasoning that the prompt has opened goes on up to its closing
  * mark; marks that are control tokens are asked for as tokens, all others as text. A model that was not asked
- * to reason does not begin to.
+ * to reason does not begin to. Where calls may come but need not, any text may stand before the first one.
  */
 #define _GNU_SOURCE /* memmem */
 #include "chat.h"
@@ -74,12 +74,25 @@ static void marked(const struct rz_model *model, struct rz_buf *out, const char 
     free(ids);
 }
 
+/* What the arguments of a function must be: where a call is demanded always its parameters, else only where
+ * it is strict. */
+static char *schema_of(const struct rz_chat_demand *demand, const json_t *function)
+{
+    const json_t *schema = json_object_get(function, "parameters");
+    bool strict = demand->flags & RZ_CHAT_DEMAND_CALL || json_is_true(json_object_get(function, "strict"));
+    if (!strict)
+        return strdup("{\"type\":\"object\"}");
+    if (!json_is_object(schema))
+        return strdup("{\"type\":\"object\",\"properties\":{}}");
+    return json_dumps(schema, JSON_COMPACT | JSON_REAL_PRECISION(17));
+}
+
 /* One rule for the call of each function: call0, call1, ... Returns how many, negative: an error. */
 static int32_t write_calls(const struct rz_model *model, const struct form *form,
                            const struct rz_chat_demand *demand, struct rz_buf *out, struct rz_err *err)
 {
     json_error_t why;
-    json_t *tools = json_loadb(demand->tools.data, demand->tools.len, 0, &why), *schema;
+    json_t *tools = json_loadb(demand->tools.data, demand->tools.len, 0, &why);
     int32_t n = 0;
     for (size_t i = 0; i < json_array_size(tools); i++) {
         const json_t *f = json_object_get(json_array_get(tools, i), "function");
@@ -87,9 +100,7 @@ static int32_t write_calls(const struct rz_model *model, const struct form *form
         if (!name || (demand->name.len && (strlen(name) != demand->name.len ||
                                            memcmp(name, demand->name.data, demand->name.len))))
             continue;
-        schema = json_object_get(f, "parameters");
-        char *text =
-            json_is_object(schema) ? json_dumps(schema, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+        char *text = schema_of(demand, f);
         json_t *quoted = json_string(name);
         char *spelled = json_dumps(quoted, JSON_ENCODE_ANY);
         rz_buf_printf(out, "call%d ::= ", n++);
@@ -98,7 +109,7 @@ static int32_t write_calls(const struct rz_model *model, const struct form *form
         if (spelled)
             literal(out, spelled + 1, strlen(spelled) - 2);
         literal(out, form->after_name, strlen(form->after_name));
-        rz_buf_printf(out, "%%json %s ", text ? text : "{\"type\":\"object\",\"properties\":{}}");
+        rz_buf_printf(out, "%%json %s ", text ? text : "false");
         marked(model, out, form->close);
         rz_buf_str(out, "\n");
         json_decref(quoted);
@@ -116,7 +127,8 @@ static int32_t write_tools(const struct rz_model *model, const char *format,
     bool one = demand->flags & RZ_CHAT_DEMAND_ONE_CALL || demand->name.len;
     while (form < end && strcmp(form->format, format))
         form++;
-    if (form == end)
+    const char *mark = form == end ? "" : *form->first ? form->first : form->open;
+    if (form == end || (!*mark && !(demand->flags & RZ_CHAT_DEMAND_CALL)))
         return rz_fail(err, RZ_EUNSUPPORTED, "tool_choice",
                        "calls in this model's form (%s) cannot be demanded", format);
     int32_t n = write_calls(model, form, demand, out, err);
@@ -126,6 +138,11 @@ static int32_t write_tools(const struct rz_model *model, const char *format,
     for (int32_t i = 0; i < n; i++)
         rz_buf_printf(out, "%scall%d", i ? " | " : "", i);
     rz_buf_str(out, "\nanswer ::= ");
+    if (!(demand->flags & RZ_CHAT_DEMAND_CALL)) {
+        rz_buf_str(out, "%without ");
+        literal(out, mark, strlen(mark));
+        rz_buf_str(out, "calls?\ncalls ::= ");
+    }
     marked(model, out, form->first);
     literal(out, form->bracket, strlen(form->bracket));
     rz_buf_str(out, "call ");
@@ -145,7 +162,8 @@ int32_t rz_chat_demand_write(const struct rz_model *model, const struct rz_parse
                              const struct rz_chat_demand *demand, uint32_t *grammar_kind, struct rz_buf *out,
                              struct rz_err *err)
 {
-    bool call = demand->flags & RZ_CHAT_DEMAND_CALL, wrapped = call || kind->thinking;
+    bool call = demand->flags & (RZ_CHAT_DEMAND_CALL | RZ_CHAT_DEMAND_STRICT),
+         wrapped = call || kind->thinking;
     const struct rz_str *text = demand->schema.len    ? &demand->schema
                                 : demand->grammar.len ? &demand->grammar
                                                       : &demand->regex;

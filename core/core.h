@@ -147,9 +147,10 @@ void rz_models_close(struct rz_models *m);
 const struct rz_host_model *rz_models_table(struct rz_models *m);
 /* rz.chat/1, over the models of any such set: chat.c */
 const struct rz_chat_api *rz_chat_table(void);
-/* For `serve`: opens every configured model (or the one given) and starts its loop thread. */
+/* For `serve`: every configured model (or the one given), loaded now or on first use. From now on the control
+ * thread is one of its own. */
 int32_t rz_models_serve(struct rz_models *m, const char *name, struct rz_err *err);
-/* Ends the loop threads; requests that still run end within drain_ms or are cancelled. */
+/* Ends that thread and the loop threads; requests that still run end within drain_ms or are cancelled. */
 void rz_models_stop(struct rz_models *m, uint32_t drain_ms);
 
 #endif

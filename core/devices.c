@@ -7,6 +7,7 @@
 #include "err.h"
 #include "header.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,12 @@ static void show_input(void *ctx, const struct rz_str *weight, const struct rz_v
         e->input(e->arg, weight, x->data, x->stride, x->rows, x->width);
 }
 
+/* The program ends while a model is loaded. */
+static bool must_stop(void *ctx)
+{
+    return atomic_load(&((struct rz_model *)ctx)->owner->stop);
+}
+
 static void warn_user(void *ctx, const char *text)
 {
     (void)ctx;
@@ -133,7 +140,7 @@ static int32_t open_cpu(struct rz_models *m, struct rz_model *model, const struc
                         struct rz_err *err)
 {
     int32_t status = rz_models_compute(m, err);
-    if (status)
+    if (status || model->cpu)
         return status;
     struct rz_cpu_setup setup = {.tables = m->tables,
                                  .n_tables = m->n_tables,
@@ -141,6 +148,7 @@ static int32_t open_cpu(struct rz_models *m, struct rz_model *model, const struc
                                  .pool = m->pool,
                                  .forget = forget_weight,
                                  .warn = warn_user,
+                                 .stop = must_stop,
                                  .observe = o->observe ? show_input : NULL,
                                  .ctx = model};
     status = choose_cache(m, model, &setup.cache, err);
@@ -168,19 +176,45 @@ static bool device_of(const struct rz_plugin_header *h, char *out, size_t cap)
     return true;
 }
 
-/* --plugin names it, or the model's section, or [engine]. Returns who says so. */
-static const char *wanted_device(const struct rz_models *m, const char *section, char *out, size_t cap)
+static bool is_out(const struct rz_models *m, const char *name)
+{
+    for (uint32_t i = 0; i < m->n_out; i++)
+        if (!strcmp(m->out[i], name))
+            return true;
+    return false;
+}
+
+void rz_models_take_out(struct rz_models *m, const char *name)
+{
+    if (!is_out(m, name) && m->n_out < RZ_DEVICES_OUT_MAX)
+        snprintf(m->out[m->n_out++], sizeof(m->out[0]), "%s", name);
+}
+
+/* Reads a device's name; false: it failed, and those are not wanted. */
+static bool take_name(const struct rz_models *m, const char *name, bool failed, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s", name);
+    return failed || !is_out(m, name);
+}
+
+/* --plugin names it, or the model's section, or [engine]; behind them all comes the CPU. Returns who says so.
+ * failed: devices that failed count as well. */
+static const char *wanted_device(const struct rz_models *m, const char *section, bool failed, char *out,
+                                 size_t cap)
 {
     for (uint32_t i = 0; i < rz_registry_count(m->registry); i++) {
         const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
-        if (e->flagged && device_of(&e->header, out, cap))
+        if (e->flagged && device_of(&e->header, out, cap) && (failed || !is_out(m, out)))
             return "--plugin";
     }
     const struct rz_option_value *v = section ? rz_settings_get(m->settings, section, "device") : NULL;
-    if (!v || !v->text)
-        v = rz_settings_get(m->settings, "engine", "device");
-    snprintf(out, cap, "%s", v->text);
-    return v->from;
+    if (v && v->text && take_name(m, v->text, failed, out, cap))
+        return v->from;
+    v = rz_settings_get(m->settings, "engine", "device");
+    if (take_name(m, v->text, failed, out, cap))
+        return v->from;
+    take_name(m, "cpu", failed, out, cap);
+    return "rz.fallback";
 }
 
 static int32_t open_plugin_device(struct rz_models *m, struct rz_model *model, const char *name,
@@ -206,8 +240,13 @@ static int32_t open_plugin_device(struct rz_models *m, struct rz_model *model, c
 int32_t rz_model_device(struct rz_models *m, struct rz_model *model, const char *section,
                         const struct rz_model_options *o, struct rz_err *err)
 {
-    char name[64];
-    const char *from = wanted_device(m, section, name, sizeof(name));
+    char first[sizeof(model->device_name)], *name = model->device_name;
+    const char *from = wanted_device(m, section, true, first, sizeof(first));
+    from = wanted_device(m, section, false, name, sizeof(model->device_name));
+    if (strcmp(first, name) != 0 && rz_settings_get(m->settings, "rz", "fallback")->i == RZ_FALLBACK_DENY)
+        return rz_fail(err, RZ_EDEVICE, first, "failed earlier, and is out (rz.fallback = deny)");
+    if (strcmp(first, name) != 0 && !model->loop)
+        rz_log(RZ_LOG_WARN, "%s: %s failed earlier, and is out: it runs on %s", model->name, first, name);
     if (!strcmp(name, "cpu"))
         return open_cpu(m, model, o, err);
     return open_plugin_device(m, model, name, from, o, err);

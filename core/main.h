@@ -55,6 +55,13 @@ int rz_verb_config(struct rz_main *p, struct rz_err *err);
 /* --- serve.c --- */
 int rz_verb_serve(struct rz_main *p, struct rz_err *err);
 
+/* --- notify.c --- */
+
+/* Tells the service manager, if there is one: READY=1, STOPPING=1, WATCHDOG=1, ... */
+void rz_notify(const char *state);
+/* How often it wants to hear WATCHDOG=1; 0: not at all. */
+uint64_t rz_notify_watchdog_ms(void);
+
 /* --- verbs_json.c --- */
 
 /* Writes text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD. */

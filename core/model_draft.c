@@ -1,8 +1,8 @@
-/* model_draft.c - sets an open model's engine up to guess ahead: the settings, and the draft model if one
- * is named.
+/* model_draft.c - sets a model's engine up to guess ahead: the settings, and the draft model if one is named.
  *
- * A draft model is opened for one model alone and closed with it. The two must read and write the same
- * tokens; that is compared here, spelling by spelling.
+ * A draft model is opened for one model alone and closed with it; where it is served as well, it has only an
+ * engine and pages of its own, beside those of requests. The two must read and write the same tokens; that is
+ * compared here, spelling by spelling.
  */
 #include "models.h"
 
@@ -70,20 +70,55 @@ static int32_t check_vocabularies(const struct rz_model *model, const struct rz_
     return RZ_OK;
 }
 
-static int32_t open_draft(struct rz_model *model, const char *name, struct rz_err *err)
+/* The model that is to guess: out->path is NULL if there is none, or it is the model itself. */
+static int32_t find_draft(const struct rz_models *m, const char *section, struct rz_model_name *out,
+                          struct rz_err *err)
 {
-    struct rz_models *m = model->owner;
-    struct rz_model_name found;
+    const struct rz_option_value *name = choose(m, section, "draft_model");
+    *out = (struct rz_model_name){0};
+    if (!name || !name->text || !name->text[0])
+        return RZ_OK;
+    int32_t rc = rz_models_find(m, name->text, out, err);
+    if (rc)
+        return rz_err_wrap(err, "draft_model");
+    if (section && out->section && !strcmp(section, out->section))
+        out->path = NULL;
+    return RZ_OK;
+}
+
+const char *rz_model_draft_section(const struct rz_models *m, const char *section, struct rz_model_name *out)
+{
+    return find_draft(m, section, out, NULL) || !out->path ? NULL : out->section;
+}
+
+static int32_t prepare_draft(struct rz_model *model, const struct rz_model_name *found, struct rz_model *base,
+                             struct rz_err *err)
+{
     struct rz_model_options options = {.size = sizeof(options),
                                        .level = RZ_MODEL_RUN,
                                        .context = model->limits.max_context,
                                        .max_seqs = model->limits.max_seqs};
-    int32_t rc = rz_models_find(m, name, &found, err);
-    if (!rc)
-        rc = rz_model_open(m, found.name, found.path, found.section, &options, &model->draft, err);
+    int32_t rc = base ? rz_model_prepare_beside(base, &options, &model->draft, err)
+                      : rz_model_prepare(model->owner, found, &options, NULL, &model->draft, err);
+    return rc ? rz_err_wrap(err, "draft_model") : check_vocabularies(model, model->draft, err);
+}
+
+/* Whether rows can be taken back is rz_spec_possible's to say, once there is an engine. */
+int32_t rz_model_draft(struct rz_model *model, const char *section, const struct rz_model_guessing *guessing,
+                       struct rz_err *err)
+{
+    struct rz_models *m = model->owner;
+    struct rz_model_name found;
+    int32_t rc = find_draft(m, section, &found, err);
     if (rc)
-        return rz_err_wrap(err, "draft_model");
-    return check_vocabularies(model, model->draft, err);
+        return rc;
+    model->guesses = true;
+    model->speculate = mode_of(choose(m, section, "speculate"));
+    if (found.section && !found.path && model->speculate == RZ_SPECULATE_DRAFT)
+        model->speculate = RZ_SPECULATE_OFF; /* it is the draft model of the others */
+    if (!found.path || model->limits.n_slots || model->graph->mask != RZ_MASK_CAUSAL)
+        return RZ_OK;
+    return prepare_draft(model, &found, guessing->base, err);
 }
 
 static void warn(void *ctx, const char *text)
@@ -92,22 +127,18 @@ static void warn(void *ctx, const char *text)
            ((const struct rz_model *)ctx)->path, text);
 }
 
-int32_t rz_model_speculate(struct rz_model *model, const char *section, struct rz_err *err)
+int32_t rz_model_speculate(struct rz_model *model, struct rz_err *err)
 {
-    struct rz_models *m = model->owner;
-    const struct rz_option_value *name = choose(m, section, "draft_model");
-    struct rz_spec_pool pool = {.mode = mode_of(choose(m, section, "speculate")),
-                                .max_guesses =
-                                    (uint32_t)rz_settings_get(m->settings, "engine", "draft_tokens")->i,
-                                .warn = warn,
-                                .warn_ctx = model};
+    struct rz_spec_pool pool = {
+        .mode = model->speculate,
+        .max_guesses = (uint32_t)rz_settings_get(model->owner->settings, "engine", "draft_tokens")->i,
+        .draft = model->draft ? model->draft->loop : NULL,
+        .warn = warn,
+        .warn_ctx = model};
     struct rz_err why = RZ_ERR_INIT;
-    if (rz_spec_possible(model->loop, "this model", &why)) {
-        if (pool.mode != RZ_SPECULATE_OFF)
-            rz_log(RZ_LOG_WARN, "%s: %s: %s; it is off", model->path, why.where, why.message);
-        return RZ_OK;
-    }
-    int32_t rc = name && name->text && name->text[0] ? open_draft(model, name->text, err) : RZ_OK;
-    pool.draft = model->draft ? model->draft->loop : NULL;
-    return rc ? rc : rz_spec_open(model->loop, &pool, err);
+    if (!rz_spec_possible(model->loop, "this model", &why))
+        return rz_spec_open(model->loop, &pool, err);
+    if (pool.mode != RZ_SPECULATE_OFF)
+        rz_log(RZ_LOG_WARN, "%s: %s: %s; it is off", model->path, why.where, why.message);
+    return RZ_OK;
 }

@@ -1,9 +1,11 @@
 /* model_open.c - from a path to a model that runs: map, read tables, tokenizer, program, plan, engine.
  *
- * Each step gets what the one before made; a model is opened only as far as its user needs.
+ * Each step gets what the one before made; a model is opened only as far as its user needs. What will take
+ * much memory comes last and is measured before, so that somebody may make room between the two.
  */
 #include "models.h"
 
+#include "access.h"
 #include "checked.h"
 #include "err.h"
 
@@ -15,7 +17,8 @@
 
 #define DEFAULT_CONTEXT 4096u
 #define CHECK_SECONDS 1e-3
-#define KV_SHARE 2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory */
+#define KV_SHARE \
+    2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory, and of the budget */
 
 static double now(void)
 {
@@ -171,16 +174,11 @@ static int32_t choose_context(struct rz_models *m, const struct rz_model *model,
     return RZ_OK;
 }
 
-static const struct rz_kv_group *kv_group_at(const struct rz_program *p, uint32_t g)
-{
-    return (const void *)((const char *)p->kv_groups + (uint64_t)g * p->kv_group_stride);
-}
-
 static uint64_t kv_bytes_token(const struct rz_program *p, int32_t kv_type)
 {
     uint64_t bytes = 0;
     for (uint32_t g = 0; g < p->n_kv_groups; g++) {
-        const struct rz_kv_group *k = kv_group_at(p, g);
+        const struct rz_kv_group *k = rz_kv_group_at(p, g);
         uint64_t v_dim = k->kind == RZ_KV_LATENT ? 0 : k->v_dim;
         bytes += (uint64_t)k->n_layers * k->n_heads *
                  (rz_kv_row_bytes(kv_type, k->k_dim) + rz_kv_row_bytes(kv_type, v_dim));
@@ -202,7 +200,8 @@ static uint32_t automatic_pages(const struct rz_model *model, const struct rz_pl
 /* What an automatic pool may take: a share of what there is, and one allocation a group. */
 static uint64_t kv_memory(const struct rz_model *model, const struct rz_device_memory *memory)
 {
-    uint64_t most = memory->total / KV_SHARE, groups = model->graph->program.n_kv_groups;
+    uint64_t budget = setting(model->owner, "engine", "memory"), groups = model->graph->program.n_kv_groups;
+    uint64_t total = budget && budget < memory->total ? budget : memory->total, most = total / KV_SHARE;
     if (memory->largest && most > memory->largest * (groups ? groups : 1))
         most = memory->largest * (groups ? groups : 1);
     return most;
@@ -265,28 +264,91 @@ static int32_t claim_nodes(const struct rz_device *d, const struct rz_program *p
     return RZ_OK;
 }
 
-static int32_t open_plan(struct rz_models *m, struct rz_model *model, uint32_t context, const char *section,
-                         const struct rz_model_options *o, struct rz_err *err)
+static uint64_t plan_bytes(const struct rz_plan_info *i)
 {
-    int32_t status = rz_model_device(m, model, section, o, err);
+    return i->prepared_bytes + i->mapped_bytes + i->kv_bytes + i->state_bytes + i->scratch_bytes;
+}
+
+/* Where the device cannot tell: weights, keys and values, and states, which are nearly all. */
+static uint64_t guess_bytes(const struct rz_model *model)
+{
+    const struct rz_program *p = &model->graph->program;
+    const struct rz_plan_limits *l = &model->limits;
+    uint64_t bytes = kv_bytes_token(p, l->kv_type) * l->page_tokens * l->n_pages;
+    for (uint32_t i = 0; i < p->n_weights; i++)
+        bytes += rz_weight_at(p, i)->bytes;
+    for (uint32_t i = 0; i < p->n_states; i++)
+        bytes += rz_state_at(p, i)->floats * sizeof(float) * l->n_slots;
+    return bytes;
+}
+
+/* model->bytes: what the plan will take; weights that an earlier plan of the model has count there. */
+static int32_t measure(struct rz_model *model, struct rz_err *err)
+{
+    const struct rz_device *d = model->device;
+    struct rz_plan_info info = {.size = sizeof(info)};
+    if (!RZ_HAS(d, measure)) {
+        model->bytes = guess_bytes(model);
+        return RZ_OK;
+    }
+    int32_t status =
+        d->measure(d->ctx, &model->graph->program, model->nodes, model->n_nodes, &model->limits, &info, err);
+    if (model->base && model->cpu)
+        info.prepared_bytes = info.mapped_bytes = 0;
+    model->bytes = plan_bytes(&info);
+    return status;
+}
+
+static int32_t plan_ahead(struct rz_models *m, struct rz_model *model, uint32_t context,
+                          const struct rz_model_options *o, struct rz_err *err)
+{
+    const struct rz_program *p = &model->graph->program;
+    int32_t status = model->base ? RZ_OK : rz_model_device(m, model, model->section, o, err);
     if (!status)
         status = choose_limits(m, model, context, o, err);
     if (status)
         return status;
-    const struct rz_device *d = model->device;
-    const struct rz_program *p = &model->graph->program;
-    uint32_t n = 0, *nodes = calloc(p->n_nodes + 1, sizeof(*nodes));
-    if (!nodes)
+    free(model->nodes);
+    model->n_nodes = 0;
+    model->nodes = calloc(p->n_nodes + 1, sizeof(*model->nodes));
+    if (!model->nodes)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
-    status = claim_nodes(d, p, &model->limits, 0, p->n_nodes, nodes, &n, err);
+    status = claim_nodes(model->device, p, &model->limits, 0, p->n_nodes, model->nodes, &model->n_nodes, err);
     if (!status)
-        status = d->compile(d->ctx, p, nodes, n, &model->limits, &model->plan, err);
+        status = measure(model, err);
+    return status ? rz_err_wrap(err, model->path) : RZ_OK;
+}
+
+static int32_t take_plan(struct rz_model *model, struct rz_err *err)
+{
+    const struct rz_device *d = model->device;
+    struct rz_plan_info info = {.size = sizeof(info)};
+    int32_t status = d->compile(d->ctx, &model->graph->program, model->nodes, model->n_nodes, &model->limits,
+                                &model->plan, err);
     if (status)
-        rz_err_wrap(err, model->path);
-    else
-        rz_model_forget_weights(model);
-    free(nodes);
+        return rz_err_wrap(err, model->path);
+    rz_model_forget_weights(model);
+    if (!RZ_HAS(d, measure) && !d->info(model->plan, &info))
+        model->bytes = plan_bytes(&info);
+    return RZ_OK;
+}
+
+static int32_t build(struct rz_model *model, uint32_t context, const struct rz_model_options *ahead,
+                     bool take, struct rz_err *err)
+{
+    struct rz_models *m = model->owner;
+    pthread_mutex_lock(&m->build);
+    int32_t status = ahead ? plan_ahead(m, model, context, ahead, err) : RZ_OK;
+    if (!status && take)
+        status = take_plan(model, err);
+    pthread_mutex_unlock(&m->build);
     return status;
+}
+
+int32_t rz_model_plan(struct rz_model *model, uint32_t context, const struct rz_model_options *o,
+                      struct rz_err *err)
+{
+    return build(model, context, o, true, err);
 }
 
 /* Steps of a few microseconds do not ask the file system each time. */
@@ -323,16 +385,19 @@ static int32_t open_engine(struct rz_models *m, struct rz_model *model, struct r
         .max_batch_tokens = model->limits.max_rows,
         .max_queue = (uint32_t)setting(m, "engine", "max_queue"),
         .max_ms = (uint64_t)setting(m, "engine", "timeout_ms"),
+        .step_ms = (uint32_t)setting(m, "engine", "step_ms"),
         .prefix_cache = setting(m, "engine", "prefix_cache"),
         .top_k = !strcmp(rz_settings_get(m->settings, "engine", "head")->text, "screened"),
         .parallel_for = threads->parallel_for,
         .parallel_ctx = threads->ctx,
         .check = check_files,
         .check_ctx = model,
+        .replace = model->cpu || model->base ? NULL : rz_model_replace,
+        .replace_ctx = model,
         .identity = identify,
         .identity_ctx = model};
     for (uint32_t g = 0; g < setup.n_kv_groups; g++)
-        setup.kv_windows[g] = kv_group_at(&model->graph->program, g)->window;
+        setup.kv_windows[g] = rz_kv_group_at(&model->graph->program, g)->window;
     return rz_loop_new(&setup, &model->loop, err);
 }
 
@@ -358,39 +423,51 @@ static int32_t check_vocabulary(const struct rz_model *model, struct rz_err *err
     return RZ_OK;
 }
 
-int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, const char *section,
-                      const struct rz_model_options *o, struct rz_model **out, struct rz_err *err)
+/* Of RZ_MODEL_RUN, what takes little memory. */
+static int32_t prepare_run(struct rz_models *m, struct rz_model *model, const char *section,
+                           const struct rz_model_options *o, struct rz_err *err)
 {
-    double begin = now();
     uint32_t context = 0;
-    struct rz_model *model = calloc(1, sizeof(*model));
-    if (!model)
-        return rz_fail(err, RZ_ENOMEM, path, "no memory");
-    model->owner = m;
-    model->level = o->level;
-    model->name = strdup(name);
-    model->path = strdup(path);
-    model->chat_template = template_setting(m, section);
-    int32_t status = model->name && model->path ? open_tables(m, model, section, err)
-                                                : rz_fail(err, RZ_ENOMEM, path, "no memory");
+    int32_t status = choose_context(m, model, section, o, &context, err);
+    if (!status)
+        status = rz_graph_build(model->tables, model->set.sources, model->set.n, context, &model->graph, err);
+    if (status)
+        return rz_err_wrap(err, model->path);
+    status = check_vocabulary(model, err);
+    return status ? status : build(model, context, o, false, err);
+}
+
+static int32_t prepare(struct rz_models *m, struct rz_model *model, const char *section,
+                       const struct rz_model_options *o, const struct rz_model_guessing *guessing,
+                       struct rz_err *err)
+{
+    int32_t status = open_tables(m, model, section, err);
     if (!status && o->level >= RZ_MODEL_TOKENIZER)
         status = open_tokenizer(m, model, err);
-    if (!status && o->level >= RZ_MODEL_RUN) {
-        status = choose_context(m, model, section, o, &context, err);
-        if (!status)
-            status =
-                rz_graph_build(model->tables, model->set.sources, model->set.n, context, &model->graph, err);
-        if (status)
-            rz_err_wrap(err, path);
-        if (!status)
-            status = check_vocabulary(model, err);
-        if (!status)
-            status = open_plan(m, model, context, section, o, err);
-        if (!status)
-            status = rz_source_check(&model->set, err);
-        if (!status)
-            status = open_engine(m, model, err);
-    }
+    if (!status && o->level >= RZ_MODEL_RUN)
+        status = prepare_run(m, model, section, o, err);
+    if (!status && o->level >= RZ_MODEL_RUN && guessing)
+        status = rz_model_draft(model, section, guessing, err);
+    return status;
+}
+
+int32_t rz_model_prepare(struct rz_models *m, const struct rz_model_name *found,
+                         const struct rz_model_options *o, const struct rz_model_guessing *guessing,
+                         struct rz_model **out, struct rz_err *err)
+{
+    double begin = now();
+    struct rz_model *model = calloc(1, sizeof(*model));
+    if (!model)
+        return rz_fail(err, RZ_ENOMEM, found->path, "no memory");
+    model->owner = m;
+    model->level = o->level;
+    model->name = strdup(found->name);
+    model->path = strdup(found->path);
+    model->section = found->section ? strdup(found->section) : NULL;
+    model->chat_template = template_setting(m, found->section);
+    int32_t status = model->name && model->path && (model->section || !found->section)
+                         ? prepare(m, model, found->section, o, guessing, err)
+                         : rz_fail(err, RZ_ENOMEM, found->path, "no memory");
     if (status) {
         rz_model_close(model);
         return status;
@@ -398,6 +475,50 @@ int32_t rz_model_open(struct rz_models *m, const char *name, const char *path, c
     model->load_seconds = now() - begin;
     *out = model;
     return RZ_OK;
+}
+
+int32_t rz_model_prepare_beside(struct rz_model *base, const struct rz_model_options *o,
+                                struct rz_model **out, struct rz_err *err)
+{
+    struct rz_model *model = calloc(1, sizeof(*model));
+    if (!model)
+        return rz_fail(err, RZ_ENOMEM, base->path, "no memory");
+    *model = *base;
+    model->base = base;
+    model->loop = NULL;
+    model->plan = NULL;
+    model->draft = NULL;
+    model->nodes = NULL;
+    model->n_nodes = 0;
+    int32_t status = build(model, base->limits.max_context, o, false, err);
+    if (status)
+        rz_model_close(model);
+    else
+        *out = model;
+    return status;
+}
+
+int32_t rz_model_finish(struct rz_model *model, struct rz_err *err)
+{
+    double begin = now();
+    if (model->level < RZ_MODEL_RUN)
+        return RZ_OK;
+    int32_t status = build(model, 0, NULL, true, err);
+    if (!status)
+        status = rz_source_check(&model->set, err);
+    if (!status)
+        status = open_engine(model->owner, model, err);
+    if (!status && model->draft)
+        status = rz_model_finish(model->draft, err);
+    if (!status && model->guesses)
+        status = rz_model_speculate(model, err);
+    model->load_seconds += now() - begin;
+    return status;
+}
+
+uint64_t rz_model_bytes(const struct rz_model *model)
+{
+    return model->bytes + (model->draft ? model->draft->bytes : 0);
 }
 
 void rz_model_close(struct rz_model *model)
@@ -408,6 +529,11 @@ void rz_model_close(struct rz_model *model)
     rz_model_close(model->draft);
     if (model->plan)
         model->device->destroy(model->plan);
+    free(model->nodes);
+    if (model->base) { /* the rest is its own */
+        free(model);
+        return;
+    }
     rz_cpu_free(model->cpu);
     rz_graph_free(model->graph);
     if (model->tok)
@@ -418,6 +544,7 @@ void rz_model_close(struct rz_model *model)
     rz_source_close(&model->set);
     free(model->identity);
     free(model->name);
+    free(model->section);
     free(model->path);
     free(model);
 }

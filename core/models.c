@@ -1,9 +1,10 @@
-/* models.c - rz.host.model/1: names to models, what frontends may ask of one, and those that are served.
+/* models.c - rz.host.model/1: names to models, and what frontends may ask of one.
  *
- * Owns the thread pool and the merged kernel tables. Everything is called from the control thread; the
- * loop threads of served models touch only their engine.
+ * Owns the thread pool and the merged kernel tables. Everything is called from the control thread, which is
+ * the main thread, and while models are served the one of keeper.c; loop threads touch only their engine.
  */
 #include "models.h"
+#include "served.h"
 
 #include "err.h"
 #include "numeric.h"
@@ -64,12 +65,12 @@ static int32_t host_open(void *ctx, const char *name, const struct rz_model_opti
     struct rz_model_name found;
     err = err ? err : &own;
     *err = (struct rz_err)RZ_ERR_INIT;
+    struct rz_model_guessing guessing = {0};
+    *out = NULL;
     int32_t rc = rz_models_find(m, name, &found, err);
     if (!rc)
-        rc = rz_model_open(m, found.name, found.path, found.section, options, out, err);
-    if (rc || options->level < RZ_MODEL_RUN || options->observe)
-        return rc;
-    if ((rc = rz_model_speculate(*out, found.section, err))) {
+        rc = rz_model_prepare(m, &found, options, options->observe ? NULL : &guessing, out, err);
+    if (!rc && (rc = rz_model_finish(*out, err))) {
         rz_model_close(*out);
         *out = NULL;
     }
@@ -110,7 +111,7 @@ static int32_t shown_kv_type(const struct rz_model *model)
     return type == RZ_TYPE_NONE ? RZ_TYPE_F16 : type;
 }
 
-static int32_t host_info(struct rz_model *model, struct rz_model_info *out)
+int32_t rz_model_info(struct rz_model *model, struct rz_model_info *out)
 {
     const struct rz_hparams *h = &model->h;
     struct rz_model_info info = {.size = sizeof(info),
@@ -190,14 +191,10 @@ static int32_t host_explain(struct rz_model *model, void (*line)(void *arg, cons
     return rz_model_explain(model, line, arg) ? rz_fail(err, RZ_ENOMEM, model->path, "no memory") : RZ_OK;
 }
 
-static struct rz_model *host_served(void *ctx, uint32_t i, const char **name)
+static const struct rz_host_serve *host_serve(void *ctx)
 {
-    struct rz_models *m = ctx;
-    if (i >= m->n_served)
-        return NULL;
-    if (name)
-        *name = m->served[i]->name;
-    return m->served[i];
+    const struct rz_models *m = ctx;
+    return m->served ? rz_served_table(m->served) : NULL;
 }
 
 static float number(const struct rz_models *m, const char *key)
@@ -205,9 +202,8 @@ static float number(const struct rz_models *m, const char *key)
     return (float)rz_settings_get(m->settings, "sampling", key)->f;
 }
 
-static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
+void rz_models_sampling(const struct rz_models *m, struct rz_sampling *out)
 {
-    const struct rz_models *m = model->owner;
     const struct rz_option_value *seed = rz_settings_get(m->settings, "sampling", "seed");
     *out = (struct rz_sampling){.size = sizeof(*out),
                                 .top_k = (int32_t)rz_settings_get(m->settings, "sampling", "top_k")->i,
@@ -221,6 +217,11 @@ static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
                                 .penalty_last_n =
                                     (int32_t)rz_settings_get(m->settings, "sampling", "penalty_last_n")->i,
                                 .seed = seed->text ? (uint64_t)seed->i : 0};
+}
+
+static int32_t host_sampling(struct rz_model *model, struct rz_sampling *out)
+{
+    rz_models_sampling(model->owner, out);
     return RZ_OK;
 }
 
@@ -246,19 +247,22 @@ int32_t rz_models_open(struct rz_settings *settings, struct rz_registry *registr
     struct rz_models *m = calloc(1, sizeof(*m));
     if (!m)
         return rz_fail(err, RZ_ENOMEM, "models", "no memory");
-    *m = (struct rz_models){.settings = settings, .registry = registry, .n_threads = n_threads};
+    *m = (struct rz_models){.settings = settings,
+                            .registry = registry,
+                            .n_threads = n_threads,
+                            .build = PTHREAD_MUTEX_INITIALIZER};
     m->table = (struct rz_host_model){.size = sizeof(m->table),
                                       .ctx = m,
                                       .open = host_open,
                                       .close = host_close,
-                                      .info = host_info,
+                                      .info = rz_model_info,
                                       .tables = host_tables,
                                       .tokenizer = host_tokenizer,
                                       .engine = host_engine,
                                       .eval = host_eval,
                                       .speed = host_speed,
                                       .explain = host_explain,
-                                      .served = host_served,
+                                      .serve = host_serve,
                                       .sampling = host_sampling,
                                       .tensor_data = host_tensor_data,
                                       .check = host_check,
@@ -273,8 +277,7 @@ void rz_models_close(struct rz_models *m)
 {
     if (!m)
         return;
-    for (uint32_t i = 0; i < m->n_served; i++)
-        rz_model_close(m->served[i]);
+    rz_served_free(m->served);
     rz_pool_free(m->pool);
     rz_models_forget_tables(m);
     free(m);
@@ -285,33 +288,13 @@ const struct rz_host_model *rz_models_table(struct rz_models *m)
     return &m->table;
 }
 
-static int32_t serve_one(struct rz_models *m, const char *name, struct rz_err *err)
-{
-    struct rz_model_options options = {.size = sizeof(options), .level = RZ_MODEL_RUN};
-    if (m->n_served == RZ_SERVED_MAX)
-        return rz_fail(err, RZ_ELIMIT, "serve", "more than %d models", RZ_SERVED_MAX);
-    int32_t status = host_open(m, name, &options, &m->served[m->n_served], err);
-    if (!status)
-        status = rz_loop_start(m->served[m->n_served++]->loop, err);
-    return status;
-}
-
 int32_t rz_models_serve(struct rz_models *m, const char *name, struct rz_err *err)
 {
-    if (name)
-        return serve_one(m, name, err);
-    int32_t status = RZ_OK;
-    const char *section;
-    for (uint32_t i = 0; !status && (section = rz_settings_section(m->settings, "model.", i)); i++)
-        status = serve_one(m, section + strlen("model."), err);
-    if (!status && !m->n_served)
-        status =
-            rz_fail(err, RZ_ECONFIG, "serve", "no model: use -m FILE, or a section [model.NAME] with a path");
-    return status;
+    return rz_served_open(m, name, &m->served, err);
 }
 
 void rz_models_stop(struct rz_models *m, uint32_t drain_ms)
 {
-    for (uint32_t i = 0; i < m->n_served; i++)
-        rz_loop_stop(m->served[i]->loop, drain_ms);
+    if (m->served)
+        rz_served_stop(m->served, drain_ms);
 }

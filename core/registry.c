@@ -402,6 +402,7 @@ int32_t rz_registry_open(struct rz_settings *settings, const struct rz_cmdline *
     if (!r)
         return rz_fail(err, RZ_ENOMEM, "plugins", "no memory");
     rz_arena_init(&r->arena, 0);
+    pthread_mutex_init(&r->loading, NULL);
     r->settings = settings;
     r->host = host;
     int32_t status = open_all(r, cmd, err);
@@ -421,6 +422,7 @@ void rz_registry_close(struct rz_registry *r)
         rz_slot_stop(r->slots[i]);
     free(r->slots);
     rz_arena_free(&r->arena);
+    pthread_mutex_destroy(&r->loading);
     free(r);
 }
 
@@ -475,8 +477,8 @@ static bool hidden(const struct rz_registry *r, const struct rz_slot *slot, cons
     return r->kernels_alone && !strcmp(kind, "kernels") && strcmp(slot->pub.header.name, "scalar");
 }
 
-const void *rz_registry_next(struct rz_registry *r, const char *kind, const char *iface, uint32_t *at,
-                             void **self, const char **name, struct rz_err *err)
+static const void *next(struct rz_registry *r, const char *kind, const char *iface, uint32_t *at, void **self,
+                        const char **name, struct rz_err *err)
 {
     while (*at < r->n) {
         struct rz_slot *slot = r->slots[(*at)++];
@@ -504,4 +506,13 @@ const void *rz_registry_next(struct rz_registry *r, const char *kind, const char
         rz_log(RZ_LOG_WARN, "%s: %s; going on without it", why.where, why.message);
     }
     return NULL;
+}
+
+const void *rz_registry_next(struct rz_registry *r, const char *kind, const char *iface, uint32_t *at,
+                             void **self, const char **name, struct rz_err *err)
+{
+    pthread_mutex_lock(&r->loading);
+    const void *table = next(r, kind, iface, at, self, name, err);
+    pthread_mutex_unlock(&r->loading);
+    return table;
 }

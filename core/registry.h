@@ -7,6 +7,8 @@
 #include "arena.h"
 #include "core.h"
 
+#include <pthread.h>
+
 #define RZ_IFACES_MAX 8 /* interfaces of one plugin that the host has asked for */
 
 /* One plugin. Its memory belongs to the registry's arena. */
@@ -30,6 +32,7 @@ struct rz_slot {
 };
 
 struct rz_registry {
+    pthread_mutex_t loading; /* one at a time: a loop whose device failed asks for another one */
     struct rz_arena arena;
     struct rz_settings *settings;
     const struct rz_host *host;

@@ -22,7 +22,7 @@ static const struct rz_option rz_options[] = {
     OPT("frontends", LIST, "http", "what `rz serve` starts"),
     OPT_CHOICE("log_level", "warn", "error|warn|info|debug", "how much is written to stderr"),
     OPT_CHOICE("log_format", "text", "text|json", "lines for people, or one JSON object a line"),
-    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when no preferred backend can run a node"),
+    OPT_CHOICE("fallback", "warn", "allow|warn|deny", "when nobody preferred runs a node, or a device fails"),
     OPT_RANGE("threads", INT, "0", 0, 1024, "CPU threads; 0: cores of the affinity mask and quota"),
     OPT_RANGE("drain_ms", INT, "10000", 0, 3600000, "how long running requests may go on after SIGTERM"),
 };
@@ -33,6 +33,7 @@ static const struct rz_option engine_options[] = {
                "element type of the KV cache; auto: f16, or bf16 where kernels round to it anyway"),
     OPT_RANGE("context", INT, "0", 0, 16777216, "positions of one sequence; 0: min(trained, 4096)"),
     OPT_RANGE("max_batch_tokens", INT, "512", 1, 65536, "rows of one step"),
+    OPT_RANGE("step_ms", INT, "100", 0, 60000, "about how long prompts make a step while others generate; 0: any"),
     OPT_RANGE("max_seqs", INT, "16", 1, 1024, "sequences that run at once"),
     OPT_RANGE("page_tokens", INT, "64", 8, 1024, "positions in one KV page, a multiple of 8"),
     OPT_RANGE("max_queue", INT, "256", 1, 65536, "requests waiting or running"),
@@ -47,6 +48,8 @@ static const struct rz_option engine_options[] = {
     OPT_CHOICE("speculate", "off", "off|lookup|draft", "guess tokens ahead: from the text, or a draft model"),
     OPT("draft_model", STRING, NULL, "model that guesses: [model.NAME] or a file with the same vocabulary"),
     OPT_RANGE("draft_tokens", INT, "16", 1, 31, "most tokens guessed ahead in one step"),
+    OPT_RANGE("memory", SIZE, "0", 0, 0x1p63, "what the models of a server may take together; 0: no limit"),
+    OPT_RANGE("keep_alive", INT, "-1", -1, 31536000, "seconds an unused model stays loaded; -1: for ever"),
 };
 
 static const struct rz_option sampling_options[] = {
@@ -96,6 +99,9 @@ static const struct rz_option model_options[] = {
     OPT_CHOICE("speculate", NULL, "off|lookup|draft", "guess tokens ahead; unset: that of [engine]"),
     OPT("draft_model", STRING, NULL, "model that guesses; unset: that of [engine]"),
     OPT("device", STRING, NULL, "what it runs on; unset: that of [engine]"),
+    OPT_CHOICE("load", "start", "start|use", "when `rz serve` loads it: at the start, or on first use"),
+    OPT("aliases", LIST, NULL, "other names of it; *: every name that no model has"),
+    OPT_RANGE("keep_alive", INT, NULL, -1, 31536000, "seconds that it stays loaded; unset: that of [engine]"),
     MODEL_SETTINGS,
 };
 

@@ -1,8 +1,10 @@
 /* serve.c - `rz serve`: models, loop threads and frontends come up, then the main thread waits for a signal.
  *
  * Order down is the reverse of up: frontends take no new work and finish, then the loops end, then the
- * plugins. A thread waits for signals: the first one begins the way down, the second ends the process.
+ * plugins. A thread waits for signals: the first one begins the way down, the second ends the process. A service
+ * manager that asked for it is told of each stage.
  */
+#define _GNU_SOURCE /* sem_clockwait */
 #include "config.h"
 #include "main.h"
 
@@ -85,8 +87,18 @@ static bool watch_start(struct watch *w)
 
 static int watch_wait(struct watch *w)
 {
-    while (sem_wait(&w->ended) && errno == EINTR)
-        ;
+    uint64_t every_ms = rz_notify_watchdog_ms();
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    while (every_ms ? sem_clockwait(&w->ended, CLOCK_MONOTONIC, &next) : sem_wait(&w->ended)) {
+        if (errno != ETIMEDOUT)
+            continue;
+        rz_notify("WATCHDOG=1");
+        next.tv_sec += (time_t)(every_ms / 1000);
+        next.tv_nsec += (long)(every_ms % 1000) * 1000000;
+        next.tv_sec += next.tv_nsec / 1000000000;
+        next.tv_nsec %= 1000000000;
+    }
     return atomic_load(&w->first);
 }
 
@@ -249,6 +261,7 @@ static int32_t serve(struct rz_main *p, struct watch *w, int *sig, struct rz_err
     int32_t status = bring_up(p, &s, err);
     if (status)
         return status;
+    rz_notify("STATUS=loading");
     status = start_all(&s, false, err);
     if (!status)
         status = rz_models_serve(p->models, s.model, err);
@@ -259,7 +272,9 @@ static int32_t serve(struct rz_main *p, struct watch *w, int *sig, struct rz_err
         atomic_store(&w->drain_ms, drain_ms);
         atomic_store(&w->is_up, true); /* before the line that invites signals */
         say_ready(&s);
+        rz_notify("READY=1\nSTATUS=serving");
         *sig = watch_wait(w);
+        rz_notify("STOPPING=1\nSTATUS=running requests end");
         rz_log(RZ_LOG_INFO, "ending: running requests have %u ms", drain_ms);
     }
     stop_all(p, &s, status ? 0 : drain_ms);

@@ -247,6 +247,24 @@ static void keep_best(float *x, uint32_t k)
     }
 }
 
+/* What a failed step may leave: nothing of what it names. */
+static int32_t fail_step(struct fake *f, const struct rz_batch *b, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < b->n_copies; i++)
+        memset(page_of(f, b->copies[i].group, b->copies[i].to), 0xff,
+               f->limits.page_tokens * sizeof(struct fake_cell));
+    for (uint32_t i = 0; i < b->n_rows; i++)
+        for (uint32_t g = 0; g < f->n_groups; g++)
+            *cell_of(f, &b->seqs[b->rows[i].seq], g, (uint32_t)b->rows[i].pos[0]) =
+                (struct fake_cell){-1, -1};
+    for (uint32_t i = 0; i < b->n_state_copies; i++)
+        memset(state_of(f, b->state_copies[i].to), 0xff, sizeof(struct fake_state));
+    for (uint32_t i = 0; i < b->n_seqs && f->limits.n_slots; i++)
+        memset(state_of(f, b->seqs[i].state_slot), 0xff, sizeof(struct fake_state));
+    return rz_fail(err, f->fail_code ? f->fail_code : RZ_EDEVICE, "fake", "step %llu was told to fail",
+                   (unsigned long long)f->n_executes);
+}
+
 static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_result *out, struct rz_err *err)
 {
     uint32_t n = 0;
@@ -256,12 +274,12 @@ static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_resu
         return rz_fail(err, RZ_EINTERNAL, "fake", "%s", f->breach);
     check_owners(f, b);
     count_step(f, b);
+    if (f->n_executes == f->fail_at || (f->fail_from && f->n_executes >= f->fail_from))
+        return fail_step(f, b, err);
     copy_pages(f, b);
     move_states(f, b);
     store_rows(f, b);
     advance_states(f, b);
-    if (f->fail_at && f->n_executes == f->fail_at)
-        return rz_fail(err, RZ_EDEVICE, "fake", "step %llu was told to fail", (unsigned long long)f->fail_at);
     for (uint32_t i = 0; i < b->n_rows; i++) {
         if (b->rows[i].want == RZ_WANT_NONE)
             continue;

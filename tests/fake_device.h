@@ -42,6 +42,8 @@ struct fake {
     uint32_t breaches;                      /* of the contract                     */
     char breach[256];                       /* the first                           */
     uint64_t fail_at;                       /* this execute fails, 1 = the first   */
+    uint64_t fail_from;                     /* not 0: this one and all behind it   */
+    int32_t fail_code;                      /* with this; 0: RZ_EDEVICE            */
     uint64_t nan_at;                        /* this execute gives a NaN            */
     uint32_t most_rows, most_seqs, n_mixed; /* steps with prompt and decode rows together */
     float spread;                           /* of the logits: -spread..spread      */

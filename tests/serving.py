@@ -40,9 +40,10 @@ class Server:
     """The log is read all the time, so that the server never waits for us; log() is what came so far."""
 
     def __init__(self, *args, model=MODEL, prefix=(), fds=()):
-        """prefix: words before the program; fds: descriptors that it inherits."""
+        """model None: those of the configuration; prefix: words before the program; fds: descriptors that it inherits."""
         port = () if any("plugin.http.listen=" in a for a in args) else ("--port", "0")
-        self.process = subprocess.Popen([*prefix, rzlib.RZ, "serve", "-m", model, *port, *args], pass_fds=fds,
+        named = ("-m", model) if model else ()
+        self.process = subprocess.Popen([*prefix, rzlib.RZ, "serve", *named, *port, *args], pass_fds=fds,
                                         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         self.lines, self.news = [], threading.Condition()
         self.reader = threading.Thread(target=self.read_log, daemon=True)

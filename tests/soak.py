@@ -24,6 +24,7 @@ from serving import HOST, POST, Server, post
 CLOSE = b"Connection: close\r\n"
 SANITIZED = os.environ.get("RZ_CONFIG", "release") in ("asan", "tsan", "ubsan")
 CLIENTS = 24
+WARM = 600  # requests before the time begins: each kind was there, and memory has the size that it needs
 BODIES = 24
 OPTIONS = {"plugin.http.write_timeout_s": 2, "plugin.http.header_timeout_s": 3, "plugin.http.body_timeout_s": 3,
            "plugin.http.timeout_s": 5, "plugin.http.max_body": "256K", "plugin.http.max_connections": 64,
@@ -181,6 +182,10 @@ class Soak:
         except asyncio.TimeoutError:
             self.wrong.append("nothing came within a minute")
 
+    async def warm(self):
+        while sum(self.counts.values()) < WARM and self.server.process.poll() is None:
+            await self.one()
+
     async def client(self, ends, pace):
         while time.monotonic() < ends and self.server.process.poll() is None:
             began = time.monotonic()
@@ -193,6 +198,7 @@ class Soak:
             await asyncio.sleep(1)
 
     async def run(self):
+        await asyncio.gather(*(self.warm() for _ in range(CLIENTS)))
         ends = time.monotonic() + self.args.seconds
         pace = CLIENTS * self.args.seconds / self.args.requests
         await asyncio.gather(self.watch(ends), *(self.client(ends, pace) for _ in range(CLIENTS)))
@@ -237,6 +243,9 @@ class Soak:
             bad.append("KV pages are held: %g of %g are free" % (self.gauge(m, "rz_kv_pages_free"), self.gauge(m, "rz_kv_pages")))
         if m["rz_http_body_bytes"] or m["rz_http_connections"] != 1:
             bad.append("something is held: %r" % {k: v for k, v in m.items() if k.startswith("rz_http_")})
+        end = time.monotonic() + 60  # the server may be late to see that the last of our connections was closed
+        while self.fds() > self.fds_before and time.monotonic() < end:
+            time.sleep(0.1)
         if self.fds() > self.fds_before:
             bad.append("%d descriptors, %d before" % (self.fds(), self.fds_before))
         if not SANITIZED and not self.flat():

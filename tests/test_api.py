@@ -93,6 +93,48 @@ class Tiny(unittest.TestCase):
         for i, prompt in enumerate("ab"):
             self.assertTrue(next(c for c in events if c["index"] == i)["text"].startswith(prompt))
 
+    def test_echo_with_log_probabilities(self):
+        """What the model makes of a prompt is what it said of the same tokens when it made them."""
+        text = "the king was in the house and the queen was in the garden " * 9
+        answer = self.complete(prompt=text, temperature=0, logprobs=3, ignore_eos=False)
+        self.assertGreater(answer["usage"]["prompt_tokens"], 130)  # more than are scored in two steps
+        first = answer["choices"][0]["logprobs"]
+        ids = self.server.json("/generate", {"prompt": text, "max_tokens": 12})["token_ids"]
+        n = len(first["tokens"])
+        self.assertEqual(len(ids), answer["usage"]["total_tokens"])
+        for _ in range(2):  # the second finds pages in the cache, and computes them all the same
+            whole = self.server.json("/v1/completions", {"prompt": ids, "max_tokens": 0, "logprobs": 3, "echo": True})
+            entry = whole["choices"][0]
+            self.assertEqual((whole["usage"]["completion_tokens"], entry["finish_reason"]), (0, "length"))
+            self.assertEqual(entry["logprobs"]["token_logprobs"][0], None)
+            for key in ("tokens", "token_logprobs", "top_logprobs"):
+                self.assertEqual(entry["logprobs"][key][-n:], first[key])
+            # Of what is generated some tokens are parts of a character, which have no text of their own.
+            self.assertTrue(entry["text"].startswith("".join(entry["logprobs"]["tokens"][:-n])))
+        body = {"prompt": ["the king", "a queen"], "max_tokens": 3, "logprobs": 1, "echo": True, "n": 2, "ignore_eos": True,
+                "seed": 3}
+        choices = self.server.json("/v1/completions", body)["choices"]
+        for c in choices:
+            self.assertTrue("".join(c["logprobs"]["tokens"]).startswith(body["prompt"][c["index"] // 2]))
+            self.assertEqual(c["logprobs"]["text_offset"][0], 0)
+        self.assertEqual(choices[0]["logprobs"]["token_logprobs"][:2], choices[1]["logprobs"]["token_logprobs"][:2])
+        events = [e["choices"][0] for _, e in self.server.events("/v1/completions", dict(body, stream=True)) if e != "[DONE]"]
+        for i in range(4):
+            parts = [e for e in events if e["index"] == i]
+            tokens = [t for e in parts if e["logprobs"] for t in e["logprobs"]["tokens"]]
+            self.assertEqual(tokens, choices[i]["logprobs"]["tokens"])
+            self.assertEqual("".join(e["text"] for e in parts), choices[i]["text"])
+
+    def test_best_of(self):
+        ask = {"prompt": ["the king", "a queen"], "max_tokens": 6, "seed": 4, "temperature": 1.3, "logprobs": 0, "ignore_eos": True}
+        all_of = self.server.json("/v1/completions", dict(ask, n=5))["choices"]
+        best = self.server.json("/v1/completions", dict(ask, n=2, best_of=5))
+        for p in range(2):
+            order = sorted(all_of[5 * p:5 * p + 5], key=lambda c: -sum(c["logprobs"]["token_logprobs"]))
+            self.assertEqual([c["text"] for c in best["choices"][2 * p:2 * p + 2]], [c["text"] for c in order[:2]])
+        self.assertEqual([c["index"] for c in best["choices"]], [0, 1, 2, 3])
+        self.assertEqual(best["usage"]["completion_tokens"], 60)
+
     def test_limits_of_batches(self):
         for fields in ({"prompt": ["a"] * 2049}, {"prompt": ["a"] * 100, "n": 100}, {"prompt": ["a", [1]]}):
             error = self.server.json("/v1/completions", dict({"max_tokens": 1}, **fields), status=400)["error"]
@@ -146,7 +188,7 @@ class Tiny(unittest.TestCase):
         self.assertEqual((plain["id"], plain["format"], plain["loaded"]), (name, "GGUF", True))
 
     def test_about(self):
-        self.assertEqual(self.server.json("/health")["status"], "healthy")
+        self.assertLessEqual({"status": "healthy", "compute_mode": "cpu"}.items(), self.server.json("/health").items())
         self.assertEqual(self.server.json("/ready")["status"], "ready")
         self.assertEqual(self.server.json("/version")["name"], "rz")
 
@@ -252,6 +294,18 @@ class Talk(unittest.TestCase):
         calls = [e for n, e in events if n == "response.function_call_arguments.done"]
         self.assertEqual([json.loads(c["arguments"])["city"] for c in calls], ["Paris", "Rome"])
 
+    def test_log_probabilities_of_a_response(self):
+        body = {"input": "Hi", "temperature": 0, "tools": [FLAT], "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+        said = self.server.json("/v1/responses", body)["output"][1]["content"][0]
+        self.assertEqual("".join(e["token"] for e in said["logprobs"]), said["text"])
+        for e in said["logprobs"]:
+            self.assertEqual((len(e["top_logprobs"]), e["top_logprobs"][0]["token"]), (2, e["token"]))
+        events = self.server.events("/v1/responses", dict(body, stream=True))
+        deltas = [p for n, e in events if n == "response.output_text.delta" for p in e["logprobs"]]
+        done = [e["logprobs"] for n, e in events if n == "response.output_text.done"]
+        self.assertEqual((deltas, done), (said["logprobs"], [said["logprobs"]]))
+        self.assertEqual(self.respond()["output"][1]["content"][0]["logprobs"], [])
+
     def test_a_conversation_in_items(self):
         items = [{"role": "developer", "content": "Be."}, {"type": "message", "role": "user",
                                                           "content": [{"type": "input_text", "text": "Weather?"}]},
@@ -273,8 +327,8 @@ class Talk(unittest.TestCase):
         for param, fields in (("previous_response_id", {"previous_response_id": "resp_1"}), ("store", {"store": True}),
                               ("background", {"background": True}), ("truncation", {"truncation": "auto"}),
                               ("include", {"include": ["file_search_call.results"]}), ("conversation", {"conversation": "c"}),
-                              ("reasoning", {"reasoning": {"summary": "auto"}}), ("input", {"input": []}),
-                              ("text.verbosity", {"text": {"verbosity": "low"}}), ("top_logprobs", {"top_logprobs": 2}),
+                              ("reasoning", {"reasoning": {"summary": "detailed"}}), ("input", {"input": []}),
+                              ("text.verbosity", {"text": {"verbosity": "low"}}), ("top_logprobs", {"top_logprobs": 21}),
                               ("tools[0].type", {"tools": [{"type": "web_search"}]}),
                               ("input[0].type", {"input": [{"type": "item_reference", "id": "x"}]}),
                               ("input[0].role", {"input": [{"role": "critic", "content": "x"}]}),

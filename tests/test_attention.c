@@ -195,6 +195,28 @@ static void store(const struct attention *a, struct scene *s)
     free(in[1]);
 }
 
+/* What lies in pairs is the bfloat16 of what was stored, to the bit: attention itself would not notice a last
+ * bit more or less. */
+static void check_pairs(const struct attention *a, const struct scene *s)
+{
+    uint64_t dim = a->h.dim;
+    for (uint32_t q = 0; q < SEQS && s->kv.layout == RZ_KV_LAYOUT_PAIRS; q++)
+        for (uint64_t p = 0; p < lengths[q]; p++)
+            for (uint64_t i = 0; i < a->h.n_kv * dim; i++) {
+                uint64_t head = i / dim, d = i % dim, slot = p % PAGE;
+                size_t at = ((size_t)q * LENGTH + p) * a->h.n_kv * dim + i;
+                const uint8_t *page = s->kv.base + (uint64_t)s->pages[q][p / PAGE] * s->kv.page_bytes +
+                                      s->kv.layer_bytes + head * s->kv.head_bytes;
+                uint64_t key = ((slot / 16 * (dim / 2) + d / 2) * 16 + slot % 16) * 2 + d % 2;
+                uint64_t value = (slot / 2 * dim + d) * 2 + slot % 2;
+                uint16_t k, v;
+                memcpy(&k, page + 2 * key, 2);
+                memcpy(&v, page + s->kv.v_offset + 2 * value, 2);
+                rz_check_eq(k, rz_f32_to_bf16(s->k[at]));
+                rz_check_eq(v, rz_f32_to_bf16(s->v[at]));
+            }
+}
+
 static int32_t first_seen(const struct heads *h, int32_t pos)
 {
     if (h->chunk)
@@ -392,6 +414,7 @@ static void attention(const struct rz_plugin *plugin, int64_t choice, double sla
             struct rng r = {i};
             scene_open(&a, &s, &r, layout_of(&a));
             store(&a, &s);
+            check_pairs(&a, &s);
             attend(&a, &s, &r);
             scene_close(&s);
         }

@@ -252,6 +252,19 @@ class Http(Case):
         self.assertEqual((usage["completion_tokens"], usage["total_tokens"]), (9, 9 + usage["prompt_tokens"]))
         self.assertEqual(usage["completion_tokens_details"]["reasoning_tokens"], 3)
 
+    def test_a_call_of_a_strict_function(self):
+        """The model wants to say Paris; what its schema does not allow it cannot say, and text is as it was."""
+        for strict, cities in ((True, ["Rome", "Oslo"]), (False, ["Rome"]), (True, ["Paris", "Rome"])):
+            f = dict(TOOL["function"], strict=strict, parameters={"type": "object", "properties": {"city": {"enum": cities}},
+                                                          "required": ["city"], "additionalProperties": False})
+            plain = self.ask(tools=[TOOL])["choices"][0]["message"]
+            said = self.ask(tools=[{"type": "function", "function": f}], max_tokens=200, temperature=0)["choices"][0]["message"]
+            self.assertEqual(said["content"], plain["content"])
+            city = json.loads(said["tool_calls"][0]["function"]["arguments"])["city"]
+            self.assertIn(city, cities if strict else ["Paris"])
+            if "Paris" in cities:
+                self.assertEqual(city, "Paris")
+
     def test_its_stream(self):
         chunks = self.stream(tools=[TOOL], stream_options={"include_usage": True})
         self.assertEqual(chunks[0]["choices"][0]["delta"], {"role": "assistant", "content": ""})
@@ -316,7 +329,7 @@ class Http(Case):
         self.refused("tools", tools={})
         self.refused("tools[0].type", tools=[{"type": "retrieval"}])
         self.refused("tools[0].function", tools=[{"type": "function", "function": {}}])
-        self.refused("tools[0].function", tools=[{"type": "function", "function": {"name": "f", "strict": True}}])
+        self.refused("tools[0].function", tools=[{"type": "function", "function": {"name": "f", "strict": 1}}])
         self.refused("tool_choice", tool_choice="required")
         self.refused("tool_choice", tool_choice={"type": "function", "function": {"name": "get"}})
         self.refused("parallel_tool_calls", parallel_tool_calls=0)

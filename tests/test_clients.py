@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from typing import Literal
 
 CLIENTS = os.environ.get("RZ_CLIENTS")
 if CLIENTS and not os.environ.get("RZ_CLIENTS_RUN"):
@@ -110,6 +111,36 @@ class OpenAI(Case):
         again = self.tools.chat.completions.create(**dict(ask, messages=back))
         self.assertGreater(again.usage.prompt_tokens, 0)
 
+    def test_json_schema(self):
+        import pydantic
+
+        class Person(pydantic.BaseModel):
+            name: str = pydantic.Field(max_length=8)
+            age: int = pydantic.Field(ge=0, le=150)
+            colours: list[Literal["red", "green"]] = pydantic.Field(max_length=3)
+
+        ask = {"model": self.model, "messages": MESSAGES, "max_completion_tokens": 200, "seed": 1}
+        parsed = self.client.chat.completions.parse(**ask, response_format=Person).choices[0].message.parsed
+        self.assertIsInstance(parsed, Person)
+        self.assertIsInstance(self.client.responses.parse(model=self.model, input="Who?", text_format=Person).output_parsed, Person)
+        calls = self.client.chat.completions.parse(
+            **ask, tools=[self.openai.pydantic_function_tool(Person)], tool_choice="required",
+            parallel_tool_calls=False).choices[0].message.tool_calls
+        self.assertIsInstance(calls[0].function.parsed_arguments, Person)
+        whole = self.chat(max_completion_tokens=60, response_format={"type": "json_object"}).choices[0]
+        self.assertTrue(whole.message.content.startswith("{"))
+
+    def test_strict_tools(self):
+        """The model would say Paris."""
+        strict = {"type": "function", "function": dict(FUNCTION, strict=True, parameters={
+            "type": "object", "properties": {"city": {"enum": ["Rome"]}}, "required": ["city"], "additionalProperties": False})}
+        allowed = {"type": "allowed_tools", "allowed_tools": {
+            "mode": "auto", "tools": [{"type": "function", "function": {"name": "get"}}]}}
+        for choice in ("auto", allowed):
+            answer = self.tools.chat.completions.create(model="caller", messages=MESSAGES, temperature=0, tools=[strict],
+                                                        tool_choice=choice, max_completion_tokens=300)
+            self.assertEqual(json.loads(answer.choices[0].message.tool_calls[0].function.arguments), {"city": "Rome"})
+
     def test_logprobs(self):
         entries = self.chat(logprobs=True, top_logprobs=3).choices[0].logprobs.content
         for e in entries:
@@ -121,6 +152,10 @@ class OpenAI(Case):
     def test_completions(self):
         o = self.client.completions.create(model=self.model, prompt=["One two", "Red"], max_tokens=4, n=2, echo=True)
         self.assertEqual([c.text.startswith(p) for c, p in zip(o.choices, ("One two", "One two", "Red", "Red"))], [True] * 4)
+        o = self.client.completions.create(model=self.model, prompt="One two", max_tokens=0, echo=True, logprobs=1)
+        self.assertEqual((o.choices[0].logprobs.tokens, o.choices[0].logprobs.token_logprobs[0]), (["One", " two"], None))
+        o = self.client.completions.create(model=self.model, prompt="One two", max_tokens=4, n=2, best_of=3)
+        self.assertEqual([c.index for c in o.choices], [0, 1])
         parts = list(self.client.completions.create(model=self.model, prompt="One two", max_tokens=4, stream=True))
         self.assertEqual(parts[-1].choices[0].finish_reason, "length")
 
@@ -186,6 +221,16 @@ class LangChain(Case):
             merged = part if merged is None else merged + part
         self.assertEqual(merged.tool_calls[0]["args"], {"city": "Paris"})
 
+    def test_structured_output(self):
+        schema = {"title": "Person", "type": "object", "properties": {"name": {"type": "string", "maxLength": 8},
+                                                                     "age": {"type": "integer", "minimum": 0, "maximum": 150}},
+                  "required": ["name", "age"], "additionalProperties": False}
+        for method, strict in (("json_schema", True), ("function_calling", True), ("function_calling", None)):
+            chat = self.model_of(self.server, self.model, max_completion_tokens=200)
+            said = chat.with_structured_output(schema, method=method, strict=strict).invoke("Who are you?")
+            self.assertEqual(set(said), {"name", "age"})
+            self.assertIsInstance(said["age"], int)
+
     def test_responses_logprobs_embeddings_errors(self):
         import openai
         from langchain_openai import OpenAIEmbeddings
@@ -218,6 +263,22 @@ class LiteLLM(Case):
         self.assertEqual(json.loads(answer.choices[0].message.tool_calls[0].function.arguments), {"city": "Paris"})
         self.assertEqual(answer.choices[0].finish_reason, "tool_calls")
 
+    def test_json_schema(self):
+        import litellm
+        schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+        answer = litellm.completion(model="openai/" + self.model, messages=MESSAGES, max_tokens=60, **self.common(), response_format={
+            "type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}})
+        self.assertIsInstance(json.loads(answer.choices[0].message.content)["ok"], bool)
+        old = litellm.text_completion(model="text-completion-openai/" + self.model, prompt="One two", max_tokens=4, **self.common())
+        self.assertTrue(old.choices[0].text)
+
+    def test_models(self):
+        import litellm
+        from litellm.types.router import LiteLLM_Params
+        where = LiteLLM_Params(model="openai/x", api_base=self.base, api_key="none")
+        names = litellm.get_valid_models(check_provider_endpoint=True, custom_llm_provider="openai", litellm_params=where)
+        self.assertEqual([n.split("/")[-1] for n in names], [self.model])
+
     def test_embeddings_and_errors(self):
         import litellm
         vectors = litellm.embedding(model="openai/" + self.model, input=["a", "b"], **self.common()).data
@@ -237,7 +298,9 @@ class Llm(Case):
         os.makedirs(home, exist_ok=True)
         with open(os.path.join(home, "extra-openai-models.yaml"), "w") as f:
             for name, model, base in (("rz", self.model, self.base), ("caller", "caller", self.caller.base + "/v1")):
-                f.write("- model_id: %s\n  model_name: %s\n  api_base: \"%s\"\n  supports_tools: true\n" % (name, model, base))
+                f.write("- model_id: %s\n  model_name: %s\n  api_base: \"%s\"\n  supports_tools: true\n  supports_schema: true\n"
+                        % (name, model, base))
+            f.write("- model_id: old\n  model_name: %s\n  api_base: \"%s\"\n  completion: true\n" % (self.model, self.base))
         done = subprocess.run([sys.executable, "-m", "llm", *args], capture_output=True, text=True, stdin=subprocess.DEVNULL,
                               env=dict(os.environ, LLM_USER_PATH=home, OPENAI_API_KEY="none"), timeout=300)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
@@ -251,6 +314,16 @@ class Llm(Case):
         called = self.llm("prompt", "-m", "caller", "-o", "temperature", "0", "--td", "--functions",
                           "def get(city: str) -> str:\n    return 'sun in ' + city\n", "--chain-limit", "1", "Hi", status=1)
         self.assertIn("chain limit", called.lower())
+
+    def test_schema_completions_and_models(self):
+        said = json.loads(self.llm("prompt", "-m", "rz", "-o", "max_tokens", "200", "--schema", json.dumps({
+            "type": "object", "properties": {"age": {"type": "integer", "maximum": 150}}, "required": ["age"],
+            "additionalProperties": False}), "Who?"))
+        self.assertIsInstance(said["age"], int)
+        self.assertTrue(self.llm("prompt", "-m", "old", "-o", "max_tokens", "8", "-o", "logprobs", "2", "One two").strip())
+        logged = json.loads(self.llm("logs", "-n", "1", "--json"))[0]
+        self.assertTrue(logged["response_json"]["logprobs"])
+        self.assertIn("rz", self.llm("models", "list"))
 
     def test_errors(self):
         self.assertIn("temperature", self.llm("prompt", "-m", "rz", "-o", "temperature", "1000", "Hi", status=1).lower())

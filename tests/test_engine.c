@@ -302,7 +302,7 @@ RZ_TEST(engine, a_failing_step_fails_its_requests_only)
         rz_check_eq(tickets[i].out.last.kind, RZ_EVENT_ERROR);
         rz_check_eq(tickets[i].out.last.code, RZ_EDEVICE);
         rz_check_eq(tickets[i].out.last.finish, RZ_FINISH_ERROR);
-        rz_check_streq(tickets[i].out.last.text, "fake: step 6 was told to fail");
+        rz_check_streq(tickets[i].out.last.text, "fake: step 6 failed: step 6 was told to fail");
         rz_check_eq(tickets[i].out.n, 5);
         rig_check(&rig, &tickets[i + 2].request, &tickets[i + 2].out);
     }

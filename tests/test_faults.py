@@ -6,9 +6,11 @@ tests/plugins/faulty.c is the backend: it does what the first byte of a file say
 """
 
 import json
+import mmap
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import threading
@@ -212,11 +214,11 @@ class Faults(unittest.TestCase):
         done = rzlib.rz("serve", "-m", os.path.join(self.folder, "none.gguf"), "--port", "0", status=1)
         self.assertIn("none.gguf", done.err)
 
-    def ask_once(self, server, body):
+    def ask_once(self, server, body, path="/v1/completions"):
         """(status, text); the status "cut" if the answer, or the stream, is not whole."""
         try:
             with server.connect() as s:
-                s.sendall(post(body, headers=b"Connection: close\r\n"))
+                s.sendall(post(body, path, headers=b"Connection: close\r\n"))
                 head, _, text = read_all(s).partition(b"\r\n\r\n")
         except ConnectionError:
             return "cut", b""
@@ -244,6 +246,46 @@ class Faults(unittest.TestCase):
         time.sleep(0.1)
         print(seen)
         self.assertEqual(self.text_of(server), want)
+        self.all_free(server)
+        self.assertEqual(server.stop(), 0)
+
+    @unittest.skipIf(SANITIZED, "sanitizers bring an allocator of their own")
+    def test_each_allocation_fails(self):
+        """The kth allocation after a request was sent fails, for each k there is: alone, and with some behind it."""
+        shim = build("failing_malloc", self.folder)
+        file = os.path.join(self.folder, "at")
+        with open(file, "wb") as f:
+            f.write(bytes(8))
+        server = self.start(faulty=False, prefix=("env", "LD_PRELOAD=" + shim, "RZ_FAIL_AT=" + file))
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+        bodies = [("/v1/completions", ASK), ("/v1/completions", dict(ASK, stream=True, n=2, logprobs=1)),
+                  ("/v1/completions", dict(ASK, max_tokens=20, response_format={
+                      "type": "json_schema", "json_schema": {"name": "x", "schema": schema}})),
+                  ("/v1/embeddings", {"input": "the king was"})]
+        with open(file, "r+b") as f, mmap.mmap(f.fileno(), 8) as at:
+            for path, body in bodies:
+                # an answer without its name and time; events of two choices come in any order
+                plain = lambda text: sorted(line for line in re.sub(rb'"(id|created)":("[^"]*"|\d+)', b"", text).split(b"\n")
+                                            if line[:1] in b"{d")
+                want, counts = plain(self.ask_once(server, body, path)[1]), []
+                for behind in (0, 20):
+                    seen = {}
+                    for k in range(1, 20000):
+                        struct.pack_into("<II", at, 0, k, behind)
+                        status, text = self.ask_once(server, body, path)
+                        left, _ = struct.unpack_from("<II", at, 0)
+                        struct.pack_into("<II", at, 0, 0, 0)
+                        if status == 200:
+                            self.assertEqual(plain(text), want, (path, k, behind))
+                        self.assertIn(status, (200, 500, 503, "cut"), (path, k, behind, text))
+                        self.assertIsNone(server.process.poll(), "the server died:\n" + server.log())
+                        seen[status] = seen.get(status, 0) + 1
+                        if left:
+                            break
+                    self.assertTrue(left)
+                    counts.append((k, seen))
+                print(path, counts)
+                self.assertEqual(plain(self.ask_once(server, body, path)[1]), want)
         self.all_free(server)
         self.assertEqual(server.stop(), 0)
 

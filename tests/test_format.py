@@ -164,6 +164,13 @@ class Format(unittest.TestCase):
                 schema = next(t["function"]["parameters"] for t in TOOLS if t["function"]["name"] == call["name"])
                 strict(json.loads(call["arguments"]), schema)
 
+    def test_some_of_the_tools(self):
+        for mode, some in (("required", "put"), ("required", "get"), ("auto", "put")):
+            choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [tool(some, None)]}}
+            c = self.chat(tools=TOOLS, tool_choice=choice, parallel_tool_calls=False)[0]["message"]
+            names = {call["function"]["name"] for call in c.get("tool_calls") or []}
+            self.assertEqual(names, {some} if mode == "required" else set())
+
     def refused(self, param, *says, path="/v1/chat/completions", **fields):
         asked = {"messages": USER} if "chat" in path else {"prompt": "x"}
         status, text = self.post(path, dict(asked, **fields))
@@ -187,6 +194,11 @@ class Format(unittest.TestCase):
         self.refused("tool_choice", "tools are not given", tool_choice="required")
         self.refused("tool_choice", "no tool has this name", tools=TOOLS,
                      tool_choice={"type": "function", "function": {"name": "x"}})
+        self.refused("tool_choice", "not among tools", tools=TOOLS,
+                     tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [tool("x", None)]}})
+        self.refused("tool_choice", "mode", tools=TOOLS, tool_choice={"type": "allowed_tools", "allowed_tools": {"tools": TOOLS}})
+        self.refused("tools", "#/contains", tools=[{"type": "function", "function": {
+            "name": "f", "parameters": {"contains": {}}, "strict": True}}])
         self.refused("tool_choice", "guided_regex", tools=TOOLS, tool_choice="required", guided_regex="a")
         self.refused("tool_choice", "#/contains", tools=[tool("f", {"contains": {}})], tool_choice="required")
         # And the server goes on.

@@ -257,6 +257,8 @@ RZ_TEST(grammar, gbnf)
         {"root ::= \"a\"* \"a\"{3}", {"aaa", "aaaaaa"}, {"aa"}},
         {"root ::= %json {\"type\": \"integer\",\n\"minimum\": 5} \";\"", {"5;", "17;"}, {"4;", "5"}},
         {"root ::= %until \"aab\" \"c\"", {"aabc", "xaaaabc"}, {"aabaabc", "aab", "c"}},
+        {"root ::= %without \"aab\"", {"", "aa", "abaaa", "xbab"}, {"aab", "xaaabx"}},
+        {"root ::= %without \"ab\" (\"ab\" \"c\")?", {"", "aa", "aabc", "xabc"}, {"ab", "xabcx", "abcabc"}},
         {"root ::= \"a\"\nroot ::= \"b\"", {"b"}, {"a"}},
         {"\n# only comments before\nroot ::= one-2\r\none-2 ::= \"\"", {""}, {"a"}},
     };
@@ -284,6 +286,7 @@ RZ_TEST(grammar, refused_gbnf_names_line_and_column)
         {"root ::= <call>", RZ_EUNSUPPORTED, "grammar, line 1", "no vocabulary"},
         {"root ::= \"a\"\nb ::= %json {\"nope\": 1}", RZ_EUNSUPPORTED, "grammar, line 2, %json #/nope", ""},
         {"root ::= %until \"\"", RZ_EFORMAT, "grammar, line 1", "not empty"},
+        {"root ::= %without x", RZ_EFORMAT, "grammar, line 1", "a literal was expected"},
         {"root ::= \"a\"{9999999999}", RZ_ELIMIT, "grammar, line 1", "1000000000"},
     };
     refuse(RZ_GRAMMAR_GBNF, list, COUNT(list));
@@ -449,6 +452,7 @@ RZ_TEST(grammar, masks_are_what_the_bytes_say)
     walk(RZ_GRAMMAR_REGEX, "(ab?c?|[^a-z\"]+){1,9}true");
     walk(RZ_GRAMMAR_REGEX, ".{3,7}");
     walk(RZ_GRAMMAR_GBNF, "root ::= (\"a\" root? | <call> \"[\" | %until \"ab\")* \"x]\"");
+    walk(RZ_GRAMMAR_GBNF, "root ::= %without \"true\" (<call> \"true\" [a-f]*)?");
 }
 
 RZ_TEST(grammar, masks_of_a_larger_vocabulary_are_what_the_bytes_say)

@@ -41,7 +41,7 @@ static void read_round(struct reader *r, uint32_t i)
         sched_yield();
     if (rc)
         r->failed = rc;
-    while (!r->failed && (rc = e->poll(e->ctx, ticket, &event, 5000)) == RZ_OK) {
+    while (!r->failed && (rc = e->poll(e->ctx, ticket, &event, 60000)) == RZ_OK) {
         if (event.kind == RZ_EVENT_TOKEN && event.token >= 0)
             r->rounds[i].tokens[r->rounds[i].n++] = event.token;
         if (event.kind != RZ_EVENT_TOKEN)
@@ -194,7 +194,7 @@ RZ_TEST(loop, wakes_announce_events_and_end_with_release)
             rig_submit(&rig, &tickets[i]);
         }
         for (uint32_t k = 0; k < round % 10; k++)
-            rz_check_eq(rig.engine->poll(rig.engine->ctx, tickets[k % N].id, &event, 5000), RZ_OK);
+            rz_check_eq(rig.engine->poll(rig.engine->ctx, tickets[k % N].id, &event, 60000), RZ_OK);
         for (uint32_t i = N; i--;) { /* the others' bells are being rung meanwhile */
             rig.engine->release(rig.engine->ctx, tickets[i].id);
             atomic_store(&bells[i].gone, true);
@@ -222,7 +222,7 @@ RZ_TEST(loop, a_paused_request_goes_on_when_its_reader_comes_back)
         sched_yield();
     for (struct timespec pause = {0, 5000000}; nanosleep(&pause, &pause);) /* the loop goes to sleep */
         continue;
-    while (rig.engine->poll(rig.engine->ctx, t.id, &event, 5000) == RZ_OK)
+    while (rig.engine->poll(rig.engine->ctx, t.id, &event, 60000) == RZ_OK)
         rig_collect(&t.out, &event);
     rig_check(&rig, &t.request, &t.out);
     rig.engine->release(rig.engine->ctx, t.id);
@@ -324,8 +324,8 @@ RZ_TEST(loop, an_idle_loop_notices_deadlines_and_sleeps)
     rig.fake.never_end = 1;
     rz_check_ok(rz_loop_start(rig.loop, &err), &err);
     rig_make(&t, 1, 9, 0);
-    t.request.timeout_ms = 50;
-    rig_submit(&rig, &t); /* fills its ring, then the loop has nothing to do but wait */
+    t.request.timeout_ms = 1500; /* the 32 steps are done long before */
+    rig_submit(&rig, &t);        /* fills its ring, then the loop has nothing to do but wait */
     for (struct rz_engine_stats s = rig_stats(&rig); s.running || s.waiting; s = rig_stats(&rig))
         sched_yield();       /* one look at both: between two the request may go from one to the other */
     rig_finish(&rig, &t, 1); /* its last event was sent after the last step: from here the count is still */

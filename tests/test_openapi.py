@@ -37,20 +37,84 @@ ASKED = {
     "/batch/tokenize": {"texts": ["a", ""]},
     "/batch/generate": {"prompts": ["a", "b"]},
 }
-# schemathesis would wait for every body that asks for as many tokens as fit; and a schema cannot say how many do.
+# schemathesis would wait for every body that asks for as many tokens as fit: all ask for few. And what no schema can say: how many do,
+# which texts are grammars and schemas, that there is one of these at most, that a tool of this name is there, and that
+# best_of is at least n. Only values of the right type are touched, so that what is to be refused still is.
 HOOKS = """
 import json
 import schemathesis
+
+SCHEMAS = [{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False},
+           {"enum": ["x", None, 5]}, {"type": "array", "items": {"type": "string", "maxLength": 4}, "maxItems": 3}, {}]
+TEXTS = {"grammar": 'root ::= "a" [b-d]+', "guided_grammar": 'root ::= %json {"type": "boolean"}', "guided_regex": "[ab]{2,5}"}
+MOST = 40
+FORMS = ("json_schema", "guided_json", "grammar", "guided_grammar", "guided_regex")
+
+def schema(value):
+    return SCHEMAS[len(json.dumps(value)) % len(SCHEMAS)]
+
+def shape(body):
+    form = body.get("response_format") or (body.get("text") or {} if isinstance(body.get("text"), dict) else {}).get("format")
+    taken = bool(form)
+    for inner in (form, form.get("json_schema") if isinstance(form, dict) else None):
+        if isinstance(inner, dict) and isinstance(inner.get("schema"), dict):
+            inner["schema"] = schema(inner["schema"])
+    for name in FORMS:
+        value = body.get(name)
+        if isinstance(value, dict if "json" in name else str) and value != "":
+            body[name] = None if taken else TEXTS[name] if isinstance(value, str) else schema(value)
+            taken = True
+    return taken
+
+def tool_parts(body):
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list) else []:
+        f = tool.get("function", tool) if isinstance(tool, dict) else None
+        if isinstance(f, dict) and isinstance(f.get("name"), str):
+            if isinstance(f.get("parameters"), dict):
+                f["parameters"] = SCHEMAS[0]
+            yield f
+
+def choose(body, shaped):
+    names = [f["name"] for f in tool_parts(body)]
+    choice = body.get("tool_choice")
+    if choice == "required" and shaped:
+        body["tool_choice"] = "auto"
+    if not isinstance(choice, dict):
+        return
+    named = choice.get("function", choice)
+    good = isinstance(named, dict) and isinstance(named.get("name"), str)
+    allowed = choice.get("allowed_tools", choice)
+    some = isinstance(allowed, dict) and allowed.get("mode") in ("auto", "required") and allowed.get("tools")
+    if choice.get("type") == "function" and good and names:
+        named["name"] = names[0]
+    elif choice.get("type") == "allowed_tools" and isinstance(some, list) and names:
+        tool = {"name": names[0]}
+        allowed["tools"] = [dict(tool, type="function") if allowed is choice else {"type": "function", "function": tool}]
+    else:
+        return
+    if shaped:
+        body["tool_choice"] = "auto"
 
 @schemathesis.hook
 def filter_body(context, body):
     return not isinstance(body, (dict, list)) or len(json.dumps(body)) < 6000
 
 @schemathesis.hook
-def map_body(context, body):
-    if isinstance(body, dict) and body.get("ignore_eos") is True:
-        body["ignore_eos"] = False
-    return body
+def before_call(context, case, **kwargs):
+    body = case.body
+    if not isinstance(body, dict):
+        return
+    most = {"/v1/chat/completions": "max_completion_tokens", "/v1/responses": "max_output_tokens"}.get(case.path, "max_tokens")
+    for name in {most, "max_tokens"}:
+        if type(body.get(name)) is int and body[name] > MOST:
+            body[name] = MOST
+    if body.get(most) is None and case.path in ("/v1/completions", "/v1/chat/completions", "/v1/responses"):
+        body[most] = MOST
+    n, best = body.get("n"), body.get("best_of")
+    if type(n) in (int, float) and type(best) in (int, float) and 1 <= best < n <= 128:
+        body["best_of"] = n if not body.get("stream") else None
+    choose(body, shape(body))
 """
 # The parser of JSON knows no NUL in names.
 CONFIG = "[generation]\nallow-x00 = false\n"

@@ -259,6 +259,22 @@ class Sockets(Case):
         done = rzlib.rz("serve", "-m", MODEL, *option("listen", "systemd"), status=2)
         self.assertIn("no sockets were passed", done.err)
 
+    def test_a_service_manager_is_told(self):
+        for name in (os.path.join(self.folder(), "notify"), "@rz-%d" % os.getpid()):
+            told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            told.bind(name.replace("@", "\0"))
+            told.settimeout(60)
+            server = self.start(prefix=["env", "NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=200000"])
+            said = []
+            while said.count("WATCHDOG=1") < 3:
+                said += told.recv(4096).decode().splitlines()
+            self.assertLess(said.index("STATUS=loading"), said.index("READY=1"))
+            self.assertLess(said.index("READY=1"), said.index("WATCHDOG=1"))
+            self.assertEqual(server.stop(), 0)
+            while "STOPPING=1" not in said:
+                said += told.recv(4096).decode().splitlines()
+            told.close()
+
     def certificate(self, folder, name):
         key, cert = os.path.join(folder, name + ".key"), os.path.join(folder, name + ".crt")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -486,6 +502,20 @@ class Told(Case):
         status, said = self.lint(text)
         # Colons are for rules, says promtool; they are vLLM's all the same, and what dashboards look for.
         self.assertEqual([line for line in said.splitlines() if "should not contain ':'" not in line], [])
+
+    def test_what_the_prefix_cache_tells(self):
+        server = self.start("-o", "engine.page_tokens=8", "-o", "engine.kv_pages=40", "-o", "engine.context=256")
+        text = [100 + i % 50 for i in range(64)]
+        for last in (7, 9, 7):
+            server.ask({"prompt": text + [last], "max_tokens": 1})
+        self.assertEqual(server.gauge("vllm:prefix_cache_queries_total"), 3 * 65)
+        self.assertEqual(server.gauge("vllm:prefix_cache_hits_total"), 2 * 64)
+        self.assertEqual(server.gauge("rz_prefix_cache_evictions_total"), 0)
+        self.assertGreaterEqual(server.gauge("rz_kv_pages_cached"), 8)
+        for first in range(12):
+            server.ask({"prompt": [first] + text, "max_tokens": 1})
+        self.assertGreater(server.gauge("rz_prefix_cache_evictions_total"), 0)
+        self.assertEqual(server.stop(), 0)
 
     def test_metrics_without_colons(self):
         server = self.start(*option("metrics_names", "rz"))

@@ -113,6 +113,27 @@ RZ_TEST(sched, decoding_comes_first_then_prompts_from_the_oldest)
     bench_close(&b);
 }
 
+RZ_TEST(sched, prompts_are_cut_smaller_where_somebody_decodes)
+{
+    static struct bench b;
+    uint32_t rows[N_SEQS];
+    bench_open(&b, 16, 8, 64, 1);
+    b.sched.chunk = 6;
+    add(&b, 0, 30);
+    rz_check_eq(step(&b, rows), 16); /* nobody waits for it */
+    rz_check_eq(step(&b, rows), 14);
+    add(&b, 1, 9);
+    add(&b, 2, 9);
+    rz_check_eq(step(&b, rows), 1 + 6);
+    rz_check_eq(rows[1], 6);
+    rz_check_eq(step(&b, rows), 1 + 6);
+    rz_check_eq(rows[1], 3);
+    rz_check_eq(rows[2], 3);
+    rz_check_eq(step(&b, rows), 2 + 6);
+    rz_check_eq(step(&b, rows), 3);
+    bench_close(&b);
+}
+
 RZ_TEST(sched, limits_of_the_plan_are_kept)
 {
     static struct bench b;

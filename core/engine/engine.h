@@ -27,6 +27,7 @@ struct rz_engine_setup {
     uint32_t max_batch_tokens;    /* rows of one step; <= limits.max_rows */
     uint32_t max_queue;           /* requests waiting or running          */
     uint64_t max_ms;              /* longest time of a request; 0: no limit */
+    uint32_t step_ms;             /* longest time of a step with prompts that others wait for; 0: no limit */
     bool prefix_cache;            /* pages are kept for prompts that begin alike */
     bool top_k; /* the device is asked for the k best where a request's sampler needs no more */
     /* Runs fn(arg, i) for i = 0..n-1, perhaps in parallel (sampling rows). NULL: a plain loop. */
@@ -35,6 +36,13 @@ struct rz_engine_setup {
     /* Checked before each step: an error fails all running requests (a file changed while mapped). */
     int32_t (*check)(void *ctx, struct rz_err *err);
     void *check_ctx;
+    /* The device is lost: puts another device and plan into setup, and limits, which are the same but for
+     * fewer pages and another kv_type. The plan that failed is not used any more, whatever comes of it. An
+     * error: nothing takes its place, and requests are refused with these words. In the stepping thread,
+     * which waits for it. NULL: a step that fails says nothing about the next. */
+    int32_t (*replace)(void *ctx, const struct rz_err *why, struct rz_engine_setup *setup,
+                       struct rz_err *err);
+    void *replace_ctx;
     /* A number for model, settings and kernels, which sessions carry. NULL: there are no sessions. */
     int32_t (*identity)(void *ctx, uint64_t out[2], struct rz_err *err);
     void *identity_ctx;

@@ -277,10 +277,11 @@ static int32_t speed_prompt(struct lanes *l, uint32_t from, uint32_t to, struct 
 /* Positions [from, to), one of each lane in a step. */
 static int32_t speed_decode(struct lanes *l, uint32_t from, uint32_t to, struct rz_err *err)
 {
+    bool top_k = l->loop->setup.top_k && l->loop->wants & 1u << RZ_WANT_TOP_K;
     for (uint32_t at = from; at < to; at++) {
         rz_step_clear(&l->loop->sched.step);
         for (uint32_t i = 0; i < l->n; i++)
-            lane_add(l, i, at, 1, at, l->loop->setup.top_k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS);
+            lane_add(l, i, at, 1, at, top_k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS);
         int32_t rc = lanes_step(l, RZ_WANT_LOGITS, err);
         if (rc < 0)
             return rc;

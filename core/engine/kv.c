@@ -14,10 +14,10 @@
 static void fill_lists(struct rz_kv *kv)
 {
     for (uint32_t g = 0; g < kv->n_groups; g++) {
-        kv->n_free[g] = kv->n_pages;
+        uint32_t n = kv->n_free[g] = kv->n_pages - kv->n_out;
         /* A stack: page 0 on top, so that a lone sequence takes its pages in ascending order. */
-        for (uint32_t i = 0; i < kv->n_pages; i++)
-            kv->free_list[(uint64_t)g * kv->n_pages + i] = (int32_t)(kv->n_pages - 1 - i);
+        for (uint32_t i = 0; i < n; i++)
+            kv->free_list[(uint64_t)g * kv->n_pages + i] = (int32_t)(n - 1 - i);
     }
     kv->n_free_slots = kv->n_slots;
     for (uint32_t i = 0; i < kv->n_slots; i++)
@@ -58,6 +58,17 @@ void rz_kv_deinit(struct rz_kv *kv)
     free(kv->n_idle);
     free(kv->free_slots);
     *kv = (struct rz_kv){0};
+}
+
+void rz_kv_limit(struct rz_kv *kv, uint32_t n)
+{
+    kv->n_out = n < kv->n_pages ? kv->n_pages - n : 0;
+    fill_lists(kv);
+}
+
+uint64_t rz_kv_tokens(const struct rz_kv *kv)
+{
+    return (uint64_t)(kv->n_pages - kv->n_out) * kv->page_tokens;
 }
 
 bool rz_kv_seq_init(const struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t max_tokens)

@@ -19,6 +19,7 @@
 
 struct rz_kv {
     uint32_t n_groups, n_pages, page_tokens;
+    uint32_t n_out;                     /* of n_pages: the last are nobody's any more            */
     uint32_t *n_free;                   /* [n_groups]                                            */
     int32_t *free_list;                 /* [n_groups][n_pages]: the first n_free[g] are the free */
     uint32_t *refs;                     /* [n_groups][n_pages]: block tables that name the page  */
@@ -50,6 +51,10 @@ struct rz_kv_sizes {
 /* All groups without a window, until the caller sets kv->windows. */
 int32_t rz_kv_init(struct rz_kv *kv, const struct rz_kv_sizes *sizes, struct rz_err *err);
 void rz_kv_deinit(struct rz_kv *kv);
+/* From now on only the first n pages of each group are given out. Nothing is held or kept. */
+void rz_kv_limit(struct rz_kv *kv, uint32_t n);
+/* The positions that all of the pages hold. */
+uint64_t rz_kv_tokens(const struct rz_kv *kv);
 
 /* An empty sequence that may grow to max_tokens; false: no memory. */
 bool rz_kv_seq_init(const struct rz_kv *kv, struct rz_kv_seq *seq, uint64_t max_tokens);

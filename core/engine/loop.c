@@ -17,6 +17,7 @@
 
 #define NS_PER_S 1000000000u
 #define NS_PER_MS 1000000u
+#define CHUNK_LEAST 32 /* rows of prompts in a step, however slow */
 
 uint64_t rz_clock_ns(void)
 {
@@ -57,7 +58,7 @@ uint64_t rz_loop_deadline(const struct rz_loop *loop)
 
 /* --- the end of a request --- */
 
-static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, const struct rz_err *error)
+void rz_loop_end(struct rz_loop *loop, struct rz_req *r, uint32_t reason, const struct rz_err *error)
 {
     rz_sched_remove(&loop->sched, &r->seq);
     rz_draft_drop(&r->spec);
@@ -72,7 +73,7 @@ static void finish(struct rz_loop *loop, struct rz_req *r, uint32_t reason, cons
 
 static void bury_now(struct rz_loop *loop, struct rz_req *r)
 {
-    finish(loop, r, RZ_FINISH_CANCELLED, NULL);
+    rz_loop_end(loop, r, RZ_FINISH_CANCELLED, NULL);
     rz_req_free(&loop->kv, r);
 }
 
@@ -113,11 +114,11 @@ static bool look_round(struct rz_loop *loop)
         bool late = r->deadline_ns && now >= r->deadline_ns,
              full = !r->pooled && r->seq.n_tokens >= r->context;
         if (r->cancelled || late || full) {
-            finish(loop, r,
-                   r->cancelled ? RZ_FINISH_CANCELLED
-                   : late       ? RZ_FINISH_TIMEOUT
-                                : RZ_FINISH_LENGTH,
-                   NULL);
+            rz_loop_end(loop, r,
+                        r->cancelled ? RZ_FINISH_CANCELLED
+                        : late       ? RZ_FINISH_TIMEOUT
+                                     : RZ_FINISH_LENGTH,
+                        NULL);
             did = true;
         }
         r->seq.paused = rz_req_slow(r);
@@ -148,13 +149,12 @@ static uint32_t collect_tasks(struct rz_loop *loop)
 static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
 {
     const struct rz_result *result = &loop->result;
-    r->error = (struct rz_err)RZ_ERR_INIT;
-    r->n_samples = 0;
-    r->rc = RZ_OK;
+    /* Behind rows that are only scored. */
+    uint32_t first = r->seq.want_all ? r->seq.n_rows - 1 - r->seq.n_guesses : 0;
     struct rz_constraint at = r->constraint; /* runs ahead over the guesses */
     for (bool more = true; more;) {
         uint32_t i = r->n_samples;
-        uint64_t row = (uint64_t)r->seq.result + i;
+        uint64_t row = (uint64_t)r->seq.result + first + i;
         struct rz_sample_job job = {.sampling = &r->sampling,
                                     .biases = r->biases,
                                     .n_biases = r->n_biases,
@@ -177,6 +177,16 @@ static void sample_text(struct rz_loop *loop, struct rz_req *r, struct rz_sample
     }
 }
 
+/* A part of a prompt may be scored; what follows its end is sampled. */
+static void read_logits(struct rz_loop *loop, struct rz_req *r, struct rz_sample_scratch *scratch)
+{
+    r->error = (struct rz_err)RZ_ERR_INIT;
+    r->n_samples = 0;
+    r->rc = r->scores && !r->first_ns ? rz_score_rows(r, &loop->result, scratch) : RZ_OK;
+    if (!r->rc && r->seq.n_done + r->seq.n_rows >= r->seq.n_tokens)
+        sample_text(loop, r, scratch);
+}
+
 static void sample_task(void *arg, uint32_t i)
 {
     struct rz_loop *loop = arg;
@@ -184,9 +194,9 @@ static void sample_task(void *arg, uint32_t i)
     const struct rz_result *result = &loop->result;
     if (r->pooled)
         rz_req_hidden(r, result->hidden + (uint64_t)r->seq.result * result->hidden_stride,
-                      result->hidden_stride, r->seq.hidden_all ? r->seq.n_rows : 1);
+                      result->hidden_stride, r->seq.want_all ? r->seq.n_rows : 1);
     else
-        sample_text(loop, r, &loop->scratch[i]);
+        read_logits(loop, r, &loop->scratch[i]);
 }
 
 static void sample_rows(struct rz_loop *loop, uint32_t n)
@@ -245,7 +255,7 @@ static void deliver_hidden(struct rz_loop *loop, struct rz_req *r)
     if (r->seq.n_done < r->seq.n_tokens)
         return;
     bool good = rz_req_pool(r) == RZ_OK;
-    finish(loop, r, good ? RZ_FINISH_STOP : RZ_FINISH_ERROR, good ? NULL : &r->error);
+    rz_loop_end(loop, r, good ? RZ_FINISH_STOP : RZ_FINISH_ERROR, good ? NULL : &r->error);
 }
 
 /* A sampled token becomes an event, or the end of its request. */
@@ -254,11 +264,11 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
     char piece[RZ_PIECE_MAX];
     int64_t n = 0;
     if (rz_loop_ends(loop, r, sample->token)) {
-        finish(loop, r, RZ_FINISH_STOP, NULL);
+        rz_loop_end(loop, r, RZ_FINISH_STOP, NULL);
         return;
     }
     if ((n = decode(loop, r, sample->token, piece)) < 0) {
-        finish(loop, r, RZ_FINISH_ERROR, &r->error);
+        rz_loop_end(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
     r->tokens[r->seq.n_tokens++] = sample->token;
@@ -266,7 +276,7 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
     bool stop = rz_req_token(r, sample, piece, (size_t)n) ||
                 rz_constraint_over(&r->constraint, r->tokens + r->n_prompt, r->n_new);
     if (stop || r->seq.n_tokens >= r->context)
-        finish(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
+        rz_loop_end(loop, r, stop ? RZ_FINISH_STOP : RZ_FINISH_LENGTH, NULL);
     else
         rz_req_flush(r);
 }
@@ -275,7 +285,8 @@ static void deliver_token(struct rz_loop *loop, struct rz_req *r, const struct r
  * makes them the same tokens. */
 static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
 {
-    if (!r->first_ns) {
+    bool part = r->scores && r->seq.n_done < r->seq.n_tokens; /* of its prompt */
+    if (!r->first_ns && !part) {
         r->first_ns = now;
         loop->prompt_tokens += r->n_prompt;
     }
@@ -291,21 +302,28 @@ static void deliver(struct rz_loop *loop, struct rz_req *r, uint64_t now)
     if (r->finished)
         return;
     if (r->rc && i == r->n_samples) {
-        finish(loop, r, RZ_FINISH_ERROR, &r->error);
+        rz_loop_end(loop, r, RZ_FINISH_ERROR, &r->error);
         return;
     }
+    if (part)
+        return;
     rz_spec_settle(r);
     rz_sched_keep(&loop->sched, &r->seq);
 }
 
-/* The step failed: so do its requests, or all of them when the model itself is gone. */
-static void fail_requests(struct rz_loop *loop, bool all, const struct rz_err *error)
+/* Who decodes waits for the rows of prompts in a step: as many as fit into the time that a step may take. What
+ * a row costs is learnt from steps with some of them, later ones counting more. */
+static void learn_chunk(struct rz_loop *loop, uint64_t ns)
 {
-    for (uint32_t i = 0; i < loop->n_slots; i++) {
-        struct rz_req *r = loop->reqs[i];
-        if (r && !r->finished && (all || r->seq.n_rows))
-            finish(loop, r, RZ_FINISH_ERROR, error);
-    }
+    uint32_t n = loop->sched.step.batch.n_rows, least = CHUNK_LEAST;
+    if (!loop->setup.step_ms || n < CHUNK_LEAST)
+        return;
+    double row_ns = (double)ns / n, all = (double)loop->setup.step_ms * NS_PER_MS;
+    loop->row_ns = loop->row_ns > 0 ? 0.5 * (loop->row_ns + row_ns) : row_ns;
+    double fit = all / loop->row_ns;
+    loop->sched.chunk = fit > loop->sched.max_rows ? loop->sched.max_rows
+                        : fit > least              ? (uint32_t)fit
+                                                   : least;
 }
 
 /* Computes the batch, without the mutex, and hands its results out. */
@@ -325,12 +343,13 @@ static void compute(struct rz_loop *loop)
     loop->steps++;
     if (rc < 0) {
         error.code = rc;
-        rz_sched_failed(&loop->sched);
-        fail_requests(loop, gone, &error);
+        rz_failure_step(loop, gone, &error);
         return;
     }
+    loop->failed_in_row = 0;
     rz_sched_done(&loop->sched);
     uint64_t now = rz_clock_ns();
+    learn_chunk(loop, now - begin);
     if (loop->sched.step.n_wanted == loop->sched.step.batch.n_rows)
         rz_pace_step(&loop->spec.pace, loop->sched.step.n_wanted, (double)(now - begin) * 1e-9);
     for (uint32_t i = 0; i < n; i++)
@@ -369,7 +388,13 @@ int32_t rz_loop_step(struct rz_loop *loop)
         return RZ_AGAIN;
     loop->busy = true;
     loop->stepper = pthread_self();
-    bool did = look_round(loop);
+    bool did = false;
+    /* Whom the step took with it has been told. Without a thread it is done only for somebody. */
+    if (loop->lost && (loop->threaded || loop->n_active)) {
+        rz_failure_replace(loop);
+        did = true;
+    }
+    did |= look_round(loop);
     rz_spec_guess(loop);
     if (rz_sched_build(&loop->sched)) {
         compute(loop);
@@ -402,7 +427,11 @@ int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
     /* The end of the last step, and another evaluation, are waited for. */
     while (loop->busy && !n_alive(loop))
         rz_loop_wait(loop, &loop->changed, UINT64_MAX);
-    if (n_alive(loop)) {
+    if (loop->refusal.code) {
+        if (err)
+            *err = loop->refusal;
+        rc = loop->refusal.code;
+    } else if (n_alive(loop)) {
         rc = rz_fail(err, RZ_EBUSY, "engine", "%u requests are running", n_alive(loop));
     } else {
         loop->busy = true;
@@ -412,16 +441,24 @@ int32_t rz_loop_claim(struct rz_loop *loop, struct rz_err *err)
     return rc;
 }
 
-void rz_loop_visit(struct rz_loop *loop)
+int32_t rz_loop_visit(struct rz_loop *loop, struct rz_err *err)
 {
     pthread_mutex_lock(&loop->mutex);
     loop->n_visitors++;
     while (loop->busy)
         rz_loop_wait(loop, &loop->changed, UINT64_MAX);
     loop->n_visitors--;
-    loop->busy = true;
-    loop->stepper = pthread_self();
+    int32_t rc = loop->refusal.code;
+    if (rc && err)
+        *err = loop->refusal;
+    if (rc) {
+        rz_loop_kick(loop);
+    } else {
+        loop->busy = true;
+        loop->stepper = pthread_self();
+    }
     pthread_mutex_unlock(&loop->mutex);
+    return rc;
 }
 
 void rz_loop_yield(struct rz_loop *loop)

@@ -51,6 +51,8 @@ static int32_t check_rest(const struct rz_engine_setup *setup, const struct rz_r
 {
     if (q->like && q->flags & RZ_REQUEST_EMBED)
         return rz_fail(err, RZ_EUNSUPPORTED, "like", "an embedding shares no pages");
+    if (q->flags & RZ_REQUEST_SCORE && (q->like || q->flags & RZ_REQUEST_EMBED || !q->n_logprobs))
+        return rz_fail(err, RZ_EINVAL, "score", "with logprobs, and neither like another nor for a vector");
     if (q->n_logprobs > RZ_LOGPROBS_MAX)
         return rz_fail(err, RZ_EINVAL, "logprobs", "%u: at most %d", q->n_logprobs, RZ_LOGPROBS_MAX);
     if (q->n_biases > RZ_BIASES_MAX)
@@ -93,7 +95,7 @@ static bool begin_embed(const struct rz_engine_setup *setup, const struct rz_req
     if (!r->pooling)
         r->pooling = setup->mask == RZ_MASK_ALL ? RZ_POOL_MEAN : RZ_POOL_LAST;
     r->seq.want = RZ_WANT_HIDDEN;
-    r->seq.hidden_all = r->pooling != RZ_POOL_LAST;
+    r->seq.want_all = r->pooling != RZ_POOL_LAST;
     r->seq.whole = setup->mask == RZ_MASK_ALL;
     r->n_embd = setup->n_embd;
     r->pooled = calloc(setup->n_embd, sizeof(*r->pooled));
@@ -127,15 +129,20 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
     r->tokens = malloc(context * sizeof(*r->tokens));
     r->ring = calloc(RZ_RING, sizeof(*r->ring));
     r->samples = calloc(1, sizeof(*r->samples));
-    if (!r->biases || !r->tokens || !r->ring || !r->samples || !rz_kv_seq_init(kv, &r->seq.kv, context)) {
-        rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
-        goto fail;
-    }
     r->seq.want = rz_sample_want(&r->sampling, r->n_biases + !!q->grammar_kind, r->n_logprobs, &r->seq.k);
     if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
         r->seq.want = RZ_WANT_LOGITS;
     if (q->flags & RZ_REQUEST_EMBED && !begin_embed(setup, q, r)) {
         rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a vector of %u", setup->n_embd);
+        goto fail;
+    }
+    if (q->flags & RZ_REQUEST_SCORE && !rz_score_begin(r)) {
+        rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for the scores of %u tokens", q->n_prompt);
+        goto fail;
+    }
+    /* The last that may fail: a sequence is given back to its pool, which others use meanwhile. */
+    if (!r->biases || !r->tokens || !r->ring || !r->samples || !rz_kv_seq_init(kv, &r->seq.kv, context)) {
+        rc = rz_fail(err, RZ_ENOMEM, "request", "no memory for a context of %u tokens", context);
         goto fail;
     }
     memcpy(r->tokens, q->prompt, q->n_prompt * sizeof(*q->prompt));
@@ -162,6 +169,7 @@ void rz_req_free(struct rz_kv *kv, struct rz_req *r)
     free(r->biases);
     free(r->tokens);
     free(r->pooled);
+    free(r->scores);
     free(r->ring);
     free(r->samples);
     free(r);

@@ -10,6 +10,7 @@
 #include "engine.h"
 #include "sample.h"
 #include "schedule.h"
+#include "score.h"
 #include "spec.h"
 #include "stop.h"
 
@@ -36,6 +37,7 @@ struct rz_req {
     uint32_t n_new;
     double *pooled; /* [n_embd] of RZ_REQUEST_EMBED: the sum of the rows so far, or the one row; else NULL */
     uint32_t n_embd;
+    struct rz_score *scores; /* [n_prompt] of RZ_REQUEST_SCORE (score.h); else NULL */
     bool cancelled, released;
     bool finished; /* makes no more tokens                          */
     bool closed;   /* the last event is in the ring                 */

@@ -411,6 +411,17 @@ int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_
     return RZ_OK;
 }
 
+int32_t rz_sample_score(struct rz_sample_scratch *scratch, const float *logits, int32_t token,
+                        uint32_t n_logprobs, struct rz_sample *out, struct rz_err *err)
+{
+    struct rz_sample_job job = {.logits = logits, .n_logprobs = n_logprobs};
+    *out = (struct rz_sample){.token = token};
+    int32_t rc = check_logits(logits, scratch->n_vocab, err);
+    if (!rc)
+        log_probabilities(scratch, &job, out);
+    return rc;
+}
+
 int32_t rz_sampling_check(const struct rz_sampling *s, struct rz_err *err)
 {
     if (s->size < sizeof(*s))

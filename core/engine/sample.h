@@ -54,6 +54,10 @@ uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t
 int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_job *job,
                       struct rz_sample *out, struct rz_err *err);
 
+/* The log probability of a token, in out->logprob, and the n_logprobs (at least 1) best. */
+int32_t rz_sample_score(struct rz_sample_scratch *scratch, const float *logits, int32_t token,
+                        uint32_t n_logprobs, struct rz_sample *out, struct rz_err *err);
+
 /* Draw number i of a seed, in [0, 1): splitmix64 as a counter. */
 double rz_sample_uniform(uint64_t seed, uint64_t i);
 /* e to the x for x <= 0, within 2 ulp; below -700: 0. */

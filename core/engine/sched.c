@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOGITS_ROWS 64 /* of a prompt whose logits are all wanted: they are many bytes */
+
 static uint32_t min_u32(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
@@ -246,7 +248,9 @@ static uint32_t chunk(struct rz_sched *s, struct rz_seq *seq, uint32_t budget)
 {
     uint32_t all = seq->n_tokens - seq->n_done, n = min_u32(all, budget);
     uint32_t results = s->step.max_wanted - s->step.n_wanted;
-    n = min_u32(n, seq->hidden_all || !results ? results : n);
+    n = min_u32(n, seq->want_all || !results ? results : n);
+    if (seq->want_all && seq->want == RZ_WANT_LOGITS)
+        n = min_u32(n, LOGITS_ROWS);
     uint64_t reach = (uint64_t)(seq->kv.n_pages + rz_kv_available(s->kv)) * s->kv->page_tokens;
     if (reach < (uint64_t)seq->n_done + n)
         n = (uint32_t)(reach - seq->n_done);
@@ -264,7 +268,7 @@ static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
     struct rz_step_rows rows = {.tokens = seq->tokens,
                                 .from = seq->n_done,
                                 .n = n,
-                                .want_from = seq->hidden_all ? 0 : seq->n_tokens - 1,
+                                .want_from = seq->want_all ? 0 : seq->n_tokens - 1,
                                 .want = seq->want,
                                 .k = seq->k,
                                 .rope_variant = seq->rope_variant};
@@ -339,7 +343,9 @@ const struct rz_batch *rz_sched_build(struct rz_sched *s)
     admit(s);
     reserve(s);
     rz_share_save(s);
-    uint32_t left = s->max_rows - add_decoding(s);
+    uint32_t rows = add_decoding(s), left = s->max_rows - rows;
+    if (rows && s->chunk)
+        left = min_u32(left, s->chunk);
     for (uint32_t i = 0; i < s->n_running && left; i++) {
         struct rz_seq *seq = s->running[i];
         uint32_t n = seq->paused || seq->n_rows ? 0 : chunk(s, seq, left);
@@ -362,6 +368,17 @@ void rz_sched_done(struct rz_sched *s)
 
 void rz_sched_failed(struct rz_sched *s)
 {
+    for (uint32_t i = s->n_running; i--;)
+        if (!s->running[i]->n_rows)
+            preempt(s, s->running[i]);
+    if (s->prefix)
+        rz_prefix_clear(s->prefix);
+}
+
+void rz_sched_restart(struct rz_sched *s)
+{
+    while (s->n_running)
+        preempt(s, s->running[s->n_running - 1]);
     if (s->prefix)
         rz_prefix_clear(s->prefix);
 }

@@ -1,7 +1,7 @@
 /* schedule.h - who runs in the next step (sched.c; <sched.h> is the name of a system header).
  *
  * Sequences wait or run. A step takes one row of each running sequence that decodes, then chunks of
- * prompts, those that are due first. When pages run out the last running sequence gives its pages (and its
+ * prompts, those that are due first; small ones where somebody decodes. When pages run out the last running sequence gives its pages (and its
  * slot of recurrent state) back and waits again; its tokens are kept, so it is computed anew later and
  * nothing is lost. The same applies, before all others, to paused sequences (their reader is slow).
  *
@@ -34,7 +34,7 @@ struct rz_seq {
     uint32_t state;        /* RZ_SEQ_*                                                    */
     bool paused;           /* set by the caller: gets no rows                             */
     uint32_t want, k;      /* RZ_WANT_* of the last row, and how many best                */
-    bool hidden_all;       /* all rows want their hidden state                            */
+    bool want_all;         /* all rows, not the last alone                                */
     bool whole;            /* its rows must be in one step                                */
     uint32_t rope_variant;
     struct rz_seq *like;  /* set before it is added: whose pages it shares; NULL: nobody's */
@@ -57,6 +57,7 @@ struct rz_sched {
     struct rz_kv *kv;
     struct rz_step step;
     uint32_t max_rows, max_running, max_known;
+    uint32_t chunk; /* rows of prompts in a step in which others decode; 0: as many as fit. The caller's */
     uint32_t n_waiting, n_running;
     struct rz_seq **waiting, **running; /* each as it is due, then in the order of arrival */
     struct rz_prefix *prefix;           /* borrowed; NULL: nothing is kept                 */
@@ -84,8 +85,11 @@ void rz_sched_done(struct rz_sched *s);
  * the others took is given back. */
 void rz_sched_keep(struct rz_sched *s, struct rz_seq *seq);
 
-/* The step failed: what it wrote is not to be trusted. */
+/* The step failed: what it wrote is not to be trusted. Running sequences that had no rows in it begin anew,
+ * for pages and states may have been copied for them; of the others the caller ends what it will. */
 void rz_sched_failed(struct rz_sched *s);
+/* Whatever was computed is gone: all running sequences begin anew. */
+void rz_sched_restart(struct rz_sched *s);
 
 /* --- share.c, for sched.c --- */
 

@@ -210,8 +210,10 @@ int64_t rz_session_save(struct rz_loop *loop, const int32_t *tokens, uint32_t n,
                         struct rz_err *err)
 {
     struct work w = {.loop = loop, .path = path};
-    rz_loop_visit(loop);
-    int64_t got = save(&w, tokens, n, err);
+    int64_t got = rz_loop_visit(loop, err);
+    if (got)
+        return got;
+    got = save(&w, tokens, n, err);
     end(&w);
     rz_loop_yield(loop);
     return got;
@@ -339,8 +341,10 @@ static int64_t restore(struct work *w, struct rz_err *err)
 int64_t rz_session_restore(struct rz_loop *loop, const char *path, struct rz_err *err)
 {
     struct work w = {.loop = loop, .path = path};
-    rz_loop_visit(loop);
-    int64_t got = restore(&w, err);
+    int64_t got = rz_loop_visit(loop, err);
+    if (got)
+        return got;
+    got = restore(&w, err);
     end(&w);
     rz_loop_yield(loop);
     return got;

@@ -37,7 +37,7 @@ static uint32_t take(struct rz_sched *s, struct rz_seq *seq)
 /* Rows whose results somebody wants are computed. */
 static bool may_take(const struct rz_sched *s, const struct rz_seq *seq)
 {
-    return s->prefix && !seq->hidden_all && !seq->whole;
+    return s->prefix && !seq->want_all && !seq->whole;
 }
 
 uint32_t rz_share_begin(struct rz_sched *s, struct rz_seq *seq)

@@ -61,7 +61,7 @@ static uint32_t add_lane(struct rz_loop *draft, struct rz_req *r, uint32_t got, 
                                 .from = s->draft_done,
                                 .n = n,
                                 .want_from = r->seq.n_tokens + got - 1,
-                                .want = draft->setup.top_k ? r->seq.want : RZ_WANT_LOGITS,
+                                .want = draft->wants & 1u << RZ_WANT_TOP_K ? r->seq.want : RZ_WANT_LOGITS,
                                 .k = r->seq.k,
                                 .rope_variant =
                                     draft->setup.rope_switch && r->context > draft->setup.rope_switch};

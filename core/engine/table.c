@@ -28,6 +28,12 @@ static struct rz_req *find(const struct rz_loop *loop, uint64_t ticket)
 
 static int32_t room(struct rz_loop *loop, uint32_t *slot, struct rz_err *err)
 {
+    if (loop->refusal.code) {
+        loop->refused++;
+        if (err)
+            *err = loop->refusal;
+        return loop->refusal.code;
+    }
     if (loop->closing)
         return rz_fail(err, RZ_EBUSY, "engine", "it is being stopped and takes no new requests");
     if (loop->n_active >= loop->setup.max_queue) {
@@ -83,6 +89,8 @@ static int32_t enter(struct rz_loop *loop, struct rz_req *r, const struct rz_req
     int32_t rc = room(loop, &slot, err);
     if (rc || (rc = find_like(loop, r, q->like, err)))
         return rc;
+    if (!rz_failure_fits(loop, r, err))
+        return RZ_ELIMIT;
     set_times(loop, r, q->timeout_ms);
     /* The scheduler forgets a request when it finishes, so active requests are all that it knows. */
     if (!rz_sched_add(&loop->sched, &r->seq))
@@ -99,10 +107,9 @@ static int32_t enter(struct rz_loop *loop, struct rz_req *r, const struct rz_req
 /* Does the model give what the request is about? */
 static int32_t check_kind(const struct rz_loop *loop, const struct rz_request *q, struct rz_err *err)
 {
-    struct rz_plan_info info = {.size = sizeof(info)};
     bool embed = q && q->flags & RZ_REQUEST_EMBED;
     uint32_t want = embed ? RZ_WANT_HIDDEN : RZ_WANT_LOGITS;
-    if (loop->setup.device->info(loop->setup.plan, &info) >= 0 && info.wants & 1u << want)
+    if (loop->wants & 1u << want)
         return RZ_OK;
     return rz_fail(err, RZ_EUNSUPPORTED, "request",
                    embed
@@ -122,9 +129,9 @@ static int32_t engine_submit(void *ctx, const struct rz_request *request, uint64
     /* A full queue answers before anything is copied. */
     pthread_mutex_lock(&loop->mutex);
     int32_t rc = room(loop, &slot, err);
+    rc = rc ? rc : check_kind(loop, request, err);
     pthread_mutex_unlock(&loop->mutex);
-    if (rc || (rc = check_kind(loop, request, err)) ||
-        (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
+    if (rc || (rc = rz_req_new(&loop->setup, &loop->kv, request, &r, err)))
         return rc;
     rc = rz_constraint_init(loop->constraints, request, &r->constraint, err);
     if (!rc)
@@ -231,7 +238,7 @@ static int32_t engine_stats(void *ctx, struct rz_engine_stats *out)
     *out = (struct rz_engine_stats){.size = size,
                                     .running = loop->sched.n_running,
                                     .waiting = loop->sched.n_waiting,
-                                    .pages_total = loop->kv.n_pages,
+                                    .pages_total = loop->kv.n_pages - loop->kv.n_out,
                                     .pages_free = rz_kv_available(&loop->kv),
                                     .steps = loop->steps,
                                     .prompt_tokens = loop->prompt_tokens,
@@ -269,6 +276,16 @@ static int32_t engine_embedding(void *ctx, uint64_t ticket, float *out, uint32_t
     return rc;
 }
 
+static int32_t engine_score(void *ctx, uint64_t ticket, uint32_t i, float *logprob, struct rz_logprob *top)
+{
+    struct rz_loop *loop = ctx;
+    pthread_mutex_lock(&loop->mutex);
+    const struct rz_req *r = find(loop, ticket);
+    int32_t rc = r && r->first_ns ? rz_score_get(r, i, logprob, top) : RZ_ENOTFOUND;
+    pthread_mutex_unlock(&loop->mutex);
+    return rc;
+}
+
 static int64_t engine_save(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err)
 {
     return rz_session_save(ctx, tokens, n, path, err);
@@ -277,6 +294,15 @@ static int64_t engine_save(void *ctx, const int32_t *tokens, uint32_t n, const c
 static int64_t engine_restore(void *ctx, const char *path, struct rz_err *err)
 {
     return rz_session_restore(ctx, path, err);
+}
+
+static int32_t engine_device(void *ctx, uint32_t i, struct rz_engine_device *out)
+{
+    struct rz_loop *loop = ctx;
+    pthread_mutex_lock(&loop->mutex);
+    int32_t rc = rz_failure_device(loop, i, out);
+    pthread_mutex_unlock(&loop->mutex);
+    return rc;
 }
 
 const struct rz_engine *rz_loop_table(struct rz_loop *loop)
@@ -339,10 +365,8 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
     if (!loop)
         return rz_fail(err, RZ_ENOMEM, "engine", "no memory");
     loop->setup = *setup;
-    struct rz_plan_info plan = {.size = sizeof(plan)};
-    if (setup->device->info(setup->plan, &plan) < 0 || !(plan.wants & 1u << RZ_WANT_TOP_K))
-        loop->setup.top_k = false;
     init_locks(loop);
+    rz_failure_begin(loop);
     loop->info.size = sizeof(loop->info);
     if (setup->tokenizer && (rc = setup->tokenizer->info(setup->tok, &loop->info)) < 0) {
         rz_fail(err, rc, "tokenizer", "it does not say which tokens end a text");
@@ -378,8 +402,10 @@ int32_t rz_loop_new(const struct rz_engine_setup *setup, struct rz_loop **out, s
                                      .step = engine_step,
                                      .stats = engine_stats,
                                      .embedding = engine_embedding,
+                                     .score = engine_score,
                                      .save = engine_save,
-                                     .restore = engine_restore};
+                                     .restore = engine_restore,
+                                     .device = engine_device};
     *out = loop;
     return RZ_OK;
 fail:

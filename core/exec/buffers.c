@@ -84,10 +84,10 @@ static int32_t take_values(struct rz_plan *plan, struct rz_err *err)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u values", p->n_values);
     find_lives(plan, lives);
     int32_t status = place_values(plan, lives, err);
-    if (!status && !(plan->values = rz_map_memory(plan->value_bytes, false)))
+    if (!status && !plan->measured && !(plan->values = rz_map_memory(plan->value_bytes, false)))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of values",
                          (unsigned long long)plan->value_bytes);
-    for (uint32_t v = 0; v < p->n_values && !status; v++)
+    for (uint32_t v = 0; v < p->n_values && !status && !plan->measured; v++)
         if (lives[v].first != NEVER)
             plan->views[v] = (struct rz_view){.data = (float *)(plan->values + lives[v].offset),
                                               .stride = value_stride(rz_value_at(p, v)),
@@ -109,6 +109,8 @@ static int32_t take_scratch(struct rz_plan *plan, struct rz_err *err)
                 plan->scratch_bytes = bytes;
         }
     }
+    if (plan->measured)
+        return RZ_OK;
     plan->scratch = rz_map_memory(plan->scratch_bytes, false);
     if (!plan->scratch)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of scratch",
@@ -144,6 +146,8 @@ static int32_t take_kv(struct rz_plan *plan, struct rz_err *err)
             return rz_fail(err, RZ_ELIMIT, "plan", "%u KV pages of %llu bytes are too many",
                            plan->limits.n_pages, (unsigned long long)v->page_bytes);
     }
+    if (plan->measured)
+        return RZ_OK;
     plan->kv = rz_map_memory(plan->kv_bytes, false);
     if (!plan->kv)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of KV",
@@ -164,8 +168,10 @@ static int32_t take_states(struct rz_plan *plan, struct rz_err *err)
             !rz_add_u64(plan->slot_bytes, bytes, &plan->slot_bytes))
             return rz_fail(err, RZ_ELIMIT, "plan", "the recurrent state of layer %d is too large", s->layer);
     }
-    if (!rz_mul_u64(plan->slot_bytes, plan->limits.n_slots, &total) ||
-        !(plan->state = rz_map_memory(total, false)))
+    bool fits = rz_mul_u64(plan->slot_bytes, plan->limits.n_slots, &total);
+    if (fits && plan->measured)
+        return RZ_OK;
+    if (!fits || !(plan->state = rz_map_memory(total, false)))
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u slots of %llu bytes of recurrent state",
                        plan->limits.n_slots, (unsigned long long)plan->slot_bytes);
     float *at = (float *)plan->state;
@@ -184,6 +190,8 @@ static int32_t take_ropes(struct rz_plan *plan, struct rz_err *err)
     uint64_t positions = plan->limits.max_context;
     for (uint32_t i = 0; i < p->n_ropes; i++)
         plan->rope_bytes += positions * rz_rope_at(p, i)->dim * sizeof(float);
+    if (plan->measured)
+        return RZ_OK;
     plan->rope_memory = rz_map_memory(plan->rope_bytes, false);
     if (!plan->rope_memory)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of rope tables",

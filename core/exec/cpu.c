@@ -214,25 +214,33 @@ static void cpu_destroy(struct rz_plan *plan)
 {
     if (!plan)
         return;
+    struct rz_plan **at = &plan->cpu->plans;
+    while (*at && *at != plan)
+        at = &(*at)->next;
+    if (*at)
+        *at = plan->next;
     rz_unmap_memory(plan->values, plan->value_bytes);
     rz_unmap_memory(plan->scratch, plan->scratch_bytes);
     rz_unmap_memory(plan->kv, plan->kv_bytes);
     rz_unmap_memory(plan->state, rz_plan_state_bytes(plan));
-    rz_unmap_memory(plan->blobs, plan->blob_bytes);
+    rz_plan_unprepare(plan);
     rz_unmap_memory(plan->rope_memory, plan->rope_bytes);
     rz_arena_free(&plan->arena);
     free(plan);
 }
 
-static int32_t cpu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
-                           const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
+/* measured: only the sizes. */
+static int32_t make_plan(struct rz_cpu *cpu, const struct rz_program *program, const uint32_t *nodes,
+                         uint32_t n, const struct rz_plan_limits *limits, bool measured, struct rz_plan **out,
+                         struct rz_err *err)
 {
     struct rz_plan *plan = calloc(1, sizeof(*plan));
     if (!plan)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+    plan->cpu = cpu;
+    plan->measured = measured;
     int32_t status = rz_batch_bounds_init(program, limits, &plan->bounds, err);
     rz_arena_init(&plan->arena, 0);
-    plan->cpu = ctx;
     plan->program = program;
     plan->limits = *limits;
     plan->cap_steps = program->n_nodes;
@@ -242,12 +250,12 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
     plan->state_views = rz_arena_array(&plan->arena, program->n_states + 1, sizeof(*plan->state_views));
     if (!status && (!plan->steps || !plan->views || !plan->wanted || !plan->state_views))
         status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", program->n_nodes);
-    select_begin(ctx, program, limits->kv_type, limits->page_tokens, &plan->select);
+    select_begin(cpu, program, limits->kv_type, limits->page_tokens, &plan->select);
     if (!status)
         status = rz_select_kv_layouts(&plan->select, err);
     for (uint32_t i = 0; i < n && !status; i++)
         status = compile_node(plan, nodes[i], err);
-    if (!status)
+    if (!status && !measured)
         status = check_fallback(plan, err);
     if (!status)
         status = rz_plan_prepare(plan, err);
@@ -257,8 +265,20 @@ static int32_t cpu_compile(void *ctx, const struct rz_program *program, const ui
         cpu_destroy(plan);
         return status;
     }
-    warn_variant(plan);
     *out = plan;
+    return RZ_OK;
+}
+
+static int32_t cpu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                           const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
+{
+    struct rz_cpu *cpu = ctx;
+    int32_t status = make_plan(cpu, program, nodes, n, limits, false, out, err);
+    if (status)
+        return status;
+    warn_variant(*out);
+    (*out)->next = cpu->plans;
+    cpu->plans = *out;
     return RZ_OK;
 }
 
@@ -309,8 +329,22 @@ static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
     out->prepared_bytes = plan->blob_bytes;
     out->kv_bytes = plan->kv_bytes;
     out->state_bytes = rz_plan_state_bytes(plan);
-    out->scratch_bytes = plan->scratch_bytes + plan->value_bytes;
+    out->scratch_bytes = plan->scratch_bytes + plan->value_bytes + plan->rope_bytes;
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes = rz_plan_mapped_bytes(plan);
     return RZ_OK;
+}
+
+static int32_t cpu_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                           const struct rz_plan_limits *limits, struct rz_plan_info *out, struct rz_err *err)
+{
+    struct rz_plan *plan;
+    int32_t status = make_plan(ctx, program, nodes, n, limits, true, &plan, err);
+    if (status)
+        return status;
+    status = cpu_info(plan, out);
+    cpu_destroy(plan);
+    return status;
 }
 
 int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct rz_err *err)
@@ -332,7 +366,8 @@ int32_t rz_cpu_new(const struct rz_cpu_setup *setup, struct rz_cpu **out, struct
                                      .fetch = rz_plan_fetch,
                                      .store = rz_plan_store,
                                      .destroy = cpu_destroy,
-                                     .kv_type = cpu_kv_type};
+                                     .kv_type = cpu_kv_type,
+                                     .measure = cpu_measure};
     *out = cpu;
     return RZ_OK;
 }

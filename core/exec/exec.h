@@ -26,6 +26,10 @@ void rz_pool_run(struct rz_pool *pool, void (*fn)(void *arg, struct rz_team *tea
 void rz_pool_step(struct rz_pool *pool, uint64_t work,
                   void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg);
 uint32_t rz_pool_size(const struct rz_pool *pool);
+/* Runs fn(arg, i) for i = 0..n-1 in many short turns, so that steps of other models come between. Returns how
+ * many were run: less than n if stop(ctx) was true between two turns. stop may be NULL. */
+uint32_t rz_pool_slices(struct rz_pool *pool, uint32_t n, bool (*stop)(void *ctx), void *ctx,
+                        void (*fn)(void *arg, uint32_t i), void *arg);
 /* rz.host.threads/1 over the pool. */
 const struct rz_host_threads *rz_pool_table(struct rz_pool *pool);
 
@@ -54,6 +58,8 @@ struct rz_cpu_setup {
     /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void (*warn)(void *ctx, const char *text);
+    /* Asked while weights are prepared: true ends a compile with RZ_ECANCELLED (may be NULL). */
+    bool (*stop)(void *ctx);
     /* Not NULL: macros fall apart, and each matmul's input is shown before it runs. */
     void (*observe)(void *ctx, const struct rz_str *weight, const struct rz_view *x);
     void *ctx;

@@ -13,6 +13,7 @@
 struct rz_cpu {
     struct rz_cpu_setup setup;
     struct rz_device device;
+    struct rz_plan *plans; /* all that are compiled, so that they share prepared weights */
 };
 
 /* One node to run. */
@@ -48,8 +49,11 @@ struct rz_plan {
     struct rz_blob *prepared;
     uint32_t n_prepared;
 
+    bool measured; /* only its sizes are wanted: no memory is taken */
     /* memory, each mapped once */
     uint8_t *values, *scratch, *kv, *blobs, *state;
+    struct rz_plan *next; /* of cpu->plans */
+    uint32_t *blob_refs;  /* plans that share the blobs */
     uint64_t value_bytes, scratch_bytes, kv_bytes, blob_bytes;
     uint64_t slot_bytes; /* of the recurrent state of one sequence, in all layers */
     float *rope_memory;
@@ -76,6 +80,9 @@ void rz_unmap_memory(void *p, uint64_t bytes);
 
 /* prep.c: makes the blobs that the chosen rows ask for and points the kernel nodes at them. */
 int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err);
+void rz_plan_unprepare(struct rz_plan *plan);
+/* Bytes of weights that no blob takes the place of. */
+uint64_t rz_plan_mapped_bytes(const struct rz_plan *plan);
 /* buffers.c: memory of values, scratch, KV, recurrent state and rope tables. */
 int32_t rz_plan_buffers(struct rz_plan *plan, struct rz_err *err);
 static inline uint64_t rz_plan_state_bytes(const struct rz_plan *plan)

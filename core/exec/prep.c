@@ -1,7 +1,8 @@
 /* prep.c - weights in the layouts that kernel rows ask for: one blob for each (weight, layout).
  *
- * All blobs of a plan lie in one mapping. They are made by the whole team, in groups of rows, or come from
- * the cache; then the pages of their files are given back.
+ * All blobs of a plan lie in one mapping, which plans of the same program share. They are made by the whole
+ * team, in groups of rows, a few at a time, or come from the cache; then the pages of their files are given
+ * back.
  */
 #include "plan.h"
 
@@ -9,6 +10,7 @@
 #include "err.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BLOB_ALIGN 4096u
@@ -149,13 +151,14 @@ static void point_at_blobs(struct rz_plan *plan)
     }
 }
 
-static void make_blobs(struct rz_plan *plan)
+/* false: it was stopped. */
+static bool make_blobs(struct rz_plan *plan)
 {
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
     uint64_t tasks = 0;
     for (uint32_t b = 0; b < plan->n_prepared; b++)
         tasks += (groups_of(plan, &plan->prepared[b]) + GROUPS_A_TASK - 1) / GROUPS_A_TASK;
-    const struct rz_host_threads *threads = rz_pool_table(plan->cpu->setup.pool);
-    threads->parallel_for(threads->ctx, (uint32_t)tasks, prepare_part, plan);
+    return rz_pool_slices(setup->pool, (uint32_t)tasks, setup->stop, setup->ctx, prepare_part, plan) == tasks;
 }
 
 /* All that the bytes of the blobs depend on. False: some plugin does not say which build it is. */
@@ -174,11 +177,15 @@ static bool cache_key(const struct rz_plan *plan, struct rz_buf *key)
     return rz_buf_ok(key);
 }
 
-/* A cache that cannot be used is a warning, never an obstacle. */
-static void make_or_load(struct rz_plan *plan)
+static void all_slices(void *pool, uint32_t n, void (*fn)(void *arg, uint32_t i), void *arg)
+{
+    rz_pool_slices(pool, n, NULL, NULL, fn, arg);
+}
+
+/* A cache that cannot be used is a warning, never an obstacle. False: it was stopped. */
+static bool make_or_load(struct rz_plan *plan)
 {
     const struct rz_cpu_setup *setup = &plan->cpu->setup;
-    const struct rz_host_threads *threads = rz_pool_table(setup->pool);
     struct rz_err err = RZ_ERR_INIT;
     struct rz_buf key;
     rz_buf_init(&key, KEY_BYTES_MAX);
@@ -186,20 +193,75 @@ static void make_or_load(struct rz_plan *plan)
     struct rz_cache_io io = {.data = plan->blobs,
                              .n = plan->blob_bytes,
                              .key = key.data,
-                             .parallel_for = threads->parallel_for,
-                             .parallel_ctx = threads->ctx};
+                             .parallel_for = all_slices,
+                             .parallel_ctx = setup->pool};
     int32_t status = cached ? rz_cache_load(&setup->cache, &io, &err) : RZ_ENOTFOUND;
-    if (status != RZ_OK) {
-        make_blobs(plan);
-        if (cached && !rz_cache_store(&setup->cache, &io, &err))
-            err.code = 0;
-    }
+    bool made = status == RZ_OK || make_blobs(plan);
+    if (status != RZ_OK && made && cached && !rz_cache_store(&setup->cache, &io, &err))
+        err.code = 0;
     if (err.code && setup->warn) {
         char text[sizeof(err.where) + sizeof(err.message) + 32];
         snprintf(text, sizeof(text), "repack cache: %s: %s", err.where, err.message);
         setup->warn(setup->ctx, text);
     }
     rz_buf_free(&key);
+    return made;
+}
+
+/* --- one set of blobs for all plans of a device that want the same --- */
+
+static bool same_blobs(const struct rz_plan *a, const struct rz_plan *b)
+{
+    bool same = a->program == b->program && a->n_prepared == b->n_prepared && b->blobs;
+    for (uint32_t i = 0; i < a->n_prepared && same; i++) {
+        const struct rz_blob *x = &a->prepared[i], *y = &b->prepared[i];
+        same = x->weight == y->weight && x->maker == y->maker && x->offset == y->offset;
+    }
+    return same;
+}
+
+static bool share_blobs(struct rz_plan *plan)
+{
+    const struct rz_plan *other = plan->cpu->plans;
+    while (other && !same_blobs(plan, other))
+        other = other->next;
+    if (!other)
+        return false;
+    plan->blobs = other->blobs;
+    plan->blob_refs = other->blob_refs;
+    ++*plan->blob_refs;
+    return true;
+}
+
+static int32_t take_blobs(struct rz_plan *plan, struct rz_err *err)
+{
+    plan->blob_refs = calloc(1, sizeof(*plan->blob_refs));
+    plan->blobs = plan->blob_refs ? rz_map_memory(plan->blob_bytes, true) : NULL;
+    if (!plan->blobs)
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of prepared weights",
+                       (unsigned long long)plan->blob_bytes);
+    *plan->blob_refs = 1;
+    return make_or_load(plan) ? RZ_OK : rz_fail(err, RZ_ECANCELLED, "plan", "preparing weights was stopped");
+}
+
+void rz_plan_unprepare(struct rz_plan *plan)
+{
+    if (plan->blobs && --*plan->blob_refs)
+        return;
+    rz_unmap_memory(plan->blobs, plan->blob_bytes);
+    free(plan->blob_refs);
+}
+
+uint64_t rz_plan_mapped_bytes(const struct rz_plan *plan)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < plan->program->n_weights; i++) {
+        uint32_t b = 0;
+        while (b < plan->n_prepared && plan->prepared[b].weight != (int32_t)i)
+            b++;
+        bytes += b == plan->n_prepared ? rz_weight_at(plan->program, i)->bytes : 0;
+    }
+    return bytes;
 }
 
 int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
@@ -210,13 +272,10 @@ int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
     if (!plan->prepared)
         return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u weights", plan->program->n_weights);
     int32_t status = each_want(plan, err);
-    if (status || !plan->n_prepared)
+    if (status || !plan->n_prepared || plan->measured)
         return status;
-    plan->blobs = rz_map_memory(plan->blob_bytes, true);
-    if (!plan->blobs)
-        return rz_fail(err, RZ_ENOMEM, "plan", "no memory for %llu bytes of prepared weights",
-                       (unsigned long long)plan->blob_bytes);
-    make_or_load(plan);
+    if (!share_blobs(plan) && (status = take_blobs(plan, err)))
+        return status;
     point_at_blobs(plan);
     for (uint32_t b = 0; b < plan->n_prepared && setup->forget; b++) {
         const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)plan->prepared[b].weight);

@@ -23,7 +23,8 @@
 #define SPINS_IDLE 20000   /* between two steps a sampler runs for some hundred microseconds          */
 #define SPINS_LEAST 64     /* what is left of either when waiting this way did not pay */
 #define THREADS_MAX 512
-#define LINE 64 /* bytes of a cache line */
+#define LINE 64           /* bytes of a cache line */
+#define SLICE_NS 4000000u /* about the longest turn of long work */
 
 /* A counter that threads wait on. spins: how long it pays to spin, learnt from the waits: where the
  * cores are shared with other programs almost every wait outlasts it, and spinning only keeps the
@@ -56,7 +57,11 @@ struct rz_pool {
     struct range *ranges;
     pthread_t *threads;
     struct rz_host_threads table;
-    pthread_mutex_t turn; /* the loops of several models take turns */
+    /* The loops of several models take turns, in the order in which they came: whoever has just had one does
+     * not get the next while another waits. */
+    pthread_mutex_t turn_lock;
+    pthread_cond_t turn_over;
+    uint64_t turns_asked, turns_over;
 };
 
 struct member {
@@ -166,6 +171,23 @@ static void *member_main(void *arg)
     }
 }
 
+static void take_turn(struct rz_pool *p)
+{
+    pthread_mutex_lock(&p->turn_lock);
+    uint64_t mine = p->turns_asked++;
+    while (p->turns_over != mine)
+        pthread_cond_wait(&p->turn_over, &p->turn_lock);
+    pthread_mutex_unlock(&p->turn_lock);
+}
+
+static void end_turn(struct rz_pool *p)
+{
+    pthread_mutex_lock(&p->turn_lock);
+    if (++p->turns_over != p->turns_asked)
+        pthread_cond_broadcast(&p->turn_over);
+    pthread_mutex_unlock(&p->turn_lock);
+}
+
 /* On the first n members; the caller has its turn. */
 static void run_on(struct rz_pool *p, uint32_t n, void (*fn)(void *arg, struct rz_team *team, uint32_t tid),
                    void *arg)
@@ -183,9 +205,9 @@ static void run_on(struct rz_pool *p, uint32_t n, void (*fn)(void *arg, struct r
 
 void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg)
 {
-    pthread_mutex_lock(&p->turn);
+    take_turn(p);
     run_on(p, p->n, fn, arg);
-    pthread_mutex_unlock(&p->turn);
+    end_turn(p);
 }
 
 static uint64_t clock_ns(void)
@@ -198,7 +220,7 @@ static uint64_t clock_ns(void)
 void rz_pool_step(struct rz_pool *p, uint64_t work, void (*fn)(void *arg, struct rz_team *team, uint32_t tid),
                   void *arg)
 {
-    pthread_mutex_lock(&p->turn);
+    take_turn(p);
     if (p->n == 1) {
         run_on(p, 1, fn, arg);
     } else {
@@ -208,7 +230,7 @@ void rz_pool_step(struct rz_pool *p, uint64_t work, void (*fn)(void *arg, struct
         rz_team_pace_done(&p->pace, clock_ns() - start,
                           atomic_load_explicit(&p->slept, memory_order_relaxed));
     }
-    pthread_mutex_unlock(&p->turn);
+    end_turn(p);
 }
 
 uint32_t rz_pool_size(const struct rz_pool *p)
@@ -240,6 +262,38 @@ static void parallel_for(void *ctx, uint32_t n, void (*fn)(void *arg, uint32_t i
         fn(arg, 0);
     else if (n)
         rz_pool_run(ctx, loop_run, &l);
+}
+
+/* Tasks of a slice are those of the whole from `first` on. */
+struct slice {
+    void (*fn)(void *arg, uint32_t i);
+    void *arg;
+    uint32_t first;
+};
+
+static void slice_task(void *arg, uint32_t i)
+{
+    const struct slice *s = arg;
+    s->fn(s->arg, s->first + i);
+}
+
+uint32_t rz_pool_slices(struct rz_pool *p, uint32_t n, bool (*stop)(void *ctx), void *ctx,
+                        void (*fn)(void *arg, uint32_t i), void *arg)
+{
+    uint32_t done = 0, size = 2 * p->n;
+    while (done < n && !(stop && stop(ctx))) {
+        struct slice s = {fn, arg, done};
+        uint32_t some = n - done < size ? n - done : size;
+        uint64_t begin = clock_ns();
+        parallel_for(p, some, slice_task, &s);
+        uint64_t took = clock_ns() - begin;
+        if (took < SLICE_NS / 2 && size < n)
+            size *= 2;
+        else if (took > SLICE_NS && size > p->n)
+            size /= 2;
+        done += some;
+    }
+    return done;
 }
 
 const struct rz_host_threads *rz_pool_table(struct rz_pool *p)
@@ -279,7 +333,8 @@ int32_t rz_pool_new(uint32_t n, struct rz_pool **out, struct rz_err *err)
     if (!p)
         return rz_fail(err, RZ_ENOMEM, "threads", "no memory for a team of %u", n);
     *p = (struct rz_pool){.n = n};
-    pthread_mutex_init(&p->turn, NULL);
+    pthread_mutex_init(&p->turn_lock, NULL);
+    pthread_cond_init(&p->turn_over, NULL);
     gate_init(&p->phase, SPINS_BARRIER);
     gate_init(&p->done, SPINS_BARRIER);
     rz_team_pace_init(&p->pace, n);

@@ -3,7 +3,8 @@
  * `name ::= ...`, alternatives with |, "literal", [class], [^class], any character ., (group), * + ? {n} {n,}
  * {n,m}, # comment; escapes \n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH. A rule goes on in the next line
  * inside of a group or behind |. <text> and <[id]> are single tokens of the vocabulary. Beyond llama.cpp,
- * %json {schema} is a value of a JSON Schema, and %until "text" is any text up to and with the first "text".
+ * %json {schema} is a value of a JSON Schema, %until "text" is any text up to and with the first "text", and
+ * %without "text" is any text that does not hold it.
  */
 #include "err.h"
 #include "expr.h"
@@ -277,15 +278,16 @@ static size_t overlap(const char *mark, size_t n_mark, const char *text, size_t 
 }
 
 /* Any bytes of text up to and with the first mark, or the control token that is spelled like it: one loop
- * node for each length of its beginning. */
-static uint32_t until(struct rz_nfa *g, const char *mark, size_t n)
+ * node for each length of its beginning. Or without the mark, and then with any other control token. */
+static uint32_t until(struct rz_nfa *g, const char *mark, size_t n, bool without)
 {
     uint32_t state[65] = {0};
     char seen[65];
     for (size_t i = 0; i < n; i++)
         state[i] = rz_nfa_loop(g);
-    state[n] = RZ_NFA_END;
-    uint32_t token = rz_nfa_byte(g, RZ_NFA_CONTROL, rz_nfa_text(g, mark, n, RZ_NFA_END));
+    state[n] = without ? RZ_NFA_FAIL : RZ_NFA_END;
+    uint32_t control =
+        rz_nfa_byte(g, RZ_NFA_CONTROL, without ? state[0] : rz_nfa_text(g, mark, n, RZ_NFA_END));
     for (size_t i = 0; i < n && !g->rc; i++) {
         struct rz_byteset by_state[65] = {0};
         uint32_t body = RZ_NFA_FAIL;
@@ -297,26 +299,27 @@ static uint32_t until(struct rz_nfa *g, const char *mark, size_t n)
         }
         for (size_t to = 0; to <= n; to++)
             body = rz_nfa_or(g, body, rz_nfa_set(g, &by_state[to], state[to]));
-        rz_nfa_loop_close(g, state[i], body, token);
+        rz_nfa_loop_close(g, state[i], without ? rz_nfa_or(g, body, control) : body,
+                          without ? RZ_NFA_END : control);
     }
     return state[0];
 }
 
-static struct rz_expr *up_to(struct gbnf *p)
+static struct rz_expr *up_to(struct gbnf *p, bool without)
 {
     skip(p, true);
     if (!take(p, "\""))
-        return bad(p, RZ_EFORMAT, "%until needs a literal");
+        return bad(p, RZ_EFORMAT, "a literal was expected, the mark");
     char mark[64 + 4];
     size_t n = 0;
     while (!p->g->rc && !take(p, "\"")) {
         if (n > 60)
-            return bad(p, RZ_ELIMIT, "%until knows marks of at most 60 bytes");
+            return bad(p, RZ_ELIMIT, "a mark has at most 60 bytes");
         n += rz_utf8_encode(one_char(p), mark + n);
     }
     if (!n)
-        return bad(p, RZ_EFORMAT, "%until needs a mark that is not empty");
-    return built(p, "%until", until(p->g, mark, n));
+        return bad(p, RZ_EFORMAT, "a mark is not empty");
+    return built(p, without ? "%without" : "%until", until(p->g, mark, n, without));
 }
 
 /* --- structure --- */
@@ -353,7 +356,9 @@ static struct rz_expr *atom(struct gbnf *p)
     if (take(p, "%json"))
         return schema(p);
     if (take(p, "%until"))
-        return up_to(p);
+        return up_to(p, false);
+    if (take(p, "%without"))
+        return up_to(p, true);
     if (take(p, "(")) {
         if (++p->depth > RZ_EXPR_DEPTH_MAX)
             return bad(p, RZ_ELIMIT, "more than 128 groups inside of each other");

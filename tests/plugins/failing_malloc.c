@@ -1,5 +1,6 @@
 /* failing_malloc.c - for LD_PRELOAD: while the file RZ_FAIL_FILE exists, one of so many allocations fails as
- * the number in it says.
+ * the number in it says. RZ_FAIL_AT is a file that is mapped, two numbers of 32 bits: so many allocations
+ * from now, counted down, one fails, and as many behind it.
  *
  * Allocations of the first thread and small ones of the loader are not spared: whoever gets no memory has to
  * say so. Not for sanitizer builds, which have an allocator of their own.
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,8 +44,48 @@ static unsigned divisor(void)
     return n;
 }
 
+struct countdown {
+    atomic_uint left, behind;
+};
+
+static struct countdown *countdown(void)
+{
+    static struct countdown none, *_Atomic found;
+    struct countdown *c = atomic_load(&found);
+    if (c)
+        return c;
+    const char *path = getenv("RZ_FAIL_AT");
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *p = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    c = p == MAP_FAILED ? &none : p;
+    atomic_store(&found, c);
+    return c;
+}
+
+/* Takes one off a number that is not 0; returns what it was. */
+static unsigned take(atomic_uint *n)
+{
+    unsigned was = atomic_load(n);
+    while (was && !atomic_compare_exchange_weak(n, &was, was - 1))
+        ;
+    return was;
+}
+
+static int fails_now(void)
+{
+    struct countdown *c = countdown();
+    unsigned was = take(&c->left);
+    return was ? was == 1 : take(&c->behind) != 0;
+}
+
 static int fails(void)
 {
+    if (fails_now()) {
+        errno = ENOMEM;
+        return 1;
+    }
     unsigned n = divisor();
     /* A multiplicative hash: failures do not fall on the same place of a loop each time. */
     if (!n || (atomic_fetch_add(&count, 1) * 0x9e3779b97f4a7c15u >> 33) % n)

@@ -67,12 +67,13 @@ RZ_ABI_SIZE(struct rz_chat_info, 80, tools);
 #define RZ_CHAT_DEMAND_CALL 1u     /* the answer must be a tool call                       */
 #define RZ_CHAT_DEMAND_ONE_CALL 2u /* and no more than one                                 */
 #define RZ_CHAT_DEMAND_OBJECT 4u   /* the answer must be a JSON object                     */
+#define RZ_CHAT_DEMAND_STRICT 8u   /* calls may come; those of strict functions must fit   */
 
 /* What an answer must be. */
 struct rz_chat_demand {
     uint32_t size;
     uint32_t flags;        /* RZ_CHAT_DEMAND_*                                                */
-    struct rz_str tools;   /* the JSON list of the request's tools, of RZ_CHAT_DEMAND_CALL    */
+    struct rz_str tools;   /* the JSON list of the request's tools, of CALL and STRICT        */
     struct rz_str name;    /* of the function that must be called; len 0: any of tools        */
     struct rz_str schema;  /* a JSON Schema that the content must fit; len 0: none            */
     struct rz_str grammar; /* the same in GBNF */

@@ -50,8 +50,10 @@ struct rz_plan_info {
     uint32_t wants; /* mask of 1 << RZ_WANT_* */
     uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes, state_bytes;
     uint64_t flags; /* RZ_PLAN_* */
+    uint64_t
+        mapped_bytes; /* of weights that steps read where the program has them, not from memory of the plan */
 };
-RZ_ABI_SIZE(struct rz_plan_info, 56, flags);
+RZ_ABI_SIZE(struct rz_plan_info, 64, mapped_bytes);
 
 /* One thing that a plan does in a step: a node, or the first of several that run as one. */
 struct rz_plan_part {
@@ -74,7 +76,8 @@ RZ_ABI_SIZE(struct rz_device_memory, 32, largest);
 struct rz_plan;
 
 /* The life of a device: open, then any number of plans, each compiled and in the end destroyed, then the
- * fini of its plugin. Only execute is called from other threads than the control thread. */
+ * fini of its plugin. Only execute is called from other threads than the control thread: while one plan
+ * executes, others may be compiled, measured and destroyed. */
 struct rz_device {
     uint32_t size, minor;
     const char *name;
@@ -94,8 +97,9 @@ struct rz_device {
     int32_t (*info)(struct rz_plan *plan, struct rz_plan_info *out);
     /* Part i of the plan; RZ_END after the last. */
     int32_t (*part)(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
-    /* Runs one step to its end. On error the KV of the batch's rows, and the states that it
-     * names, are undefined. One call at a time. RZ_EDEVICE: the device is lost, and so is the plan. */
+    /* Runs one step to its end. On error the KV of the batch's rows, and the pages and states that it
+     * names as targets, are undefined. One call at a time. RZ_EDEVICE: the device is lost, and so is the
+     * plan: it is destroyed, which waits for what the step has left behind. */
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
@@ -109,8 +113,12 @@ struct rz_device {
                      struct rz_err *err);
     int32_t (*store)(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
                      struct rz_err *err);
+    /* What compile would take, as info of the plan that it would make; nothing is taken. NULL: the device
+     * cannot tell. */
+    int32_t (*measure)(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                       const struct rz_plan_limits *limits, struct rz_plan_info *out, struct rz_err *err);
 };
-RZ_ABI_SIZE(struct rz_device, 112, store);
+RZ_ABI_SIZE(struct rz_device, 120, measure);
 
 #ifdef __cplusplus
 }

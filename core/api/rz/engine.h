@@ -42,6 +42,7 @@ RZ_ABI_SIZE(struct rz_bias, 8, add);
 #define RZ_REQUEST_IGNORE_EOS 1u
 #define RZ_REQUEST_SPECIAL_TEXT 2u /* control tokens appear in the text */
 #define RZ_REQUEST_EMBED 4u        /* one vector of the whole prompt in place of text: rz_engine.embedding */
+#define RZ_REQUEST_SCORE 8u        /* log probabilities of the prompt's tokens as well: rz_engine.score */
 
 /* How the hidden states of a text become one vector: the numbers of GGUF's pooling_type. */
 #define RZ_POOL_MODEL 0 /* as the model says; else the mean for encoders and the last for the others */
@@ -146,11 +147,26 @@ struct rz_engine_stats {
 RZ_ABI_SIZE(struct rz_engine_stats, 144, max_queue);
 RZ_ABI_OFFSET(struct rz_engine_stats, drafted, 80);
 
+/* state of a device that an engine uses, or used */
+#define RZ_DEVICE_IN_USE 1u /* it runs the steps                                       */
+#define RZ_DEVICE_OUT 2u    /* it failed, and runs no more steps: `why` says what happened */
+#define RZ_DEVICE_LOST 3u   /* it failed, and another one is being made ready            */
+
+struct rz_engine_device {
+    uint32_t size;
+    uint32_t state;    /* RZ_DEVICE_*           */
+    uint64_t failures; /* steps that it failed  */
+    char name[64];
+    char why[768]; /* the last of them      */
+};
+RZ_ABI_SIZE(struct rz_engine_device, 848, why);
+
 struct rz_engine {
     uint32_t size, minor;
     void *ctx;
     /* Queues a request. RZ_EBUSY: the queue is full; RZ_ELIMIT: prompt or limits do not fit (both
-     * numbers in err). Any thread. */
+     * numbers in err); RZ_EDEVICE: its device failed and none took its place, so no request is taken any
+     * more. Any thread. */
     int32_t (*submit)(void *ctx, const struct rz_request *request, uint64_t *ticket, struct rz_err *err);
     /* Takes the next event: RZ_OK, RZ_AGAIN after timeout_ms without one, RZ_END after the last. If no
      * loop thread runs, the caller's thread does the work. One thread a ticket. */
@@ -175,8 +191,16 @@ struct rz_engine {
      * meanwhile. Any thread; waits for the step in progress. */
     int64_t (*save)(void *ctx, const int32_t *tokens, uint32_t n, const char *path, struct rz_err *err);
     int64_t (*restore)(void *ctx, const char *path, struct rz_err *err);
+    /* Device i of those that were used, in that order; RZ_END after the last. All are out: requests are
+     * refused. Any thread. */
+    int32_t (*device)(void *ctx, uint32_t i, struct rz_engine_device *out);
+    /* Of a request with RZ_REQUEST_SCORE and n_logprobs, from its first token on: the log probability of token
+     * i of its prompt behind those before it, and the n_logprobs best in its place, best first. Returns how
+     * many these are. RZ_ENOTFOUND: there is none (yet); token 0 has none. Any thread. */
+    int32_t (*score)(void *ctx, uint64_t ticket, uint32_t i, float *logprob,
+                     struct rz_logprob top[RZ_LOGPROBS_MAX]);
 };
-RZ_ABI_SIZE(struct rz_engine, 88, restore);
+RZ_ABI_SIZE(struct rz_engine, 104, score);
 
 /* --- rz.host.model/1 --- */
 
@@ -242,6 +266,58 @@ struct rz_model_options {
 };
 RZ_ABI_SIZE(struct rz_model_options, 24, observe);
 
+/* --- the models that are served: some are loaded, others when they are asked for --- */
+
+#define RZ_SERVED_OUT 0     /* not loaded */
+#define RZ_SERVED_LOADING 1 /* or waiting until there is room for it */
+#define RZ_SERVED_IN 2
+#define RZ_SERVED_LEAVING 3 /* being unloaded, or about to be when who uses it is done */
+
+struct rz_served_info {
+    uint32_t size;
+    uint32_t state;          /* RZ_SERVED_*                                           */
+    uint32_t users, waiting; /* who has taken it, and who waits for it                */
+    uint32_t n_aliases;
+    uint32_t failed; /* 1: the last load did, and the log says why */
+    const char *name;
+    const char *const *aliases;        /* other names that find it; "*": all that no model has  */
+    uint64_t bytes;                    /* that it takes, or would; 0: not known                 */
+    uint64_t loads, unloads, failures; /* so far                                                */
+};
+RZ_ABI_SIZE(struct rz_served_info, 72, failures);
+
+/* All functions: any thread, concurrently, without blocking for long. i: 0 to n - 1; names live as long as
+ * the table. */
+struct rz_host_serve {
+    uint32_t size, minor;
+    void *ctx;
+    uint32_t n, zero; /* models */
+    uint64_t memory;  /* the budget of all in bytes; 0: none */
+    /* The model of a name or an alias; NULL: the default one. RZ_ENOTFOUND. */
+    int32_t (*find)(void *ctx, const char *name, uint32_t *i);
+    int32_t (*info)(void *ctx, uint32_t i, struct rz_served_info *out);
+    /* What its file says; RZ_ENOTFOUND: nobody has read it yet. Texts live as long as the table. */
+    int32_t (*facts)(void *ctx, uint32_t i, struct rz_model_info *model, struct rz_tokenizer_info *vocab);
+    int32_t (*sampling)(void *ctx, uint32_t i, struct rz_sampling *out);
+    /* Its engine's numbers: counters since the server started, over all times that it was loaded. */
+    int32_t (*stats)(void *ctx, uint32_t i, struct rz_engine_stats *out);
+    /* The model for use until give_back: it is not unloaded meanwhile. RZ_OK: *out. RZ_AGAIN: it is being
+     * loaded; wake(arg) is called when there is an answer for *ticket, from a thread that must not be blocked
+     * and in which nothing here may be called. RZ_EBUSY: too many wait, or the server ends. */
+    int32_t (*take)(void *ctx, uint32_t i, void (*wake)(void *arg), void *arg, struct rz_model **out,
+                    uint64_t *ticket, struct rz_err *err);
+    /* The answer: RZ_AGAIN: not yet. RZ_OK: *out, as of take. Else err says why it cannot be loaded; the next
+     * take tries again. The ticket is gone unless RZ_AGAIN. */
+    int32_t (*claim)(void *ctx, uint64_t ticket, struct rz_model **out, struct rz_err *err);
+    /* Waits no longer; after it wake is not being called and will not be. */
+    void (*leave)(void *ctx, uint64_t ticket);
+    /* The model is no longer used; all of its tickets and chats were given back. */
+    void (*give_back)(void *ctx, uint32_t i);
+    /* Device k of its engine, as rz_engine.device; RZ_END also while it is not loaded. */
+    int32_t (*device)(void *ctx, uint32_t i, uint32_t k, struct rz_engine_device *out);
+};
+RZ_ABI_SIZE(struct rz_host_serve, 112, device);
+
 struct rz_host_model {
     uint32_t size, minor;
     void *ctx;
@@ -261,8 +337,8 @@ struct rz_host_model {
     /* Calls line once for each line of the plan report. */
     int32_t (*explain)(struct rz_model *model, void (*line)(void *arg, const char *text), void *arg,
                        struct rz_err *err);
-    /* The models that `serve` opened: i = 0.. until NULL. */
-    struct rz_model *(*served)(void *ctx, uint32_t i, const char **name);
+    /* The models of `rz serve`; NULL: nothing is served (yet). */
+    const struct rz_host_serve *(*serve)(void *ctx);
     /* The default sampling of this model: the INI's, else the built-in. */
     int32_t (*sampling)(struct rz_model *model, struct rz_sampling *out);
     /* The stored bytes of a tensor of tables(), nothing applied; NULL: they are not inside of its file. They

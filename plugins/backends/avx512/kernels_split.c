@@ -17,6 +17,7 @@
 #define VEC_SUM _mm512_reduce_add_ps
 #define QUERIES_AT_ONCE 6
 #define VECTORS_AT_ONCE 4
+#define BLOCKS_AT_ONCE 4 /* of 16 keys */
 #include "../common/split.h"
 
 INLINE __m512 both_eights(__m256 low, __m256 high)
@@ -122,26 +123,34 @@ INLINE __m512 pair_product(__m512 acc, __m512i pairs, uint32_t pair)
     return _mm512_dpbf16_ps(acc, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32((int32_t)pair));
 }
 
-/* Scores of n queries for two blocks of 16 positions. */
-INLINE void coarse_scores(const uint32_t (*q)[HEAD_MAX / 2], uint64_t dim, const uint32_t *const *k,
-                          float (*s)[SPLIT], uint64_t at, const int n)
+/* Scores of n queries for some blocks of 16 positions. */
+INLINE void coarse_scores(const uint32_t *q, uint64_t dim, const uint32_t *const *k, float (*s)[SPLIT],
+                          uint64_t at, const int n, const int blocks)
 {
-    __m512 acc[QUERIES_AT_ONCE][2];
+    __m512 acc[QUERIES_AT_ONCE][BLOCKS_AT_ONCE];
     UNROLL
-    for (int i = 0; i < n; i++)
-        acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int b = 0; b < blocks; b++)
+            acc[i][b] = _mm512_setzero_ps();
+    }
     for (uint64_t d = 0; d < dim / 2; d++) {
-        __m512i k0 = _mm512_load_si512(k[0] + 16 * d), k1 = _mm512_load_si512(k[1] + 16 * d);
+        __m512i key[BLOCKS_AT_ONCE];
+        UNROLL
+        for (int b = 0; b < blocks; b++)
+            key[b] = _mm512_load_si512(k[b] + 16 * d);
         UNROLL
         for (int i = 0; i < n; i++) {
-            acc[i][0] = pair_product(acc[i][0], k0, q[i][d]);
-            acc[i][1] = pair_product(acc[i][1], k1, q[i][d]);
+            UNROLL
+            for (int b = 0; b < blocks; b++)
+                acc[i][b] = pair_product(acc[i][b], key[b], q[(uint64_t)i * dim / 2 + d]);
         }
     }
     UNROLL
     for (int i = 0; i < n; i++) {
-        _mm512_storeu_ps(&s[i][at], acc[i][0]);
-        _mm512_storeu_ps(&s[i][at + 16], acc[i][1]);
+        UNROLL
+        for (int b = 0; b < blocks; b++)
+            _mm512_storeu_ps(&s[i][at + 16 * (uint64_t)b], acc[i][b]);
     }
 }
 
@@ -236,17 +245,51 @@ static void coarse_few(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, u
                          (seen[i].end + 1) / 2, seen[i], p + i);
 }
 
-/* Weights become bfloat16; the sum is that of what they became. */
-static void coarse_weights(const float *w, struct seen seen, uint32_t *out, struct partial *p)
+/* 2^x for x <= 0, to 8e-5 of itself (polynomial of least relative error over -1/2 .. 1/2): a weight is
+ * rounded twenty times coarser. Below -126 it stays 2^-126, which is nothing beside the largest weight, 1. */
+INLINE __m512 coarse_exp2(__m512 x)
 {
-    __m512 total = _mm512_setzero_ps();
-    for (uint64_t k = seen.first / 16 * 16; k < seen.end; k += 16) {
-        __m256i b = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(w + k));
-        _mm256_storeu_si256((__m256i *)(out + k / 2), b);
-        __m512i back = _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16);
-        total = _mm512_add_ps(total, _mm512_castsi512_ps(back));
+    const __m512 shift = _mm512_set1_ps(12582912); /* 1.5 * 2^23: leaves the integer in the low bits */
+    x = _mm512_max_ps(_mm512_set1_ps(-126), x);
+    __m512 n = _mm512_add_ps(x, shift), f = _mm512_sub_ps(x, _mm512_sub_ps(n, shift));
+    __m512 y = _mm512_fmadd_ps(_mm512_set1_ps(0.0551716658f), f, _mm512_set1_ps(0.242611122f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.693260986f));
+    y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.999928074f));
+    return (__m512)_mm512_add_epi32((__m512i)y, _mm512_slli_epi32((__m512i)n, 23));
+}
+
+/* The largest score of query i; what it does not see of its first and last 32 becomes -infinity. */
+static float coarse_max(const struct job *j, int i, uint64_t begin, struct seen seen, float *s)
+{
+    uint64_t from = seen.first / 32 * 32, to = (seen.end + 31) / 32 * 32;
+    if (j->softcap != 0 || j->slope[i] != 0)
+        shape(j, i, begin, s, from, to);
+    for (uint64_t k = from; k < seen.first; k++)
+        s[k] = -INFINITY;
+    for (uint64_t k = seen.end; k < to; k++)
+        s[k] = -INFINITY;
+    __m512 top0 = _mm512_loadu_ps(s + from), top1 = _mm512_loadu_ps(s + from + 16);
+    for (uint64_t k = from + 32; k < to; k += 32) {
+        top0 = _mm512_max_ps(top0, _mm512_loadu_ps(s + k));
+        top1 = _mm512_max_ps(top1, _mm512_loadu_ps(s + k + 16));
     }
-    p->sum = _mm512_reduce_add_ps(total);
+    return _mm512_reduce_max_ps(_mm512_max_ps(top0, top1));
+}
+
+/* Scores become weights exp(s - max) in bfloat16; returns the sum of what they became. */
+static float coarse_weights(const float *s, float max, struct seen seen, uint32_t *out)
+{
+    const __m512 log2e = _mm512_set1_ps(1.44269504f);
+    const __m512bh ones = (__m512bh)_mm512_set1_epi16(0x3f80);
+    __m512 least = _mm512_set1_ps(max * 1.44269504f), total = _mm512_setzero_ps();
+    for (uint64_t k = seen.first / 32 * 32; k < seen.end; k += 32) {
+        __m512 a = coarse_exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s + k), log2e, least));
+        __m512 b = coarse_exp2(_mm512_fmsub_ps(_mm512_loadu_ps(s + k + 16), log2e, least));
+        __m512bh w = _mm512_cvtne2ps_pbh(b, a);
+        _mm512_storeu_si512(out + k / 2, (__m512i)w);
+        total = _mm512_dpbf16_ps(total, w, ones);
+    }
+    return _mm512_reduce_add_ps(total);
 }
 
 /* Keys of the split in pairs, for the positions from .. end - 1. */
@@ -289,18 +332,30 @@ static void value_pieces(const struct job *j, uint64_t begin, uint64_t from, uin
     out->at[0] = room->at;
 }
 
-/* Scores of n queries from number i on. */
-static void coarse_queries(const struct job *j, int i, int n, uint64_t from, uint64_t end,
+/* All queries in pairs of bfloat16: [n][dim / 2]. */
+static void query_pairs(const struct job *j, uint32_t *q)
+{
+    for (uint64_t d = 0; d < (uint64_t)j->n * j->dim; d += 16)
+        _mm256_storeu_si256((__m256i *)(q + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(j->q + d)));
+}
+
+/* Scores of all queries: a few keys stay in the cache while the queries pass by. */
+static void coarse_queries(const struct job *j, const uint32_t *q, uint64_t from, uint64_t end,
                            const struct pieces *k, float (*w)[SPLIT])
 {
-    uint32_t q[QUERIES_AT_ONCE][HEAD_MAX / 2];
-    for (int x = 0; x < n; x++)
-        for (uint64_t d = 0; d < j->dim; d += 16)
-            _mm256_storeu_si256((__m256i *)(q[x] + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(
-                                                               j->q + (uint64_t)(i + x) * j->dim + d)));
-    for (uint64_t at = from / 32 * 32; at < end; at += 32) {
-#define CALL_COARSE(N) coarse_scores(q, j->dim, k->at + at / 16, w + i, at, N)
-        QUERIES_N(CALL_COARSE, n)
+    for (uint64_t at = from / 16 * 16, blocks; at < end; at += 16 * blocks) {
+        blocks = end - at > 16 * (BLOCKS_AT_ONCE - 1) ? BLOCKS_AT_ONCE : 1;
+        for (int i = 0, n; i < j->n; i += n) {
+            n = queries_at_once(j->n - i);
+            const uint32_t *first = q + (uint64_t)i * j->dim / 2;
+#define CALL_MANY_KEYS(N) coarse_scores(first, j->dim, k->at + at / 16, w + i, at, N, BLOCKS_AT_ONCE)
+#define CALL_KEYS_ONE(N) coarse_scores(first, j->dim, k->at + at / 16, w + i, at, N, 1)
+            if (blocks == BLOCKS_AT_ONCE) {
+                QUERIES_N(CALL_MANY_KEYS, n)
+            } else {
+                QUERIES_N(CALL_KEYS_ONE, n)
+            }
+        }
     }
 }
 
@@ -310,23 +365,23 @@ static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float 
     struct pairs room;
     struct pieces pieces;
     struct seen seen[QUERIES];
-    uint32_t weights[QUERIES][SPLIT / 2];
+    uint32_t weights[QUERIES][SPLIT / 2], q[QUERIES * HEAD_MAX / 2];
     uint64_t from = j->first[0] > begin ? j->first[0] : begin;
     key_pieces(j, begin, from, end, &room, &pieces);
-    for (int i = 0, n; i < j->n; i += n) {
-        n = queries_at_once(j->n - i);
-        coarse_queries(j, i, n, from - begin, end - begin, &pieces, w);
-    }
+    query_pairs(j, q);
+    coarse_queries(j, q, from - begin, end - begin, &pieces, w);
     for (int i = 0; i < j->n; i++) {
         memset(p[i].y, 0, j->dim * sizeof(float));
         p[i].max = -INFINITY;
         p[i].sum = 0;
         seen[i] = seen_of(j, i, begin, end);
-        if (seen[i].first < seen[i].end)
-            softmax(j, i, begin, seen[i], w[i], &p[i]);
         seen[i] = (struct seen){seen[i].first - begin, seen[i].end - begin};
-        coarse_weights(w[i], seen[i], weights[i], &p[i]);
+        if (seen[i].first < seen[i].end)
+            p[i].max = coarse_max(j, i, begin, seen[i], w[i]);
     }
+    for (int i = 0; i < j->n; i++)
+        if (seen[i].first < seen[i].end)
+            p[i].sum = coarse_weights(w[i], p[i].max, seen[i], weights[i]);
     value_pieces(j, begin, from, end, &room, &pieces);
     for (int i = 0, n; i < j->n; i += n) {
         n = queries_at_once(j->n - i);

@@ -9,6 +9,7 @@
 #define RZ_X86_ATTENTION_JOBS_H
 
 #include "attention.h"
+#include "vec.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,12 +21,18 @@ static void merge(struct partial *total, const struct partial *part, uint64_t di
 {
     if (part->max == -INFINITY)
         return;
-    float max = fmaxf(total->max, part->max);
-    float keep = expf(total->max - max), add = expf(part->max - max);
+    float max = total->max > part->max ? total->max : part->max;
+    float factor[8] = {total->max - max, part->max - max};
+    _mm256_storeu_ps(factor, vec_exp(_mm256_loadu_ps(factor)));
+    const __m256 keep = _mm256_set1_ps(factor[0]), add = _mm256_set1_ps(factor[1]);
+    uint64_t d = 0;
     total->max = max;
-    total->sum = total->sum * keep + part->sum * add;
-    for (uint64_t d = 0; d < dim; d++)
-        total->y[d] = total->y[d] * keep + part->y[d] * add;
+    total->sum = fmaf(part->sum, factor[1], total->sum * factor[0]);
+    for (; d + 8 <= dim; d += 8)
+        _mm256_storeu_ps(total->y + d, _mm256_fmadd_ps(_mm256_loadu_ps(part->y + d), add,
+                                                       _mm256_mul_ps(_mm256_loadu_ps(total->y + d), keep)));
+    for (; d < dim; d++)
+        total->y[d] = fmaf(part->y[d], factor[1], total->y[d] * factor[0]);
 }
 
 /* A sink is one more score, without a value: it takes its share. */
@@ -37,7 +44,10 @@ static void finish(const struct rz_kernel_node *n, uint64_t query_head, struct p
         memset(sink.y, 0, dim * sizeof(float));
         merge(total, &sink, dim);
     }
-    for (uint64_t d = 0; d < dim; d++)
+    uint64_t d = 0;
+    for (; d + 8 <= dim; d += 8)
+        _mm256_storeu_ps(out + d, _mm256_div_ps(_mm256_loadu_ps(total->y + d), _mm256_set1_ps(total->sum)));
+    for (; d < dim; d++)
         out[d] = total->y[d] / total->sum;
 }
 
@@ -100,8 +110,7 @@ static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row
             j->first[j->n] = reach.first;
             j->end[j->n] = reach.end;
             j->slope[j->n] = alibi_slope(c->node, head * group + h);
-            for (uint64_t d = 0; d < j->dim; d++)
-                j->q[(uint64_t)j->n * j->dim + d] = q[d] * scale;
+            act_map(&(struct act_map){.factor = scale}, q, j->q + (uint64_t)j->n * j->dim, j->dim);
         }
     }
 }

@@ -96,18 +96,11 @@ static void interleave(uint8_t *eight, uint64_t lane, const uint8_t *row, uint64
     }
 }
 
-/* One position of K and of V in pairs of bfloat16. */
+#ifdef STORE_PAIRS
+/* One position of K and of V in pairs of bfloat16; the plugin's own. */
 static void store_pairs(uint8_t *keys, uint8_t *values, uint64_t slot, const float *k, const float *v,
-                        uint64_t dim)
-{
-    keys += slot / 16 * 16 * 2 * dim + slot % 16 * 4;
-    values += slot / 2 * 2 * 2 * dim + slot % 2 * 2;
-    for (uint64_t d = 0; d < dim; d++) {
-        uint16_t key = rz_f32_to_bf16(k[d]), value = rz_f32_to_bf16(v[d]);
-        memcpy(keys + d / 2 * 64 + d % 2 * 2, &key, 2);
-        memcpy(values + 4 * d, &value, 2);
-    }
-}
+                        uint64_t dim);
+#endif
 
 void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const float *k, const float *v)
 {
@@ -121,10 +114,12 @@ void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const flo
     for (uint64_t h = 0; h < kv->n_heads; h++) {
         uint8_t *at = kv->base + (uint64_t)page * kv->page_bytes +
                       (uint64_t)a[RZ_A_KV_LAYER].i * kv->layer_bytes + h * kv->head_bytes;
+#ifdef STORE_PAIRS
         if (kv->layout == RZ_KV_LAYOUT_PAIRS) {
             store_pairs(at, at + kv->v_offset, slot, k + h * dim, v + h * dim, dim);
             continue;
         }
+#endif
         kv_row_store(key, k + h * dim, dim, kv->type);
         interleave(at + slot / 8 * 8 * row_bytes, slot % 8, key, dim, kv->type);
         kv_row_store(at + kv->v_offset + slot * row_bytes, v + h * dim, dim, kv->type);

@@ -174,6 +174,8 @@ void cu_destroy(struct rz_plan *plan)
     if (!plan)
         return;
     cudaSetDevice(plan->device->index);
+    if (plan->stream) /* a step that failed may have left work behind */
+        cudaStreamSynchronize(plan->stream);
     for (uint32_t i = 0; i < CU_GRAPHS; i++)
         if (plan->graphs[i].exec)
             cudaGraphExecDestroy(plan->graphs[i].exec);

@@ -1,5 +1,6 @@
 /* about.c - what the server says of itself: health, version, its models.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,13 +13,51 @@ const char *rz_http_version_text(void)
     return rz_plugin_v1.header.version;
 }
 
+/* Of the device that this model has, or had last: RZ_DEVICE_*. */
+static uint32_t device_state(const struct rz_host_serve *s, uint32_t model, struct rz_engine_device *d)
+{
+    uint32_t state = RZ_DEVICE_IN_USE;
+    *d = (struct rz_engine_device){.size = sizeof(*d)};
+    for (uint32_t i = 0; s->device(s->ctx, model, i, d) == RZ_OK; i++)
+        state = d->state;
+    return state;
+}
+
+uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size_t cap)
+{
+    struct rz_engine_device d;
+    uint32_t n = 0;
+    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;)
+        if (device_state(h->serve, i, &d) == state && ++n)
+            snprintf(why, cap, "%s: %s", d.name, d.why);
+    return n;
+}
+
+/* As the original system tells it: "gpu" while a model runs on anything but the CPU. */
+static const char *compute_mode(const struct rz_http *h)
+{
+    struct rz_engine_device d = {.size = sizeof(d)};
+    for (uint32_t i = atomic_load(&h->ready) ? h->n_models : 0; i-- > 0;) {
+        const struct rz_engine *e = h->models[i].engine;
+        for (uint32_t k = 0; RZ_HAS(e, device) && e->device(e->ctx, k, &d) == RZ_OK; k++)
+            if (d.state == RZ_DEVICE_IN_USE && strcmp(d.name, "cpu"))
+                return "gpu";
+    }
+    return "cpu";
+}
+
 enum MHD_Result rz_http_health(struct rz_http_request *r)
 {
+    char why[1024] = "";
     bool draining = atomic_load(&r->http->draining);
-    return rz_http_reply_json(r->connection, draining ? 503 : 200,
-                              json_pack("{s:s,s:s}", "status", draining ? "draining" : "healthy", "version",
-                                        rz_http_version_text()),
-                              NULL);
+    uint32_t n_failed = draining ? 0 : rz_http_failed(r->http, RZ_DEVICE_OUT, why, sizeof(why));
+    bool all = n_failed && n_failed == r->http->n_models;
+    const char *status = draining ? "draining" : all ? "failed" : n_failed ? "degraded" : "healthy";
+    json_t *o = json_pack("{s:s,s:s,s:s}", "status", status, "version", rz_http_version_text(),
+                          "compute_mode", compute_mode(r->http));
+    if (n_failed)
+        json_object_set_new(o, "reason", rz_http_text(why, strlen(why)));
+    return rz_http_reply_json(r->connection, draining || all ? 503 : 200, o, NULL);
 }
 
 enum MHD_Result rz_http_version(struct rz_http_request *r)
@@ -27,18 +66,45 @@ enum MHD_Result rz_http_version(struct rz_http_request *r)
                               json_pack("{s:s,s:s}", "name", "rz", "version", rz_http_version_text()), NULL);
 }
 
-static json_t *v1_model(const struct rz_http_request *r, const struct rz_http_model *m)
+/* --- models --- */
+
+static struct rz_served_info state_of(const struct rz_http_request *r, uint32_t i)
 {
-    return json_pack("{s:o,s:s,s:I,s:s,s:I}", "id", rz_http_text(m->name, strlen(m->name)), "object", "model",
-                     "created", (json_int_t)r->http->started, "owned_by", "rz", "context_length",
-                     (json_int_t)m->info.n_ctx);
+    struct rz_served_info info = {.size = sizeof(info)};
+    r->http->serve->info(r->http->serve->ctx, i, &info);
+    return info;
+}
+
+static const char *state_name(const struct rz_served_info *i)
+{
+    static const char *const names[] = {[RZ_SERVED_OUT] = "unloaded",
+                                        [RZ_SERVED_LOADING] = "loading",
+                                        [RZ_SERVED_IN] = "loaded",
+                                        [RZ_SERVED_LEAVING] = "unloading"};
+    return i->state == RZ_SERVED_OUT && i->failed ? "failed" : names[i->state];
+}
+
+static json_t *v1_model(const struct rz_http_request *r, uint32_t i)
+{
+    struct rz_http_model m;
+    struct rz_served_info s = state_of(r, i);
+    bool known = rz_http_model_facts(r->http, i, &m);
+    json_t *aliases = json_array();
+    for (uint32_t k = 0; k < s.n_aliases; k++)
+        json_array_append_new(aliases, rz_http_text(s.aliases[k], strlen(s.aliases[k])));
+    json_t *o = json_pack("{s:o,s:s,s:I,s:s,s:s,s:o,s:I}", "id", rz_http_text(m.name, strlen(m.name)),
+                          "object", "model", "created", (json_int_t)r->http->started, "owned_by", "rz",
+                          "state", state_name(&s), "aliases", aliases, "memory_bytes", (json_int_t)s.bytes);
+    if (known)
+        json_object_set_new(o, "context_length", json_integer((json_int_t)m.info.n_ctx));
+    return o;
 }
 
 enum MHD_Result rz_http_v1_models(struct rz_http_request *r)
 {
     json_t *data = json_array();
     for (uint32_t i = 0; i < r->http->n_models; i++)
-        json_array_append_new(data, v1_model(r, &r->http->models[i]));
+        json_array_append_new(data, v1_model(r, i));
     return rz_http_reply_json(r->connection, 200, json_pack("{s:s,s:o}", "object", "list", "data", data),
                               NULL);
 }
@@ -70,9 +136,14 @@ enum MHD_Result rz_http_v1_model(struct rz_http_request *r)
                               .param = "model",
                               .code = "model_not_found",
                               .message = "the server has no such model"};
-    for (uint32_t i = 0; i < r->http->n_models; i++)
-        if (spells(r->rest, r->http->models[i].name))
-            return rz_http_reply_json(r->connection, 200, v1_model(r, &r->http->models[i]), NULL);
+    for (uint32_t i = 0; i < r->http->n_models; i++) {
+        struct rz_served_info s = state_of(r, i);
+        bool found = spells(r->rest, s.name);
+        for (uint32_t k = 0; k < s.n_aliases && !found; k++)
+            found = spells(r->rest, s.aliases[k]);
+        if (found)
+            return rz_http_reply_json(r->connection, 200, v1_model(r, i), NULL);
+    }
     return rz_http_reply_error(r->connection, &e);
 }
 
@@ -87,16 +158,20 @@ enum MHD_Result rz_http_models(struct rz_http_request *r)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < r->http->n_models; i++) {
-        const struct rz_http_model *m = &r->http->models[i];
-        const char *name = m->info.name && m->info.name[0] ? m->info.name : m->name;
+        struct rz_http_model m;
+        struct rz_served_info s = state_of(r, i);
+        bool known = rz_http_model_facts(r->http, i, &m);
+        const char *name = known && m.info.name[0] ? m.info.name : m.name;
         json_t *shown = rz_http_text(name, strlen(name));
-        char text[96];
-        snprintf(text, sizeof(text), "%.40s, %.3g billion parameters, context %u", m->info.arch,
-                 (double)m->info.n_params * 1e-9, m->info.n_ctx);
-        json_array_append_new(list,
-                              json_pack("{s:o,s:o,s:o,s:s,s:b}", "id", rz_http_text(m->name, strlen(m->name)),
-                                        "name", shown, "description", rz_http_text(text, strlen(text)),
-                                        "format", format_of(&m->info), "loaded", 1));
+        char text[96] = "its file could not be read yet";
+        if (known)
+            snprintf(text, sizeof(text), "%.40s, %.3g billion parameters, context %u", m.info.arch,
+                     (double)m.info.n_params * 1e-9, m.info.n_ctx);
+        json_array_append_new(list, json_pack("{s:o,s:o,s:o,s:s,s:b,s:s}", "id",
+                                              rz_http_text(m.name, strlen(m.name)), "name", shown,
+                                              "description", rz_http_text(text, strlen(text)), "format",
+                                              known ? format_of(&m.info) : "unknown", "loaded",
+                                              s.state == RZ_SERVED_IN, "state", state_name(&s)));
     }
     return rz_http_reply_json(r->connection, 200, json_pack("{s:o}", "models", list), NULL);
 }

@@ -71,8 +71,6 @@ static int32_t read_field(struct rz_http_ask *ask, const struct rz_http_field *f
         if (code && !err->where[0])
             snprintf(err->where, sizeof(err->where), "%s", f->name);
         return code;
-    case FIELD_ONE:
-        return json_number_value(value) == 1 ? RZ_OK : refuse(err, f->name, "only 1 is available");
     case FIELD_FALSE:
         return json_is_false(value) ? RZ_OK : refuse(err, f->name, "only false is available");
     default:
@@ -120,8 +118,10 @@ static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_er
     }
     if (kind == RZ_HTTP_CHAT && ask->has_top && !ask->want_logprobs)
         return refuse(err, "top_logprobs", "is only allowed with logprobs = true");
-    if (kind == RZ_HTTP_COMPLETION && ask->echo && ask->has_logprobs)
-        return refuse(err, "echo", "is not available together with logprobs");
+    if (ask->best_of && ask->best_of < ask->n)
+        return rz_fail(err, RZ_EINVAL, "best_of", "%d is less than n", (int)ask->best_of);
+    if (ask->best_of > 1 && ask->stream)
+        return refuse(err, "best_of", "is only allowed without a stream");
     if (ask->has_completion) /* the newer name */
         ask->max_tokens = ask->completion_tokens;
     ask->has_logprobs |= ask->want_logprobs;
@@ -129,7 +129,7 @@ static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_er
         return refuse(err, "stream_options", "is only allowed with stream = true");
     if (kind & (RZ_HTTP_GENERATE | RZ_HTTP_GENERATE_ALL))
         return choose_strategy(ask, err);
-    return RZ_OK;
+    return rz_http_format_tools(ask, err);
 }
 
 static const struct rz_http_field *find_field(const char *name, uint32_t kind)
@@ -198,6 +198,12 @@ int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, ui
     if (!json_is_object(ask->root))
         return rz_fail(err, RZ_EFORMAT, "", "the body is not a JSON object");
     return read_fields(ask, kind, strict, err);
+}
+
+json_t *rz_http_ask_keep(struct rz_http_ask *ask, json_t *value)
+{
+    ask->made = ask->made ? ask->made : json_array();
+    return json_array_append_new(ask->made, value) ? NULL : value;
 }
 
 void rz_http_ask_free(struct rz_http_ask *ask)

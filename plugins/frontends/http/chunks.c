@@ -56,29 +56,73 @@ static uint64_t characters(const char *s, size_t n)
     return count;
 }
 
-void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
+/* What a token says may depend on those before it: the answer begins behind the prompt. */
+static void decode_prompt(const struct rz_http_request *r, struct rz_http_run *run)
 {
-    if (!r->ask.has_logprobs || ev->token < 0)
-        return;
+    const struct rz_http_prompt *p = rz_http_prompt_of(r, run);
+    char bytes[PIECE_MAX];
+    for (uint32_t i = 0; i < p->n && run->decode.n_tokens < p->n; i++)
+        token_bytes(r, &run->decode, p->ids[i], bytes);
+}
+
+static json_t *best_json(const struct rz_http_request *r, const struct rz_http_run *run,
+                         const struct rz_logprob *best, uint32_t n)
+{
+    json_t *top = json_object();
+    for (uint32_t i = 0; i < n && i < (uint32_t)r->ask.logprobs; i++) {
+        struct rz_decode_state copy = run->decode;
+        json_t *text = token_text(r, &copy, best[i].token);
+        if (text && strlen(json_string_value(text)) == json_string_length(text))
+            json_object_set_new(top, json_string_value(text), json_real((double)best[i].logprob));
+        json_decref(text);
+    }
+    return top;
+}
+
+/* A token with its log probability and the best in its place; both null where there is none. */
+static void add_entry(struct rz_http_request *r, struct rz_http_run *run, int32_t token, json_t *logprob,
+                      json_t *top)
+{
     if (!run->logprobs)
         run->logprobs =
             json_pack("{s:[],s:[],s:[],s:[]}", "tokens", "token_logprobs", "top_logprobs", "text_offset");
-    json_t *top = json_object();
-    for (uint32_t i = 0; i < ev->n_top && i < (uint32_t)r->ask.logprobs; i++) {
-        struct rz_decode_state copy = run->decode;
-        json_t *text = token_text(r, &copy, ev->top[i].token);
-        if (text && strlen(json_string_value(text)) == json_string_length(text))
-            json_object_set_new(top, json_string_value(text), json_real((double)ev->top[i].logprob));
-        json_decref(text);
-    }
-    json_t *text = token_text(r, &run->decode, ev->token);
+    json_t *text = token_text(r, &run->decode, token);
     json_array_append_new(json_object_get(run->logprobs, "text_offset"),
                           json_integer((json_int_t)run->characters));
-    json_array_append_new(json_object_get(run->logprobs, "token_logprobs"), json_real((double)ev->logprob));
+    json_array_append_new(json_object_get(run->logprobs, "token_logprobs"), logprob);
     json_array_append_new(json_object_get(run->logprobs, "top_logprobs"), top);
     if (text)
         run->characters += characters(json_string_value(text), json_string_length(text));
     json_array_append_new(json_object_get(run->logprobs, "tokens"), text);
+}
+
+void rz_http_logprobs_prompt(struct rz_http_request *r, struct rz_http_run *run)
+{
+    const struct rz_engine *e = r->model->engine;
+    const struct rz_http_prompt *p = rz_http_prompt_of(r, run);
+    struct rz_logprob top[RZ_LOGPROBS_MAX];
+    char bytes[PIECE_MAX];
+    const json_t *given = r->ask.prompt, *inner = json_array_get(given, 0);
+    /* BOS is no part of a text that is given as text. */
+    bool text = json_is_string(json_is_array(given) ? inner : given);
+    uint32_t i = text && r->model->vocab.add_bos && p->ids[0] == r->model->vocab.bos;
+    if (i) /* said by nobody: what follows is the beginning of the text */
+        r->model->tokenizer->decode(r->model->tok, &run->decode, p->ids[0], 0, bytes, PIECE_MAX);
+    for (; i < p->n; i++) {
+        float logprob = 0;
+        int32_t n = RZ_HAS(e, score) ? e->score(e->ctx, run->ticket, i, &logprob, top) : RZ_ENOTFOUND;
+        add_entry(r, run, p->ids[i], n < 0 ? json_null() : json_real((double)logprob),
+                  n < 0 ? json_null() : best_json(r, run, top, (uint32_t)n));
+    }
+}
+
+void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
+{
+    if (!r->ask.has_logprobs || ev->token < 0)
+        return;
+    decode_prompt(r, run);
+    json_t *top = best_json(r, run, ev->top, ev->n_top);
+    add_entry(r, run, ev->token, json_real((double)ev->logprob), top);
 }
 
 static json_t *chat_entry(const struct rz_http_request *r, struct rz_decode_state *state, int32_t id,
@@ -99,6 +143,7 @@ void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *ru
         return;
     if (!run->logprobs)
         run->logprobs = json_pack("{s:[],s:n}", "content", "refusal");
+    decode_prompt(r, run);
     json_t *top = json_array();
     for (uint32_t i = 0; i < ev->n_top && i < (uint32_t)r->ask.logprobs; i++) {
         struct rz_decode_state copy = run->decode;

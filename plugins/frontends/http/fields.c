@@ -12,7 +12,8 @@ typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct 
 
 static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_stream_options, read_messages,
     read_tools, read_kwargs, read_documents, read_modalities, read_parallel, read_metadata, read_encoding,
-    read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning, read_truncation, read_include;
+    read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning, read_truncation, read_include,
+    read_speculate, read_verbosity;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)
@@ -31,6 +32,7 @@ static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_
 /* Schemas are JSON with ' in place of ". */
 #define REF(name) "{'$ref': '#/components/schemas/" name "'}"
 #define ANY_OBJECT "{'type': 'object'}"
+#define GRAMMAR "{'type': 'string', 'minLength': 1}"
 
 const struct rz_http_field rz_http_fields[] = {
     {.name = "model", .type = FIELD_TEXT, AT(model), .of = V1 | EMBED, .schema = REF("ModelName")},
@@ -69,12 +71,13 @@ const struct rz_http_field rz_http_fields[] = {
     /* the answer */
     {.name = "stream", .type = FIELD_BOOL, AT(stream), .of = V1},
     {.name = "stream_options", CALL(read_stream_options, REF("StreamOptions")), .of = COMPLETION | CHAT},
+    {.name = "max_tokens", .type = FIELD_INT, .min = 0, .max = INT_MAX_D, AT(max_tokens), .of = COMPLETION},
     {.name = "max_tokens",
      .type = FIELD_INT,
      .min = 1,
      .max = INT_MAX_D,
      AT(max_tokens),
-     .of = COMPLETION | CHAT | GENERATE},
+     .of = CHAT | GENERATE},
     {.name = "max_completion_tokens",
      .type = FIELD_INT,
      .min = 1,
@@ -89,6 +92,7 @@ const struct rz_http_field rz_http_fields[] = {
      AT(max_tokens),
      .of = RESPONSE},
     {.name = "n", .type = FIELD_INT, .min = 1, .max = 128, AT(n), .of = COMPLETION | CHAT},
+    {.name = "best_of", .type = FIELD_INT, .min = 1, .max = 128, AT(best_of), .of = COMPLETION},
     {.name = "logprobs", .type = FIELD_BOOL, AT(want_logprobs), .of = CHAT},
     {.name = "top_logprobs",
      .type = FIELD_INT,
@@ -96,7 +100,7 @@ const struct rz_http_field rz_http_fields[] = {
      .max = RZ_LOGPROBS_MAX,
      AT(logprobs),
      HAS(has_top),
-     .of = CHAT},
+     .of = TALK},
     {.name = "logprobs",
      .type = FIELD_INT,
      .min = 0,
@@ -108,11 +112,11 @@ const struct rz_http_field rz_http_fields[] = {
     {.name = "ignore_eos", .type = FIELD_BOOL, AT(ignore_eos), .of = V1},
     {.name = "echo", .type = FIELD_BOOL, AT(echo), .of = COMPLETION},
     {.name = "response_format", CALL(rz_http_format_read, REF("ResponseFormat")), .of = COMPLETION | CHAT},
-    {.name = "grammar", CALL(rz_http_format_grammar, "{'type':'string'}"), .of = COMPLETION | CHAT},
+    {.name = "grammar", CALL(rz_http_format_grammar, GRAMMAR), .of = COMPLETION | CHAT},
     {.name = "json_schema", CALL(rz_http_format_schema, ANY_OBJECT), .of = COMPLETION | CHAT},
     {.name = "guided_json", CALL(rz_http_format_schema, ANY_OBJECT), .of = COMPLETION | CHAT},
-    {.name = "guided_grammar", CALL(rz_http_format_grammar, "{'type':'string'}"), .of = COMPLETION | CHAT},
-    {.name = "guided_regex", CALL(rz_http_format_regex, "{'type':'string'}"), .of = COMPLETION | CHAT},
+    {.name = "guided_grammar", CALL(rz_http_format_grammar, GRAMMAR), .of = COMPLETION | CHAT},
+    {.name = "guided_regex", CALL(rz_http_format_regex, GRAMMAR), .of = COMPLETION | CHAT},
     {.name = "text", CALL(read_text, REF("TextOptions")), .of = RESPONSE},
     {.name = "modalities", CALL(read_modalities, "{'const':['text']}"), .of = CHAT},
     {.name = "encoding_format", CALL(read_encoding, "{'enum':['float','base64']}"), .of = EMBED},
@@ -124,7 +128,8 @@ const struct rz_http_field rz_http_fields[] = {
      .of = EMBED,
      .schema = REF("Dimensions")},
     {.name = "include",
-     CALL(read_include, "{'type':'array','items':{'const':'reasoning.encrypted_content'}}"),
+     CALL(read_include,
+          "{'type':'array','items':{'enum':['reasoning.encrypted_content','message.output_text.logprobs']}}"),
      .of = RESPONSE},
     /* sampling */
     {.name = "temperature", .type = FIELD_NUMBER, .min = 0, .max = 100, AT(temperature), .of = V1 | GENERATE},
@@ -148,6 +153,10 @@ const struct rz_http_field rz_http_fields[] = {
      AT(strategy),
      .of = GENERATE,
      .schema = "{'enum':['greedy','top_k','top_p']}"},
+    /* how fast it is done; the answer is the same */
+    {.name = "speculate",
+     CALL(read_speculate, "{'enum':[true,false,'off','lookup','draft']}"),
+     .of = V1 | GENERATE},
     /* nothing follows from these */
     {.name = "user", .type = FIELD_TEXT, .of = V1 | EMBED},
     {.name = "metadata", CALL(read_metadata, REF("Metadata")), .of = TALK},
@@ -167,17 +176,15 @@ const struct rz_http_field rz_http_fields[] = {
      .type = FIELD_NONE,
      .of = RESPONSE,
      .why = "the server keeps no conversations: send the whole conversation as input"},
-    {.name = "top_logprobs", .type = FIELD_NONE, .of = RESPONSE},
     {.name = "max_tool_calls", .type = FIELD_NONE, .of = RESPONSE},
     {.name = "prompt", .type = FIELD_NONE, .of = RESPONSE},
-    {.name = "best_of", .type = FIELD_ONE, .of = COMPLETION},
     {.name = "suffix", .type = FIELD_NONE, .of = COMPLETION},
     {.name = "functions", .type = FIELD_NONE, .of = CHAT, .why = "use tools"},
     {.name = "function_call", .type = FIELD_NONE, .of = CHAT, .why = "use tool_choice"},
     {.name = "audio", .type = FIELD_NONE, .of = CHAT},
     {.name = "prediction", .type = FIELD_NONE, .of = CHAT},
     {.name = "web_search_options", .type = FIELD_NONE, .of = CHAT},
-    {.name = "verbosity", .type = FIELD_NONE, .of = CHAT},
+    {.name = "verbosity", CALL(read_verbosity, "{'const':'medium'}"), .of = CHAT},
     {.name = NULL},
 };
 
@@ -276,9 +283,12 @@ static int32_t read_stream_options(struct rz_http_ask *ask, const json_t *value,
     ask->has_stream_options = true;
     json_object_foreach((json_t *)value, key, v)
     {
-        if (strcmp(key, "include_usage") || !(json_is_boolean(v) || json_is_null(v)))
+        bool usage = !strcmp(key, "include_usage");
+        if (!(usage || !strcmp(key, "include_obfuscation")) || !(json_is_boolean(v) || json_is_null(v)))
             return refuse(err, "stream_options", "holds more than include_usage, true or false");
-        ask->include_usage = json_is_true(v);
+        if (!usage && json_is_true(v))
+            return refuse(err, "stream_options", "include_obfuscation: only false is available");
+        ask->include_usage |= usage && json_is_true(v);
     }
     return RZ_OK;
 }
@@ -332,6 +342,24 @@ static int32_t read_metadata(struct rz_http_ask *ask, const json_t *value, struc
     return good ? RZ_OK : refuse(err, "metadata", "not an object of texts");
 }
 
+/* true: as configured. */
+static int32_t read_speculate(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    static const char *const names[] = {"off", "lookup", "draft"};
+    static const uint32_t modes[] = {RZ_SPECULATE_OFF, RZ_SPECULATE_LOOKUP, RZ_SPECULATE_DRAFT};
+    const char *name = json_string_value(value);
+    ask->speculate = json_is_false(value) ? RZ_SPECULATE_OFF : RZ_SPECULATE_MODEL;
+    if (json_is_boolean(value))
+        return RZ_OK;
+    for (size_t i = 0; name && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]))
+            continue;
+        ask->speculate = modes[i];
+        return RZ_OK;
+    }
+    return refuse(err, "speculate", "not true, false, \"off\", \"lookup\" or \"draft\"");
+}
+
 static int32_t read_encoding(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     const char *name = json_string_value(value);
@@ -343,13 +371,6 @@ static int32_t read_encoding(struct rz_http_ask *ask, const json_t *value, struc
 
 /* --- of /v1/responses: the same things in other words --- */
 
-/* Takes a value that is needed as long as the body. */
-static json_t *keep(struct rz_http_ask *ask, json_t *value)
-{
-    ask->made = ask->made ? ask->made : json_array();
-    return json_array_append_new(ask->made, value) ? NULL : value;
-}
-
 static int32_t read_items(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     ask->prompt = (json_t *)value;
@@ -360,7 +381,7 @@ static int32_t read_items(struct rz_http_ask *ask, const json_t *value, struct r
 
 static int32_t read_flat_tools(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    json_t *tools = keep(ask, json_array());
+    json_t *tools = rz_http_ask_keep(ask, json_array());
     ask->given_tools = (json_t *)value;
     if (!json_is_array(value))
         return refuse(err, "tools", "not a list");
@@ -378,12 +399,26 @@ static int32_t read_flat_tools(struct rz_http_ask *ask, const json_t *value, str
 static int32_t read_flat_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
     const json_t *name = json_object_get(value, "name");
-    if (!name)
+    if (!name || json_object_get(value, "tools"))
         return rz_http_format_choice(ask, value, err);
-    return rz_http_format_choice(ask,
-                                 keep(ask, json_pack("{s:O?,s:{s:O}}", "type", json_object_get(value, "type"),
-                                                     "function", "name", name)),
-                                 err);
+    return rz_http_format_choice(
+        ask,
+        rz_http_ask_keep(ask, json_pack("{s:O?,s:{s:O}}", "type", json_object_get(value, "type"), "function",
+                                        "name", name)),
+        err);
+}
+
+/* The words of a model are its own: what clients send by default asks for nothing else. */
+static bool is_medium(const json_t *value)
+{
+    const char *name = json_string_value(value);
+    return name && !strcmp(name, "medium");
+}
+
+static int32_t read_verbosity(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    (void)ask;
+    return is_medium(value) ? RZ_OK : refuse(err, "verbosity", "only \"medium\" is available");
 }
 
 static int32_t read_text(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
@@ -392,16 +427,16 @@ static int32_t read_text(struct rz_http_ask *ask, const json_t *value, struct rz
     const char *type = json_string_value(json_object_get(format, "type"));
     if (!json_is_object(value))
         return refuse(err, "text", "not an object");
-    if (verbosity && !json_is_null(verbosity))
-        return refuse(err, "text.verbosity", "not available in this build");
+    if (verbosity && !json_is_null(verbosity) && !is_medium(verbosity))
+        return refuse(err, "text.verbosity", "only \"medium\" is available");
     if (!format || json_is_null(format))
         return RZ_OK;
     if (!type || strcmp(type, "json_schema"))
         return rz_http_format_read(ask, format, err);
     json_t *inner = json_copy((json_t *)format);
     json_object_del(inner, "type");
-    return rz_http_format_read(ask, keep(ask, json_pack("{s:s,s:o}", "type", type, "json_schema", inner)),
-                               err);
+    return rz_http_format_read(
+        ask, rz_http_ask_keep(ask, json_pack("{s:s,s:o}", "type", type, "json_schema", inner)), err);
 }
 
 static int32_t read_reasoning(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
@@ -412,12 +447,13 @@ static int32_t read_reasoning(struct rz_http_ask *ask, const json_t *value, stru
         return refuse(err, "reasoning", "not an object");
     json_object_foreach((json_t *)value, key, v)
     {
-        bool effort = !strcmp(key, "effort");
-        if (json_is_null(v))
+        const char *text = json_string_value(v);
+        bool summary = !strcmp(key, "summary") || !strcmp(key, "generate_summary");
+        if (json_is_null(v) || (summary && text && !strcmp(text, "auto"))) /* there is none to be had */
             continue;
-        if (!effort || !json_is_string(v))
-            return refuse(err, "reasoning", "only effort, a text, is available");
-        ask->effort = json_string_value(v);
+        if (strcmp(key, "effort") || !text)
+            return refuse(err, "reasoning", "only effort, a text, and summary = \"auto\" are available");
+        ask->effort = text;
     }
     return RZ_OK;
 }
@@ -434,11 +470,15 @@ static int32_t read_truncation(struct rz_http_ask *ask, const json_t *value, str
 /* Reasoning is given in the open, and nothing has to be kept encrypted. */
 static int32_t read_include(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    (void)ask;
     bool good = json_is_array(value);
     for (size_t i = 0; i < json_array_size(value); i++) {
         const char *name = json_string_value(json_array_get(value, i));
-        good &= name && !strcmp(name, "reasoning.encrypted_content");
+        bool logprobs = name && !strcmp(name, "message.output_text.logprobs");
+        ask->want_logprobs |= logprobs;
+        good &= logprobs || (name && !strcmp(name, "reasoning.encrypted_content"));
     }
-    return good ? RZ_OK : refuse(err, "include", "only \"reasoning.encrypted_content\" is available");
+    return good ? RZ_OK
+                : refuse(err, "include",
+                         "only \"message.output_text.logprobs\" and \"reasoning.encrypted_content\" are "
+                         "available");
 }

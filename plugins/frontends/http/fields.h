@@ -9,9 +9,8 @@
 #define FIELD_NUMBER 2
 #define FIELD_TEXT 3
 #define FIELD_CALL 4  /* read by a function of its own                      */
-#define FIELD_ONE 5   /* only 1 is available                                */
-#define FIELD_FALSE 6 /* only false is available                            */
-#define FIELD_NONE 7  /* known to the API, not available: only null         */
+#define FIELD_FALSE 5 /* only false is available                            */
+#define FIELD_NONE 6  /* known to the API, not available: only null         */
 
 struct rz_http_field {
     const char *name;

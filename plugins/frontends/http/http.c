@@ -37,34 +37,6 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *c, char *s)
     return strlen(s);
 }
 
-static int32_t find_models(struct rz_http *h, struct rz_err *err)
-{
-    h->models_api = h->host->query(h->host->ctx, RZ_HOST_MODEL_1, 0);
-    if (!h->models_api)
-        return rz_fail(err, RZ_EUNSUPPORTED, RZ_HOST_MODEL_1, "the host does not offer it");
-    h->chats = h->host->query(h->host->ctx, RZ_CHAT_1, 0);
-    h->n_models = 0;
-    for (uint32_t i = 0; i < RZ_HTTP_MODELS_MAX; i++) {
-        struct rz_http_model *m = &h->models[i];
-        *m = (struct rz_http_model){
-            .metrics = m->metrics, .vocab.size = sizeof(m->vocab), .info.size = sizeof(m->info)};
-        m->sampling.size = sizeof(m->sampling);
-        struct rz_model *model = h->models_api->served(h->models_api->ctx, i, &m->name);
-        if (!model)
-            break;
-        m->model = model;
-        m->engine = h->models_api->engine(model);
-        m->tokenizer = h->models_api->tokenizer(model, &m->tok);
-        if (!m->engine || !m->tokenizer || m->tokenizer->info(m->tok, &m->vocab) ||
-            h->models_api->info(model, &m->info) || h->models_api->sampling(model, &m->sampling))
-            return rz_fail(err, RZ_EINTERNAL, m->name, "the model cannot be served");
-        if (!m->metrics && !(m->metrics = calloc(1, sizeof(*m->metrics))))
-            return rz_fail(err, RZ_ENOMEM, m->name, "no memory");
-        h->n_models++;
-    }
-    return h->n_models ? RZ_OK : rz_fail(err, RZ_ENOTFOUND, "http", "no model is served");
-}
-
 /* One for each connection that can be: a request always finds one. */
 static int32_t make_slots(struct rz_http *h, struct rz_err *err)
 {
@@ -171,7 +143,7 @@ static int32_t start(void *self, struct rz_err *err)
 static int32_t ready(void *self, struct rz_err *err)
 {
     struct rz_http *h = self;
-    int32_t code = find_models(h, err);
+    int32_t code = rz_http_models_find(h, err);
     atomic_store(&h->ready, code == RZ_OK);
     return code;
 }
@@ -199,6 +171,8 @@ static void cancel_all(struct rz_http *h)
         struct rz_http_request *r = &h->slots[i];
         if (r->used && r->has_ticket)
             rz_http_runs_cancel(r);
+        else if (r->used)
+            rz_http_model_give_up(r, RZ_HTTP_GIVE_UP_ENDS);
     }
 }
 

@@ -34,17 +34,19 @@
 #define RZ_HTTP_KEY_HASH 32
 #define RZ_HTTP_LISTENERS_MAX 8
 
-/* A model that is served; constant after start. */
+/* A model that is served. Those of struct rz_http have a name, sampling and metrics, constant after start;
+ * the rest is that of a request which has taken the model (models.c). */
 struct rz_http_model {
     const char *name;
+    uint32_t index; /* of rz_host_serve */
+    struct rz_sampling sampling;
+    struct rz_http_model_metrics *metrics;
     struct rz_model *model;
     const struct rz_engine *engine;
     const struct rz_tokenizer *tokenizer;
     void *tok;
     struct rz_tokenizer_info vocab;
     struct rz_model_info info;
-    struct rz_sampling sampling;
-    struct rz_http_model_metrics *metrics;
 };
 
 /* The error shape of the API. type, param and code may be NULL. `header`: one more, "Name: value". */
@@ -63,6 +65,8 @@ struct rz_http_format {
     const char *param;      /* the field that asked for it                         */
     bool force;             /* tool_choice: a call must come                       */
     const char *force_name; /* of this function; NULL: of any                      */
+    const json_t *allowed;  /* tool_choice: of these alone; NULL: of all           */
+    bool strict;            /* calls of some functions must fit their parameters   */
 };
 
 /* What a body asks for. Borrowed texts and values belong to `root` or `made`. */
@@ -72,14 +76,16 @@ struct rz_http_ask {
     json_t *prompt; /* a text, ids, or a list of these: prompt, input, texts or prompts */
     json_t *messages, *tools, *kwargs, *documents; /* of a conversation; NULL: not given */
     const char *effort, *instructions, *strategy;
+    uint32_t speculate;                          /* RZ_SPECULATE_* */
     json_t *given_tools;                         /* as the response repeats them; NULL: none  */
     bool no_tools, one_call;                     /* tool_choice = "none"; parallel_tool_calls = false */
     bool want_logprobs, has_top, has_completion; /* chat: logprobs; top_logprobs, max_completion_tokens */
     int64_t completion_tokens;
     const char *model;
     bool stream, include_usage, ignore_eos, echo, base64;
+    bool only_prompt; /* completion.c: nothing is generated */
     bool has_seed, has_logprobs, has_stream_options;
-    int64_t max_tokens, seed, logprobs, top_k, n, dimensions;
+    int64_t max_tokens, seed, logprobs, top_k, n, best_of, dimensions;
     double temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty;
     struct rz_http_format format;
     struct rz_str stops[RZ_HTTP_STOPS_MAX];
@@ -91,6 +97,13 @@ struct rz_http_ask {
 #define PHASE_BODY 0  /* the body comes in             */
 #define PHASE_WHOLE 1 /* runs; answered in one piece   */
 #define PHASE_SSE 2   /* runs; answered event by event */
+#define PHASE_MODEL 3 /* waits for its model           */
+
+/* Why a request does not wait for its model any longer. */
+#define RZ_HTTP_GIVE_UP_NO 0
+#define RZ_HTTP_GIVE_UP_GONE 1 /* its client went away */
+#define RZ_HTTP_GIVE_UP_LATE 2
+#define RZ_HTTP_GIVE_UP_ENDS 3 /* the server ends */
 
 struct rz_http_route;
 struct rz_http_request;
@@ -125,6 +138,8 @@ struct rz_http_shape {
     void (*defaults)(struct rz_http_ask *ask); /* in place of the model's; NULL: those */
     const char *done;                          /* what ends a stream; NULL: [DONE]     */
     bool always_stream;
+    /* Answers at once from the model; then nothing below is needed. */
+    enum MHD_Result (*answer)(struct rz_http_request *r);
     /* Makes the request's prompts (rz_http_prompts). */
     int32_t (*prepare)(struct rz_http_request *r, struct rz_err *err);
     /* A token; the last event of a run that succeeded. */
@@ -155,6 +170,7 @@ struct rz_http_run {
     struct rz_decode_state decode; /* of the texts in logprobs */
     json_t *logprobs;              /* of the text not yet answered; NULL: none */
     uint64_t characters;           /* so far, for text_offset */
+    double sum;                    /* completion.c: of the log probabilities of its tokens, with best_of */
     bool begun;                    /* the first chunk is out */
     /* chat.c, responses.c */
     struct rz_chat *chat;
@@ -181,7 +197,13 @@ struct rz_http_request {
     uint64_t n_body; /* of http.body_bytes */
     struct rz_http_ask ask;
     /* the runs (runs.c) */
-    const struct rz_http_model *model;
+    const struct rz_http_model *model; /* `taken` once the model is there */
+    struct rz_http_model taken;
+    bool has_model;       /* it is to be given back                                     */
+    bool waits;           /* for the model, with this ticket; written under http.lock   */
+    uint64_t wait_ticket; /* of rz_host_serve */
+    uint64_t waited_ns;   /* for the model */
+    atomic_int give_up;   /* RZ_HTTP_GIVE_UP_*: the wait is over                        */
     struct rz_http_prompt *prompts;
     struct rz_http_run *runs; /* ask.n for each prompt, in order */
     uint32_t n_prompts, n_runs, n_submitted, n_ended, flags;
@@ -218,6 +240,7 @@ struct rz_http {
     const struct rz_host *host;
     const struct rz_host_model *models_api;
     const struct rz_chat_api *chats; /* NULL: the host has none */
+    const struct rz_host_serve *serve;
     struct rz_http_model models[RZ_HTTP_MODELS_MAX];
     uint32_t n_models;
     /* options */
@@ -285,6 +308,24 @@ void rz_http_tls_free(char *cert, char *key);
 /* Makes page_tag and page_policy. */
 int32_t rz_http_page_prepare(struct rz_http *h, struct rz_err *err);
 enum MHD_Result rz_http_page(struct rz_http_request *r);
+
+/* --- models.c --- */
+
+/* Makes `models` of what the host serves. */
+int32_t rz_http_models_find(struct rz_http *h, struct rz_err *err);
+/* The model of a name; a NULL name: the default one. NULL: there is none. */
+const struct rz_http_model *rz_http_model_named(const struct rz_http *h, const char *name);
+/* What its file says, as far as it was read: vocab and info of out. False: nobody has read it. */
+bool rz_http_model_facts(const struct rz_http *h, uint32_t i, struct rz_http_model *out);
+/* Takes the model of a request whose body is read, waiting for it where needed, and goes on with
+ * rz_http_begin; also when the wait may be over. */
+enum MHD_Result rz_http_model_take(struct rz_http_request *r);
+/* Gives it back; what was made with it is gone. */
+void rz_http_model_done(struct rz_http_request *r);
+/* The request shall wait no longer, if it does. Under http.lock. */
+void rz_http_model_give_up(struct rz_http_request *r, int why);
+/* Ends waits that took too long. The watcher's thread. */
+void rz_http_models_look(struct rz_http *h);
 
 /* --- json_memory.c --- */
 
@@ -359,6 +400,8 @@ json_t *rz_http_buf_text(const struct rz_buf *b);
 int32_t rz_http_ask_read(struct rz_http_ask *ask, const char *body, size_t n, uint32_t kind, bool strict,
                          struct rz_err *err);
 void rz_http_ask_free(struct rz_http_ask *ask);
+/* Takes a value that is needed as long as the body; NULL: no memory. */
+json_t *rz_http_ask_keep(struct rz_http_ask *ask, json_t *value);
 
 /* --- messages.c: the parts of a conversation --- */
 
@@ -403,6 +446,9 @@ const struct rz_http_route *rz_http_route_at(size_t i);
 
 const char *rz_http_version_text(void); /* about.c */
 enum MHD_Result rz_http_health(struct rz_http_request *r);
+/* How many models have a device in this state, RZ_DEVICE_OUT or RZ_DEVICE_LOST; why: that of the first. No
+ * model is named: everybody may ask. */
+uint32_t rz_http_failed(const struct rz_http *h, uint32_t state, char *why, size_t cap);
 enum MHD_Result rz_http_version(struct rz_http_request *r);
 enum MHD_Result rz_http_models(struct rz_http_request *r);
 enum MHD_Result rz_http_v1_models(struct rz_http_request *r);
@@ -438,8 +484,10 @@ void rz_http_items_free(struct rz_http_request *r);
 /* --- request.c: from the body to the last byte --- */
 
 enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape);
-/* The first half of it: false: the body was refused, and *result is the answer. */
-bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, enum MHD_Result *result);
+/* The second half of it, once the model is there. */
+enum MHD_Result rz_http_begin(struct rz_http_request *r);
+/* True: suspended until the next wake. */
+bool rz_http_suspend_if_idle(struct rz_http_request *r);
 /* Answers an error of a submit or of a body. */
 enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err);
 /* Streams that said nothing for a while say that they live. The watcher's thread. */
@@ -489,6 +537,8 @@ struct rz_http_counts {
     json_int_t prompt, fresh, cached, reasoning;
 };
 struct rz_http_counts rz_http_counts(const struct rz_http_request *r);
+/* Adds the tokens of the prompt to run->logprobs, in the shape of completions. */
+void rz_http_logprobs_prompt(struct rz_http_request *r, struct rz_http_run *run);
 /* Adds one token to run->logprobs, in the shape of completions or of chat. */
 void rz_http_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
 void rz_http_chat_logprobs_add(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev);
@@ -510,6 +560,8 @@ int32_t rz_http_format_schema(struct rz_http_ask *ask, const json_t *value, stru
 int32_t rz_http_format_grammar(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 int32_t rz_http_format_regex(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
 int32_t rz_http_format_choice(struct rz_http_ask *ask, const json_t *value, struct rz_err *err);
+/* The tools of the request are known: leaves those that may be called. */
+int32_t rz_http_format_tools(struct rz_http_ask *ask, struct rz_err *err);
 /* Puts what the body demands into a request. */
 int32_t rz_http_format_apply(struct rz_http_request *r, struct rz_http_run *run, struct rz_request *q,
                              struct rz_err *err);

@@ -8,7 +8,9 @@
 
 #include "http.h"
 
-static _Thread_local bool failed;
+/* There from the start of a thread: what is made when it is first touched takes memory, and without any the
+ * loader ends the process. */
+static _Thread_local bool failed __attribute__((tls_model("initial-exec")));
 
 static void *take(size_t n)
 {

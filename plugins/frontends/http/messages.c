@@ -119,8 +119,6 @@ int32_t rz_http_tools_check(const json_t *tools, struct rz_err *err)
         const json_t *strict = json_object_get(f, "strict");
         if (strict && !json_is_null(strict) && !json_is_boolean(strict))
             return refuse(err, "tools", i, "function", "strict is not true or false");
-        if (json_is_true(strict))
-            return refuse(err, "tools", i, "function", "strict is not available in this build");
     }
     return RZ_OK;
 }

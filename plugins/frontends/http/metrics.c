@@ -108,13 +108,11 @@ void rz_http_measure_end(struct rz_http_request *r, const struct rz_event *ev)
     if (finish != RZ_FINISH_STOP && finish != RZ_FINISH_LENGTH)
         return;
     observe(m, RZ_HTTP_H_WHOLE, rz_http_now_ns() - r->begun_ns);
-    observe_s(m, RZ_HTTP_H_QUEUE, ev->t_queue);
+    observe_s(m, RZ_HTTP_H_QUEUE, ev->t_queue + (double)r->waited_ns * 1e-9);
     observe_s(m, RZ_HTTP_H_PREFILL, ev->t_prompt);
     observe_s(m, RZ_HTTP_H_DECODE, ev->t_gen);
     observe(m, RZ_HTTP_H_PROMPT, ev->n_prompt);
     observe(m, RZ_HTTP_H_NEW, ev->n_new);
-    atomic_fetch_add(&m->prompt, ev->n_prompt);
-    atomic_fetch_add(&m->cached, ev->n_cached);
 }
 
 void rz_http_measure_abort(struct rz_http_request *r)

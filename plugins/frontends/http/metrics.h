@@ -38,7 +38,6 @@ struct rz_http_histogram {
 struct rz_http_model_metrics {
     struct rz_http_histogram h[RZ_HTTP_N_H];
     atomic_uint_fast64_t ended[RZ_FINISH_TIMEOUT + 1]; /* by RZ_FINISH_* */
-    atomic_uint_fast64_t prompt, cached;
 };
 
 struct rz_http_route_metrics {

@@ -19,6 +19,7 @@ struct page {
     const char *prefix;
     uint32_t n_models; /* none while they load */
     struct rz_engine_stats stats[RZ_HTTP_MODELS_MAX];
+    struct rz_served_info served[RZ_HTTP_MODELS_MAX];
 };
 
 /* A value of a label: UTF-8 with three characters escaped. */
@@ -55,15 +56,16 @@ static double usage_of(const struct page *p, uint32_t i)
 static double field(const struct page *p, uint32_t i, int what)
 {
     const struct rz_engine_stats *s = &p->stats[i];
-    struct rz_http_model_metrics *m = p->http->models[i].metrics;
+    const struct rz_served_info *v = &p->served[i];
     const double values[] = {s->running,
-                             s->waiting,
+                             (double)s->waiting + p->served[i].waiting,
                              usage_of(p, i),
                              (double)s->preempted,
                              (double)s->prompt_tokens,
                              (double)s->new_tokens,
-                             (double)atomic_load(&m->prompt),
-                             (double)atomic_load(&m->cached),
+                             (double)s->cache_queries,
+                             (double)s->cache_hits,
+                             (double)s->cache_evictions,
                              (double)s->drafted,
                              (double)s->accepted,
                              s->pages_total,
@@ -71,7 +73,18 @@ static double field(const struct page *p, uint32_t i, int what)
                              (double)s->steps,
                              (double)s->requests,
                              (double)s->failed,
-                             (double)s->cancelled};
+                             (double)s->cancelled,
+                             v->state == RZ_SERVED_IN,
+                             (double)v->bytes,
+                             v->waiting,
+                             (double)v->loads,
+                             (double)v->unloads,
+                             (double)v->failures,
+                             (double)s->timeouts,
+                             (double)s->refused,
+                             s->max_running,
+                             s->max_queue,
+                             s->pages_cached};
     return values[what];
 }
 
@@ -90,6 +103,8 @@ static void numbers(struct page *p)
         {false, "generation_tokens_total", "counter", "Tokens generated."},
         {false, "prefix_cache_queries_total", "counter", "Prompt tokens looked for in the prefix cache."},
         {false, "prefix_cache_hits_total", "counter", "Prompt tokens found there."},
+        {true, "prefix_cache_evictions_total", "counter",
+         "Pages and states of the prefix cache that gave way."},
         {false, "spec_decode_num_draft_tokens_total", "counter", "Tokens guessed ahead."},
         {false, "spec_decode_num_accepted_tokens_total", "counter", "Guessed tokens that were right."},
         {true, "kv_pages", "gauge", "KV pages there are."},
@@ -98,6 +113,17 @@ static void numbers(struct page *p)
         {true, "requests_total", "counter", "Requests that the engine took."},
         {true, "requests_failed_total", "counter", "Requests that ended with an error of the engine."},
         {true, "requests_cancelled_total", "counter", "Requests that were ended before their time."},
+        {true, "model_loaded", "gauge", "1 while the model is loaded."},
+        {true, "model_memory_bytes", "gauge", "What the model takes while it is loaded."},
+        {true, "model_requests_waiting", "gauge", "Requests that wait until the model is loaded."},
+        {true, "model_loads_total", "counter", "Times that the model was loaded."},
+        {true, "model_unloads_total", "counter", "Times that it was unloaded."},
+        {true, "model_load_failures_total", "counter", "Times that it could not be loaded."},
+        {true, "requests_timeout_total", "counter", "Requests that ended at their deadline."},
+        {true, "requests_refused_total", "counter", "Requests that found the queue full."},
+        {true, "requests_running_max", "gauge", "Places in the batch."},
+        {true, "requests_max", "gauge", "Requests waiting or running that are taken."},
+        {true, "kv_pages_cached", "gauge", "Free KV pages that the prefix cache would rather not lose."},
     };
     for (int k = 0; k < (int)(sizeof(all) / sizeof(all[0])); k++) {
         const char *prefix = all[k].own ? "rz_" : p->prefix;
@@ -121,6 +147,37 @@ static void outcomes(struct page *p)
             rz_buf_printf(&p->out, "} %llu\n",
                           (unsigned long long)atomic_load(&p->http->models[i].metrics->ended[f]));
         }
+}
+
+/* --- devices --- */
+
+static bool device_at(const struct page *p, uint32_t model, uint32_t i, struct rz_engine_device *out)
+{
+    const struct rz_host_serve *s = p->http->serve;
+    *out = (struct rz_engine_device){.size = sizeof(*out)};
+    return s->device(s->ctx, model, i, out) == RZ_OK;
+}
+
+static void device_numbers(struct page *p, const char *name, bool failures)
+{
+    struct rz_engine_device d;
+    for (uint32_t i = 0; i < p->n_models; i++)
+        for (uint32_t k = 0; device_at(p, i, k, &d); k++) {
+            model_label(p, "rz_", name, "", i);
+            rz_buf_str(&p->out, ",");
+            add_label(&p->out, "device", d.name);
+            rz_buf_printf(&p->out, "} %llu\n",
+                          failures ? (unsigned long long)d.failures : d.state == RZ_DEVICE_IN_USE);
+        }
+}
+
+static void devices(struct page *p)
+{
+    head(p, "rz_", "device_failures_total", "counter", "Steps that a device failed.");
+    device_numbers(p, "device_failures_total", true);
+    head(p, "rz_", "device_in_use", "gauge",
+         "1: it runs the model's steps; 0: it failed and was taken out. None with 1: requests are refused.");
+    device_numbers(p, "device_in_use", false);
 }
 
 /* --- histograms --- */
@@ -173,6 +230,7 @@ static void server(struct page *p)
 {
     static const char *const phases[] = {"header", "body", "engine", "reader"};
     struct rz_http *h = p->http;
+    char why[64];
     head(p, "rz_", "http_requests_total", "counter", "Answers, by route and status.");
     for (uint32_t i = 0; i < RZ_HTTP_ROUTES_MAX; i++)
         for (uint32_t c = 0; atomic_load(&h->routes[i].path) && c < RZ_HTTP_N_CODES; c++) {
@@ -193,7 +251,10 @@ static void server(struct page *p)
         rz_buf_printf(&p->out, "rz_http_dropped_total{phase=\"%s\"} %llu\n", phases[i],
                       (unsigned long long)atomic_load(&h->n_dropped[i]));
     head(p, "rz_", "ready", "gauge", "1 while requests are taken.");
-    rz_buf_printf(&p->out, "rz_ready %d\n", atomic_load(&h->ready) && !atomic_load(&h->draining));
+    bool ready = atomic_load(&h->ready) && !atomic_load(&h->draining) &&
+                 !rz_http_failed(h, RZ_DEVICE_OUT, why, sizeof(why)) &&
+                 !rz_http_failed(h, RZ_DEVICE_LOST, why, sizeof(why));
+    rz_buf_printf(&p->out, "rz_ready %d\n", ready);
 }
 
 /* The numbers of /proc/self/statm, without which there is no page of memory to tell of. */
@@ -229,12 +290,15 @@ enum MHD_Result rz_http_metrics(struct rz_http_request *r)
     p->n_models = atomic_load(&r->http->ready) ? r->http->n_models : 0;
     rz_buf_init(&p->out, TEXT_MAX);
     for (uint32_t i = 0; i < p->n_models; i++) {
-        const struct rz_engine *e = p->http->models[i].engine;
+        const struct rz_host_serve *s = p->http->serve;
         p->stats[i].size = sizeof(p->stats[i]);
-        e->stats(e->ctx, &p->stats[i]);
+        p->served[i].size = sizeof(p->served[i]);
+        s->stats(s->ctx, i, &p->stats[i]);
+        s->info(s->ctx, i, &p->served[i]);
     }
     numbers(p);
     outcomes(p);
+    devices(p);
     histograms(p);
     server(p);
     process(p);
@@ -257,13 +321,22 @@ enum MHD_Result rz_http_metrics(struct rz_http_request *r)
 
 enum MHD_Result rz_http_ready(struct rz_http_request *r)
 {
+    char why[1024];
     bool draining = atomic_load(&r->http->draining), ready = atomic_load(&r->http->ready) && !draining;
     struct rz_http_error e = {.status = 503,
                               .type = "overloaded_error",
                               .code = draining ? "shutting_down" : "loading",
                               .header = "Retry-After: 5",
                               .message = draining ? "the server is shutting down" : "the models are loading"};
-    if (!ready)
+    bool out = ready && rz_http_failed(r->http, RZ_DEVICE_OUT, why, sizeof(why));
+    bool lost = ready && !out && rz_http_failed(r->http, RZ_DEVICE_LOST, why, sizeof(why));
+    if (out || lost) {
+        e.code = out ? "device_failed" : "device_changes";
+        e.type = out ? NULL : e.type;
+        e.header = out ? NULL : e.header;
+        e.message = why;
+    }
+    if (!ready || out || lost)
         return rz_http_reply_error(r->connection, &e);
     return rz_http_reply_json(r->connection, 200, json_pack("{s:s}", "status", "ready"), NULL);
 }

@@ -44,26 +44,18 @@ static enum MHD_Result reply(struct rz_http_request *r, json_t *o)
     return rz_http_reply_json(r->connection, MHD_HTTP_OK, o, r->ask.ignored.len ? r->ask.ignored.data : NULL);
 }
 
-enum MHD_Result rz_http_tokenize(struct rz_http_request *r)
+static enum MHD_Result tokenize(struct rz_http_request *r)
 {
-    static const struct rz_http_shape shape = {.fields = RZ_HTTP_TOKENIZE, .prompt = "text"};
-    enum MHD_Result result = MHD_NO;
     struct rz_err err = RZ_ERR_INIT;
     json_t *o = NULL;
-    if (!rz_http_read(r, &shape, &result))
-        return result;
     int32_t code = tokens_json(r, r->ask.prompt, &o, &err);
     return code ? rz_http_refuse(r, code, &err) : reply(r, o);
 }
 
-enum MHD_Result rz_http_tokenize_all(struct rz_http_request *r)
+static enum MHD_Result tokenize_all(struct rz_http_request *r)
 {
-    static const struct rz_http_shape shape = {.fields = RZ_HTTP_TOKENIZE_ALL, .prompt = "texts"};
-    enum MHD_Result result = MHD_NO;
     struct rz_err err = RZ_ERR_INIT;
     int32_t code = RZ_OK;
-    if (!rz_http_read(r, &shape, &result))
-        return result;
     json_t *list = json_array();
     for (size_t i = 0; i < json_array_size(r->ask.prompt) && !code; i++) {
         json_t *o = NULL;
@@ -75,6 +67,20 @@ enum MHD_Result rz_http_tokenize_all(struct rz_http_request *r)
         return reply(r, json_pack("{s:o}", "results", list));
     json_decref(list);
     return rz_http_refuse(r, code, &err);
+}
+
+enum MHD_Result rz_http_tokenize(struct rz_http_request *r)
+{
+    static const struct rz_http_shape shape = {
+        .fields = RZ_HTTP_TOKENIZE, .prompt = "text", .answer = tokenize};
+    return rz_http_start(r, &shape);
+}
+
+enum MHD_Result rz_http_tokenize_all(struct rz_http_request *r)
+{
+    static const struct rz_http_shape shape = {
+        .fields = RZ_HTTP_TOKENIZE_ALL, .prompt = "texts", .answer = tokenize_all};
+    return rz_http_start(r, &shape);
 }
 
 /* --- texts --- */

@@ -50,8 +50,6 @@ static json_t *value_schema(const struct rz_http_field *f)
     case FIELD_INT:
     case FIELD_NUMBER:
         return number(f);
-    case FIELD_ONE:
-        return quoted("{'const': 1}");
     case FIELD_FALSE:
         return quoted("{'const': false}");
     case FIELD_NONE:
@@ -86,8 +84,13 @@ static json_t *together(uint32_t kind)
                    "['logprobs']}}"));
     if (kind == RZ_HTTP_COMPLETION)
         json_array_append_new(
-            all, quoted("{'if': {'properties': {'echo': {'const': true}}, 'required': ['echo']}, 'then': "
-                        "{'properties': {'logprobs': {'type': 'null'}}}}"));
+            all, quoted("{'if': {'properties': {'stream': {'const': true}}, 'required': ['stream']}, 'then': "
+                        "{'properties': {'best_of': {'enum': [1, null]}}}}"));
+    if (kind & (RZ_HTTP_CHAT | RZ_HTTP_RESPONSE))
+        json_array_append_new(
+            all, quoted("{'if': {'properties': {'tool_choice': {'anyOf': [{'const': 'required'}, {'type': "
+                        "'object'}]}}, 'required': ['tool_choice']}, 'then': {'properties': {'tools': "
+                        "{'type': 'array', 'minItems': 1}}, 'required': ['tools']}}"));
     if (json_array_size(all))
         return all;
     json_decref(all);
@@ -203,22 +206,41 @@ static void below(uint32_t n, struct rz_buf *out)
     rz_buf_printf(out, "%s)$", digits);
 }
 
+/* False: every name finds this model. */
+static bool add_names(const struct rz_http_request *r, uint32_t i, json_t *names)
+{
+    struct rz_served_info s = {.size = sizeof(s)};
+    bool all = true;
+    r->http->serve->info(r->http->serve->ctx, i, &s);
+    json_array_append_new(names, rz_http_text(s.name, strlen(s.name)));
+    for (uint32_t k = 0; k < s.n_aliases; k++) {
+        json_array_append_new(names, rz_http_text(s.aliases[k], strlen(s.aliases[k])));
+        all &= strcmp(s.aliases[k], "*") != 0;
+    }
+    return all;
+}
+
 static void model_schemas(const struct rz_http_request *r, json_t *schemas)
 {
     uint32_t n_vocab = 1, n_embd = 1, least = 0;
+    bool any = false;
     json_t *names = json_array();
     struct rz_buf pattern;
     for (uint32_t i = 0; i < r->http->n_models; i++) {
-        const struct rz_http_model *m = &r->http->models[i];
-        json_array_append_new(names, rz_http_text(m->name, strlen(m->name)));
-        least |= !m->vocab.add_bos; /* an empty text is a prompt where something stands before it */
-        n_vocab = m->vocab.n_vocab > n_vocab ? m->vocab.n_vocab : n_vocab;
-        n_embd = m->info.n_embd > n_embd ? m->info.n_embd : n_embd;
+        struct rz_http_model m;
+        any |= !add_names(r, i, names);
+        if (!rz_http_model_facts(r->http, i, &m))
+            continue;
+        least |= !m.vocab.add_bos; /* an empty text is a prompt where something stands before it */
+        n_vocab = m.vocab.n_vocab > n_vocab ? m.vocab.n_vocab : n_vocab;
+        n_embd = m.info.n_embd > n_embd ? m.info.n_embd : n_embd;
     }
     rz_buf_init(&pattern, 4096);
     below(n_vocab, &pattern);
     json_object_set_new(schemas, "Text", json_pack("{s:s,s:i}", "type", "string", "minLength", least));
-    json_object_set_new(schemas, "ModelName", json_pack("{s:o}", "enum", names));
+    json_object_set_new(schemas, "ModelName",
+                        any ? json_pack("{s:o,s:s}", "examples", names, "type", "string")
+                            : json_pack("{s:o}", "enum", names));
     json_object_set_new(
         schemas, "TokenId",
         json_pack("{s:s,s:i,s:I}", "type", "integer", "minimum", 0, "maximum", (json_int_t)n_vocab - 1));

@@ -8,11 +8,18 @@
 #define OR_NULL(schema) "{'anyOf': [" schema ", {'type': 'null'}]}"
 #define TEXT "{'type': 'string'}"
 #define TEXT_OR_NULL "{'type': ['string', 'null']}"
+#define BOOL_OR_NULL "{'type': ['boolean', 'null']}"
+#define SCHEMA "'schema': {'type': ['object', 'boolean', 'null']}, 'strict': " BOOL_OR_NULL
+#define ALLOWED(tool) \
+    "'mode': {'enum': ['auto', 'required']}, 'tools': {'type': 'array', 'minItems': 1, 'items': " tool "}"
+#define NAMED OBJECT("'name'", "'name': " TEXT)
 #define COUNT "{'type': 'integer', 'minimum': 0}"
 #define OBJECT(required, properties) \
     "{'type': 'object', 'required': [" required "], 'properties': {" properties "}}"
 #define LIST(items) "{'type': 'array', 'items': " items "}"
 
+#define LOGPROB_OR_NULL "{'type': ['number', 'null'], 'maximum': 0}"
+#define BEST_OR_NULL "{'type': ['object', 'null'], 'additionalProperties': {'type': 'number'}}"
 #define CHUNK_COMMON "'id': " TEXT ", 'created': " COUNT ", 'model': " TEXT
 #define FINISH(names) "'finish_reason': {'enum': [" names "]}"
 #define CALL_PARTS "'id': " TEXT ", 'type': {'const': 'function'}, 'function': " REF("CalledFunction")
@@ -51,17 +58,21 @@ const struct rz_http_schema rz_http_schemas[] = {
     {"Tools", LIST(OBJECT("'type', 'function'",
                           "'type': {'const': 'function'}, 'function': " OBJECT(
                               "'name'", "'name': " TEXT ", 'description': " TEXT_OR_NULL ", 'parameters': "
-                                        "{'type': ['object', 'null']}, 'strict': {'enum': [false, null]}")))},
-    {"ToolChoice", "{'anyOf': [{'enum': ['none', 'auto', 'required']}, " OBJECT(
-                       "'type', 'function'",
-                       "'type': {'const': 'function'}, 'function': " OBJECT("'name'", "'name': " TEXT)) "]}"},
+                                        "{'type': ['object', 'null']}, 'strict': " BOOL_OR_NULL)))},
+    {"ToolChoice",
+     "{'anyOf': [{'enum': ['none', 'auto', 'required']}, " OBJECT(
+         "'type', 'function'",
+         "'type': {'const': 'function'}, 'function': " OBJECT(
+             "'name'",
+             "'name': " TEXT)) ", " OBJECT("'type', 'allowed_tools'",
+                                           "'type': {'const': 'allowed_tools'}, 'allowed_tools': " OBJECT(
+                                               "'mode', 'tools'",
+                                               ALLOWED(OBJECT("'function'", "'function': " NAMED)))) "]}"},
     {"ResponseFormat",
      OBJECT("'type'", "'type': {'enum': ['text', 'json_object', 'json_schema']}, 'json_schema': "
-                      "{'type': 'object', 'properties': {'name': " TEXT
-                      ", 'schema': {'type': 'object'}, 'strict': {'type': ['boolean', 'null']}}}")},
-    {"StreamOptions", "{'type': 'object', 'properties': {'include_usage': {'type': ['boolean', 'null']}}, "
-                      "'additionalProperties': "
-                      "false}"},
+                      "{'type': 'object', 'properties': {'name': " TEXT ", " SCHEMA "}}")},
+    {"StreamOptions", "{'type': 'object', 'properties': {'include_usage': " BOOL_OR_NULL ", "
+                      "'include_obfuscation': {'enum': [false, null]}}, 'additionalProperties': false}"},
     {"Stop",
      "{'anyOf': [" REF("StopText") ", {'type': 'array', 'maxItems': 16, 'items': " REF("StopText") "}]}"},
     {"StopText", "{'type': 'string', 'minLength': 1, 'maxLength': 256}"},
@@ -88,36 +99,43 @@ const struct rz_http_schema rz_http_schemas[] = {
      OBJECT("'type'", "'type': {'const': 'reasoning'}, 'content': " OR_NULL(REF("InputContent")))},
     {"FlatTools", LIST(OBJECT("'type', 'name'",
                               "'type': {'const': 'function'}, 'name': " TEXT ", 'description': " TEXT_OR_NULL
-                              ", 'parameters': {'type': ['object', 'null']}, 'strict': {'enum': [false, "
-                              "null]}"))},
-    {"FlatToolChoice", "{'anyOf': [{'enum': ['none', 'auto', 'required']}, " OBJECT(
-                           "'type', 'name'", "'type': {'const': 'function'}, 'name': " TEXT) "]}"},
+                              ", 'parameters': {'type': ['object', 'null']}, 'strict': " BOOL_OR_NULL))},
+    {"FlatToolChoice",
+     "{'anyOf': [{'enum': ['none', 'auto', 'required']}, " OBJECT(
+         "'type', 'name'",
+         "'type': {'const': 'function'}, 'name': " TEXT) ", " OBJECT("'type', 'mode', 'tools'",
+                                                                     "'type': {'const': "
+                                                                     "'allowed_tools'}, " ALLOWED(
+                                                                         NAMED)) "]}"},
     {"TextOptions", "{'type': 'object', 'properties': {'format': " OR_NULL(
-                        REF("FlatFormat")) ", 'verbosity': {'type': 'null'}}}"},
+                        REF("FlatFormat")) ", 'verbosity': {'enum': ['medium', null]}}}"},
     {"FlatFormat",
-     OBJECT("'type'", "'type': {'enum': ['text', 'json_object', 'json_schema']}, 'name': " TEXT
-                      ", 'schema': {'type': 'object'}, 'strict': {'type': ['boolean', 'null']}")},
+     OBJECT("'type'", "'type': {'enum': ['text', 'json_object', 'json_schema']}, 'name': " TEXT ", " SCHEMA)},
     {"Reasoning",
-     "{'type': 'object', 'properties': {'effort': " TEXT_OR_NULL "}, 'additionalProperties': {'type': "
-     "'null'}}"},
+     "{'type': 'object', 'properties': {'effort': " TEXT_OR_NULL "}, 'additionalProperties': {'enum': "
+     "[null]}, 'patternProperties': {'^(generate_)?summary$': {'enum': ['auto', null]}}}"},
     /* --- what answers hold --- */
     {"Error", OBJECT("'error'", "'error': " OBJECT("'message', 'type', 'param', 'code'",
                                                    "'message': " TEXT ", 'type': " TEXT
                                                    ", 'param': " TEXT_OR_NULL ", 'code': " TEXT_OR_NULL))},
     {"PlainError", OBJECT("'error'", "'error': " TEXT)},
     {"Anything", "{'type': 'object'}"},
-    {"Health",
-     OBJECT("'status', 'version'", "'status': {'enum': ['healthy', 'draining']}, 'version': " TEXT)},
+    {"Health", OBJECT("'status', 'version', 'compute_mode'",
+                      "'status': {'enum': ['healthy', 'degraded', 'failed', 'draining']}, 'version': " TEXT
+                      ", 'compute_mode': {'enum': ['cpu', 'gpu']}, 'reason': " TEXT)},
     {"Ready", OBJECT("'status'", "'status': {'const': 'ready'}")},
     {"Version", OBJECT("'name', 'version'", "'name': {'const': 'rz'}, 'version': " TEXT)},
     {"Model", OBJECT("'id', 'object', 'created', 'owned_by'",
                      "'id': " TEXT ", 'object': {'const': 'model'}, "
-                     "'created': " COUNT ", 'owned_by': " TEXT ", 'context_length': " COUNT)},
+                     "'created': " COUNT ", 'owned_by': " TEXT ", 'context_length': " COUNT
+                     ", 'state': {'enum': ['loaded', 'loading', 'unloaded', 'unloading', 'failed']}, "
+                     "'aliases': {'type': 'array', 'items': " TEXT "}, 'memory_bytes': " COUNT)},
     {"ModelList", OBJECT("'object', 'data'", "'object': {'const': 'list'}, 'data': " LIST(REF("Model")))},
     {"PlainModels",
      OBJECT("'models'", "'models': " LIST(OBJECT("'id', 'name', 'description', 'format', 'loaded'",
                                                  "'id': " TEXT ", 'name': " TEXT ", 'description': " TEXT
-                                                 ", 'format': " TEXT ", 'loaded': {'type': 'boolean'}")))},
+                                                 ", 'format': " TEXT
+                                                 ", 'loaded': {'type': 'boolean'}, 'state': " TEXT)))},
     {"Usage",
      OBJECT("'prompt_tokens', 'completion_tokens', 'total_tokens', 'prompt_tokens_details'",
             "'prompt_tokens': " COUNT ", 'completion_tokens': " COUNT ", 'total_tokens': " COUNT
@@ -127,14 +145,9 @@ const struct rz_http_schema rz_http_schemas[] = {
                                                                                     "'reasoning_tokens':"
                                                                                     " " COUNT))},
     {"Logprobs",
-     OBJECT(
-         "'tokens', 'token_logprobs', 'top_logprobs', 'text_offset'",
-         "'tokens': " LIST(TEXT) ", 'token_logprobs': " LIST(
-             "{'type': 'number', 'maximum': 0}") ", 'top_logprobs': " LIST("{'type': 'object', "
-                                                                           "'additionalProperties': {'type': "
-                                                                           "'number'}}") ", "
-                                                                                         "'text_offset':"
-                                                                                         " " LIST(COUNT))},
+     OBJECT("'tokens', 'token_logprobs', 'top_logprobs', 'text_offset'",
+            "'tokens': " LIST(TEXT) ", 'token_logprobs': " LIST(LOGPROB_OR_NULL) ", 'top_logprobs': " LIST(
+                BEST_OR_NULL) ", 'text_offset': " LIST(COUNT))},
     {"Completion",
      OBJECT("'id', 'object', 'created', 'model', 'choices'", CHUNK_COMMON
             ", 'object': {'const': 'text_completion'}, 'usage': " OR_NULL(REF("Usage")) ", 'choices': " LIST(

@@ -50,8 +50,7 @@ static bool given_up(const struct rz_http_request *r)
     return atomic_load(&r->http->closing) || atomic_load(&r->conn->dropped);
 }
 
-/* True: suspended until the next wake. */
-static bool suspend_if_idle(struct rz_http_request *r)
+bool rz_http_suspend_if_idle(struct rz_http_request *r)
 {
     pthread_mutex_lock(&r->lock);
     bool idle = !r->pending && !given_up(r);
@@ -75,7 +74,11 @@ static bool failed(const struct rz_http_request *r, struct rz_http_error *e)
     *e = (struct rz_http_error){
         .status = 500, .code = "engine_failed", .message = "the engine failed", .plain = r->route->plain};
     if (ev->kind == RZ_EVENT_ERROR) {
-        e->message = ev->text; /* n_text is below the array's size: see fail_with */
+        e->message = ev->text;      /* n_text is below the array's size: see fail_with */
+        if (ev->code == RZ_EBUSY) { /* it was not begun, and will not be */
+            e->status = 503;
+            e->code = "device_failed";
+        }
     } else if (ev->finish == RZ_FINISH_CANCELLED) {
         e->status = 503;
         e->code = "cancelled";
@@ -178,8 +181,9 @@ static bool take_round(struct rz_http_request *r)
     if (r->ended || r->n_submitted == r->n_runs)
         return any;
     uint32_t before = r->n_submitted;
-    if (rz_http_runs_fill(r, &err)) {
-        struct rz_event ev = {.size = sizeof(ev), .kind = RZ_EVENT_ERROR};
+    int32_t code = rz_http_runs_fill(r, &err);
+    if (code) {
+        struct rz_event ev = {.size = sizeof(ev), .kind = RZ_EVENT_ERROR, .code = code};
         ev.n_text = (uint32_t)snprintf(ev.text, sizeof(ev.text), "%.200s: %.700s", err.where, err.message);
         fail_with(r, &ev);
     }
@@ -217,7 +221,7 @@ static bool pump(struct rz_http_request *r)
             rz_buf_str(&r->out, ": \n\n");
         here = r->ended || (r->phase == PHASE_SSE && r->out.len) || given_up(r);
         r->no_memory |= rz_http_json_failed();
-    } while (!here && !suspend_if_idle(r));
+    } while (!here && !rz_http_suspend_if_idle(r));
     return here;
 }
 
@@ -296,6 +300,9 @@ enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const st
         e.type = "overloaded_error";
         e.code = "queue_full";
         e.header = "Retry-After: 1";
+    } else if (code == RZ_EDEVICE) {
+        e.status = 503;
+        e.code = "device_failed";
     } else if (code == RZ_ELIMIT) {
         e.status = 400;
         e.code = "context_length_exceeded";
@@ -319,15 +326,6 @@ static void name_request(struct rz_http_request *r)
     r->created = (int64_t)time(NULL);
 }
 
-/* A NULL name is the first model. */
-static const struct rz_http_model *find_model(const struct rz_http *h, const char *name)
-{
-    for (uint32_t i = 0; i < h->n_models; i++)
-        if (!name || !strcmp(name, h->models[i].name))
-            return &h->models[i];
-    return NULL;
-}
-
 /* What the model's own defaults are, before the fields are read. */
 static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s,
                          const struct rz_http_shape *shape)
@@ -347,12 +345,12 @@ static void set_defaults(struct rz_http_ask *ask, const struct rz_sampling *s,
 /* The model decides the defaults and a field names the model: read again if it is not the first one. */
 static int32_t read_ask(struct rz_http_request *r, struct rz_err *err)
 {
-    r->model = find_model(r->http, NULL);
+    r->model = rz_http_model_named(r->http, NULL);
     for (int pass = 0; r->model; pass++) {
         set_defaults(&r->ask, &r->model->sampling, r->shape);
         int32_t code = rz_http_ask_read(&r->ask, r->body.data ? r->body.data : "", r->body.len,
                                         r->shape->fields, r->http->strict, err);
-        const struct rz_http_model *named = code ? r->model : find_model(r->http, r->ask.model);
+        const struct rz_http_model *named = code ? r->model : rz_http_model_named(r->http, r->ask.model);
         if (code || named == r->model || pass)
             return code;
         r->model = named;
@@ -362,7 +360,7 @@ static int32_t read_ask(struct rz_http_request *r, struct rz_err *err)
     return rz_fail(err, RZ_ENOTFOUND, "model", "the server has no such model");
 }
 
-bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, enum MHD_Result *result)
+enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape)
 {
     struct rz_err err = RZ_ERR_INIT;
     r->shape = shape;
@@ -371,21 +369,18 @@ bool rz_http_read(struct rz_http_request *r, const struct rz_http_shape *shape, 
         struct rz_http_error e = {
             .status = 404, .param = "model", .code = "model_not_found", .plain = r->route->plain};
         e.message = err.message;
-        *result = rz_http_reply_error(r->connection, &e);
-        return false;
+        return rz_http_reply_error(r->connection, &e);
     }
     rz_http_body_drop(r);
-    if (code)
-        *result = rz_http_refuse(r, code, &err);
-    return !code;
+    return code ? rz_http_refuse(r, code, &err) : rz_http_model_take(r);
 }
 
-enum MHD_Result rz_http_start(struct rz_http_request *r, const struct rz_http_shape *shape)
+enum MHD_Result rz_http_begin(struct rz_http_request *r)
 {
     struct rz_err err = RZ_ERR_INIT;
-    enum MHD_Result result = MHD_NO;
-    if (!rz_http_read(r, shape, &result))
-        return result;
+    const struct rz_http_shape *shape = r->shape;
+    if (shape->answer)
+        return shape->answer(r);
     bool stream = r->ask.stream || shape->always_stream;
     r->phase = stream ? PHASE_SSE : PHASE_WHOLE;
     rz_buf_init(&r->out, RZ_HTTP_TEXT_MAX);

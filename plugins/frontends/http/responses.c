@@ -13,6 +13,7 @@ struct rz_http_items {
     json_t *open;  /* the last of them, while it is written; NULL: none */
     uint32_t kind; /* RZ_CHAT_* of it */
     struct rz_buf text;
+    json_t *logprobs; /* of the text */
     json_int_t sequence;
     uint32_t finish;
 };
@@ -22,6 +23,7 @@ void rz_http_items_free(struct rz_http_request *r)
     if (!r->items)
         return;
     json_decref(r->items->output);
+    json_decref(r->items->logprobs);
     rz_buf_free(&r->items->text);
     free(r->items);
     r->items = NULL;
@@ -89,8 +91,9 @@ static void tell(struct rz_http_request *r, const char *type, json_t *data)
     rz_http_sse(r, type, data);
 }
 
-/* An event about the item that is open. */
-static void tell_item(struct rz_http_request *r, const char *type, const char *member, json_t *value)
+/* An event about the item that is open. logprobs is taken: of the text that it tells; NULL: none. */
+static void tell_text(struct rz_http_request *r, const char *type, const char *member, json_t *value,
+                      json_t *logprobs)
 {
     const struct rz_http_items *items = r->items;
     bool whole = !strcmp(member, "item");
@@ -101,16 +104,33 @@ static void tell_item(struct rz_http_request *r, const char *type, const char *m
         json_object_set_new(o, "content_index", json_integer(0));
     json_object_set_new(o, member, value);
     if (items->kind == RZ_CHAT_CONTENT && strstr(type, "output_text"))
-        json_object_set_new(o, "logprobs", json_array());
+        json_object_set(o, "logprobs", logprobs);
+    json_decref(logprobs);
     tell(r, type, o);
 }
 
-static json_t *part(uint32_t kind, const struct rz_buf *text)
+static void tell_item(struct rz_http_request *r, const char *type, const char *member, json_t *value)
 {
-    json_t *t = rz_http_buf_text(text);
-    if (kind == RZ_CHAT_REASONING)
+    tell_text(r, type, member, value, json_array());
+}
+
+/* The open item's text so far. */
+static json_t *part(const struct rz_http_items *items)
+{
+    json_t *t = rz_http_buf_text(&items->text);
+    if (items->kind == RZ_CHAT_REASONING)
         return json_pack("{s:s,s:o}", "type", "reasoning_text", "text", t);
-    return json_pack("{s:s,s:o,s:[],s:[]}", "type", "output_text", "text", t, "annotations", "logprobs");
+    return json_pack("{s:s,s:o,s:[],s:o}", "type", "output_text", "text", t, "annotations", "logprobs",
+                     json_copy(items->logprobs));
+}
+
+/* What was told of tokens since the last piece of text, which may have been held back meanwhile. */
+static json_t *fresh_logprobs(struct rz_http_run *run)
+{
+    json_t *all = run->logprobs, *content = json_incref(json_object_get(all, "content"));
+    run->logprobs = NULL;
+    json_decref(all);
+    return content ? content : json_array();
 }
 
 /* Takes item: it is the last of the output from now on. */
@@ -126,9 +146,10 @@ static void open_item(struct rz_http_request *r, uint32_t kind, const char *pref
     items->open = item;
     items->kind = kind;
     rz_buf_clear(&items->text);
+    json_array_clear(items->logprobs);
     tell_item(r, "response.output_item.added", "item", json_deep_copy(item));
     if (kind != RZ_CHAT_CALL)
-        tell_item(r, "response.content_part.added", "part", part(kind, &items->text));
+        tell_item(r, "response.content_part.added", "part", part(items));
 }
 
 static void close_item(struct rz_http_request *r, const char *status)
@@ -138,10 +159,10 @@ static void close_item(struct rz_http_request *r, const char *status)
         return;
     json_object_set_new(items->open, "status", json_string(status));
     if (items->kind != RZ_CHAT_CALL) {
-        json_t *whole = part(items->kind, &items->text);
+        json_t *whole = part(items);
         bool content = items->kind == RZ_CHAT_CONTENT;
-        tell_item(r, content ? "response.output_text.done" : "response.reasoning_text.done", "text",
-                  json_incref(json_object_get(whole, "text")));
+        tell_text(r, content ? "response.output_text.done" : "response.reasoning_text.done", "text",
+                  json_incref(json_object_get(whole, "text")), json_copy(items->logprobs));
         tell_item(r, "response.content_part.done", "part", json_incref(whole));
         json_object_set_new(items->open, "content", json_pack("[o]", whole));
     }
@@ -176,7 +197,9 @@ static void take_piece(void *arg, const struct rz_chat_piece *piece)
     struct rz_http_request *r = choice->r;
     struct rz_http_items *items = r->items;
     bool content = piece->kind == RZ_CHAT_CONTENT;
+    json_t *logprobs = fresh_logprobs(choice->run);
     if (piece->kind == RZ_CHAT_CALL) {
+        json_decref(logprobs);
         take_call(r, choice, piece);
         return;
     }
@@ -189,8 +212,9 @@ static void take_piece(void *arg, const struct rz_chat_piece *piece)
         open_item(r, piece->kind, "rs",
                   json_pack("{s:s,s:[],s:[]}", "type", "reasoning", "summary", "content"));
     rz_buf_add(&items->text, piece->text.data, piece->text.len);
-    tell_item(r, content ? "response.output_text.delta" : "response.reasoning_text.delta", "delta",
-              rz_http_text(piece->text.data, piece->text.len));
+    json_array_extend(items->logprobs, logprobs);
+    tell_text(r, content ? "response.output_text.delta" : "response.reasoning_text.delta", "delta",
+              rz_http_text(piece->text.data, piece->text.len), logprobs);
 }
 
 /* --- the shape --- */
@@ -201,6 +225,7 @@ static int32_t prepare(struct rz_http_request *r, struct rz_err *err)
     if (!r->items)
         return rz_fail(err, RZ_ENOMEM, "input", "no memory");
     r->items->output = json_array();
+    r->items->logprobs = json_array();
     rz_buf_init(&r->items->text, RZ_HTTP_TEXT_MAX);
     r->ask.made = r->ask.made ? r->ask.made : json_array();
     int32_t code = rz_http_input_messages(&r->ask, &r->ask.messages, err);
@@ -217,6 +242,8 @@ static void begin(struct rz_http_request *r)
 static void take(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
     struct rz_http_choice choice = {r, run};
+    if (r->http->chats->state(run->chat) == RZ_CHAT_CONTENT)
+        rz_http_chat_logprobs_add(r, run, ev);
     rz_http_chat_feed(&choice, ev, false, take_piece);
 }
 

@@ -17,12 +17,13 @@
 
 int32_t rz_http_prompts(struct rz_http_request *r, size_t n, struct rz_err *err)
 {
-    size_t each = r->ask.n ? (size_t)r->ask.n : 1;
+    int64_t choices = r->ask.best_of > r->ask.n ? r->ask.best_of : r->ask.n;
+    size_t each = choices ? (size_t)choices : 1;
     if (!n)
         return rz_fail(err, RZ_EINVAL, r->shape->prompt, "is empty");
     if (n > RUNS_MAX / each)
-        return rz_fail(err, RZ_EINVAL, r->shape->prompt, "%zu prompts with n = %zu: at most %d answers", n,
-                       each, RUNS_MAX);
+        return rz_fail(err, RZ_EINVAL, r->shape->prompt, "%zu prompts with %zu choices: at most %d answers",
+                       n, each, RUNS_MAX);
     r->prompts = calloc(n, sizeof(*r->prompts));
     r->runs = calloc(n * each, sizeof(*r->runs));
     if (!r->prompts || !r->runs)
@@ -170,6 +171,14 @@ static int32_t check_biases(const struct rz_http_request *r, struct rz_err *err)
     return RZ_OK;
 }
 
+/* Of the time that the request may take, in ms; it may have waited for its model. 0: there is no limit. */
+static uint64_t time_left(const struct rz_http_request *r)
+{
+    uint64_t most = (uint64_t)r->http->request_timeout_s * 1000,
+             spent = (rz_http_now_ns() - r->begun_ns) / 1000000;
+    return !most || spent < most ? most - (most ? spent : 0) : 1;
+}
+
 static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct rz_err *err)
 {
     uint64_t ticket;
@@ -181,15 +190,20 @@ static int32_t submit(struct rz_http_request *r, struct rz_http_run *run, struct
     q.prompt = p->ids;
     q.n_prompt = p->n;
     q.max_new = (uint32_t)ask->max_tokens;
-    q.n_logprobs = ask->has_logprobs ? (uint32_t)(ask->logprobs ? ask->logprobs : 1) : 0;
+    q.n_logprobs = ask->has_logprobs && ask->logprobs ? (uint32_t)ask->logprobs : 0;
+    if ((ask->has_logprobs || ask->best_of > ask->n) && !q.n_logprobs)
+        q.n_logprobs = 1;
+    if (ask->echo && ask->has_logprobs)
+        q.flags |= RZ_REQUEST_SCORE;
     q.stops = ask->stops;
     q.n_stops = ask->n_stops;
     q.biases = ask->biases;
     q.n_biases = ask->n_biases;
-    q.timeout_ms = (uint64_t)r->http->request_timeout_s * 1000;
+    q.speculate = ask->speculate;
+    q.timeout_ms = time_left(r);
     q.wake = rz_http_wake;
     q.wake_arg = run;
-    q.like = choice ? r->runs[run->index - choice].ticket : 0;
+    q.like = choice && !(q.flags & RZ_REQUEST_SCORE) ? r->runs[run->index - choice].ticket : 0;
     set_sampling(ask, choice, &q.sampling);
     if (r->http->max_prompt && p->n > r->http->max_prompt)
         return rz_fail(err, RZ_ELIMIT, r->shape->prompt, "%u tokens: at most %u (max_prompt_tokens)", p->n,

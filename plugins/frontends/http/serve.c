@@ -26,6 +26,8 @@ static struct rz_http_request *take_slot(struct rz_http *h, struct MHD_Connectio
         r->pending = r->suspended = false;
         r->commented = false;
         r->model = NULL;
+        r->has_model = r->waits = false;
+        atomic_store(&r->give_up, RZ_HTTP_GIVE_UP_NO);
         r->flags = 0;
         r->last.kind = r->last.finish = 0;
         r->created = (int64_t)time(NULL);
@@ -82,6 +84,7 @@ void rz_http_completed(void *http, struct MHD_Connection *c, void **request,
     rz_http_ask_free(&r->ask);
     rz_http_body_drop(r);
     rz_buf_free(&r->out);
+    rz_http_model_done(r);
     pthread_mutex_lock(&h->lock);
     r->used = false;
     r->generation++;
@@ -139,6 +142,11 @@ enum MHD_Result rz_http_serve(void *http, struct MHD_Connection *c, const char *
     }
     if (r->phase == PHASE_WHOLE)
         return rz_http_continue(r);
+    if (r->phase == PHASE_MODEL) {
+        enum MHD_Result result = rz_http_model_take(r);
+        r->no_memory |= rz_http_json_failed();
+        return result;
+    }
     if (*n_upload)
         return take_body(r, upload, n_upload);
     if (r->body_too_long) {

@@ -43,6 +43,8 @@ static void client_left(struct rz_http *h, uint64_t key)
     pthread_mutex_lock(&h->lock);
     if (r->used && key_of(r) == key && r->has_ticket)
         rz_http_runs_cancel(r);
+    else if (r->used && key_of(r) == key)
+        rz_http_model_give_up(r, RZ_HTTP_GIVE_UP_GONE);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -62,6 +64,7 @@ static void *watch(void *arg)
                 return NULL;
         rz_http_drop_late(h);
         rz_http_keep_alive(h);
+        rz_http_models_look(h);
     }
     return NULL;
 }

@@ -1,0 +1,49 @@
+/* notify.c - what a service manager is told: systemd's protocol, datagrams to the socket that NOTIFY_SOCKET names.
+ *
+ * Without the variable nothing is said. Nobody waits for an answer, and nothing depends on whether it arrives.
+ */
+#include "main.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A path, or @NAME for a name without a file. */
+static socklen_t address_of(const char *name, struct sockaddr_un *to)
+{
+    size_t n = strlen(name);
+    if ((name[0] != '/' && name[0] != '@') || n >= sizeof(to->sun_path))
+        return 0;
+    *to = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(to->sun_path, name, n);
+    if (name[0] == '@')
+        to->sun_path[0] = 0;
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (name[0] == '/'));
+}
+
+void rz_notify(const char *state)
+{
+    struct sockaddr_un to;
+    const char *name = getenv("NOTIFY_SOCKET");
+    socklen_t n = name ? address_of(name, &to) : 0;
+    int fd = n ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    if (fd < 0)
+        return;
+    while (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, n) < 0 && errno == EINTR)
+        ;
+    close(fd);
+}
+
+uint64_t rz_notify_watchdog_ms(void)
+{
+    const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+    char *end = NULL;
+    if (!us || (pid && strtol(pid, &end, 10) != (long)getpid()))
+        return 0;
+    unsigned long long most = strtoull(us, &end, 10);
+    return *us && !*end ? (uint64_t)most / 2000 : 0; /* twice in the time that it gives */
+}
