@@ -1,5 +1,6 @@
-/* vocab_mixed.h - a vocabulary of some thousand tokens that mix what grammars tell apart: letters, digits, blanks,
- * quotes, escapes, new lines, characters of two to four bytes and halves of them. Large enough that masks are
+/* vocab_mixed.h - a vocabulary of some thousand tokens that mix what grammars tell apart.
+ *
+ * Letters, digits, blanks, quotes, escapes, new lines, characters of two to four bytes and halves of them. Large enough that masks are
  * made through folds (fold.h). Each mask can be judged by feeding every token by itself.
  */
 #ifndef RZ_TESTS_VOCAB_MIXED_H

@@ -3,8 +3,8 @@
  * Within a string all letters do the same, within a name all digits. A fold is the trie in which bytes that
  * nothing tells apart which plain characters (no control characters, quotes, backslashes) can reach from here
  * are taken as one, up to the first other byte, and without what leads nowhere: it has some hundred nodes
- * where the trie has a hundred thousand, and each of them stands for many tokens. Folds belong to the vocabulary and are shared by all grammars; the ones that were
- * not used for longest give way. Thread-safe.
+ * where the trie has a hundred thousand, and each of them stands for many tokens. Folds belong to the
+ * vocabulary and are shared by all grammars; the ones that were not used for longest give way. Thread-safe.
  */
 #ifndef RZ_GRAMMAR_FOLD_H
 #define RZ_GRAMMAR_FOLD_H

@@ -3,11 +3,11 @@
  * The first byte chooses the kind; a zero byte ends the grammar, the rest is the text. A grammar is refused
  * or taken; one that is taken has no dead ends: from every state that the text reaches, some way leads on. */
 #include "grammar.h"
+#include "../vocab_mixed.h"
 #include "automaton.h"
 #include "fold.h"
 #include "frontend.h"
 #include "fuzz.h"
-#include "../vocab_mixed.h"
 
 #include <string.h>
 
