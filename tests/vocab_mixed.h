@@ -1,7 +1,8 @@
 /* vocab_mixed.h - a vocabulary of some thousand tokens that mix what grammars tell apart.
  *
- * Letters, digits, blanks, quotes, escapes, new lines, characters of two to four bytes and halves of them. Large enough that masks are
- * made through folds (fold.h). Each mask can be judged by feeding every token by itself.
+ * Letters, digits, blanks, quotes, escapes, new lines, characters of two to four bytes and halves of them.
+ * Large enough that masks are made through folds (fold.h). Each mask can be judged by feeding every token by
+ * itself.
  */
 #ifndef RZ_TESTS_VOCAB_MIXED_H
 #define RZ_TESTS_VOCAB_MIXED_H

@@ -1,8 +1,9 @@
 /* trie.h - the spellings of a vocabulary's tokens, arranged for asking which of them may come next.
  *
  * Made once for a tokenizer and then only read, but for its folds. A token is spelled by the bytes that it
- * adds to a text; those that add none, and those that end a generation, are not there. Tokens of other than the normal kinds are
- * there a second time behind RZ_NFA_CONTROL, so that a grammar can ask for the token itself.
+ * adds to a text; those that add none, and those that end a generation, are not there. Tokens of other than
+ * the normal kinds are there a second time behind RZ_NFA_CONTROL, so that a grammar can ask for the token
+ * itself.
  */
 #ifndef RZ_GRAMMAR_TRIE_H
 #define RZ_GRAMMAR_TRIE_H
