@@ -5,6 +5,7 @@
 
 #include "err.h"
 #include "grammar.h"
+#include "vocab_mixed.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -452,6 +453,46 @@ RZ_TEST(grammar, masks_are_what_the_bytes_say)
     walk(RZ_GRAMMAR_REGEX, ".{3,7}");
     walk(RZ_GRAMMAR_GBNF, "root ::= (\"a\" root? | <call> \"[\" | %until \"ab\")* \"x]\"");
     walk(RZ_GRAMMAR_GBNF, "root ::= %without \"true\" (<call> \"true\" [a-f]*)?");
+}
+
+RZ_TEST(grammar, masks_of_a_larger_vocabulary_are_what_the_bytes_say)
+{
+    static const struct {
+        uint32_t kind;
+        const char *grammar, *text;
+    } list[] = {
+        {RZ_GRAMMAR_JSON, "", "{\"a\": [\"b\xc3\xa9 \\n\", 9.0e1, {}]}"},
+        {RZ_GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"minLength\":2,\"maxLength\":9}",
+         "\"ab \xe6\xbc\xa2-Z\""},
+        {RZ_GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"maxLength\":400}", "\"ab \xf0\x9f\x98\x80-Z\""},
+        {RZ_GRAMMAR_JSON_SCHEMA, "{\"type\":\"string\",\"pattern\":\"^[a-e]+(-[^a0]{2,5})*$\"}",
+         "\"aabe-Z-b-..\""},
+        {RZ_GRAMMAR_JSON_SCHEMA, "{\"type\":\"object\",\"properties\":{\"abe\":{\"type\":\"string\"}}}",
+         "{\"abeb\": 0.90, \"ab\": \"e\"}"},
+        {RZ_GRAMMAR_REGEX, "([a-z]{1,15}(-[0-9]{2,20})?[. \\n]){2,}", "ab-90.baee aeae-0909\n"},
+        {RZ_GRAMMAR_REGEX, "[^a-c\\n]{3,90}", "eZZ -\xed\x95\x9c"},
+        {RZ_GRAMMAR_REGEX, "[\\u6f00-\\u6fff\\u00e9]*b?", "\xe6\xbc\xa2\xc3\xa9"},
+        {RZ_GRAMMAR_GBNF,
+         "root ::= (w | n)+ \"}\"\nw ::= [a-bZ]+ (\" \" w)?\nn ::= [0-9]{2,40} (\".\" [0-9])? \"-\"",
+         "aab Zb90.0-b a}"},
+    };
+    struct rz_err err = RZ_ERR_INIT;
+    struct rz_trie *t = NULL;
+    rz_check_ok(rz_trie_new(&mixed_vocab, NULL, MIXED_VOCAB, &t, &err), &err);
+    for (size_t i = 0; i < COUNT(list); i++) {
+        struct rz_grammar *g = make(list[i].kind, list[i].grammar, t);
+        struct rz_grammar_at at = rz_grammar_begin(g);
+        for (const char *c = list[i].text;; c++) {
+            int32_t wrong = mixed_judge(g, &at);
+            if (wrong >= 0)
+                rz_fail_test("%s: token %d behind %.*s", list[i].grammar, wrong, (int)(c - list[i].text),
+                             list[i].text);
+            if (!*c || !rz_grammar_bytes(g, &at, c, 1))
+                break;
+        }
+        rz_grammar_unref(g);
+    }
+    rz_trie_free(t);
 }
 
 RZ_TEST(grammar, control_tokens_are_asked_for_by_name_or_number)

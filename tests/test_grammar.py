@@ -8,6 +8,7 @@ JSON-Schema-Test-Suite (its tests/draft2020-12): the groups whose keywords are s
 """
 
 import glob
+import itertools
 import json
 import os
 import random
@@ -276,47 +277,95 @@ def check_hostile():
 
 # --- the public suite ---
 
-def declared(schema, value):
-    """The value with properties in the declared order, whole numbers as integers."""
-    if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
-        return int(value)
+# Valid instances that are refused on purpose: file, the beginning of the group or of the test, why.
+REFUSES_VALID = [
+    ("format.json", "", "format is always held to, not an annotation"),
+    ("vocabulary.json", "", "a meta-schema without the validation vocabulary is not looked at"),
+    ("optional/bignum.json", "", "numbers have up to 18 digits before the point"),
+    ("optional/float-overflow.json", "", "exponents have two digits"),
+    ("optional/format/", "", "formats are written in their common forms: no leap seconds, capital T and Z, plain local parts of "
+     "e-mail addresses, labels up to 30 letters, IPv6 without IPv4 in it, URIs with a host and unescaped"),
+]
+
+
+def orders(value, most=720):
+    """The value with its objects in each order of their properties (some, where there are very many)."""
+    if isinstance(value, float) and value == int(value) and abs(value) <= 2 ** 53:
+        return [int(value)]
     if isinstance(value, list):
-        return [declared({}, v) for v in value]
+        return [list(v) for v in itertools.islice(itertools.product(*(orders(v, 24) for v in value)), most)]
     if isinstance(value, dict):
-        names = list(schema.get("properties", {})) + list(schema.get("required", [])) if isinstance(schema, dict) else []
-        order = [n for n in dict.fromkeys(names) if n in value] + [n for n in value if n not in names]
-        return {n: declared({}, value[n]) for n in order}
-    return value
+        out = []
+        for names in itertools.permutations(value):
+            for parts in itertools.product(*(orders(value[n], 24) for n in names)):
+                out.append(dict(zip(names, parts)))
+                if len(out) == most:
+                    return out
+        return out
+    return [value]
+
+
+def texts_of(value):
+    """A value as programs write it: compact, with blanks, with new lines; each a list over orders."""
+    return [[json.dumps(v, ensure_ascii=False, **how) for v in orders(value)]
+            for how in ({"separators": (",", ":")}, {}, {"indent": 2})]
+
+
+def suite_files(folder):
+    for path in sorted(glob.glob(os.path.join(folder, "**", "*.json"), recursive=True)):
+        with open(path, encoding="utf-8") as f:
+            yield os.path.relpath(path, folder), json.load(f)
+
+
+def excused(name, group, test):
+    return any(name.startswith(file) and (group.startswith(words) or test.startswith(words))
+               for file, words, _ in REFUSES_VALID)
+
+
+def check_group(name, group, ask_one, count):
+    """Wrong answers of one group: what differs from the suite and is not excused."""
+    schema = group["schema"]
+    about_format = name.startswith("optional/format/")
+    if about_format and isinstance(schema, dict):
+        schema = dict(schema, type="string")
+    texts = [texts_of(t["data"]) for t in group["tests"]]
+    flat = [x for forms in texts for form in forms for x in form]
+    answer = ask_one({"kind": "json_schema", "text": json.dumps(schema), "match": flat})
+    if answer.get("error"):
+        count["refused"] += 1
+        return [] if "#" in answer["error"] or "no text fits" in answer["error"] or "left recursion" in answer["error"] else [
+            "%s: %s: refused without a place: %s" % (name, group["description"], answer["error"])]
+    count["taken"] += 1
+    accepts, wrong = iter(answer["accepts"]), []
+    for test, forms in zip(group["tests"], texts):
+        want = test["valid"] and not (about_format and not isinstance(test["data"], str))
+        for form in forms:
+            got = any([next(accepts) for _ in form])
+            count["texts"] += 1
+            if got == want:
+                continue
+            if want and excused(name, group["description"], test["description"]):
+                count["excused"] += 1
+                continue
+            wrong.append("%s: %s: %s: %s is %s" % (name, group["description"], test["description"], form[0][:80],
+                                                   "refused" if want else "accepted"))
+    return wrong
 
 
 def check_suite(folder):
-    groups = used = tests = 0
-    wrong = []
-    for path in sorted(glob.glob(os.path.join(folder, "*.json")) + glob.glob(os.path.join(folder, "optional", "format", "*.json"))):
-        with open(path, encoding="utf-8") as f:
-            listed = json.load(f)
-        fmt = "format" in path
-        cases = []
-        for group in listed:
-            texts = [json.dumps(declared(group["schema"], t["data"]), ensure_ascii=False) for t in group["tests"]]
-            schema = dict(group["schema"], type="string") if fmt and isinstance(group["schema"], dict) else group["schema"]
-            cases.append({"kind": "json_schema", "text": json.dumps(schema), "match": texts})
-        for group, answer in zip(listed, ask(cases)):
-            groups += 1
-            if answer.get("error"):
-                continue
-            used += 1
-            for test, got in zip(group["tests"], answer["accepts"]):
-                want = test["valid"] and not (fmt and not isinstance(test["data"], str))
-                tests += 1
-                if got != want:
-                    wrong.append((os.path.basename(path), group["description"], test["description"], json.dumps(test["data"])[:80], want))
-    bad = [w for w in wrong if not w[4]]
-    print("suite: %d of %d groups supported, %d tests; %d invalid accepted, %d valid refused" % (used, groups, tests, len(bad), len(wrong) - len(bad)))
-    for w in wrong:
-        print("  %s: %s: %s %s, valid: %s" % w)
-    if bad:
-        raise rzlib.Failed("invalid values were accepted")
+    count = dict.fromkeys(("taken", "refused", "texts", "excused"), 0)
+    cases, wrong = [], []
+    files = list(suite_files(folder))
+    for name, groups in files:  # once to collect the questions, once to judge the answers
+        for group in groups:
+            check_group(name, group, lambda c: cases.append(c) or {"error": "#"}, dict(count))
+    answers = iter(ask(cases))
+    for name, groups in files:
+        for group in groups:
+            wrong += check_group(name, group, lambda c: next(answers), count)
+    print("suite: %(taken)d groups taken, %(refused)d refused by name, %(texts)d texts, %(excused)d of them excused" % count)
+    if wrong:
+        raise rzlib.Failed("%d answers differ from the suite:\n  %s" % (len(wrong), "\n  ".join(wrong)))
 
 
 def main():

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define TOKENS_MAX 4096
+#define TIMES_MAX 65536
 
 extern const struct rz_plugin rz_builtin_gguf, rz_builtin_bpe, rz_builtin_spm;
 static const struct rz_plugin *const plugins[] = {&rz_builtin_bpe, &rz_builtin_spm};
@@ -31,14 +32,14 @@ struct tool {
     struct rz_trie *trie;
     struct rz_sample_scratch scratch;
     float *logits;
-    double times[TOKENS_MAX];
+    double times[TIMES_MAX];
     uint32_t n_times;
 };
 
 static double now_us(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
@@ -131,7 +132,7 @@ static json_t *sample(struct tool *tool, struct rz_grammar *g, uint64_t seed, ui
             rz_fail(err, RZ_EINTERNAL, "mask", "token %d was in it and is not allowed", got.token);
             return NULL;
         }
-        if (tool->n_times < TOKENS_MAX)
+        if (tool->n_times < TIMES_MAX)
             tool->times[tool->n_times++] = cost + now_us() - begin;
         uint32_t from = tool->trie->at[got.token], size = tool->trie->at[got.token + 1] - from;
         if (len + size > sizeof(out))
@@ -175,6 +176,12 @@ static void run(struct tool *tool, const json_t *c, struct rz_grammar *g, json_t
     json_object_set_new(answer, "samples", samples);
     if (!tool->n_times)
         return;
+    if (json_is_true(json_object_get(c, "times"))) {
+        json_t *times = json_array();
+        for (uint32_t i = 0; i < tool->n_times; i++)
+            json_array_append_new(times, json_real(tool->times[i]));
+        json_object_set_new(answer, "times", times);
+    }
     qsort(tool->times, tool->n_times, sizeof(double), by_size);
     json_object_set_new(answer, "token_us", json_real(tool->times[tool->n_times / 2]));
     json_object_set_new(answer, "token_us_p99", json_real(tool->times[tool->n_times * 99 / 100]));

@@ -11,10 +11,10 @@
 #include <string.h>
 
 #define FRAMES 65536u /* powers of two: */
-#define STATES 32768u
+#define STATES 32768u /* rows hold them in 16 bits */
 #define VISITS 16384u
+#define SOON 24u
 #define READINGS 262144u
-#define ROWS_BYTES (8u << 20)
 #define WORK 8192u       /* nodes that wait within one closure    */
 #define FOLLOWERS 16384u /* successors of all readings of a state */
 #define LISTS (FOLLOWERS + RZ_READINGS_MAX + 1u)
@@ -31,6 +31,7 @@ struct visit {
 /* Working memory of one step. */
 struct rz_closure {
     struct item items[WORK];
+    uint64_t soon[SOON]; /* the first visits: most closures have no more */
     struct visit visits[VISITS];
     uint32_t n_items, n_visits;
     uint64_t epoch;
@@ -46,17 +47,19 @@ struct rz_closure {
 int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct rz_err *err)
 {
     *a = (struct rz_automaton){.g = g};
-    a->cap_rows = ROWS_BYTES / (g->n_classes * (uint32_t)sizeof(uint32_t));
-    a->cap_rows = a->cap_rows < STATES ? a->cap_rows : STATES;
     a->frames = calloc(FRAMES, sizeof(*a->frames));
     a->states = calloc(STATES, sizeof(*a->states));
     a->readings = calloc(READINGS, sizeof(*a->readings));
-    a->rows = calloc((size_t)a->cap_rows * g->n_classes, sizeof(*a->rows));
+    a->rows = calloc((size_t)STATES * g->n_classes, sizeof(*a->rows));
+    a->expanded = calloc(STATES, sizeof(*a->expanded));
     a->frame_slots = calloc(2 * FRAMES, sizeof(*a->frame_slots));
     a->state_slots = calloc(2 * STATES, sizeof(*a->state_slots));
     a->work = calloc(1, sizeof(*a->work));
-    if (!a->frames || !a->states || !a->readings || !a->rows || !a->frame_slots || !a->state_slots ||
-        !a->work)
+    a->marks = calloc(g->n_nodes, sizeof(*a->marks));
+    a->line = calloc(RZ_KINDS_MOST, sizeof(*a->line));
+    a->set_marks = calloc(g->n_sets + 1ull, sizeof(*a->set_marks));
+    if (!a->frames || !a->states || !a->readings || !a->rows || !a->expanded || !a->frame_slots ||
+        !a->state_slots || !a->work || !a->marks || !a->line || !a->set_marks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its states");
     a->n_frames = a->n_states = 1;
     return RZ_OK;
@@ -68,16 +71,20 @@ void rz_automaton_free(struct rz_automaton *a)
     free(a->states);
     free(a->readings);
     free(a->rows);
+    free(a->expanded);
     free(a->frame_slots);
     free(a->state_slots);
     free(a->work);
+    free(a->marks);
+    free(a->line);
+    free(a->set_marks);
     *a = (struct rz_automaton){0};
 }
 
 uint64_t rz_automaton_bytes(const struct rz_automaton *a)
 {
     return FRAMES * (sizeof(*a->frames) + 8) + STATES * (sizeof(*a->states) + 8) + READINGS * 8ull +
-           (uint64_t)a->cap_rows * a->g->n_classes * 4 + sizeof(*a->work);
+           (uint64_t)STATES * a->g->n_classes * 2 + sizeof(*a->work);
 }
 
 static uint64_t mix(uint64_t h)
@@ -114,6 +121,13 @@ static uint32_t push(struct rz_automaton *a, uint32_t parent, uint32_t node, uin
 static bool visit(struct rz_closure *w, uint32_t node, uint32_t stack, bool fresh)
 {
     uint64_t key = ((uint64_t)stack << 32 | node) << 1 | fresh;
+    for (uint32_t i = 0; i < w->n_visits && i < SOON; i++)
+        if (w->soon[i] == key)
+            return false;
+    if (w->n_visits < SOON) {
+        w->soon[w->n_visits++] = key;
+        return true;
+    }
     uint32_t at = (uint32_t)mix(key) & (VISITS - 1);
     for (; w->visits[at].epoch == w->epoch; at = (at + 1) & (VISITS - 1))
         if (w->visits[at].key == key)
@@ -254,8 +268,7 @@ static uint32_t state_of(struct rz_automaton *a, uint64_t *list, uint32_t n)
         return RZ_STATE_DEAD;
     }
     memcpy(a->readings + a->n_readings, list, n * sizeof(*list));
-    a->states[a->n_states] =
-        (struct rz_state){.hash = h, .first = a->n_readings, .n = n, .row = NONE, .plain = NONE - 1};
+    a->states[a->n_states] = (struct rz_state){.hash = h, .first = a->n_readings, .n = n};
     a->n_readings += n;
     return a->state_slots[at] = a->n_states++;
 }
@@ -333,15 +346,12 @@ static bool expand(struct rz_automaton *a, uint32_t state)
 {
     struct rz_closure *w = a->work;
     uint32_t n = a->g->n_classes;
-    if (a->n_rows == a->cap_rows) {
-        a->full = true;
-        return false;
-    }
     if (a->budget <= 0) {
         a->spent = true;
         return false;
     }
-    uint32_t *row = a->rows + (size_t)a->n_rows * n, tried[256], n_tried = 0;
+    uint16_t *row = a->rows + (size_t)state * n;
+    uint32_t tried[256], n_tried = 0;
     bool before = a->full;
     a->full = false;
     follow(a, &a->states[state]);
@@ -353,21 +363,26 @@ static bool expand(struct rz_automaton *a, uint32_t state)
             row[c] = row[tried[same]];
             continue;
         }
-        row[c] = merge(a, w->of_class[c]);
+        row[c] = (uint16_t)merge(a, w->of_class[c]);
         tried[n_tried++] = c;
     }
     if (a->full)
         return false;
     a->full = before;
-    a->states[state].row = a->n_rows++;
+    a->expanded[state] = 1;
     return true;
+}
+
+const uint16_t *rz_automaton_row(struct rz_automaton *a, uint32_t state)
+{
+    if (state != RZ_STATE_DEAD && !a->expanded[state] && !expand(a, state))
+        return a->rows; /* that of RZ_STATE_DEAD, which leads nowhere */
+    return a->rows + (size_t)state * a->g->n_classes;
 }
 
 uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte)
 {
-    if (state == RZ_STATE_DEAD || (a->states[state].row == NONE && !expand(a, state)))
-        return RZ_STATE_DEAD;
-    return a->rows[(size_t)a->states[state].row * a->g->n_classes + a->g->classes[byte]];
+    return rz_automaton_row(a, state)[a->g->classes[byte]];
 }
 
 bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state)
@@ -380,62 +395,12 @@ bool rz_automaton_over(const struct rz_automaton *a, uint32_t state)
     return rz_automaton_accepts(a, state) && a->states[state].n == 1;
 }
 
-/* --- plain characters --- */
-
-/* What bytes lo to hi all lead to; RZ_STATE_MIXED: not the same. */
-static uint32_t common(struct rz_automaton *a, uint32_t state, uint32_t lo, uint32_t hi)
-{
-    uint32_t to = rz_automaton_next(a, state, (uint8_t)lo);
-    for (uint32_t c = lo + 1; c <= hi; c++)
-        if (rz_automaton_next(a, state, (uint8_t)c) != to)
-            return RZ_STATE_MIXED;
-    return to;
-}
-
-static uint32_t all_plain(struct rz_automaton *a, uint32_t state)
-{
-    /* The lead bytes of UTF-8, the continuation that may follow them, and how many more come. */
-    static const uint8_t leads[][5] = {{0xc2, 0xdf, 0x80, 0xbf, 0}, {0xe0, 0xe0, 0xa0, 0xbf, 1},
-                                       {0xe1, 0xec, 0x80, 0xbf, 1}, {0xed, 0xed, 0x80, 0x9f, 1},
-                                       {0xee, 0xef, 0x80, 0xbf, 1}, {0xf0, 0xf0, 0x90, 0xbf, 2},
-                                       {0xf1, 0xf3, 0x80, 0xbf, 2}, {0xf4, 0xf4, 0x80, 0x8f, 2}};
-    uint32_t to = common(a, state, 0x20, 0x21);
-    if (to != common(a, state, 0x23, 0x5b) || to != common(a, state, 0x5d, 0x7f))
-        return RZ_STATE_MIXED;
-    for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]) && to != RZ_STATE_MIXED; i++) {
-        uint32_t at = common(a, state, leads[i][0], leads[i][1]);
-        if (at != RZ_STATE_MIXED)
-            at = common(a, at, leads[i][2], leads[i][3]);
-        for (int k = 0; k < leads[i][4] && at != RZ_STATE_MIXED; k++)
-            at = common(a, at, 0x80, 0xbf);
-        if (at != to)
-            return RZ_STATE_MIXED;
-    }
-    return to;
-}
-
-uint32_t rz_automaton_plain(struct rz_automaton *a, uint32_t state)
-{
-    if (state == RZ_STATE_DEAD)
-        return RZ_STATE_DEAD;
-    if (a->states[state].plain == NONE - 1) {
-        bool before = a->full;
-        a->full = false;
-        uint32_t to = all_plain(a, state);
-        if (a->full || a->spent)
-            return RZ_STATE_MIXED;
-        a->full = before;
-        a->states[state].plain = to;
-    }
-    return a->states[state].plain;
-}
-
 /* --- room --- */
 
 bool rz_automaton_crowded(const struct rz_automaton *a)
 {
     return a->full || a->n_states > STATES / 4 * 3 || a->n_readings > READINGS / 4 * 3 ||
-           a->n_frames > FRAMES / 4 * 3 || a->n_rows > a->cap_rows / 4 * 3;
+           a->n_frames > FRAMES / 4 * 3;
 }
 
 /* Keeps the frames that are open in a state, in their order: parents stay before what is inside of them.
@@ -470,7 +435,8 @@ uint32_t rz_automaton_renew(struct rz_automaton *a, uint32_t keep)
     compact(a, a->work->merged, n);
     memset(a->state_slots, 0, 2 * STATES * sizeof(*a->state_slots));
     a->n_states = 1;
-    a->n_readings = a->n_rows = 0;
+    a->n_readings = 0;
+    memset(a->expanded, 0, STATES * sizeof(*a->expanded));
     a->full = false;
     return state_of(a, a->work->merged, n);
 }

@@ -16,6 +16,7 @@
 
 #define RZ_READINGS_MAX 1024
 #define RZ_AUTOMATON_BUDGET 20000000 /* of one question: about a second */
+#define RZ_KINDS_MOST 8192u          /* nodes that rz_automaton_kinds looks at */
 #define RZ_STATE_DEAD 0u
 
 struct rz_frame {
@@ -28,8 +29,11 @@ struct rz_frame {
 struct rz_state {
     uint64_t hash;
     uint32_t first, n; /* its readings                                  */
-    uint32_t row;      /* its successors; UINT32_MAX: not yet           */
-    uint32_t plain;    /* see rz_automaton_plain                        */
+};
+
+/* Where it was met in one walk, as bits of places (fold.h). */
+struct rz_mark {
+    uint32_t epoch, places;
 };
 
 struct rz_automaton {
@@ -37,13 +41,17 @@ struct rz_automaton {
     struct rz_frame *frames;
     struct rz_state *states; /* state 0 is RZ_STATE_DEAD */
     uint64_t *readings;
-    uint32_t *rows; /* [cap_rows][g->n_classes] */
+    uint16_t *rows;    /* [states][g->n_classes]: successors       */
+    uint8_t *expanded; /* [states] the row is there                */
     uint32_t *frame_slots, *state_slots;
-    uint32_t n_frames, n_states, n_readings, n_rows, cap_rows;
+    uint32_t n_frames, n_states, n_readings;
     int64_t budget; /* work that may still be done; the user sets it */
     bool spent;     /* it was not enough                             */
     bool full;      /* something did not fit since rz_automaton_renew */
     struct rz_closure *work;
+    /* of rz_automaton_kinds: [n_nodes], [n_sets], [RZ_KINDS_MOST] */
+    struct rz_mark *marks, *set_marks;
+    uint32_t *line, epoch;
 };
 
 int32_t rz_automaton_init(struct rz_automaton *a, const struct rz_nfa *g, struct rz_err *err);
@@ -52,14 +60,12 @@ void rz_automaton_free(struct rz_automaton *a);
 uint32_t rz_automaton_begin(struct rz_automaton *a);
 /* The state after a byte; RZ_STATE_DEAD: it may not come here. */
 uint32_t rz_automaton_next(struct rz_automaton *a, uint32_t state, uint8_t byte);
+/* The states after each class of bytes (g->classes); all RZ_STATE_DEAD where there is no room. */
+const uint16_t *rz_automaton_row(struct rz_automaton *a, uint32_t state);
 /* The text may end here. */
 bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state);
 /* The text must end here. */
 bool rz_automaton_over(const struct rz_automaton *a, uint32_t state);
-/* The one state that each plain character leads to (all but control characters, quotes and backslashes);
- * RZ_STATE_DEAD: none of them may come; RZ_STATE_MIXED: they lead to several states. */
-#define RZ_STATE_MIXED UINT32_MAX
-uint32_t rz_automaton_plain(struct rz_automaton *a, uint32_t state);
 /* Room is getting short: time for rz_automaton_renew. */
 bool rz_automaton_crowded(const struct rz_automaton *a);
 /* Forgets all states but one; returns its new number. */

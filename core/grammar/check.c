@@ -13,10 +13,18 @@
 
 #define UNREACHED UINT16_MAX
 
+/* What is asked: how many frames the way to the end takes; or whether there is one without a byte, or by
+ * plain characters only, whatever its frames. */
+enum {
+    BY_FRAMES,
+    BY_NOTHING,
+    BY_PLAIN
+};
+
 /* The nodes waiting at one level are a list through `link`. */
 struct solver {
     const struct rz_nfa *g;
-    bool nullable;    /* only paths without a byte count, and calls cost nothing */
+    int what;         /* one of the above                     */
     uint32_t *first;  /* [n_nodes + 1]: where the dependents of a node begin     */
     uint32_t *who;    /* dependents                                              */
     uint8_t *missing; /* [n_nodes] parts that a call or repetition waits for     */
@@ -38,7 +46,7 @@ static void each_part(const struct solver *s, uint32_t i, void (*edge)(struct so
     if (n->kind == RZ_NFA_K_SPLIT)
         for (uint32_t e = 0; e < n->b; e++)
             edge(out, s->g->edges[n->a + e], i);
-    if (n->kind == RZ_NFA_K_SET && !s->nullable)
+    if (n->kind == RZ_NFA_K_SET && (s->what == BY_FRAMES || (s->what == BY_PLAIN && s->g->plain_sets[n->a])))
         edge(out, n->next, i);
     if (n->kind == RZ_NFA_K_CALL || n->kind == RZ_NFA_K_REPEAT)
         edge(out, n->next, i);
@@ -76,7 +84,7 @@ static void part_is_known(struct solver *s, uint32_t whole, uint32_t level)
     }
     if (--s->missing[whole])
         return;
-    uint32_t below = s->value[inner(s->g, n)] + !s->nullable, after = s->value[n->next];
+    uint32_t below = s->value[inner(s->g, n)] + (s->what == BY_FRAMES), after = s->value[n->next];
     reach(s, whole, below > after ? below : after);
 }
 
@@ -104,10 +112,10 @@ static void solve(struct solver *s)
 }
 
 /* Runs the solver; its values go to the caller. NULL: no memory. */
-static uint16_t *solved(const struct rz_nfa *g, bool nullable)
+static uint16_t *solved(const struct rz_nfa *g, int what)
 {
     size_t n = g->n_nodes;
-    struct solver s = {.g = g, .nullable = nullable};
+    struct solver s = {.g = g, .what = what};
     s.first = calloc(n + 2, sizeof(*s.first));
     s.who = calloc(g->n_edges + 2 * n + 1, sizeof(*s.who));
     s.missing = calloc(n, sizeof(*s.missing));
@@ -255,6 +263,23 @@ static int32_t classify(struct rz_nfa *g, struct rz_err *err)
     return RZ_OK;
 }
 
+/* Fills plain_sets and passes. */
+static int32_t mark_plain(struct rz_nfa *g, struct rz_err *err)
+{
+    uint16_t *ways = NULL;
+    g->plain_sets = calloc(g->n_sets + 1, sizeof(*g->plain_sets));
+    g->passes = calloc(g->n_nodes, sizeof(*g->passes));
+    for (uint32_t i = 0; i < g->n_sets && g->plain_sets; i++)
+        for (uint32_t c = 0; c < 256; c++)
+            g->plain_sets[i] |= rz_nfa_plain(c) && rz_byteset_has(&g->sets[i], c);
+    if (!g->plain_sets || !g->passes || !(ways = solved(g, BY_PLAIN)))
+        return rz_fail(err, RZ_ENOMEM, "grammar", "no memory");
+    for (uint32_t i = 0; i < g->n_nodes; i++)
+        g->passes[i] = ways[i] != UNREACHED;
+    free(ways);
+    return RZ_OK;
+}
+
 int32_t rz_nfa_finish(struct rz_nfa *g, const struct rz_byteset *bytes, struct rz_err *err)
 {
     if (g->rc)
@@ -262,7 +287,7 @@ int32_t rz_nfa_finish(struct rz_nfa *g, const struct rz_byteset *bytes, struct r
     if (!g->n_rules)
         return rz_fail(err, RZ_EFORMAT, "grammar", "it has no rule");
     restrict_bytes(g, bytes);
-    uint16_t *nullable = solved(g, true);
+    uint16_t *nullable = solved(g, BY_NOTHING);
     if (!nullable)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory");
     mark_nullable(g, nullable);
@@ -270,9 +295,11 @@ int32_t rz_nfa_finish(struct rz_nfa *g, const struct rz_byteset *bytes, struct r
     free(nullable);
     if (rc)
         return rc;
-    if (!(g->need = solved(g, false)))
+    if (!(g->need = solved(g, BY_FRAMES)))
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory");
     if (g->need[g->rules[0].start] == UNREACHED)
         return rz_fail(err, RZ_EINVAL, "grammar", "no text fits it");
+    if ((rc = mark_plain(g, err)))
+        return rc;
     return classify(g, err);
 }

@@ -7,6 +7,7 @@
 
 #include "automaton.h"
 #include "err.h"
+#include "fold.h"
 #include "frontend.h"
 
 #include <pthread.h>
@@ -15,6 +16,10 @@
 
 #define MASKS_BYTES (4u << 20)
 #define MASKS_MAX 512u
+/* Nodes of rules, of the trie: up to so many are looked at before the other way is tried. */
+#define REACH_SOON 256u
+#define REACH_MOST RZ_KINDS_MOST
+#define TRIED_SOON 2048u
 
 /* A mask that is kept. */
 struct slot {
@@ -34,7 +39,8 @@ struct rz_grammar {
     uint32_t *heads;    /* [n_slots + 1] by hash of the state */
     uint64_t *masks;    /* [n_slots + 1][n_words] */
     uint32_t n_slots, masks_made, masks_found;
-    uint32_t path[RZ_TRIE_DEPTH_MAX + 2]; /* states along the trie */
+    const uint16_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie     */
+    uint32_t *reached; /* nodes of a fold, of which there are fewer than half of the trie's */
 };
 
 /* --- life --- */
@@ -48,7 +54,8 @@ static int32_t init_masks(struct rz_grammar *g, struct rz_err *err)
     g->slots = calloc(g->n_slots + 1, sizeof(*g->slots));
     g->heads = calloc(g->n_slots + 1, sizeof(*g->heads));
     g->masks = calloc(g->n_slots + 1, each);
-    if (!g->slots || !g->heads || !g->masks)
+    g->reached = calloc(g->trie->n / 2 + 2, sizeof(*g->reached));
+    if (!g->reached || !g->slots || !g->heads || !g->masks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its masks");
     return RZ_OK;
 }
@@ -124,6 +131,7 @@ void rz_grammar_unref(struct rz_grammar *g)
     free(g->slots);
     free(g->heads);
     free(g->masks);
+    free(g->reached);
     free(g);
 }
 
@@ -223,54 +231,129 @@ bool rz_grammar_accepts(struct rz_grammar *g, struct rz_grammar_at at, bool *ove
 
 /* --- masks --- */
 
-static void walk(struct rz_grammar *g, const struct rz_trie_part *p, uint32_t state, uint64_t *mask)
+static void allow(uint64_t *mask, const int32_t *tokens, uint32_t n)
 {
-    uint32_t *path = g->path;
-    path[0] = state;
-    for (uint32_t i = 0; i < p->n;) {
-        const struct rz_trie_node *n = &p->nodes[i];
-        uint32_t to = rz_automaton_next(&g->automaton, path[n->depth - 1], n->byte);
+    for (uint32_t i = 0; i < n; i++)
+        mask[tokens[i] >> 6] |= 1ull << (tokens[i] & 63);
+}
+
+/* Walks from node `from` until at most `most` nodes were tried; returns where it stopped. A row is asked for
+ * only where something comes below. */
+static uint32_t walk(struct rz_grammar *g, uint32_t from, uint32_t most, uint64_t *mask)
+{
+    const struct rz_trie *t = g->trie;
+    const uint8_t *classes = g->nfa.classes;
+    const uint16_t **rows = g->rows;
+    uint32_t i = from;
+    for (; i < t->n && most; most--) {
+        const struct rz_trie_node *n = &t->nodes[i];
+        uint32_t to = rows[n->depth - 1][classes[n->byte]];
         if (!to) {
             i = n->skip;
             continue;
         }
-        path[n->depth] = to;
-        for (uint32_t t = n->tokens; t < n[1].tokens; t++)
-            mask[p->tokens[t] >> 6] |= 1ull << (p->tokens[t] & 63);
-        i++;
+        allow(mask, t->tokens + n->tokens, n[1].tokens - n->tokens);
+        if (n->skip != ++i)
+            rows[n->depth] = rz_automaton_row(&g->automaton, to);
     }
+    return i;
 }
 
-/* How many plain characters may come in a row, each from and to a single state, up to the longest that a
- * token has. *closed: after that many none may come. */
-static uint32_t plain_run(struct rz_grammar *g, uint32_t state, bool *closed)
+/* Notes the nodes of a fold that can be reached; returns how many. */
+static uint32_t walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint32_t *reached)
 {
-    uint32_t n = 0;
-    *closed = false;
-    for (; n < g->trie->longest_plain; n++) {
-        uint32_t to = rz_automaton_plain(&g->automaton, state);
-        *closed = to == RZ_STATE_DEAD;
-        if (*closed || to == RZ_STATE_MIXED)
-            return n;
-        if (to == state)
-            return g->trie->longest_plain;
-        state = to;
+    const uint16_t **rows = g->rows;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < f->n;) {
+        const struct rz_fold_step *n = &f->steps[i];
+        uint32_t to = rows[n->depth - 1][g->nfa.classes[n->byte]];
+        if (!to) {
+            i = n->skip;
+            continue;
+        }
+        reached[count++] = i++;
+        if (n->skip != i)
+            rows[n->depth] = rz_automaton_row(&g->automaton, to);
     }
-    return n;
+    return count;
 }
 
+/* Sets or clears the tokens of a range of nodes: through their mask (1 + its index) if there is one. */
+static void change(uint64_t *restrict mask, const struct rz_fold *f, uint32_t dense, uint32_t from,
+                   uint32_t to, uint32_t words, bool set)
+{
+    const uint64_t *restrict of = f->dense + (dense ? dense - 1ull : 0) * words;
+    if (!dense && set)
+        allow(mask, f->tokens + from, to - from);
+    for (uint32_t i = from; !dense && !set && i < to; i++)
+        mask[f->tokens[i] >> 6] &= ~(1ull << (f->tokens[i] & 63));
+    for (uint32_t i = 0; dense && i < words; i++)
+        mask[i] = set ? mask[i] | of[i] : mask[i] & ~of[i];
+}
+
+/* All tokens of the fold but those of the nodes that were not reached. */
+static void allow_but(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
+                      uint64_t *mask)
+{
+    uint32_t words = g->trie->n_words, k = 0;
+    change(mask, f, f->all, 0, f->nodes[f->n].first, words, true);
+    for (uint32_t i = 0; i < f->n;) {
+        const struct rz_fold_node *n = &f->nodes[i];
+        if (k < count && reached[k] == i) {
+            i++;
+            k++;
+            continue;
+        }
+        i = f->steps[i].skip;
+        change(mask, f, n->whole, n->first, f->nodes[i].first, words, false);
+    }
+}
+
+/* The tokens of the nodes that were reached; where all below a node was, at once. */
+static void allow_fold(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
+                       uint64_t *mask)
+{
+    uint32_t words = g->trie->n_words, tokens = 0;
+    for (uint32_t k = 0; k < count; k++)
+        tokens += f->nodes[reached[k]].n;
+    if (tokens > f->nodes[f->n].first / 2) {
+        allow_but(g, f, reached, count, mask);
+        return;
+    }
+    for (uint32_t k = 0; k < count;) {
+        const struct rz_fold_node *n = &f->nodes[reached[k]];
+        uint32_t skip = f->steps[reached[k]].skip, below = skip - reached[k];
+        bool all = k + below <= count && reached[k + below - 1] == skip - 1;
+        uint32_t to = all ? f->nodes[skip].first : n->first + n->n;
+        change(mask, f, all ? n->whole : n->dense, n->first, to, words, true);
+        k += all ? below : 1;
+    }
+}
+
+/* The fold for a state, if few nodes say which one it is. NULL: there is none. */
+static struct rz_fold *fold_of(struct rz_grammar *g, uint32_t state, uint32_t most, bool make)
+{
+    struct rz_kinds kinds;
+    return rz_automaton_kinds(&g->automaton, state, most, &kinds) ? rz_fold_get(g->trie, &kinds, make) : NULL;
+}
+
+/* Through a fold that is there, else node by node, and if these are many through a new fold. */
 static void fill(struct rz_grammar *g, uint32_t state, uint64_t *mask)
 {
     const struct rz_trie *t = g->trie;
-    bool closed;
-    uint32_t run = plain_run(g, state, &closed);
-    memcpy(mask, t->short_plain + (uint64_t)run * t->n_words, t->n_words * sizeof(*mask));
-    if (run < t->longest_plain && !closed)
-        walk(g, &t->plain, state, mask);
-    walk(g, &t->rest, state, mask);
+    uint32_t at = 0;
+    memset(mask, 0, t->n_words * sizeof(*mask));
+    g->rows[0] = rz_automaton_row(&g->automaton, state);
+    struct rz_fold *f = fold_of(g, state, REACH_SOON, false);
+    if (!f && (at = walk(g, 0, TRIED_SOON, mask)) < t->n)
+        f = fold_of(g, state, REACH_MOST, true);
+    if (f && f->steps)
+        allow_fold(g, f, g->reached, walk_fold(g, f, g->reached), mask);
+    else
+        walk(g, at, UINT32_MAX, mask);
+    rz_fold_put(t, f);
     if (rz_automaton_accepts(&g->automaton, state))
-        for (uint32_t i = 0; i < t->n_end; i++)
-            mask[t->end[i] >> 6] |= 1ull << (t->end[i] & 63);
+        allow(mask, t->end, t->n_end);
 }
 
 static uint32_t flags_of(struct rz_grammar *g, uint32_t state, const uint64_t *mask)

@@ -36,6 +36,8 @@ void rz_nfa_free(struct rz_nfa *g)
     free(g->rules);
     free(g->need);
     free(g->class_sets);
+    free(g->plain_sets);
+    free(g->passes);
     *g = (struct rz_nfa){0};
 }
 

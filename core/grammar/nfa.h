@@ -71,6 +71,8 @@ struct rz_nfa {
     uint8_t classes[256];
     uint32_t n_classes;
     struct rz_byteset *class_sets; /* [n_sets] of classes */
+    bool *plain_sets;              /* [n_sets] it has bytes of plain characters                   */
+    bool *passes;                  /* [n_nodes] plain characters alone, or none, lead to the end  */
 };
 
 /* A range of characters. */
@@ -121,6 +123,12 @@ int32_t rz_nfa_finish(struct rz_nfa *g, const struct rz_byteset *bytes, struct r
 static inline void rz_byteset_add(struct rz_byteset *s, uint8_t byte)
 {
     s->w[byte >> 6] |= 1ull << (byte & 63);
+}
+
+/* A byte of a plain character: no control character, quote or backslash. */
+static inline bool rz_nfa_plain(uint32_t byte)
+{
+    return byte >= 0x20 && byte != '"' && byte != '\\' && byte != RZ_NFA_CONTROL;
 }
 
 static inline bool rz_byteset_has(const struct rz_byteset *s, uint32_t byte)

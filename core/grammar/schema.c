@@ -253,23 +253,33 @@ static bool pointer_part(const char **p, char *out, size_t cap)
     return !**p || **p == '/';
 }
 
-/* The schema with this $anchor, anywhere. */
-static json_t *find_anchor(json_t *at, const char *name, int depth)
+static bool is_one_of(const char *key, const char *const *names)
 {
+    while (*names && strcmp(*names, key))
+        names++;
+    return *names != NULL;
+}
+
+/* The schema with this $anchor, anywhere. named: `at` is no schema, its members are. */
+static json_t *find_anchor(json_t *at, const char *name, bool named, int depth)
+{
+    static const char *const values[] = {"enum", "const", "default", "examples", "example", NULL},
+                             *const maps[] = {"properties", "patternProperties", "$defs", "definitions",
+                                              NULL};
     const char *key;
     json_t *value, *found = NULL;
-    const char *own = json_string_value(json_object_get(at, "$anchor"));
+    const char *own = named ? NULL : json_string_value(json_object_get(at, "$anchor"));
     if (own && !strcmp(own, name))
         return at;
     if (depth > RZ_SCHEMA_DEPTH_MAX)
         return NULL;
     json_object_foreach(at, key, value)
     {
-        if (!found)
-            found = find_anchor(value, name, depth + 1);
+        if (!found && (named || !is_one_of(key, values)))
+            found = find_anchor(value, name, !named && is_one_of(key, maps), depth + 1);
     }
     for (size_t i = 0; i < json_array_size(at) && !found; i++)
-        found = find_anchor(json_array_get(at, i), name, depth + 1);
+        found = find_anchor(json_array_get(at, i), name, false, depth + 1);
     return found;
 }
 
@@ -290,7 +300,7 @@ json_t *rz_schema_resolve(struct rz_schema *s, const json_t *schema)
     }
     p += *p == '#';
     if (*p && *p != '/')
-        at = find_anchor(s->root, p, 0);
+        at = find_anchor(s->root, p, false, 0);
     while (at && *p == '/') {
         p++;
         if (!pointer_part(&p, part, sizeof(part)))

@@ -8,6 +8,7 @@
 
 #include "utf8.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,8 +143,10 @@ static uint32_t other_member(struct object *o, uint32_t next)
         const char *pattern = json_object_iter_key(at);
         size_t was = rz_schema_enter(o->s, "patternProperties", pattern);
         uint32_t value = colon(o, json_object_iter_value(at), NULL, NULL, next);
-        uint32_t name = rz_regex_node(o->s->g, pattern, strlen(pattern), RZ_REGEX_SEARCH, RZ_TEXT_JSON,
-                                      o->s->path, rz_nfa_byte(o->s->g, '"', value), NULL, NULL);
+        char where[240];
+        snprintf(where, sizeof(where), "%s%.180s", o->s->prefix, o->s->path);
+        uint32_t name = rz_regex_node(o->s->g, pattern, strlen(pattern), RZ_REGEX_SEARCH, RZ_TEXT_JSON, where,
+                                      rz_nfa_byte(o->s->g, '"', value), NULL, NULL);
         rz_schema_leave(o->s, was);
         return rz_nfa_byte(o->s->g, '"', name);
     }

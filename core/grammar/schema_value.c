@@ -205,9 +205,16 @@ int rz_schema_allows(const json_t *schema, const json_t *value)
     return !json_is_number(value) || number_fits(schema, json_number_value(value));
 }
 
-/* The shortest text of a value that reads back as the same. */
+/* The shortest text of a value that reads back as the same; 2.0 is 2. */
 static char *text_of(const json_t *value)
 {
+    double x = json_is_real(value) ? json_real_value(value) : 0.5;
+    if (x == floor(x) && fabs(x) <= 9007199254740992.0) {
+        json_t *whole = json_integer((json_int_t)x);
+        char *text = whole ? json_dumps(whole, JSON_ENCODE_ANY) : NULL;
+        json_decref(whole);
+        return text;
+    }
     for (size_t precision = 15; precision < 17 && json_is_real(value); precision++) {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(precision));
         if (!text || strtod(text, NULL) == json_real_value(value))

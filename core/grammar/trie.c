@@ -5,7 +5,7 @@
 #include "trie.h"
 
 #include "err.h"
-#include "utf8.h"
+#include "fold.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,21 +44,7 @@ static int by_bytes(const void *x, const void *y)
     return a->token < b->token ? -1 : 1;
 }
 
-/* The characters of a plain spelling; 0: it is not plain. */
-static uint32_t plain_chars(const struct entry *e)
-{
-    uint32_t chars = 0, cp;
-    if (e->special)
-        return 0;
-    for (size_t at = 0, len; at < e->n; at += len, chars++) {
-        len = rz_utf8_decode(e->text + at, e->n - at, &cp);
-        if (!len || cp < 0x20 || cp == '"' || cp == '\\')
-            return 0;
-    }
-    return chars <= RZ_TRIE_PLAIN_MAX ? chars : 0;
-}
-
-/* --- one trie of sorted entries --- */
+/* --- sorted entries as a trie --- */
 
 static uint32_t common_len(const struct entry *a, const struct entry *b)
 {
@@ -68,7 +54,7 @@ static uint32_t common_len(const struct entry *a, const struct entry *b)
     return n;
 }
 
-static bool part_make(struct rz_trie_part *p, const struct entry *list, uint32_t n)
+static bool plant(struct rz_trie *p, const struct entry *list, uint32_t n)
 {
     uint64_t bytes = 1;
     uint32_t open[RZ_TRIE_DEPTH_MAX + 1], depth = 0;
@@ -159,29 +145,16 @@ static struct entry entry_of(const struct rz_trie *t, int32_t token, bool specia
     return (struct entry){t->text + t->at[token], t->at[token + 1] - t->at[token], token, special};
 }
 
-/* Sorts the entries into the two tries. */
-static bool arrange(struct rz_trie *t, struct entry *plain, struct entry *rest)
+static bool arrange(struct rz_trie *t, struct entry *list)
 {
-    uint32_t n_plain = 0, n_rest = 0;
-    for (uint32_t i = 0; i < t->n_vocab; i++) {
-        struct entry e = entry_of(t, (int32_t)i, false);
-        if (!e.n || !t->normal[i])
-            continue;
-        uint32_t chars = plain_chars(&e);
-        if (!chars) {
-            rest[n_rest++] = e;
-            continue;
-        }
-        plain[n_plain++] = e;
-        t->longest_plain = chars > t->longest_plain ? chars : t->longest_plain;
-        for (uint32_t k = chars; k <= RZ_TRIE_PLAIN_MAX; k++)
-            t->short_plain[(uint64_t)k * t->n_words + i / 64] |= 1ull << (i & 63);
-    }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->n_vocab; i++)
+        if (t->normal[i] && t->at[i] < t->at[i + 1])
+            list[n++] = entry_of(t, (int32_t)i, false);
     for (uint32_t i = 0; i < t->n_special; i++)
-        rest[n_rest++] = entry_of(t, t->special[i], true);
-    qsort(plain, n_plain, sizeof(*plain), by_bytes);
-    qsort(rest, n_rest, sizeof(*rest), by_bytes);
-    return part_make(&t->plain, plain, n_plain) && part_make(&t->rest, rest, n_rest);
+        list[n++] = entry_of(t, t->special[i], true);
+    qsort(list, n, sizeof(*list), by_bytes);
+    return plant(t, list, n);
 }
 
 int32_t rz_trie_new(const struct rz_tokenizer *tokenizer, void *tok, uint32_t n_vocab, struct rz_trie **out,
@@ -200,15 +173,16 @@ int32_t rz_trie_new(const struct rz_tokenizer *tokenizer, void *tok, uint32_t n_
     for (uint32_t i = 0; i < info.n_end && i < 31; i++)
         if (info.end[i] >= 0 && (uint32_t)info.end[i] < n_vocab)
             t->end[t->n_end++] = info.end[i];
-    t->short_plain = calloc((RZ_TRIE_PLAIN_MAX + 1ull) * t->n_words, sizeof(*t->short_plain));
-    entries = calloc(3ull * t->n_vocab + 1, sizeof(*entries));
-    if (!t->short_plain || !entries) {
+    entries = calloc(2ull * t->n_vocab + 1, sizeof(*entries));
+    if ((rc = rz_folds_new(&t->folds, err)))
+        goto fail;
+    if (!entries) {
         rc = rz_fail(err, RZ_ENOMEM, "grammar", "no memory for %u tokens", t->n_vocab);
         goto fail;
     }
     if ((rc = spell(t, tokenizer, tok, err)))
         goto fail;
-    if (!arrange(t, entries, entries + t->n_vocab)) {
+    if (!arrange(t, entries)) {
         rc = rz_fail(err, RZ_ENOMEM, "grammar", "no memory for the spellings of %u tokens", t->n_vocab);
         goto fail;
     }
@@ -225,11 +199,9 @@ void rz_trie_free(struct rz_trie *t)
 {
     if (!t)
         return;
-    free(t->plain.nodes);
-    free(t->plain.tokens);
-    free(t->rest.nodes);
-    free(t->rest.tokens);
-    free(t->short_plain);
+    free(t->nodes);
+    free(t->tokens);
+    rz_folds_free(t->folds);
     free(t->text);
     free(t->at);
     free(t->special);

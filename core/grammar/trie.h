@@ -1,8 +1,9 @@
 /* trie.h - the spellings of a vocabulary's tokens, arranged for asking which of them may come next.
  *
- * Made once for a tokenizer and then only read. A token is spelled by the bytes that it adds to a text; those
- * that add none, and those that end a generation, are not there. Tokens of other than the normal kinds are
- * there a second time behind RZ_NFA_CONTROL, so that a grammar can ask for the token itself.
+ * Made once for a tokenizer and then only read, but for its folds. A token is spelled by the bytes that it
+ * adds to a text; those that add none, and those that end a generation, are not there. Tokens of other than
+ * the normal kinds are there a second time behind RZ_NFA_CONTROL, so that a grammar can ask for the token
+ * itself.
  */
 #ifndef RZ_GRAMMAR_TRIE_H
 #define RZ_GRAMMAR_TRIE_H
@@ -12,8 +13,6 @@
 #include <rz/tokenizer.h>
 
 #define RZ_TRIE_DEPTH_MAX 511
-/* Tokens of plain characters only (no control characters, quotes, backslashes) are told by their length. */
-#define RZ_TRIE_PLAIN_MAX 32
 
 /* Nodes in the order of their bytes: those below node i are i + 1 up to skip - 1. */
 struct rz_trie_node {
@@ -24,22 +23,17 @@ struct rz_trie_node {
     uint8_t zero;
 };
 
-struct rz_trie_part {
-    struct rz_trie_node *nodes; /* [n + 1] */
-    int32_t *tokens;
-    uint32_t n, n_tokens;
-};
+struct rz_folds;
 
 struct rz_trie {
     uint32_t n_vocab, n_words; /* words: of 64 tokens in a mask */
     uint32_t n_end;
     int32_t end[31];
-    struct rz_byteset bytes; /* that some token is alone */
-    /* Plain tokens of at most RZ_TRIE_PLAIN_MAX characters, and all others. */
-    struct rz_trie_part plain, rest;
-    uint64_t
-        *short_plain; /* [RZ_TRIE_PLAIN_MAX + 1][n_words]: plain tokens of at most that many characters */
-    uint32_t longest_plain; /* characters */
+    struct rz_byteset bytes;    /* that some token is alone */
+    struct rz_trie_node *nodes; /* [n + 1] */
+    int32_t *tokens;            /* of the nodes */
+    uint32_t n, n_tokens;
+    struct rz_folds *folds; /* fold.h */
     /* The spellings, one behind another: of token i from at[i] to at[i + 1] - 1; of special ones as well. */
     char *text;
     uint32_t *at;

@@ -3,7 +3,9 @@
  * The first byte chooses the kind; a zero byte ends the grammar, the rest is the text. A grammar is refused
  * or taken; one that is taken has no dead ends: from every state that the text reaches, some way leads on. */
 #include "grammar.h"
+#include "../vocab_mixed.h"
 #include "automaton.h"
+#include "fold.h"
 #include "frontend.h"
 #include "fuzz.h"
 
@@ -32,9 +34,30 @@ static void hold(const struct rz_nfa *g, const uint8_t *text, size_t n)
                 state = rz_automaton_renew(&a, state);
             state = rz_automaton_next(&a, state, text[i]);
         }
-        rz_automaton_plain(&a, state);
+        struct rz_kinds kinds;
+        rz_automaton_kinds(&a, state, 1000, &kinds);
     }
     rz_automaton_free(&a);
+}
+
+/* Masks over a vocabulary are what its tokens' bytes say. */
+static void compare_masks(uint32_t kind, const char *grammar, size_t n, const uint8_t *text, size_t n_text)
+{
+    static struct rz_trie *trie;
+    struct rz_err err = {.size = sizeof(err)};
+    struct rz_grammar *g = NULL;
+    if (!trie && rz_trie_new(&mixed_vocab, NULL, MIXED_VOCAB, &trie, &err))
+        __builtin_trap();
+    if (rz_grammar_new(kind, grammar, n, trie, &g, &err))
+        return;
+    struct rz_grammar_at at = rz_grammar_begin(g);
+    for (size_t i = 0; i < 4 && i <= n_text; i++) {
+        if (mixed_judge(g, &at) >= 0)
+            __builtin_trap();
+        if (i == n_text || !rz_grammar_bytes(g, &at, (const char *)text + i, 1))
+            break;
+    }
+    rz_grammar_unref(g);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -57,6 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_status(rc, &err);
     if (!rc)
         hold(&g, zero ? zero + 1 : data, zero ? size - n - 2 : size);
+    bool small = !rc && g.n_nodes < 2000;
     rz_nfa_free(&g);
+    static const uint32_t kinds[] = {RZ_GRAMMAR_JSON_SCHEMA, RZ_GRAMMAR_GBNF, RZ_GRAMMAR_REGEX};
+    if (small && n < 400)
+        compare_masks(kinds[data[0] % 3], text, n, zero ? zero + 1 : data, zero ? size - n - 2 : 0);
     return 0;
 }

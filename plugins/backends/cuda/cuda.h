@@ -210,6 +210,12 @@ const char *cu_type_name(int32_t type);
 int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err);
 void cu_memory_free(struct rz_plan *plan);
 
+/* --- pages.c --- */
+int64_t cu_fetch(struct rz_plan *plan, uint32_t group, int32_t index, void *out, uint64_t n,
+                 struct rz_err *err);
+int32_t cu_store(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
+                 struct rz_err *err);
+
 /* --- launches: these note the first error in plan->status --- */
 void cu_launch(struct rz_plan *plan, cudaKernel_t kernel, dim3 grid, uint32_t threads, uint64_t shared,
                const void *params);

@@ -42,7 +42,9 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                                    .info = plan_info,
                                    .part = plan_part,
                                    .execute = plan_execute,
-                                   .destroy = plan_destroy};
+                                   .destroy = plan_destroy,
+                                   .fetch = plan_fetch,
+                                   .store = plan_store};
     *self = cl;
     return RZ_OK;
 }

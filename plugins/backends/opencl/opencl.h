@@ -198,6 +198,13 @@ int32_t plan_execute(struct rz_plan *plan, const struct rz_batch *batch, struct 
                      struct rz_err *err);
 void plan_destroy(struct rz_plan *plan);
 
+/* --- pages.c --- */
+
+int64_t plan_fetch(struct rz_plan *plan, uint32_t group, int32_t index, void *out, uint64_t n,
+                   struct rz_err *err);
+int32_t plan_store(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
+                   struct rz_err *err);
+
 /* --- memory.c --- */
 
 int32_t plan_memory(struct plan *p, const uint32_t *nodes, uint32_t n, struct rz_err *err);
