@@ -129,7 +129,7 @@ class Device(unittest.TestCase):
 
         def read(i):
             with server.connect() as s:
-                s.sendall(post(dict(LONG, max_tokens=150, stream=True), headers=b"Connection: close\r\n"))
+                s.sendall(post(dict(LONG, max_tokens=1500, stream=True), headers=b"Connection: close\r\n"))
                 s.settimeout(300)
                 parts = iter(lambda: s.recv(65536), b"")
                 got[i] = b"".join(parts)
@@ -155,7 +155,7 @@ class Device(unittest.TestCase):
             self.assertEqual(len([g for g in errors if b'"device_failed"' in g]), 2)
         else:
             self.assertEqual(len(errors), 2)
-            self.assertEqual([len(texts(g)) for g in got if g not in errors], [150, 150])
+            self.assertEqual([len(texts(g)) for g in got if g not in errors], [1500, 1500])
 
 
 class Faulty(Device):
@@ -187,7 +187,7 @@ class Faulty(Device):
     def test_a_later_step(self):
         for fallback in ("allow", "deny"):
             with self.subTest(fallback):
-                server = self.faulty(fallback, "step:100", "-o", "engine.max_seqs=2", *ROOMY)
+                server = self.faulty(fallback, "pair:100", "-o", "engine.max_seqs=2", *ROOMY)
                 self.streams(server, fallback)
                 self.after(server, fallback)
 

@@ -130,7 +130,9 @@ class Faults(unittest.TestCase):
         s = server.connect()
         s.sendall(b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                   % len(BODY) + BODY)
-        time.sleep(0.5)
+        end = time.monotonic() + 60
+        while server.gauge("vllm:num_requests_running") != 1 and time.monotonic() < end:
+            time.sleep(0.05)
         self.assertEqual(server.request("GET", "/health")[0], 200)
         self.assertEqual(server.gauge("vllm:num_requests_running"), 1)
         server.term()

@@ -2,7 +2,8 @@
  * a table of its own.
  *
  * fail = PLACE:N: the Nth call there fails. open, memory, claim, compile, fetch, store are the functions of
- * that name; step is execute, copy and state are those steps that copy pages, or states; few answers with
+ * that name; step is execute, pair are those steps that carry several sequences, copy and state those that
+ * copy pages, or states; few answers with
  * a result less than was wanted, nan with one that is no number, hang does not return. A step that fails does
  * nothing at all. Afterwards all steps fail, as on a lost device, unless once = 1. code: what is said.
  */
@@ -88,7 +89,8 @@ static int32_t execute(struct rz_plan *plan, const struct rz_batch *batch, struc
                        struct rz_err *err)
 {
     const char *place = faulty.place;
-    bool now = due("step") || (batch->n_copies && due("copy")) || (batch->n_state_copies && due("state"));
+    bool now = due("step") || (batch->n_seqs > 1 && due("pair")) || (batch->n_copies && due("copy")) ||
+               (batch->n_state_copies && due("state"));
     if (faulty.lost && !faulty.once)
         return fail("a step after that", err);
     if (now) {
