@@ -222,9 +222,9 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                                   .part = cu_part_info,
                                   .execute = cu_execute,
                                   .destroy = cu_destroy,
-                                   .fetch = cu_fetch,
-                                   .store = cu_store,
-                                   .numbered = numbered};
+                                  .fetch = cu_fetch,
+                                  .store = cu_store,
+                                  .numbered = numbered};
     *self = d;
     return RZ_OK;
 }
