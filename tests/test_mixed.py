@@ -133,8 +133,9 @@ class Settings(unittest.TestCase):
         self.assertIn("nothing runs on cuda-host, which --plugin names", self.fails(*HOST, "-o", "engine.layers=0-:cpu"))
 
     def test_a_device_that_does_not_run_it(self):
-        line = self.fails(*HOST, "-o", "engine.layers=0:cuda-host,1-:cpu", "-o", "engine.kv_type=q8_0")
-        self.assertIn("cuda-host: engine.kv_type", line)
+        line = self.fails(*SECOND, "-o", "engine.layers=0:faulty-device,1-:cpu", "-o", "plugin.faulty-device.fail=compile:1")
+        self.assertIn("faulty-device: ", line)
+        self.assertIn("an injected error in compile", line)
 
     def test_memory_of_a_part(self):
         env = dict(os.environ, RZ_SHIM_MEMORY="300000000")
@@ -240,8 +241,8 @@ class Load(unittest.TestCase):
         self.assertEqual(soak.Soak(argparse.Namespace(requests=requests, seconds=seconds, seed=3, model=None,
                                                       words=words)).main(), 0)
 
-    def test_host(self):
-        self.soak(100, 10, *HOST, "-o", "engine.layers=0:cuda-host,1-:cpu", "-o", "engine.max_seqs=4")
+    def test_second(self):
+        self.soak(100, 10, *SECOND, "-o", "engine.layers=0:faulty-device,1-:cpu", "-o", "engine.max_seqs=4")
 
     @unittest.skipUnless(rzlib.SLOW, "takes a minute (RZ_SLOW=0)")
     def test_opencl(self):
