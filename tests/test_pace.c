@@ -71,6 +71,18 @@ RZ_TEST(pace, keeps_all_where_less_is_slower)
     rz_check(sizes[2] < 8000 / 20);
 }
 
+/* What is faster by less than the noise is no reason to change. */
+RZ_TEST(pace, keeps_all_where_less_is_hardly_faster)
+{
+    struct machine m = {.ns = {0, 980, 1000}, .sleeps = {false, false, true}};
+    struct rz_team_pace p;
+    uint32_t sizes[9];
+    rz_team_pace_init(&p, 2);
+    run(&p, &m, 1, 8000, sizes);
+    rz_check_eq(p.size, 2);
+    rz_check(sizes[1] > 0 && sizes[1] < 8000 / 20);
+}
+
 RZ_TEST(pace, finds_its_way_down_more_than_one)
 {
     struct machine m = {.ns = {0, 1000, 600, 2000, 3000}, .sleeps = {false, false, false, true, true}};
