@@ -129,7 +129,9 @@ class Case(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
         model = scripted.write(os.path.join(cls.folder.name, "m.gguf"), ["Good", " morning", "!"], context=32768)
-        cls.server = Server(model, "-o", "engine.context=8192", "-o", "plugin.http.strict=1")
+        # With a draft model, so that each way of guessing ahead that the document names is there.
+        cls.server = Server(model, "-o", "engine.context=8192", "-o", "plugin.http.strict=1", "-o", "engine.speculate=draft",
+                            "-o", "engine.draft_model=" + model)
         cls.document = cls.server.json("/openapi.json")
 
     @classmethod
