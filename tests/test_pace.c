@@ -71,6 +71,29 @@ RZ_TEST(pace, keeps_all_where_less_is_slower)
     rz_check(sizes[2] < 8000 / 20);
 }
 
+/* With half the members a step takes twice as long: seen after one, and looked at again ever more rarely. */
+RZ_TEST(pace, a_lost_trial_costs_a_step)
+{
+    struct machine m = {.ns = {0, 2000, 1000}, .sleeps = {false, false, true}};
+    struct rz_team_pace p;
+    uint32_t sizes[9];
+    rz_team_pace_init(&p, 2);
+    run(&p, &m, 1, 2 * RZ_TEAM_PACE_WINDOW, sizes);
+    rz_check_eq(sizes[1], 1);
+    run(&p, &m, 1, 100 * RZ_TEAM_PACE_WINDOW, sizes);
+    rz_check(sizes[1] > 0 && sizes[1] <= 6);
+}
+
+RZ_TEST(pace, long_steps_are_no_place_for_trials)
+{
+    struct machine m = {.ns = {0, 2000, 1000}, .sleeps = {false, false, true}};
+    struct rz_team_pace p;
+    uint32_t sizes[9];
+    rz_team_pace_init(&p, 2);
+    run(&p, &m, 512, 100 * RZ_TEAM_PACE_WINDOW, sizes);
+    rz_check_eq(sizes[1], 0);
+}
+
 /* What is faster by less than the noise is no reason to change. */
 RZ_TEST(pace, keeps_all_where_less_is_hardly_faster)
 {

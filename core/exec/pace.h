@@ -23,7 +23,7 @@ struct rz_team_pace {
 };
 
 void rz_team_pace_init(struct rz_team_pace *p, uint32_t members);
-/* Members for a step of this much work. */
+/* Members for a step of this much work: rows. */
 uint32_t rz_team_pace_size(struct rz_team_pace *p, uint64_t work);
 /* The step took so long; slept: some member had to sleep at a barrier. */
 void rz_team_pace_done(struct rz_team_pace *p, uint64_t ns, bool slept);
