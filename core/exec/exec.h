@@ -55,7 +55,7 @@ struct rz_cpu_setup {
     int32_t fallback; /* RZ_FALLBACK_* */
     struct rz_pool *pool;
     struct rz_cache_setup cache; /* of prepared weights */
-    /* Told that the mapped bytes of a weight are no longer read (may be NULL). */
+    /* Told which mapped bytes of weights are hardly read again, by any member of the team (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void (*warn)(void *ctx, const char *text);
     /* Asked while weights are prepared: true ends a compile with RZ_ECANCELLED (may be NULL). */

@@ -15,6 +15,7 @@
 
 #define BLOB_ALIGN 4096u
 #define GROUPS_A_TASK 16u
+#define FORGET_BYTES (1u << 20)
 #define KEY_BYTES_MAX (64u << 20)
 
 static const struct rz_layout *find_layout(const struct rz_plan *plan, uint32_t id, int32_t type,
@@ -114,11 +115,23 @@ static void file_view(const struct rz_plan *plan, int32_t weight, struct rz_weig
                                    .data = w->data};
 }
 
+/* The bytes from begin to end of a weight are done. Its file's pages are given back piece by piece, for else
+ * a model would be in memory twice while it is prepared; in large pieces: each call stops the whole team. */
+static void forget_part(const struct rz_plan *plan, const struct rz_weight_view *file, uint64_t begin,
+                        uint64_t end)
+{
+    const struct rz_cpu_setup *setup = &plan->cpu->setup;
+    uint64_t piece = begin - begin % FORGET_BYTES;
+    if (setup->forget && (end == file->bytes || end - piece >= FORGET_BYTES))
+        setup->forget(setup->ctx, (const uint8_t *)file->data + piece, end - piece);
+}
+
 static void prepare_part(void *arg, uint32_t i)
 {
     struct rz_plan *plan = arg;
     for (uint32_t b = 0; b < plan->n_prepared; b++) {
-        uint64_t groups = groups_of(plan, &plan->prepared[b]);
+        const struct rz_blob *blob = &plan->prepared[b];
+        uint64_t groups = groups_of(plan, blob);
         uint64_t tasks = (groups + GROUPS_A_TASK - 1) / GROUPS_A_TASK;
         if (i >= tasks) {
             i -= (uint32_t)tasks;
@@ -127,8 +140,10 @@ static void prepare_part(void *arg, uint32_t i)
         struct rz_weight_view file;
         uint64_t first = (uint64_t)i * GROUPS_A_TASK;
         uint64_t n = groups - first < GROUPS_A_TASK ? groups - first : GROUPS_A_TASK;
-        file_view(plan, plan->prepared[b].weight, &file);
-        plan->prepared[b].maker->prep(&file, plan->blobs + plan->prepared[b].offset, first, n);
+        file_view(plan, blob->weight, &file);
+        blob->maker->prep(&file, plan->blobs + blob->offset, first, n);
+        uint64_t step = file.bytes / file.rows * blob->maker->row_group, begin = first * step;
+        forget_part(plan, &file, begin, first + n == groups ? file.bytes : begin + n * step);
         return;
     }
 }
@@ -279,7 +294,7 @@ int32_t rz_plan_prepare(struct rz_plan *plan, struct rz_err *err)
     point_at_blobs(plan);
     for (uint32_t b = 0; b < plan->n_prepared && setup->forget; b++) {
         const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)plan->prepared[b].weight);
-        setup->forget(setup->ctx, w->data, w->bytes); /* who reads a row of it still finds it in the file */
+        setup->forget(setup->ctx, w->data, w->bytes); /* pages between two pieces; all, if they were cached */
     }
     return RZ_OK;
 }
