@@ -9,9 +9,11 @@
 #include "nearest.h"
 #include "utf8.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SYSTEM_FILE "/etc/rz/rz.ini"
 
@@ -220,17 +222,43 @@ static int32_t resolve(struct rz_settings *s, struct rz_section *x, struct rz_er
 
 /* --- layers --- */
 
+char *rz_program_folder(struct rz_arena *arena)
+{
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    exe[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(exe, '/');
+    return slash ? rz_arena_printf(arena, "%.*s", (int)(slash - exe), exe) : NULL;
+}
+
+char *rz_program_prefix(struct rz_arena *arena)
+{
+    char *folder = rz_program_folder(arena), *last = folder ? strrchr(folder, '/') : NULL;
+    if (!last || strcmp(last, "/bin"))
+        return NULL;
+    *last = 0;
+    return folder;
+}
+
+/* The one that was asked for; that of an installation under a prefix of its own; the machine's. */
+static const char *system_file(struct rz_settings *s)
+{
+    const char *asked = getenv("RZ_SYSTEM_CONFIG"), *prefix = rz_program_prefix(&s->arena);
+    if (asked && asked[0])
+        return asked;
+    char *own = prefix ? rz_arena_printf(&s->arena, "%s" SYSTEM_FILE, prefix) : NULL;
+    return own && !access(own, F_OK) ? own : SYSTEM_FILE;
+}
+
 static int32_t read_files(struct rz_settings *s, const struct rz_cmdline *cmd, struct rz_err *err)
 {
-    const char *system_file = getenv("RZ_SYSTEM_CONFIG"), *base = getenv("XDG_CONFIG_HOME"),
-               *home = getenv("HOME");
+    const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     char *user = NULL;
     if (base && base[0] == '/')
         user = rz_arena_printf(&s->arena, "%s/rz/rz.ini", base);
     else if (home && home[0] == '/')
         user = rz_arena_printf(&s->arena, "%s/.config/rz/rz.ini", home);
-    int32_t status = rz_config_read(s, system_file && system_file[0] ? system_file : SYSTEM_FILE,
-                                    RZ_LAYER_SYSTEM, false, err);
+    int32_t status = rz_config_read(s, system_file(s), RZ_LAYER_SYSTEM, false, err);
     if (!status && user)
         status = rz_config_read(s, user, RZ_LAYER_USER, false, err);
     if (!status && cmd->config_file)

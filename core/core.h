@@ -35,6 +35,11 @@ struct rz_cmdline {
     const char *log_level;  /* -v: "info", -q: "error"; NULL: not given */
 };
 
+/* The folder of the program, and the one above it where that is bin/ (an installation); NULL: none. */
+struct rz_arena;
+char *rz_program_folder(struct rz_arena *arena);
+char *rz_program_prefix(struct rz_arena *arena);
+
 /* Reads built-in values, the system file, the user file, --config, the environment, -o, flags, in this
  * order. Errors are RZ_ECONFIG and name FILE:LINE, the section, the key and the nearest known name. */
 int32_t rz_settings_load(const struct rz_cmdline *cmd, struct rz_settings **out, struct rz_err *err);

@@ -154,23 +154,12 @@ static int32_t scan_dir(struct rz_registry *r, struct rz_err *err)
 /* Beside the program (a build folder), or where an installation has them. Never the current folder. */
 static const char *default_dir(struct rz_registry *r)
 {
-    char exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (n <= 0)
-        return NULL;
-    exe[n] = 0;
-    char *slash = strrchr(exe, '/');
-    if (!slash)
-        return NULL;
-    *slash = 0;
-    char *beside = rz_arena_printf(&r->arena, "%s/plugins", exe);
+    char *folder = rz_program_folder(&r->arena);
+    char *beside = folder ? rz_arena_printf(&r->arena, "%s/plugins", folder) : NULL;
     if (beside && !access(beside, F_OK))
         return beside;
-    char *folder = strrchr(exe, '/');
-    if (!folder || strcmp(folder, "/bin"))
-        return NULL;
-    *folder = 0;
-    return rz_arena_printf(&r->arena, "%s/lib/rz/plugins", exe);
+    char *prefix = rz_program_prefix(&r->arena);
+    return prefix ? rz_arena_printf(&r->arena, "%s/lib/rz/plugins", prefix) : NULL;
 }
 
 /* --- who is meant --- */

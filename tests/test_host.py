@@ -521,6 +521,17 @@ class Settings(Host):
         self.assertEqual(self.origin("log_level", "-o", "rz.log_level=info", "-q"), ("error", "-v/-q"))
         self.assertEqual(self.origin("max_queue", "-o", "engine.max_queue=6", "-o", "engine.max_queue=7"), ("7", "-o"))
 
+    def test_the_file_of_an_installation(self):
+        """PREFIX/bin/rz reads PREFIX/etc/rz/rz.ini in place of the machine's, unless another is named."""
+        program = os.path.join(self.folder, "prefix", "bin", "rz")
+        os.makedirs(os.path.dirname(program))
+        shutil.copy(rzlib.RZ, program)
+        own = self.file("prefix/etc/rz/rz.ini", "[engine]\nmax_queue = 7\n")
+        args = ("config", "dump", "--origin")
+        self.assertRegex(self.rz(*args, program=program, env={"RZ_SYSTEM_CONFIG": ""}).out,
+                         r"(?m)^max_queue = 7 +; %s:2$" % re.escape(own))
+        self.assertRegex(self.rz(*args, program=program).out, r"(?m)^max_queue = 256 +; default$")
+
     def test_environment_and_options_with_mistakes(self):
         for env, part in (({"RZ__ENGINE__KV_TYP": "f16"}, "RZ__ENGINE__KV_TYP: [engine] kv_typ: no such option (did you mean kv_type?)"),
                           ({"RZ__ENGIN__KV_TYPE": "f16"}, "RZ__ENGIN__KV_TYPE: there is no section [engin] (did you mean engine?)"),

@@ -6,32 +6,32 @@
 
 static inline const struct rz_node *rz_node_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
+    return (const struct rz_node *)((const char *)p->nodes + (uint64_t)i * p->node_stride);
 }
 
 static inline const struct rz_weight *rz_weight_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->weights + (uint64_t)i * p->weight_stride);
+    return (const struct rz_weight *)((const char *)p->weights + (uint64_t)i * p->weight_stride);
 }
 
 static inline const struct rz_value *rz_value_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->values + (uint64_t)i * p->value_stride);
+    return (const struct rz_value *)((const char *)p->values + (uint64_t)i * p->value_stride);
 }
 
 static inline const struct rz_kv_group *rz_kv_group_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->kv_groups + (uint64_t)i * p->kv_group_stride);
+    return (const struct rz_kv_group *)((const char *)p->kv_groups + (uint64_t)i * p->kv_group_stride);
 }
 
 static inline const struct rz_state *rz_state_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->states + (uint64_t)i * p->state_stride);
+    return (const struct rz_state *)((const char *)p->states + (uint64_t)i * p->state_stride);
 }
 
 static inline const struct rz_stage *rz_stage_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->stages + (uint64_t)i * p->stage_stride);
+    return (const struct rz_stage *)((const char *)p->stages + (uint64_t)i * p->stage_stride);
 }
 
 /* The i-th value that a stage gets from outside, or gives. */
@@ -47,7 +47,7 @@ static inline int32_t rz_stage_out(const struct rz_program *p, const struct rz_s
 
 static inline const struct rz_rope *rz_rope_at(const struct rz_program *p, uint32_t i)
 {
-    return (const void *)((const char *)p->ropes + (uint64_t)i * p->rope_stride);
+    return (const struct rz_rope *)((const char *)p->ropes + (uint64_t)i * p->rope_stride);
 }
 
 /* "matmul"; "vendor op" for what is not of rz/program.h */
