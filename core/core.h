@@ -88,7 +88,8 @@ const struct rz_plugin_entry *rz_registry_at(const struct rz_registry *r, uint32
 /* The folder in which plugins were looked for; NULL: none. */
 const char *rz_registry_dir(const struct rz_registry *r);
 /* The first entry of this name (or, where no name could be read, of this file name). */
-int32_t rz_registry_find(const struct rz_registry *r, const char *name, uint32_t *i, struct rz_err *err);
+int32_t rz_registry_find(const struct rz_registry *r, const char *name, const char *where, uint32_t *i,
+                         struct rz_err *err);
 /* Brings the entry into the process (dlopen, compare) so that entry->plugin and its options can be read; no
  * init. */
 int32_t rz_registry_attach(struct rz_registry *r, uint32_t i, struct rz_err *err);

@@ -194,13 +194,6 @@ void rz_models_take_out(struct rz_models *m, const char *name)
         snprintf(m->out[m->n_out++], sizeof(m->out[0]), "%s", name);
 }
 
-/* Reads a device's name; false: it failed, and those are not wanted. */
-static bool take_name(const struct rz_models *m, const char *name, bool failed, char *out, size_t cap)
-{
-    snprintf(out, cap, "%s", name);
-    return failed || !is_out(m, name);
-}
-
 /* --plugin names it, or the model's section, or [engine]; behind them all comes the CPU. Returns who says so.
  * failed: devices that failed count as well. */
 static const char *wanted_device(const struct rz_models *m, const char *section, bool failed, char *out,
@@ -211,13 +204,16 @@ static const char *wanted_device(const struct rz_models *m, const char *section,
         if (e->flagged && device_of(&e->header, out, cap) && (failed || !is_out(m, out)))
             return "--plugin";
     }
-    const struct rz_option_value *v = section ? rz_settings_get(m->settings, section, "device") : NULL;
-    if (v && v->text && take_name(m, v->text, failed, out, cap))
-        return v->from;
-    v = rz_settings_get(m->settings, "engine", "device");
-    if (take_name(m, v->text, failed, out, cap))
-        return v->from;
-    take_name(m, "cpu", failed, out, cap);
+    const struct rz_option_value *said[] = {
+        section ? rz_settings_get(m->settings, section, "device") : NULL,
+        rz_settings_get(m->settings, "engine", "device"),
+    };
+    for (uint32_t i = 0; i < 2; i++)
+        if (said[i] && said[i]->text && (failed || !is_out(m, said[i]->text))) {
+            snprintf(out, cap, "%s", said[i]->text);
+            return said[i]->from;
+        }
+    snprintf(out, cap, "cpu");
     return "rz.fallback";
 }
 
@@ -225,19 +221,20 @@ static int32_t open_plugin_device(struct rz_models *m, const char *name, const c
                                   const struct rz_model_options *o, const struct rz_device **out,
                                   struct rz_err *err)
 {
-    char kind[96], *plugin = kind + strlen("device:"), *number;
+    char kind[96], where[256], *plugin = kind + strlen("device:"), *number;
     uint32_t at = 0, known;
     void *self;
+    snprintf(where, sizeof(where), "%.240s: device", from);
     snprintf(kind, sizeof(kind), "device:%s", name);
     number = strchr(plugin, ':');
     if (number)
         *number++ = 0;
     const struct rz_device *d = rz_registry_next(m->registry, kind, RZ_DEVICE_1, &at, &self, NULL, err);
-    if (!d && !err->code && !rz_registry_find(m->registry, plugin, &known, err))
-        rz_fail(err, RZ_ECONFIG, from, "the plugin \"%s\" has no device, or was refused (rz plugin list)",
+    if (!d && !err->code && !rz_registry_find(m->registry, plugin, where, &known, err))
+        rz_fail(err, RZ_ECONFIG, where, "the plugin \"%s\" has no device, or was refused (rz plugin list)",
                 plugin);
     if (!d)
-        return rz_err_wrap(err, "device");
+        return err->code;
     if (rz_models_numbered(m, d, name, number, &d, err))
         return err->code;
     if (o->observe)

@@ -7,12 +7,14 @@
 #include "served.h"
 
 #include "err.h"
+#include "nearest.h"
 #include "numeric.h"
 #include "transform.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* What a model without a section is called: its file's name without the ending; clients see it. */
 static void name_of_file(const char *path, char *out, size_t cap)
@@ -23,6 +25,22 @@ static void name_of_file(const char *path, char *out, size_t cap)
     if (n > 5 && !strcmp(base + n - 5, ".gguf"))
         n -= 5;
     rz_show(out, cap, base, n);
+}
+
+/* What is neither a configured name nor a file, and looks like a name, where there are names. */
+static bool no_such_model(const struct rz_models *m, const char *name, struct rz_err *err)
+{
+    struct rz_nearest near;
+    char hint[96];
+    const char *section = rz_settings_section(m->settings, "model.", 0);
+    if (!section || strchr(name, '/') || !access(name, F_OK))
+        return false;
+    rz_nearest_init(&near, name);
+    for (uint32_t i = 0; (section = rz_settings_section(m->settings, "model.", i)); i++)
+        rz_nearest_try(&near, section + strlen("model."));
+    rz_fail(err, RZ_ENOTFOUND, name, "no such file, and no [model.%.64s] in the settings%s", name,
+            rz_nearest_hint(&near, hint, sizeof(hint)));
+    return true;
 }
 
 int32_t rz_models_find(const struct rz_models *m, const char *name, struct rz_model_name *out,
@@ -40,6 +58,8 @@ int32_t rz_models_find(const struct rz_models *m, const char *name, struct rz_mo
             if (!strcmp(found + strlen("model."), name))
                 break;
     }
+    if (!found && no_such_model(m, name, err))
+        return RZ_ENOTFOUND;
     if (!found) {
         name_of_file(name, out->text, sizeof(out->text));
         out->name = out->text;
@@ -50,7 +70,7 @@ int32_t rz_models_find(const struct rz_models *m, const char *name, struct rz_mo
     memcpy(out->text, found, strlen(found) + 1);
     const struct rz_option_value *v = rz_settings_get(m->settings, out->text, "path");
     if (!v || !v->text)
-        return rz_fail(err, RZ_ECONFIG, out->text, "has no path");
+        return rz_fail(err, RZ_ECONFIG, out->text, "has no path (the model's file)");
     out->path = v->text;
     out->section = out->text;
     out->name = out->text + strlen("model.");

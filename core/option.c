@@ -130,7 +130,9 @@ static bool parse_choice(struct parse *p)
         }
         rz_nearest_try(&near, name);
     }
-    return refuse(p, "is none of %s%s", p->option->choices, rz_nearest_hint(&near, hint, sizeof(hint)));
+    return refuse(p, "is none of %s%s", p->option->choices,
+                  strstr(p->text, " #") ? " (behind a value a comment begins with \" ;\")"
+                                        : rz_nearest_hint(&near, hint, sizeof(hint)));
 }
 
 static bool parse_path(struct parse *p)
@@ -143,6 +145,8 @@ static bool parse_path(struct parse *p)
             return refuse(p, "needs the home directory, but HOME is not set");
         p->out->text = rz_arena_printf(p->arena, "%s%s", home, text + 1);
     } else if (text[0] != '/' && p->dir) {
+        while (text[0] == '.' && text[1] == '/')
+            text += 2;
         p->out->text = rz_arena_printf(p->arena, "%s/%s", p->dir, text);
     }
     return true;

@@ -200,7 +200,8 @@ static int32_t no_such_plugin(const struct rz_registry *r, const char *where, co
     for (uint32_t i = 0; i < r->n; i++)
         rz_nearest_try(&near, r->slots[i]->pub.header.name);
     return rz_fail(err, RZ_ECONFIG, where, "no plugin %.64s in %.200s%s", name,
-                   r->dir ? r->dir : "this program", rz_nearest_hint(&near, hint, sizeof(hint)));
+                   r->dir ? r->dir : "this program",
+                   strchr(name, ' ') ? " (a list has commas)" : rz_nearest_hint(&near, hint, sizeof(hint)));
 }
 
 static int32_t ask_for(struct rz_registry *r, const char *name, uint32_t i, struct rz_err *err)
@@ -238,6 +239,7 @@ static int32_t add_configured(struct rz_registry *r, struct rz_err *err)
         if (!slot)
             return rz_fail(err, RZ_ENOMEM, path->from, "no memory");
         slot->chosen = true;
+        slot->said = rz_arena_printf(&r->arena, "%s: [%s] path", path->from, section);
         const char *name = section + strlen("plugin.");
         if (slot->pub.state != RZ_PLUGIN_REFUSED && strcmp(slot->pub.header.name, name))
             return rz_fail(err, RZ_ECONFIG, path->from, "[%s] path: %.200s is plugin %s", section, path->text,
@@ -337,8 +339,9 @@ static int32_t report_refused(struct rz_registry *r, struct rz_err *err)
             return err ? (err->code = RZ_ECONFIG) : RZ_ECONFIG;
         }
         bool quiet = slot->foreign || !slot->pub.path; /* the normal state of an installation for many CPUs */
-        rz_log(quiet ? RZ_LOG_INFO : RZ_LOG_WARN, "%s: %s",
-               slot->pub.path ? slot->pub.path : slot->pub.header.name, slot->pub.why);
+        rz_log(quiet ? RZ_LOG_INFO : RZ_LOG_WARN, "%s%s%s: %s", slot->said ? slot->said : "",
+               slot->said ? ": " : "", slot->pub.path ? slot->pub.path : slot->pub.header.name,
+               slot->pub.why);
     }
     return RZ_OK;
 }
@@ -432,12 +435,13 @@ const char *rz_registry_dir(const struct rz_registry *r)
     return r->dir;
 }
 
-int32_t rz_registry_find(const struct rz_registry *r, const char *name, uint32_t *i, struct rz_err *err)
+int32_t rz_registry_find(const struct rz_registry *r, const char *name, const char *where, uint32_t *i,
+                         struct rz_err *err)
 {
     for (*i = 0; *i < r->n; ++*i)
         if (named(r->slots[*i], name))
             return RZ_OK;
-    return no_such_plugin(r, "plugin", name, err);
+    return no_such_plugin(r, where, name, err);
 }
 
 int32_t rz_registry_attach(struct rz_registry *r, uint32_t i, struct rz_err *err)

@@ -16,6 +16,7 @@ struct rz_slot {
     struct rz_plugin_entry pub;
     const char *stem;  /* "avx2" of ".../avx2.so"; NULL: built in                     */
     const char *asked; /* "--plugin cuda", "etc/rz.ini:12"; NULL: merely found        */
+    const char *said;  /* "etc/rz.ini:12: [plugin.cuda] path"; NULL: no setting names its file */
     int32_t code;      /* of a refusal                                               */
     bool chosen;       /* named by a path, so it may replace a built-in               */
     bool foreign;      /* refused, but only because it is for another CPU */

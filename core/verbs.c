@@ -127,7 +127,7 @@ static int plugin_info(struct rz_main *p, const char *name, struct rz_err *err)
     bool json = p->args.flags & RZ_COMMAND_JSON, path = strchr(name, '/') != NULL;
     if (path) /* a file, as if it were named by --plugin; it comes first then */
         p->args.lists[1][p->args.cmd.n_plugins++] = name;
-    if (rz_main_open(p, false, err) || (!path && rz_registry_find(p->registry, name, &i, err)))
+    if (rz_main_open(p, false, err) || (!path && rz_registry_find(p->registry, name, "plugin info", &i, err)))
         return RZ_EXIT_USAGE;
     if (path)
         i = p->args.cmd.n_plugins - 1;
@@ -288,7 +288,7 @@ int rz_verb_config(struct rz_main *p, struct rz_err *err)
                 "needs check, or dump with --origin or nothing (see rz config --help)");
         return RZ_EXIT_USAGE;
     }
-    if (rz_main_open(p, false, err) || validate_plugins(p, dump, err))
+    if (rz_main_open(p, false, err) || validate_plugins(p, dump, err) || (check && rz_check_names(p, err)))
         return RZ_EXIT_USAGE;
     if (dump)
         return dump_all(p, err) ? RZ_EXIT_USAGE : RZ_EXIT_OK;

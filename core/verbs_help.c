@@ -54,6 +54,7 @@ static const char config_usage[] =
     "       rz config dump [--origin]\n"
     "\n"
     "check  reads all settings and says what is wrong: file, line, section, key.\n"
+    "       Plugins that they name must be there; models' files are warned of.\n"
     "dump   prints every option with its value; --origin adds the place that set it.\n"
     "       Secrets are shown as ***.\n"
     "\n"

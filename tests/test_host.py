@@ -486,6 +486,32 @@ class Settings(Host):
             self.mistake(text, line, part)
         self.mistake(b"[tokenizer]\npre = \xff\xfe\n", 2, "not UTF-8")
 
+    def test_names_of_what_is_not_there(self):
+        """config check looks for the plugins and files that settings name; running says the same of a device."""
+        ini = self.file("names.ini", "[model.small]\npath = gone.gguf\n[model.other]\npath = %s\n" % self.model)
+        done = self.rz("--config", ini, "config", "check")
+        self.assertEqual(done.err, "rz: warning: %s:2: [model.small] path: %s/gone.gguf: No such file or directory\n"
+                         % (ini, self.folder))
+        for text, line, part in (("[rz]\nfrontends = cli,htp\n", 2, "[rz] frontends: no plugin provides frontend:htp"),
+                                 ("[engine]\ndevice = cdua\n", 2, "[engine] device: no plugin provides device:cdua"),
+                                 ("[model.a]\npath = a.gguf\ndevice = x:1\n", 3, "device: no plugin provides device:x"),
+                                 ("[engine]\n[model.a]\ncontext = 5\n", 3, "[model.a] has no path"),
+                                 ("[rz]\nplugins = scalar bpe\n", 2, "no plugin scalar bpe in %s (a list has commas)" % self.empty),
+                                 ("[engine]\nkv_type = f16 # good\n", 2, 'a comment begins with " ;"')):
+            path = self.file("name.ini", text)
+            done = self.rz("--config", path, "config", "check", status=2)
+            self.assertIn("rz: error: %s:%d: " % (path, line), done.err)
+            self.assertIn(part, done.err)
+        path = self.file("name.ini", "[engine]\ndevice = %s\n[model.small]\npath = %s\n" % ("thin", self.model))
+        done = self.rz("--config", path, "run", "-m", "small", "-p", "a", status=2)
+        self.assertIn("rz: error: %s:2: device: no plugin thin in %s" % (path, self.empty), done.err)
+        done = self.rz("--config", path, "run", "-m", "smal", "-p", "a", status=1)
+        self.assertEqual(done.err, "rz: error: smal: no such file, and no [model.smal] in the settings (did you mean small?)\n")
+        path = self.file("name.ini", "[plugin.far]\npath = ./far.so\n")
+        done = self.rz("--config", path, "config", "check")
+        self.assertEqual(done.err, "rz: warning: %s:2: [plugin.far] path: %s/far.so: No such file or directory\n"
+                         % (path, self.folder))
+
     def test_a_mistake_in_an_included_file(self):
         self.file("conf.d/10-good.ini", "[engine]\ncontext = 5\n")
         bad = self.file("conf.d/20-bad.ini", "[engine]\n\ncontex = 5\n")
