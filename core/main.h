@@ -52,7 +52,7 @@ int32_t rz_verb_missing(const char *verb, struct rz_err *err);
 int rz_verb_plugin(struct rz_main *p, struct rz_err *err);
 int rz_verb_config(struct rz_main *p, struct rz_err *err);
 
-/* --- verbs_check.c: RZ_ECONFIG if a setting names what is not there; models' files are only warned of. --- */
+/* --- verbs_check.c: RZ_ECONFIG if a setting names what is not there; of models' files it only warns. --- */
 int32_t rz_check_names(const struct rz_main *p, struct rz_err *err);
 
 /* --- serve.c --- */

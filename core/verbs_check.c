@@ -42,7 +42,7 @@ static int32_t check_frontends(const struct rz_main *p, struct rz_err *err)
 {
     const struct rz_option_value *v = rz_settings_get(p->settings, "rz", "frontends");
     char name[64];
-    if (!rz_settings_given(p->settings, "rz", "frontends")) /* a program may do without the default's plugin */
+    if (!rz_settings_given(p->settings, "rz", "frontends")) /* the default may be missing */
         return RZ_OK;
     for (const char *at = v->text; at && *at; at += *at == ',') {
         size_t n = strcspn(at, ",");

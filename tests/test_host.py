@@ -610,6 +610,17 @@ class Program(Host):
                 self.assertLessEqual(max(map(len, text.split("\n"))), 80)
         self.assertEqual(self.rz("help").out, overview)
 
+    def test_the_man_page_has_every_option(self):
+        with open(os.path.join(rzlib.SOURCE, "docs", "rz.1")) as f:
+            page = f.read().replace("\\-", "-")
+        overview = self.rz("--help", dir="default").out
+        for verb in re.findall(r"(?m)^  ([a-z]+) ", overview):
+            self.assertIn(".BR %s " % verb, page)
+            text = overview + self.rz(verb, "--help", dir="default").out
+            missing = [o for o in set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text))
+                       if not re.search(re.escape(o) + "(?![a-z-])", page)]
+            self.assertEqual(missing, [], verb)
+
     def test_help_and_version_work_whatever_the_settings_say(self):
         bad = self.file("bad.ini", "[nonsense\n")
         for args in (("--help",), ("run", "--help"), ("config", "--help"), ("--version",)):
