@@ -164,6 +164,10 @@ wanted() {
     return 1
 }
 
+for name in "$@"; do
+    [ -e "tests/$name" ] || [ -e "tests/$name.c" ] || { echo "$0: no test is called $name"; exit 2; }
+done
+
 echo "== tests, config=$CONFIG"
 [ "$RZ_SLOW" != 0 ] || echo "     skipped: tests that take minutes (RZ_SLOW=0)"
 [ -n "$RZ_SHARED" ] || echo "     skipped: tests against reference data (no ../shared beside the checkout, RZ_SHARED is not set)"

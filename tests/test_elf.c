@@ -45,9 +45,9 @@ static uint32_t gnu_hash(const char *s)
     return h;
 }
 
-static const struct rz_plugin_header good_header = {
-    RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS,   .name = "thing", .version = "1.0", .vendor = "me",
-    .licence = "MIT", .provides = "kernels:thing"};
+static const struct rz_plugin_header good_header = {RZ_HEADER(RZ_KIND_KERNELS), .name = "thing",
+                                                    .version = "1.0",           .vendor = "me",
+                                                    .licence = "MIT",           .provides = "kernels:thing"};
 
 static void set_hash(union image *m, const char *name, bool gnu)
 {

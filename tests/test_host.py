@@ -74,7 +74,7 @@ static const void *query(void *self, const char *id, uint32_t minor)
 }
 EXTRA
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS, .name = NAME, .version = "1.5", .vendor = "Acme",
+    .header = {RZ_HEADER(RZ_KIND_KERNELS), .name = NAME, .version = "1.5", .vendor = "Acme",
                .licence = "MIT", .provides = "kernels:" NAME},
     .options = options, .n_options = 2, .option_stride = sizeof(options[0]), .init = init, .query = query};
 """

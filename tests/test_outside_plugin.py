@@ -76,6 +76,18 @@ class Outside(unittest.TestCase):
                 "--ignore-eos")
         self.assertEqual(self.run_rz("--plugin", self.plugin, *args), self.run_rz(*args))
 
+    def test_the_same_text_is_cplusplus(self):
+        for cxx in ("g++", "clang++"):
+            if not shutil.which(cxx):
+                continue
+            with self.subTest(cxx):
+                source, plugin = os.path.join(self.folder, "fastsilu.cc"), os.path.join(self.folder, cxx + ".so")
+                shutil.copy(os.path.join(self.folder, "fastsilu.c"), source)
+                subprocess.run([cxx, "-std=c++17", "-shared", "-fPIC", "-O2", "-Wall", "-Werror",
+                                "-I" + self.root + "/usr/include", source, "-o", plugin, "-lm"], check=True)
+                self.assertIn("fastsilu", self.run_rz("--plugin", plugin, "plan", rzlib.fixture("tiny-llama.gguf"),
+                                                      "--explain"))
+
     def build_outside(self, name):
         """A device's plugin from its folder alone, against the installed headers and library."""
         build, root = os.path.join(self.folder, name), os.path.join(self.root, "usr")

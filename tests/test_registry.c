@@ -55,11 +55,11 @@ static struct rz_slot slot;
 static void begin(void)
 {
     struct rz_err err = RZ_ERR_INIT;
-    plugin = (struct rz_plugin){.header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS, .name = "fake",
-                                           .version = "1", .provides = "kernels:fake"},
-                                .init = fake_init,
-                                .fini = fake_fini,
-                                .query = fake_query};
+    plugin = (struct rz_plugin){
+        .header = {RZ_HEADER(RZ_KIND_KERNELS), .name = "fake", .version = "1", .provides = "kernels:fake"},
+        .init = fake_init,
+        .fini = fake_fini,
+        .query = fake_query};
     n_init = n_query = n_fini = 0;
     init_result = 0;
     break_fp = false;

@@ -106,8 +106,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS, .name = "faulty", .version = "1", .vendor = "rz",
-               .licence = "MIT", .provides = "kernels:faulty"},
+    .header = {RZ_HEADER(RZ_KIND_KERNELS), .name = "faulty", .version = "1", .vendor = "rz", .licence = "MIT",
+               .provides = "kernels:faulty"},
     .options = options,
     .n_options = 2,
     .option_stride = sizeof(options[0]),

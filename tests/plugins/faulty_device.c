@@ -213,9 +213,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
     return minor_need == 0 && !strcmp(id, RZ_DEVICE_1) ? &faulty.table : NULL;
 }
 
-RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_DEVICE, .name = "faulty-device",
-                               .version = "1", .vendor = "rz", .licence = "MIT",
-                               .provides = "device:faulty-device"},
+RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER(RZ_KIND_DEVICE), .name = "faulty-device", .version = "1",
+                               .vendor = "rz", .licence = "MIT", .provides = "device:faulty-device"},
                     .options = options,
                     .n_options = N_OPTIONS,
                     .option_stride = sizeof(options[0]),

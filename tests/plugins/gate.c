@@ -57,8 +57,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FORMAT, .name = "gate", .version = "1.0", .vendor = "rz",
-               .licence = "MIT", .provides = "format:gguf"},
+    .header = {RZ_HEADER(RZ_KIND_FORMAT), .name = "gate", .version = "1.0", .vendor = "rz", .licence = "MIT",
+               .provides = "format:gguf"},
     .init = init,
     .fini = fini,
     .query = query,

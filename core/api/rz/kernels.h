@@ -232,7 +232,7 @@ RZ_ABI_SIZE(struct rz_kernels, 48, layout_stride);
         return minor_need == 0 && !__builtin_strcmp(id, RZ_KERNELS_1) ? &rz_kernels_table : NULL; \
     } \
     RZ_PLUGIN_DEFINE = { \
-        .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS, .isa = {ISA}, .name = NAME, \
+        .header = {RZ_HEADER(RZ_KIND_KERNELS), .isa = {ISA}, .name = NAME, \
                    .version = VERSION, .vendor = VENDOR, .licence = LICENCE, .provides = "kernels:" NAME}, \
         .init = rz_kernels_init, .query = rz_kernels_query}
 /* clang-format on */

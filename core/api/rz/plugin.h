@@ -154,10 +154,10 @@ RZ_ABI_OFFSET(struct rz_plugin, options, 256);
     RZ_EXPORT const struct rz_plugin rz_plugin_v1
 #endif
 
-/* The fields of a header that are the same for everybody. */
-#define RZ_HEADER_COMMON \
+/* The first fields of a header, in their order, as C++ wants it: the same for everybody but for the kinds. */
+#define RZ_HEADER(KINDS) \
     .magic = RZ_PLUGIN_MAGIC, .size = sizeof(struct rz_plugin), .abi_minor = RZ_ABI_MINOR, \
-    .abi_minor_need = 0, .arch = RZ_ARCH
+    .abi_minor_need = 0, .kinds = (KINDS), .flags = 0, .arch = RZ_ARCH, .zero = 0
 
 #ifdef __cplusplus
 }

@@ -28,9 +28,9 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS,
-               .isa = {RZ_ISA_AVX | RZ_ISA_AVX2 | RZ_ISA_FMA | RZ_ISA_F16C}, .name = "avx2",
-               .version = "0.1.0", .vendor = "rz", .licence = "MIT", .provides = "kernels:avx2"},
+    .header = {RZ_HEADER(RZ_KIND_KERNELS), .isa = {RZ_ISA_AVX | RZ_ISA_AVX2 | RZ_ISA_FMA | RZ_ISA_F16C},
+               .name = "avx2", .version = "0.1.0", .vendor = "rz", .licence = "MIT",
+               .provides = "kernels:avx2"},
     .init = init,
     .query = query,
 };

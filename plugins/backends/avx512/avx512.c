@@ -84,7 +84,7 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_KERNELS,
+    .header = {RZ_HEADER(RZ_KIND_KERNELS),
                .isa = {RZ_ISA_AVX | RZ_ISA_AVX2 | RZ_ISA_FMA | RZ_ISA_F16C | RZ_ISA_AVX512F |
                        RZ_ISA_AVX512BW | RZ_ISA_AVX512VL | RZ_ISA_AVX512DQ | RZ_ISA_AVX512VNNI},
                .name = "avx512", .version = "0.1.0", .vendor = "rz", .licence = "MIT",

@@ -235,8 +235,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
     return minor_need == 0 && !strcmp(id, RZ_DEVICE_1) ? &d->table : NULL;
 }
 
-RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_DEVICE, .name = CU_NAME, .version = "0.1.0",
-                               .vendor = "rz", .licence = "MIT", .provides = "device:" CU_NAME},
+RZ_PLUGIN_DEFINE = {.header = {RZ_HEADER(RZ_KIND_DEVICE), .name = CU_NAME, .version = "0.1.0", .vendor = "rz",
+                               .licence = "MIT", .provides = "device:" CU_NAME},
                     .options = options,
                     .n_options = sizeof(options) / sizeof(options[0]),
                     .option_stride = sizeof(options[0]),

@@ -61,8 +61,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_DEVICE, .name = "opencl", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "device:opencl"},
+    .header = {RZ_HEADER(RZ_KIND_DEVICE), .name = "opencl", .version = "0.1.0", .vendor = "rz",
+               .licence = "MIT", .provides = "device:opencl"},
     .options = options,
     .n_options = sizeof(options) / sizeof(options[0]),
     .option_stride = sizeof(options[0]),

@@ -302,7 +302,7 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FORMAT, .name = "gguf", .version = "0.1.0", .vendor = "rz",
+    .header = {RZ_HEADER(RZ_KIND_FORMAT), .name = "gguf", .version = "0.1.0", .vendor = "rz",
                .licence = "MIT", .provides = "format:gguf"},
     .option_stride = sizeof(struct rz_option),
     .init = init,

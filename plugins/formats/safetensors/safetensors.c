@@ -220,8 +220,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FORMAT, .name = "safetensors", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "format:safetensors"},
+    .header = {RZ_HEADER(RZ_KIND_FORMAT), .name = "safetensors", .version = "0.1.0", .vendor = "rz",
+               .licence = "MIT", .provides = "format:safetensors"},
     .option_stride = sizeof(struct rz_option),
     .init = init,
     .query = query,

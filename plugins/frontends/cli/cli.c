@@ -182,7 +182,7 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FRONTEND, .name = "cli", .version = "0.1.0", .vendor = "rz",
+    .header = {RZ_HEADER(RZ_KIND_FRONTEND), .name = "cli", .version = "0.1.0", .vendor = "rz",
                .licence = "MIT", .provides = "frontend:cli"},
     .init = init,
     .fini = fini,

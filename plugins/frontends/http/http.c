@@ -271,8 +271,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FRONTEND, .name = "http", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT", .provides = "frontend:http"},
+    .header = {RZ_HEADER(RZ_KIND_FRONTEND), .name = "http", .version = "0.1.0", .vendor = "rz",
+               .licence = "MIT", .provides = "frontend:http"},
     .options = rz_http_options,
     .n_options = RZ_HTTP_N_OPTIONS,
     .option_stride = sizeof(struct rz_option),

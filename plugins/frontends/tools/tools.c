@@ -91,8 +91,8 @@ static const void *query(void *self, const char *id, uint32_t minor_need)
 }
 
 RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_FRONTEND, .name = "tools", .version = "0.1.0",
-               .vendor = "rz", .licence = "MIT",
+    .header = {RZ_HEADER(RZ_KIND_FRONTEND), .name = "tools", .version = "0.1.0", .vendor = "rz",
+               .licence = "MIT",
                .provides = "frontend:tools command:quantize command:convert command:imatrix"},
     .init = init,
     .fini = fini,

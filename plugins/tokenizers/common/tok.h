@@ -51,8 +51,8 @@ int32_t rz_tok_kind(void *tok, int32_t id);
         return !strcmp(id, RZ_TOKENIZER_1) && minor_need <= tokenizer.minor ? &tokenizer : NULL; \
     } \
     RZ_PLUGIN_DEFINE = { \
-        .header = {RZ_HEADER_COMMON, .kinds = RZ_KIND_TOKENIZER, .name = NAME, .version = "0.1.0", \
-                   .vendor = "rz", .licence = "MIT", .provides = "tokenizer:" MODEL}, \
+        .header = {RZ_HEADER(RZ_KIND_TOKENIZER), .name = NAME, .version = "0.1.0", .vendor = "rz", \
+                   .licence = "MIT", .provides = "tokenizer:" MODEL}, \
         .option_stride = sizeof(struct rz_option), \
         .init = rz_tok_init, \
         .query = query, \
