@@ -1,11 +1,12 @@
 /* kernels.c - speed of the matrix kernels alone: each table, type, shape and number of rows, as multiply-adds
  * a second and as a share of the best sequence of instructions that this CPU has for it.
  *
- *   bench/kernels [-t THREADS] [-k TABLE] [-w TYPE] [-s COLSxROWS] [-n ROWS,...] [-r SECONDS] [--json]
+ *   bench/kernels [-t THREADS] [-k TABLE] [-w TYPE] [-s COLSxROWS] [-n ROWS,...] [-r SECONDS] [--cached] [--json]
  *
  * Every figure is the best of many bursts of less than a few milliseconds, so that a busy machine does little
  * harm: a burst that was interrupted is not the best one. Weights go round in more memory than the caches
- * hold when there are few rows; then the figure to look at is GB/s. Products that are wrong are the tests'
+ * hold when there are few rows; then the figure to look at is GB/s. With --cached there is one copy of them, so
+ * that with a small shape (-s 256x2048) the tiles alone are measured. Products that are wrong are the tests'
  * business (tests/test_kernels.c), not this program's.
  */
 #include "cpu.h"
@@ -35,7 +36,7 @@ struct options {
     uint64_t cols, rows;
     uint32_t n[16], n_count;
     double seconds; /* for each figure */
-    bool json;
+    bool json, cached;
     struct rz_pool *pool;
 };
 
@@ -209,7 +210,7 @@ static bool matrix_open(struct matrix *m, const struct rz_kernels *k, const stru
     m->weights[0].data = file;
     m->bytes = m->layout->bytes(&m->weights[0]);
     uint64_t padded = (m->bytes + 4095) / 4096 * 4096;
-    m->n_copies = COPIES_BYTES / padded ? COPIES_BYTES / padded : 1;
+    m->n_copies = COPIES_BYTES / padded && !o->cached ? COPIES_BYTES / padded : 1;
     m->copies = memory;
     m->layout->prep(&m->weights[0], m->copies, 0,
                     (o->rows + m->layout->row_group - 1) / m->layout->row_group);
@@ -313,7 +314,7 @@ static void bench_table(const struct options *o, const struct rz_plugin *plugin,
 static int usage(void)
 {
     fprintf(stderr, "usage: kernels [-t THREADS] [-k TABLE] [-w TYPE] [-s COLSxROWS] [-n ROWS,...] "
-                    "[-r SECONDS] [--json]\n");
+                    "[-r SECONDS] [--cached] [--json]\n");
     return 2;
 }
 
@@ -321,8 +322,8 @@ static bool parse(int argc, char **argv, struct options *o)
 {
     for (int i = 1; i < argc; i++) {
         unsigned long long cols, rows;
-        if (!strcmp(argv[i], "--json")) {
-            o->json = true;
+        if (!strcmp(argv[i], "--json") || !strcmp(argv[i], "--cached")) {
+            *(argv[i][2] == 'j' ? &o->json : &o->cached) = true;
             continue;
         }
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;

@@ -439,8 +439,8 @@ RZ_TEST(registry, order_of_preference)
     uint32_t i;
     struct rz_err err = RZ_ERR_INIT;
     bool widest =
-        !rz_registry_find(r, "avx512", &i, &err) && rz_registry_at(r, i)->state != RZ_PLUGIN_REFUSED;
-    if (rz_registry_find(r, "avx2", &i, &err) || rz_registry_at(r, i)->state == RZ_PLUGIN_REFUSED)
+        !rz_registry_find(r, "avx512", "test", &i, &err) && rz_registry_at(r, i)->state != RZ_PLUGIN_REFUSED;
+    if (rz_registry_find(r, "avx2", "test", &i, &err) || rz_registry_at(r, i)->state == RZ_PLUGIN_REFUSED)
         rz_skip("no avx2 here");
     rz_check_eq(rz_registry_at(r, i)->state, RZ_PLUGIN_FOUND);
     rz_check_streq(kernels_in_order(r),

@@ -5,10 +5,6 @@
  */
 #include "cli.h"
 
-#include <rz/plugin.h>
-#include <stdlib.h>
-#include <string.h>
-
 static const char run_usage[] =
     "usage: rz run -m MODEL [-p TEXT | -f FILE | < TEXT] [options]\n"
     "Answers the text, in the model's chat template, and prints the answer as it\n"
@@ -150,41 +146,4 @@ static const struct rz_command commands[] = {
     COMMAND("plan", "MODEL --explain", "who runs what, and why", plan_usage, rz_cli_plan),
 };
 
-static const struct rz_frontend frontend = {
-    .size = sizeof(frontend),
-    .name = "cli",
-    .commands = commands,
-    .n_commands = sizeof(commands) / sizeof(commands[0]),
-    .command_stride = sizeof(commands[0]),
-};
-
-static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
-                    struct rz_err *err)
-{
-    (void)config;
-    struct rz_cli *cli = calloc(1, sizeof(*cli));
-    if (!cli)
-        return rz_fail(err, RZ_ENOMEM, "cli", "no memory");
-    cli->host = host;
-    *self = cli;
-    return RZ_OK;
-}
-
-static void fini(void *self)
-{
-    free(self);
-}
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_FRONTEND_1) && minor_need == 0 ? &frontend : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER(RZ_KIND_FRONTEND), .name = "cli", .version = "0.1.0", .vendor = "rz",
-               .licence = "MIT", .provides = "frontend:cli"},
-    .init = init,
-    .fini = fini,
-    .query = query,
-};
+RZ_COMMANDS_PLUGIN("cli", "frontend:cli", commands);

@@ -10,8 +10,10 @@
 #include <jansson.h>
 #include <rz/frontend.h>
 #include <rz/host.h>
+#include <rz/plugin.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "buf.h"
 #include "err.h"
@@ -23,6 +25,29 @@
 struct rz_cli {
     const struct rz_host *host;
 };
+
+/* --- plugin.c --- */
+
+int32_t rz_cli_init(const struct rz_host *host, const struct rz_config *config, void **self,
+                    struct rz_err *err);
+void rz_cli_fini(void *self);
+
+/* clang-format off */
+/* A whole plugin around an array of struct rz_command. */
+#define RZ_COMMANDS_PLUGIN(NAME, PROVIDES, COMMANDS) \
+    static const struct rz_frontend frontend = { \
+        .size = sizeof(frontend), .name = NAME, .commands = (COMMANDS), \
+        .n_commands = sizeof(COMMANDS) / sizeof((COMMANDS)[0]), .command_stride = sizeof((COMMANDS)[0])}; \
+    static const void *query(void *self, const char *id, uint32_t minor_need) \
+    { \
+        (void)self; \
+        return !strcmp(id, RZ_FRONTEND_1) && minor_need == 0 ? &frontend : NULL; \
+    } \
+    RZ_PLUGIN_DEFINE = { \
+        .header = {RZ_HEADER(RZ_KIND_FRONTEND), .name = NAME, .version = "0.1.0", .vendor = "rz", \
+                   .licence = "MIT", .provides = PROVIDES}, \
+        .init = rz_cli_init, .fini = rz_cli_fini, .query = query}
+/* clang-format on */
 
 /* --- options.c --- */
 

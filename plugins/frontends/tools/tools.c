@@ -3,9 +3,6 @@
  * The header names the commands, so the plugin is loaded only when one of them is used. Holds no state but
  * the host's table.
  */
-#include <rz/plugin.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "tools.h"
 
@@ -59,42 +56,4 @@ static const struct rz_command commands[] = {
             rz_tools_imatrix),
 };
 
-static const struct rz_frontend frontend = {
-    .size = sizeof(frontend),
-    .name = "tools",
-    .commands = commands,
-    .n_commands = sizeof(commands) / sizeof(commands[0]),
-    .command_stride = sizeof(commands[0]),
-};
-
-static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
-                    struct rz_err *err)
-{
-    (void)config;
-    struct rz_cli *cli = calloc(1, sizeof(*cli));
-    if (!cli)
-        return rz_fail(err, RZ_ENOMEM, "tools", "no memory");
-    cli->host = host;
-    *self = cli;
-    return RZ_OK;
-}
-
-static void fini(void *self)
-{
-    free(self);
-}
-
-static const void *query(void *self, const char *id, uint32_t minor_need)
-{
-    (void)self;
-    return !strcmp(id, RZ_FRONTEND_1) && minor_need == 0 ? &frontend : NULL;
-}
-
-RZ_PLUGIN_DEFINE = {
-    .header = {RZ_HEADER(RZ_KIND_FRONTEND), .name = "tools", .version = "0.1.0", .vendor = "rz",
-               .licence = "MIT",
-               .provides = "frontend:tools command:quantize command:convert command:imatrix"},
-    .init = init,
-    .fini = fini,
-    .query = query,
-};
+RZ_COMMANDS_PLUGIN("tools", "frontend:tools command:quantize command:convert command:imatrix", commands);
