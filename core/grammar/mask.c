@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Nodes of rules, of the trie: up to so many are looked at before the other way is tried. */
+/* Nodes of rules, of the trie: up to so many are looked at or reached before the other way is tried. */
 #define REACH_SOON 256u
 #define REACH_MOST RZ_KINDS_MOST
-#define TRIED_SOON 2048u
+#define WALKED_SOON 512u
 
 int32_t rz_masker_init(struct rz_masker *m, struct rz_automaton *a, const struct rz_trie *t,
                        struct rz_err *err)
@@ -35,26 +35,60 @@ static void allow(uint64_t *mask, const int32_t *tokens, uint32_t n)
         mask[tokens[i] >> 6] |= 1ull << (tokens[i] & 63);
 }
 
-/* Walks from node `from` until at most `most` nodes were tried; returns where it stopped. */
-static uint32_t walk(struct rz_masker *m, uint32_t from, uint32_t most, uint64_t *mask)
+/* The children that are left at one depth: places in the trie's kids, or nodes. */
+struct left {
+    uint32_t at, end;
+    bool kids;
+};
+
+static struct left children(const struct rz_trie *t, uint32_t kids, uint32_t from, uint32_t to)
+{
+    if (kids || !from)
+        return (struct left){kids + 1, kids + 1 + t->kids[kids], true};
+    return (struct left){from, to, false};
+}
+
+/* The next child whose byte may come; t->n: there is none. */
+static uint32_t next_child(const struct rz_masker *m, struct left *l, const uint16_t *row)
 {
     const struct rz_trie *t = m->trie;
     const uint8_t *classes = m->automaton->g->classes;
+    while (l->at < l->end) {
+        uint32_t i = l->kids ? t->kids[l->at] >> 8 : l->at;
+        uint8_t byte = l->kids ? t->kids[l->at] & 255 : t->nodes[i].byte;
+        l->at = l->kids ? l->at + 1 : t->nodes[i].skip;
+        if (row[classes[byte]])
+            return i;
+    }
+    return t->n;
+}
+
+/* Walks the trie until `most` nodes were reached. False: there are more. */
+static bool walk(struct rz_masker *m, uint32_t most, uint64_t *mask)
+{
+    const struct rz_trie *t = m->trie;
     const uint16_t **rows = m->rows;
-    uint32_t i = from;
-    for (; i < t->n && most; most--) {
-        const struct rz_trie_node *n = &t->nodes[i];
-        uint32_t to = rows[n->depth - 1][classes[n->byte]];
-        m->deepest = n->depth > m->deepest ? n->depth : m->deepest;
-        if (!to) {
-            i = n->skip;
+    struct left open[RZ_TRIE_DEPTH_MAX + 1];
+    uint32_t depth = 0;
+    open[0] = children(t, 0, 0, t->n);
+    for (;;) {
+        uint32_t i = next_child(m, &open[depth], rows[depth]);
+        m->deepest = depth + 1 > m->deepest ? depth + 1 : m->deepest;
+        if (i == t->n) {
+            if (!depth--)
+                return true;
             continue;
         }
+        const struct rz_trie_node *n = &t->nodes[i];
+        uint32_t to = rows[depth][m->automaton->g->classes[n->byte]];
+        if (!most--)
+            return false;
         allow(mask, t->tokens + n->tokens, n[1].tokens - n->tokens);
-        if (n->skip != ++i)
-            rows[n->depth] = rz_automaton_row(m->automaton, to);
+        if (n->skip == i + 1)
+            continue;
+        rows[++depth] = rz_automaton_row(m->automaton, to);
+        open[depth] = children(t, n->kids, i + 1, n->skip);
     }
-    return i;
 }
 
 /* Notes the nodes of a fold that can be reached; returns how many. */
@@ -140,17 +174,17 @@ static struct rz_fold *fold_of(struct rz_masker *m, uint32_t state, uint32_t mos
 uint32_t rz_mask_fill(struct rz_masker *m, uint32_t state, uint64_t *mask)
 {
     const struct rz_trie *t = m->trie;
-    uint32_t at = 0;
     memset(mask, 0, t->n_words * sizeof(*mask));
     m->deepest = 0;
     m->rows[0] = rz_automaton_row(m->automaton, state);
     struct rz_fold *f = fold_of(m, state, REACH_SOON, false);
-    if (!f && (at = walk(m, 0, TRIED_SOON, mask)) < t->n)
+    bool done = !f && walk(m, WALKED_SOON, mask);
+    if (!f && !done)
         f = fold_of(m, state, REACH_MOST, true);
     if (f && f->steps)
         allow_fold(m, f, m->reached, walk_fold(m, f, m->reached), mask);
-    else
-        walk(m, at, UINT32_MAX, mask);
+    else if (!done)
+        walk(m, UINT32_MAX, mask);
     rz_fold_put(t, f);
     if (rz_automaton_accepts(m->automaton, state))
         allow(mask, t->end, t->n_end);
