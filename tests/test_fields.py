@@ -24,8 +24,8 @@ SCHEMA = [5, "x", {"type": "nothing"}, {"if": {}}, {"type": "integer", "minimum"
 GRAMMAR = [5, "", "root ::= x", "root ::= \"a", {"x": 1}]
 RANGE = ["1", [], True]
 WRONG = {
-    "model": FREE, "model_id": FREE, "instructions": FREE, "reasoning_effort": FREE, "user": FREE, "service_tier": FREE,
-    "prompt_cache_key": FREE, "prompt_cache_retention": FREE, "safety_identifier": FREE,
+    "model": FREE, "model_id": FREE, "instructions": FREE, "reasoning_effort": FREE, "user": FREE, "service_tier": [5, "flex", "priority"],
+    "prompt_cache_key": FREE, "prompt_cache_retention": [5, "24h"], "safety_identifier": FREE,
     "prompt": [5, [], {}, True, [-1], [10 ** 8], [1.5], ["x", 5], [[1], "x"], [[]]],
     "prompts": [5, [], "x", [5], ["x", []]],
     "text": [5, [], {}], "texts": ["x", [], [5]],

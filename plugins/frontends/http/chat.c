@@ -115,9 +115,9 @@ void rz_http_chat_feed(struct rz_http_choice *choice, const struct rz_event *ev,
 static void take(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
     struct rz_http_choice choice = {r, run};
-    rz_http_chat_logprobs_add(r, run, ev);
     if (r->phase == PHASE_SSE && !run->begun) /* clients learn the role from the first event */
         chunk(r, run, json_object(), NULL);
+    rz_http_chat_logprobs_add(r, run, ev);
     rz_http_chat_feed(&choice, ev, false, take_piece);
 }
 
