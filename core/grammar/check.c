@@ -2,7 +2,8 @@
  *
  * One solver walks backwards from the end and finds, for each node, how many frames of stack a text from
  * there to the end needs at least (and how many bytes); nodes that it does not reach are dead and are never
- * entered. That is why the automaton has no dead ends: it only takes nodes that can still end within its stack.
+ * entered. That is why the automaton has no dead ends: it only takes nodes that can still end within its
+ * stack.
  */
 #include "nfa.h"
 

@@ -32,8 +32,8 @@ struct rz_trie {
     int32_t end[31];
     struct rz_byteset bytes;    /* that some token is alone */
     struct rz_trie_node *nodes; /* [n + 1] */
-    /* Children side by side, because they lie far apart among the nodes: how many, then node << 8 | byte of each.
-     * Those of the root are the first. */
+    /* Children side by side, because they lie far apart among the nodes: how many, then node << 8 | byte of
+     * each. Those of the root are the first. */
     uint32_t *kids;
     int32_t *tokens; /* of the nodes */
     uint32_t n, n_tokens;
