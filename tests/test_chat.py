@@ -300,8 +300,9 @@ class Http(Case):
         self.assertEqual(bytes(entries[2]["bytes"]), b" ok")
         self.assertTrue(all(e["logprob"] <= 0 and len(e["top_logprobs"]) == 2 for e in entries))
         self.assertEqual(entries[1]["top_logprobs"][0]["token"], "hm")
-        streamed = [e for c in self.stream(logprobs=True, stop=" me")
-                    for e in (c["choices"][0]["logprobs"] or {"content": []})["content"]]
+        events = self.stream(logprobs=True, stop=" me")
+        self.assertIsNone(events[0]["choices"][0]["logprobs"])  # says who speaks, and nothing else
+        streamed = [e for c in events for e in (c["choices"][0]["logprobs"] or {"content": []})["content"]]
         self.assertEqual([e["token"] for e in streamed], [e["token"] for e in entries])
 
     def test_a_whole_conversation(self):

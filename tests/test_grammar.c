@@ -495,6 +495,47 @@ RZ_TEST(grammar, masks_of_a_larger_vocabulary_are_what_the_bytes_say)
     rz_trie_free(t);
 }
 
+/* Each place of a text whose counts come near to their bounds and go far from them, with one grammar, so that
+ * masks come from those of other counts. Returns how many masks were made. */
+static uint32_t judge_counts(const char *grammar, const char *piece, uint32_t pieces, const char *end)
+{
+    struct rz_err err = RZ_ERR_INIT;
+    struct rz_trie *t = NULL;
+    struct rz_grammar_cost cost = {0};
+    rz_check_ok(rz_trie_new(&mixed_vocab, NULL, MIXED_VOCAB, &t, &err), &err);
+    struct rz_grammar *g = make(RZ_GRAMMAR_REGEX, grammar, t);
+    struct rz_grammar_at at = rz_grammar_begin(g);
+    for (uint32_t i = 0; i <= pieces; i++)
+        for (const char *c = i < pieces ? piece : end; *c; c++) {
+            int32_t wrong = mixed_judge(g, &at);
+            if (wrong >= 0)
+                rz_fail_test("%s: token %d behind %u of %s, before %s", grammar, wrong, i, piece, c);
+            rz_check(rz_grammar_bytes(g, &at, c, 1));
+        }
+    rz_check(mixed_judge(g, &at) < 0);
+    rz_grammar_cost(g, &cost);
+    rz_grammar_unref(g);
+    rz_trie_free(t);
+    return cost.masks_made;
+}
+
+RZ_TEST(grammar, masks_are_shared_far_from_the_bounds_of_counts)
+{
+    /* bounds near and far, of characters of one byte and of more */
+    judge_counts("\"?[^\"\\n]{9,40}\"?", "a", 40, "");
+    judge_counts("\"?[^\"\\n]{30,60}\"", "\xe6\xbc\xa2", 44, "");
+    judge_counts("[a-eZ]{25,30}[0-9]*", "b", 30, "09");
+    /* counts within counts, some of them of bodies that may be nothing */
+    judge_counts("([a-e]{1,9}[ -]){2,12}\\.", "abe-", 10, "a a-.");
+    judge_counts("(([a-e ]{0,3}-?){2,6}\n){3,8}", "ab-e-\n", 8, "");
+    judge_counts("(a?b?){12,40}x?\\.", "ab", 21, ".");
+    judge_counts("(a{2,30}|[ab]{3,20}e?){1,3}", "a", 60, "b");
+    judge_counts("[ab]{10,}-", "a", 30, "-");
+    /* in the middle of 2000 characters all is alike */
+    rz_check(judge_counts("[^\"\\n]{2,2000}", "a", 60, "") <= 4);
+    rz_check(judge_counts("([0-9]{1,3}-){200,300}", "90-", 30, "") <= 8);
+}
+
 RZ_TEST(grammar, control_tokens_are_asked_for_by_name_or_number)
 {
     struct rz_trie *t = make_trie();

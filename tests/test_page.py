@@ -30,7 +30,7 @@ except ImportError:
 KEY = "not-a-secret"
 PATIENCE_S = 120
 ANSWER = ["Two ", "**bold** ", "words", " and ", "`code`", ".\n\n", "- one\n", "- *two*\n\n", "```python\n", "print(\"<b>\")\n", "```\n\n",
-          "1. first\n", "2. second\n\n", "<img src=x onerror=alert(1)>"]
+          "1. first\n", "2. second\n\n", "| n | *v* |\n|---|--:|\n", "| x\\|y | `1` |\n\n", "<img src=x onerror=alert(1)>"]
 
 
 def browser_missing():
@@ -182,6 +182,8 @@ class Chat(Browser):
         self.assertEqual([e.text for e in self.all(".turn.assistant strong")], ["bold"])
         self.assertEqual([e.text for e in self.all(".turn.assistant ul li")], ["one", "two"])
         self.assertEqual([e.text for e in self.all(".turn.assistant ol li")], ["first", "second"])
+        self.assertEqual([e.text for e in self.all(".table th, .table td")], ["n", "v", "x|y", "1"])
+        self.assertEqual(self.text(".table td.right code"), "1")
         self.assertEqual(self.text(".code pre"), 'print("<b>")')
         self.assertEqual(self.text(".code .bar span"), "python")
         self.assertEqual(self.all(".said img"), [])

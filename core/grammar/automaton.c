@@ -395,6 +395,64 @@ bool rz_automaton_over(const struct rz_automaton *a, uint32_t state)
     return rz_automaton_accepts(a, state) && a->states[state].n == 1;
 }
 
+/* --- states that do the same for a while --- */
+
+/* The count that stands for all on the same side of the bounds, if this one is `far` bytes from leaving it.
+ * The first body may end with the next byte, each after it has `least` at least; nothing is known of bodies
+ * that may be nothing. */
+static uint32_t alike_count(const struct rz_nfa_bounds *b, uint32_t count, uint32_t far, uint32_t *same)
+{
+    bool below = count + 1 < b->min;
+    uint32_t bound = below ? b->min : b->max, to = below || !b->min ? 0 : b->min - 1;
+    if (b->nullable || (!below && count + 1 >= b->max) || to == count)
+        return count;
+    uint64_t bytes = (uint64_t)(bound - 1 - count) * b->least;
+    if (bound == RZ_NFA_FOREVER || bytes > UINT32_MAX)
+        bytes = UINT32_MAX;
+    if (bytes < far)
+        return count;
+    *same = bytes < *same ? (uint32_t)bytes : *same;
+    return to;
+}
+
+static uint32_t alike_stack(struct rz_automaton *a, uint32_t stack, uint32_t far, uint32_t *same)
+{
+    uint32_t open[RZ_NFA_DEPTH_MAX], n = 0, to = 0;
+    for (uint32_t f = stack; f; f = a->frames[f].parent)
+        open[n++] = f;
+    while (n--) {
+        struct rz_frame f = a->frames[open[n]];
+        const struct rz_nfa_node *x = &a->g->nodes[f.node];
+        if (x->kind == RZ_NFA_K_REPEAT)
+            f.count = alike_count(&a->g->bounds[x->b], f.count, far, same);
+        bool kept = f.parent == to && f.count == a->frames[open[n]].count;
+        to = kept ? open[n] : push(a, to, f.node, f.count);
+        if (!to)
+            break;
+    }
+    return to;
+}
+
+uint32_t rz_automaton_alike(struct rz_automaton *a, uint32_t state, uint32_t far, uint32_t *same)
+{
+    const struct rz_state *s = &a->states[state];
+    uint64_t *list = a->work->merged;
+    uint32_t last = 0, to = 0, changed = 0;
+    *same = UINT32_MAX;
+    for (uint32_t i = 0; i < s->n; i++) {
+        uint64_t reading = a->readings[s->first + i];
+        uint32_t stack = (uint32_t)(reading >> 32);
+        to = stack == last ? to : alike_stack(a, stack, far, same);
+        if (stack && !to) /* no room */
+            return state;
+        last = stack;
+        changed |= to ^ stack;
+        list[i] = (uint64_t)to << 32 | (uint32_t)reading;
+    }
+    uint32_t found = changed ? state_of(a, list, s->n) : state;
+    return found ? found : state;
+}
+
 /* --- room --- */
 
 bool rz_automaton_crowded(const struct rz_automaton *a)

@@ -66,6 +66,10 @@ const uint16_t *rz_automaton_row(struct rz_automaton *a, uint32_t state);
 bool rz_automaton_accepts(const struct rz_automaton *a, uint32_t state);
 /* The text must end here. */
 bool rz_automaton_over(const struct rz_automaton *a, uint32_t state);
+/* A state that does the same with texts of up to *same bytes, which is at least `far` (UINT32_MAX: with all):
+ * counts that are as far from their bounds are taken as equal. States that lead to the same one can share
+ * what is known of it. */
+uint32_t rz_automaton_alike(struct rz_automaton *a, uint32_t state, uint32_t far, uint32_t *same);
 /* Room is getting short: time for rz_automaton_renew. */
 bool rz_automaton_crowded(const struct rz_automaton *a);
 /* Forgets all states but one; returns its new number. */

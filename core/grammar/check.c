@@ -1,8 +1,9 @@
 /* check.c - what is asked of finished rules: they recurse only behind a byte, and they can end.
  *
  * One solver walks backwards from the end and finds, for each node, how many frames of stack a text from
- * there to the end needs at least; nodes that it does not reach are dead and are never entered. That is
- * why the automaton has no dead ends: it only takes nodes that can still end within its stack.
+ * there to the end needs at least (and how many bytes); nodes that it does not reach are dead and are never
+ * entered. That is why the automaton has no dead ends: it only takes nodes that can still end within its
+ * stack.
  */
 #include "nfa.h"
 
@@ -13,10 +14,11 @@
 
 #define UNREACHED UINT16_MAX
 
-/* What is asked: how many frames the way to the end takes; or whether there is one without a byte, or by
- * plain characters only, whatever its frames. */
+/* What is asked: how many frames the way to the end takes, or how many bytes; or whether there is one without
+ * a byte, or by plain characters only, whatever its frames. */
 enum {
     BY_FRAMES,
+    BY_BYTES,
     BY_NOTHING,
     BY_PLAIN
 };
@@ -46,7 +48,8 @@ static void each_part(const struct solver *s, uint32_t i, void (*edge)(struct so
     if (n->kind == RZ_NFA_K_SPLIT)
         for (uint32_t e = 0; e < n->b; e++)
             edge(out, s->g->edges[n->a + e], i);
-    if (n->kind == RZ_NFA_K_SET && (s->what == BY_FRAMES || (s->what == BY_PLAIN && s->g->plain_sets[n->a])))
+    bool bytes = s->what == BY_FRAMES || s->what == BY_BYTES;
+    if (n->kind == RZ_NFA_K_SET && (bytes || (s->what == BY_PLAIN && s->g->plain_sets[n->a])))
         edge(out, n->next, i);
     if (n->kind == RZ_NFA_K_CALL || n->kind == RZ_NFA_K_REPEAT)
         edge(out, n->next, i);
@@ -77,15 +80,20 @@ static void reach(struct solver *s, uint32_t i, uint32_t level)
 static void part_is_known(struct solver *s, uint32_t whole, uint32_t level)
 {
     const struct rz_nfa_node *n = &s->g->nodes[whole];
-    bool both = n->kind == RZ_NFA_K_CALL || (n->kind == RZ_NFA_K_REPEAT && s->g->bounds[n->b].min);
-    if (!both) {
-        reach(s, whole, level);
+    uint32_t times = n->kind == RZ_NFA_K_CALL ? 1 : n->kind == RZ_NFA_K_REPEAT ? s->g->bounds[n->b].min : 0;
+    if (!times) {
+        reach(s, whole, level + (s->what == BY_BYTES && n->kind == RZ_NFA_K_SET));
         return;
     }
     if (--s->missing[whole])
         return;
     uint32_t below = s->value[inner(s->g, n)] + (s->what == BY_FRAMES), after = s->value[n->next];
-    reach(s, whole, below > after ? below : after);
+    if (s->what == BY_BYTES) {
+        uint64_t sum = (uint64_t)below * times + after;
+        reach(s, whole, sum < UNREACHED ? (uint32_t)sum : UNREACHED);
+    } else {
+        reach(s, whole, below > after ? below : after);
+    }
 }
 
 static void solve(struct solver *s)
@@ -218,6 +226,21 @@ static void mark_nullable(struct rz_nfa *g, const uint16_t *nullable)
     }
 }
 
+/* What is not found is longer than all that is looked at. */
+static int32_t measure_bodies(struct rz_nfa *g, struct rz_err *err)
+{
+    uint16_t *bytes = solved(g, BY_BYTES);
+    if (!bytes)
+        return rz_fail(err, RZ_ENOMEM, "grammar", "no memory");
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const struct rz_nfa_node *n = &g->nodes[i];
+        if (n->kind == RZ_NFA_K_REPEAT)
+            g->bounds[n->b].least = bytes[n->a] < RZ_NFA_DEPTH_MAX ? bytes[n->a] : RZ_NFA_DEPTH_MAX;
+    }
+    free(bytes);
+    return RZ_OK;
+}
+
 /* Sets lose the bytes that no token spells alone; those that lose all become dead ends. */
 static void restrict_bytes(struct rz_nfa *g, const struct rz_byteset *bytes)
 {
@@ -299,7 +322,7 @@ int32_t rz_nfa_finish(struct rz_nfa *g, const struct rz_byteset *bytes, struct r
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory");
     if (g->need[g->rules[0].start] == UNREACHED)
         return rz_fail(err, RZ_EINVAL, "grammar", "no text fits it");
-    if ((rc = mark_plain(g, err)))
+    if ((rc = measure_bodies(g, err)) || (rc = mark_plain(g, err)))
         return rc;
     return classify(g, err);
 }

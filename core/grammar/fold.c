@@ -100,6 +100,11 @@ static void arrange(struct maker *m, struct rz_fold *f)
         at = x->child;
     }
     f->nodes[f->n] = (struct rz_fold_node){.first = tokens};
+    for (uint32_t i = f->n; i--;) {
+        f->deepest[i] = f->steps[i].depth;
+        for (uint32_t k = i + 1; k < f->steps[i].skip; k = f->steps[k].skip)
+            f->deepest[i] = f->deepest[k] > f->deepest[i] ? f->deepest[k] : f->deepest[i];
+    }
 }
 
 /* Many tokens get a mask, which is faster than setting their bits one by one. */
@@ -136,8 +141,8 @@ static bool deal(struct maker *m, struct rz_fold *f)
     f->dense = calloc((size_t)f->n_dense * words + 1, sizeof(*f->dense));
     if (!f->tokens || !f->dense)
         return false;
-    f->size = f->n * (sizeof(*f->nodes) + sizeof(*f->steps)) + t->n_tokens * sizeof(*f->tokens) +
-              (uint64_t)f->n_dense * words * 8;
+    f->size = f->n * (sizeof(*f->nodes) + sizeof(*f->steps) + sizeof(*f->deepest)) +
+              t->n_tokens * sizeof(*f->tokens) + (uint64_t)f->n_dense * words * 8;
     for (uint32_t i = 0; i < m->n; i++)
         m->made[i].n_tokens = 0;
     for (uint32_t i = 0; i < t->n; i++) {
@@ -161,6 +166,7 @@ static void destroy(struct rz_fold *f)
         return;
     free(f->nodes);
     free(f->steps);
+    free(f->deepest);
     free(f->tokens);
     free(f->dense);
     free(f);
@@ -177,7 +183,8 @@ static struct rz_fold *make_fold(const struct rz_trie *t, const struct rz_kinds 
     if (good && merge(&m)) {
         f->nodes = calloc(m.n, sizeof(*f->nodes));
         f->steps = calloc(m.n, sizeof(*f->steps));
-        good = f->nodes && f->steps;
+        f->deepest = calloc(m.n, sizeof(*f->deepest));
+        good = f->nodes && f->steps && f->deepest;
         if (good)
             arrange(&m, f);
         good = good && deal(&m, f);

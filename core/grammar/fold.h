@@ -71,6 +71,7 @@ struct rz_fold {
     struct rz_kinds kinds;
     struct rz_fold_step *steps; /* [n]; NULL: folding is of no use here */
     struct rz_fold_node *nodes; /* [n + 1] */
+    uint16_t *deepest;          /* [n] depth of the deepest node of those below, and of itself */
     int32_t *tokens;
     uint64_t *dense; /* [][n_words] */
     uint32_t n, n_dense, refs;

@@ -7,8 +7,8 @@
 
 #include "automaton.h"
 #include "err.h"
-#include "fold.h"
 #include "frontend.h"
+#include "mask.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,10 +16,6 @@
 
 #define MASKS_BYTES (4u << 20)
 #define MASKS_MAX 512u
-/* Nodes of rules, of the trie: up to so many are looked at before the other way is tried. */
-#define REACH_SOON 256u
-#define REACH_MOST RZ_KINDS_MOST
-#define TRIED_SOON 2048u
 
 /* A mask that is kept. */
 struct slot {
@@ -27,6 +23,7 @@ struct slot {
     uint32_t flags;
     uint32_t older, newer; /* in the order of use; slot 0 is the ends of that list */
     uint32_t chained;      /* the next one of the same hash                        */
+    uint32_t deepest;      /* bytes of a text that had an influence                */
 };
 
 struct rz_grammar {
@@ -39,8 +36,7 @@ struct rz_grammar {
     uint32_t *heads;    /* [n_slots + 1] by hash of the state */
     uint64_t *masks;    /* [n_slots + 1][n_words] */
     uint32_t n_slots, masks_made, masks_found;
-    const uint16_t *rows[RZ_TRIE_DEPTH_MAX + 2]; /* of the states along the trie     */
-    uint32_t *reached; /* nodes of a fold, of which there are fewer than half of the trie's */
+    struct rz_masker masker;
 };
 
 /* --- life --- */
@@ -54,10 +50,9 @@ static int32_t init_masks(struct rz_grammar *g, struct rz_err *err)
     g->slots = calloc(g->n_slots + 1, sizeof(*g->slots));
     g->heads = calloc(g->n_slots + 1, sizeof(*g->heads));
     g->masks = calloc(g->n_slots + 1, each);
-    g->reached = calloc(g->trie->n / 2 + 2, sizeof(*g->reached));
-    if (!g->reached || !g->slots || !g->heads || !g->masks)
+    if (!g->slots || !g->heads || !g->masks)
         return rz_fail(err, RZ_ENOMEM, "grammar", "no memory for its masks");
-    return RZ_OK;
+    return rz_masker_init(&g->masker, &g->automaton, g->trie, err);
 }
 
 static void forget_masks(struct rz_grammar *g)
@@ -131,7 +126,7 @@ void rz_grammar_unref(struct rz_grammar *g)
     free(g->slots);
     free(g->heads);
     free(g->masks);
-    free(g->reached);
+    rz_masker_free(&g->masker);
     free(g);
 }
 
@@ -231,131 +226,6 @@ bool rz_grammar_accepts(struct rz_grammar *g, struct rz_grammar_at at, bool *ove
 
 /* --- masks --- */
 
-static void allow(uint64_t *mask, const int32_t *tokens, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        mask[tokens[i] >> 6] |= 1ull << (tokens[i] & 63);
-}
-
-/* Walks from node `from` until at most `most` nodes were tried; returns where it stopped. A row is asked for
- * only where something comes below. */
-static uint32_t walk(struct rz_grammar *g, uint32_t from, uint32_t most, uint64_t *mask)
-{
-    const struct rz_trie *t = g->trie;
-    const uint8_t *classes = g->nfa.classes;
-    const uint16_t **rows = g->rows;
-    uint32_t i = from;
-    for (; i < t->n && most; most--) {
-        const struct rz_trie_node *n = &t->nodes[i];
-        uint32_t to = rows[n->depth - 1][classes[n->byte]];
-        if (!to) {
-            i = n->skip;
-            continue;
-        }
-        allow(mask, t->tokens + n->tokens, n[1].tokens - n->tokens);
-        if (n->skip != ++i)
-            rows[n->depth] = rz_automaton_row(&g->automaton, to);
-    }
-    return i;
-}
-
-/* Notes the nodes of a fold that can be reached; returns how many. */
-static uint32_t walk_fold(struct rz_grammar *g, const struct rz_fold *f, uint32_t *reached)
-{
-    const uint16_t **rows = g->rows;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < f->n;) {
-        const struct rz_fold_step *n = &f->steps[i];
-        uint32_t to = rows[n->depth - 1][g->nfa.classes[n->byte]];
-        if (!to) {
-            i = n->skip;
-            continue;
-        }
-        reached[count++] = i++;
-        if (n->skip != i)
-            rows[n->depth] = rz_automaton_row(&g->automaton, to);
-    }
-    return count;
-}
-
-/* Sets or clears the tokens of a range of nodes: through their mask (1 + its index) if there is one. */
-static void change(uint64_t *restrict mask, const struct rz_fold *f, uint32_t dense, uint32_t from,
-                   uint32_t to, uint32_t words, bool set)
-{
-    const uint64_t *restrict of = f->dense + (dense ? dense - 1ull : 0) * words;
-    if (!dense && set)
-        allow(mask, f->tokens + from, to - from);
-    for (uint32_t i = from; !dense && !set && i < to; i++)
-        mask[f->tokens[i] >> 6] &= ~(1ull << (f->tokens[i] & 63));
-    for (uint32_t i = 0; dense && i < words; i++)
-        mask[i] = set ? mask[i] | of[i] : mask[i] & ~of[i];
-}
-
-/* All tokens of the fold but those of the nodes that were not reached. */
-static void allow_but(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
-                      uint64_t *mask)
-{
-    uint32_t words = g->trie->n_words, k = 0;
-    change(mask, f, f->all, 0, f->nodes[f->n].first, words, true);
-    for (uint32_t i = 0; i < f->n;) {
-        const struct rz_fold_node *n = &f->nodes[i];
-        if (k < count && reached[k] == i) {
-            i++;
-            k++;
-            continue;
-        }
-        i = f->steps[i].skip;
-        change(mask, f, n->whole, n->first, f->nodes[i].first, words, false);
-    }
-}
-
-/* The tokens of the nodes that were reached; where all below a node was, at once. */
-static void allow_fold(struct rz_grammar *g, const struct rz_fold *f, const uint32_t *reached, uint32_t count,
-                       uint64_t *mask)
-{
-    uint32_t words = g->trie->n_words, tokens = 0;
-    for (uint32_t k = 0; k < count; k++)
-        tokens += f->nodes[reached[k]].n;
-    if (tokens > f->nodes[f->n].first / 2) {
-        allow_but(g, f, reached, count, mask);
-        return;
-    }
-    for (uint32_t k = 0; k < count;) {
-        const struct rz_fold_node *n = &f->nodes[reached[k]];
-        uint32_t skip = f->steps[reached[k]].skip, below = skip - reached[k];
-        bool all = k + below <= count && reached[k + below - 1] == skip - 1;
-        uint32_t to = all ? f->nodes[skip].first : n->first + n->n;
-        change(mask, f, all ? n->whole : n->dense, n->first, to, words, true);
-        k += all ? below : 1;
-    }
-}
-
-/* The fold for a state, if few nodes say which one it is. NULL: there is none. */
-static struct rz_fold *fold_of(struct rz_grammar *g, uint32_t state, uint32_t most, bool make)
-{
-    struct rz_kinds kinds;
-    return rz_automaton_kinds(&g->automaton, state, most, &kinds) ? rz_fold_get(g->trie, &kinds, make) : NULL;
-}
-
-/* Through a fold that is there, else node by node, and if these are many through a new fold. */
-static void fill(struct rz_grammar *g, uint32_t state, uint64_t *mask)
-{
-    const struct rz_trie *t = g->trie;
-    uint32_t at = 0;
-    memset(mask, 0, t->n_words * sizeof(*mask));
-    g->rows[0] = rz_automaton_row(&g->automaton, state);
-    struct rz_fold *f = fold_of(g, state, REACH_SOON, false);
-    if (!f && (at = walk(g, 0, TRIED_SOON, mask)) < t->n)
-        f = fold_of(g, state, REACH_MOST, true);
-    if (f && f->steps)
-        allow_fold(g, f, g->reached, walk_fold(g, f, g->reached), mask);
-    else
-        walk(g, at, UINT32_MAX, mask);
-    rz_fold_put(t, f);
-    if (rz_automaton_accepts(&g->automaton, state))
-        allow(mask, t->end, t->n_end);
-}
-
 static uint32_t flags_of(struct rz_grammar *g, uint32_t state, const uint64_t *mask)
 {
     uint64_t any = 0;
@@ -406,27 +276,51 @@ static uint32_t take_slot(struct rz_grammar *g, uint32_t state)
     return i;
 }
 
-/* The slot with the mask of a state: found or made. */
+/* A new slot for a state; from: the slot of one that does the same with `same` bytes; 0: there is none. */
+static uint32_t make_mask(struct rz_grammar *g, uint32_t state, uint32_t from, uint32_t same)
+{
+    uint64_t words = g->trie->n_words;
+    uint32_t i = take_slot(g, state);
+    uint64_t *mask = g->masks + i * words;
+    if (from)
+        memcpy(mask, g->masks + from * words, words * sizeof(*mask));
+    if (!from || !rz_mask_patch(&g->masker, state, same, mask))
+        rz_mask_fill(&g->masker, state, mask);
+    g->slots[i].deepest = g->masker.deepest;
+    g->slots[i].flags = flags_of(g, state, mask);
+    g->masks_made++;
+    if (g->automaton.spent) /* what was not looked at is missing: not to be used */
+        g->slots[i].flags = RZ_GRAMMAR_SPENT;
+    return i;
+}
+
+/* The slot with the mask of a state. States that do the same with all texts of tokens have one together; of
+ * those that do so with short ones a mask is made from that of the others. */
+static uint32_t slot_of(struct rz_grammar *g, uint32_t state)
+{
+    static const uint32_t fars[] = {32, 6};
+    uint32_t same, i = find_slot(g, state);
+    if (i)
+        g->masks_found++;
+    for (uint32_t k = 0; !i && k < 2; k++) {
+        uint32_t alike = rz_automaton_alike(&g->automaton, state, fars[k], &same);
+        if (alike == state)
+            continue;
+        i = slot_of(g, alike); /* which is alike to itself only, at this distance */
+        if (same < g->slots[i].deepest && !(g->slots[i].flags & RZ_GRAMMAR_SPENT))
+            i = make_mask(g, state, i, same);
+    }
+    i = i ? i : make_mask(g, state, 0, 0);
+    use_slot(g, i);
+    return i;
+}
+
 static uint32_t mask_of(struct rz_grammar *g, struct rz_grammar_at *at)
 {
-    uint32_t i = find_slot(g, at->state);
-    if (i) {
-        g->masks_found++;
-        return i;
-    }
-    for (int tries = 0;; tries++) {
-        i = take_slot(g, at->state);
-        uint64_t *mask = g->masks + (uint64_t)i * g->trie->n_words;
-        fill(g, at->state, mask);
-        g->slots[i].flags = flags_of(g, at->state, mask);
-        g->masks_made++;
-        if (g->automaton.spent) { /* what was not looked at is missing: not to be used, nor kept */
-            g->slots[i].flags = RZ_GRAMMAR_SPENT;
-            break;
-        }
-        if (!g->automaton.full || tries)
-            break;
+    uint32_t i = slot_of(g, at->state);
+    if (g->automaton.full && !g->automaton.spent) {
         settle(g, at); /* what did not fit is missing in the mask: once more with all the room there is */
+        i = slot_of(g, at->state);
     }
     return i;
 }

@@ -47,6 +47,7 @@ struct rz_nfa_node {
 
 struct rz_nfa_bounds {
     uint32_t min, max; /* max RZ_NFA_FOREVER: none                          */
+    uint32_t least;    /* bytes of the body, at least; after rz_nfa_finish   */
     bool nullable;     /* the body matches nothing at all, and min is 0 then */
 };
 

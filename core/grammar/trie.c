@@ -81,6 +81,36 @@ static bool plant(struct rz_trie *p, const struct entry *list, uint32_t n)
     return true;
 }
 
+#define KIDS_MIN 8u
+
+/* Notes the children between two nodes if they are many, or the root's; returns where. */
+static uint32_t note_kids(struct rz_trie *t, uint32_t *used, uint32_t from, uint32_t to, uint32_t least)
+{
+    uint32_t at = *used, n = 0;
+    for (uint32_t i = from; i < to && n < KIDS_MIN; i = t->nodes[i].skip)
+        n++;
+    if (n < least)
+        return 0;
+    t->kids[at] = 0;
+    for (uint32_t i = from; i < to; i = t->nodes[i].skip)
+        t->kids[at + ++t->kids[at]] = i << 8 | t->nodes[i].byte;
+    *used += 1 + t->kids[at];
+    return at;
+}
+
+/* False: no memory, or more nodes than fit. */
+static bool gather_kids(struct rz_trie *t)
+{
+    uint32_t used = 0;
+    t->kids = t->n < 1u << 24 ? calloc(t->n + t->n / KIDS_MIN + 2, sizeof(*t->kids)) : NULL;
+    if (!t->kids)
+        return false;
+    note_kids(t, &used, 0, t->n, 0);
+    for (uint32_t i = 0; i < t->n; i++)
+        t->nodes[i].kids = note_kids(t, &used, i + 1, t->nodes[i].skip, KIDS_MIN);
+    return true;
+}
+
 /* --- spellings --- */
 
 static bool is_end(const struct rz_trie *t, int32_t token)
@@ -154,7 +184,7 @@ static bool arrange(struct rz_trie *t, struct entry *list)
     for (uint32_t i = 0; i < t->n_special; i++)
         list[n++] = entry_of(t, t->special[i], true);
     qsort(list, n, sizeof(*list), by_bytes);
-    return plant(t, list, n);
+    return plant(t, list, n) && gather_kids(t);
 }
 
 int32_t rz_trie_new(const struct rz_tokenizer *tokenizer, void *tok, uint32_t n_vocab, struct rz_trie **out,
@@ -200,6 +230,7 @@ void rz_trie_free(struct rz_trie *t)
     if (!t)
         return;
     free(t->nodes);
+    free(t->kids);
     free(t->tokens);
     rz_folds_free(t->folds);
     free(t->text);

@@ -18,6 +18,7 @@
 struct rz_trie_node {
     uint32_t skip;
     uint32_t tokens; /* first of its tokens; they end where those of the next node begin */
+    uint32_t kids;   /* of a node with many children: where they stand in rz_trie.kids; 0: few */
     uint16_t depth;  /* 1: the first byte */
     uint8_t byte;
     uint8_t zero;
@@ -31,7 +32,10 @@ struct rz_trie {
     int32_t end[31];
     struct rz_byteset bytes;    /* that some token is alone */
     struct rz_trie_node *nodes; /* [n + 1] */
-    int32_t *tokens;            /* of the nodes */
+    /* Children side by side, because they lie far apart among the nodes: how many, then node << 8 | byte of
+     * each. Those of the root are the first. */
+    uint32_t *kids;
+    int32_t *tokens; /* of the nodes */
     uint32_t n, n_tokens;
     struct rz_folds *folds; /* fold.h */
     /* The spellings, one behind another: of token i from at[i] to at[i + 1] - 1; of special ones as well. */

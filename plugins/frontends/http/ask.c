@@ -67,6 +67,7 @@ static int32_t read_field(struct rz_http_ask *ask, const struct rz_http_field *f
             *(const char **)at = json_string_value(value);
         return RZ_OK;
     case FIELD_CALL:
+        ask->field = f->name;
         code = f->read(ask, value, err);
         if (code && !err->where[0])
             snprintf(err->where, sizeof(err->where), "%s", f->name);
@@ -132,7 +133,7 @@ static int32_t check_fields(struct rz_http_ask *ask, uint32_t kind, struct rz_er
     return rz_http_format_tools(ask, err);
 }
 
-static const struct rz_http_field *find_field(const char *name, uint32_t kind)
+const struct rz_http_field *rz_http_field_find(const char *name, uint32_t kind)
 {
     const struct rz_http_field *f = rz_http_fields;
     while (f->name && (strcmp(f->name, name) || !(f->of & kind)))
@@ -146,7 +147,7 @@ static int32_t read_fields(struct rz_http_ask *ask, uint32_t kind, bool strict, 
     json_t *value;
     json_object_foreach(ask->root, name, value)
     {
-        const struct rz_http_field *f = find_field(name, kind);
+        const struct rz_http_field *f = rz_http_field_find(name, kind);
         int32_t code = RZ_OK;
         if (!f && strict) {
             char shown[64];

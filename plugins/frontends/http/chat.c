@@ -115,9 +115,9 @@ void rz_http_chat_feed(struct rz_http_choice *choice, const struct rz_event *ev,
 static void take(struct rz_http_request *r, struct rz_http_run *run, const struct rz_event *ev)
 {
     struct rz_http_choice choice = {r, run};
-    rz_http_chat_logprobs_add(r, run, ev);
     if (r->phase == PHASE_SSE && !run->begun) /* clients learn the role from the first event */
         chunk(r, run, json_object(), NULL);
+    rz_http_chat_logprobs_add(r, run, ev);
     rz_http_chat_feed(&choice, ev, false, take_piece);
 }
 
@@ -190,7 +190,7 @@ static json_t *conversation(const struct rz_http_ask *ask)
 }
 
 /* Errors of the template are the request's: they name its field. */
-static int32_t name_error(int32_t code, struct rz_err *err)
+static int32_t name_error(const struct rz_http_request *r, int32_t code, struct rz_err *err)
 {
     char message[1100];
     if (code != RZ_EFORMAT && code != RZ_ENOTFOUND && code != RZ_EUNSUPPORTED)
@@ -198,7 +198,7 @@ static int32_t name_error(int32_t code, struct rz_err *err)
     bool refused = !strcmp(err->where, "template");
     snprintf(message, sizeof(message), "%s%s%s", refused ? "the chat template refuses them: " : err->where,
              refused ? "" : ": ", err->message);
-    return rz_fail(err, RZ_EINVAL, "messages", "%s", message);
+    return rz_fail(err, RZ_EINVAL, r->shape->prompt, "%s", message);
 }
 
 /* A conversation of its own for each run: each reads one answer. */
@@ -208,18 +208,18 @@ static int32_t open_run(struct rz_http_request *r, struct rz_http_run *run, cons
     const struct rz_chat_api *chats = r->http->chats;
     struct rz_chat_info info = {.size = sizeof(info)};
     bool tools = !(ask->flags & RZ_CHAT_NO_TOOLS);
-    int32_t code = name_error(chats->open(chats->ctx, r->model->model, ask, &run->chat, err), err);
+    int32_t code = name_error(r, chats->open(chats->ctx, r->model->model, ask, &run->chat, err), err);
     if (!code)
         code = chats->info(run->chat, &info);
     if (!code && tools && !info.tools)
         code = rz_fail(err, RZ_EINVAL, "tools", "the model's chat template does not show tools to the model");
     if (!code && (!info.n_ids || info.n_ids > UINT32_MAX))
-        code = rz_fail(err, RZ_EINVAL, "messages", "%llu tokens", (unsigned long long)info.n_ids);
+        code = rz_fail(err, RZ_EINVAL, r->shape->prompt, "%llu tokens", (unsigned long long)info.n_ids);
     if (code || run->index)
         return code;
     int32_t *ids = calloc(info.n_ids, sizeof(*ids));
     if (!ids)
-        return rz_fail(err, RZ_ENOMEM, "messages", "no memory");
+        return rz_fail(err, RZ_ENOMEM, r->shape->prompt, "no memory");
     memcpy(ids, info.ids, info.n_ids * sizeof(*ids));
     r->flags = info.request_flags;
     return rz_http_prompt_set(r, 0, ids, info.n_ids, err);
@@ -238,7 +238,7 @@ int32_t rz_http_chat_prepare(struct rz_http_request *r, struct rz_err *err)
     json_decref(o);
     if (!json || !chats) {
         free(json);
-        return rz_fail(err, json ? RZ_EUNSUPPORTED : RZ_ENOMEM, "messages",
+        return rz_fail(err, json ? RZ_EUNSUPPORTED : RZ_ENOMEM, r->shape->prompt,
                        json ? "the host has no chat templates" : "no memory");
     }
     int32_t code = rz_http_prompts(r, 1, err);

@@ -13,7 +13,7 @@ typedef int32_t field_read(struct rz_http_ask *ask, const json_t *value, struct 
 static field_read read_prompt, read_one, read_texts, read_stop, read_bias, read_stream_options, read_messages,
     read_tools, read_kwargs, read_documents, read_modalities, read_parallel, read_metadata, read_encoding,
     read_items, read_flat_tools, read_flat_choice, read_text, read_reasoning, read_truncation, read_include,
-    read_speculate, read_verbosity;
+    read_speculate, read_verbosity, read_tier, read_retention;
 
 #define AT(member) .at = offsetof(struct rz_http_ask, member)
 #define HAS(member) .has = offsetof(struct rz_http_ask, member)
@@ -70,7 +70,7 @@ const struct rz_http_field rz_http_fields[] = {
     {.name = "reasoning", CALL(read_reasoning, REF("Reasoning")), .of = RESPONSE},
     /* the answer */
     {.name = "stream", .type = FIELD_BOOL, AT(stream), .of = V1},
-    {.name = "stream_options", CALL(read_stream_options, REF("StreamOptions")), .of = COMPLETION | CHAT},
+    {.name = "stream_options", CALL(read_stream_options, REF("StreamOptions")), .of = V1},
     {.name = "max_tokens", .type = FIELD_INT, .min = 0, .max = INT_MAX_D, AT(max_tokens), .of = COMPLETION},
     {.name = "max_tokens",
      .type = FIELD_INT,
@@ -160,13 +160,13 @@ const struct rz_http_field rz_http_fields[] = {
     /* nothing follows from these */
     {.name = "user", .type = FIELD_TEXT, .of = V1 | EMBED},
     {.name = "metadata", CALL(read_metadata, REF("Metadata")), .of = TALK},
-    {.name = "service_tier", .type = FIELD_TEXT, .of = TALK},
     {.name = "prompt_cache_key", .type = FIELD_TEXT, .of = TALK},
-    {.name = "prompt_cache_retention", .type = FIELD_TEXT, .of = TALK},
     {.name = "safety_identifier", .type = FIELD_TEXT, .of = TALK},
     /* known, and refused */
     {.name = "store", .type = FIELD_FALSE, .of = TALK},
     {.name = "background", .type = FIELD_FALSE, .of = RESPONSE},
+    {.name = "service_tier", CALL(read_tier, "{'enum':['auto','default']}"), .of = TALK},
+    {.name = "prompt_cache_retention", CALL(read_retention, "{'const':'in_memory'}"), .of = TALK},
     {.name = "truncation", CALL(read_truncation, "{'const':'disabled'}"), .of = RESPONSE},
     {.name = "previous_response_id",
      .type = FIELD_NONE,
@@ -358,6 +358,25 @@ static int32_t read_speculate(struct rz_http_ask *ask, const json_t *value, stru
         return RZ_OK;
     }
     return refuse(err, "speculate", "not true, false, \"off\", \"lookup\" or \"draft\"");
+}
+
+/* There is one tier, and prompts are remembered while the server runs. */
+static int32_t read_tier(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    const char *name = json_string_value(value);
+    (void)ask;
+    if (name && (!strcmp(name, "auto") || !strcmp(name, "default")))
+        return RZ_OK;
+    return refuse(err, "service_tier", "only \"auto\" and \"default\" are available");
+}
+
+static int32_t read_retention(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
+{
+    const char *name = json_string_value(value);
+    (void)ask;
+    if (name && !strcmp(name, "in_memory"))
+        return RZ_OK;
+    return refuse(err, "prompt_cache_retention", "only \"in_memory\" is available");
 }
 
 static int32_t read_encoding(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)

@@ -28,4 +28,7 @@ struct rz_http_field {
 /* A field without a name ends it. */
 extern const struct rz_http_field rz_http_fields[];
 
+/* The field of this name in a body of this kind; NULL: there is none. */
+const struct rz_http_field *rz_http_field_find(const char *name, uint32_t kind);
+
 #endif

@@ -49,7 +49,7 @@ static bool well_formed(const json_t *o)
 
 int32_t rz_http_format_read(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    const char *type = json_string_value(json_object_get(value, "type")), *param = "response_format";
+    const char *type = json_string_value(json_object_get(value, "type")), *param = ask->field;
     const json_t *inner = json_object_get(value, "json_schema"), *schema = json_object_get(inner, "schema");
     if (inner && !json_is_object(inner))
         return refuse(err, param, "json_schema is not an object");
@@ -72,26 +72,25 @@ int32_t rz_http_format_read(struct rz_http_ask *ask, const json_t *value, struct
 
 int32_t rz_http_format_schema(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    return take_schema(ask, value, "json_schema", err);
+    return take_schema(ask, value, ask->field, err);
 }
 
-static int32_t take_text(struct rz_http_ask *ask, const json_t *value, uint32_t kind, const char *param,
-                         struct rz_err *err)
+static int32_t take_text(struct rz_http_ask *ask, const json_t *value, uint32_t kind, struct rz_err *err)
 {
     if (!json_is_string(value) || !json_string_length(value))
-        return refuse(err, param, "not a text that has at least one character");
+        return refuse(err, ask->field, "not a text that has at least one character");
     ask->format.text = (struct rz_str){json_string_value(value), json_string_length(value)};
-    return demand(ask, kind, param, err);
+    return demand(ask, kind, ask->field, err);
 }
 
 int32_t rz_http_format_grammar(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    return take_text(ask, value, RZ_GRAMMAR_GBNF, "grammar", err);
+    return take_text(ask, value, RZ_GRAMMAR_GBNF, err);
 }
 
 int32_t rz_http_format_regex(struct rz_http_ask *ask, const json_t *value, struct rz_err *err)
 {
-    return take_text(ask, value, RZ_GRAMMAR_REGEX, "guided_regex", err);
+    return take_text(ask, value, RZ_GRAMMAR_REGEX, err);
 }
 
 /* Only these of the tools: what is not among them is not shown to the model. */

@@ -91,6 +91,7 @@ struct rz_http_ask {
     struct rz_str stops[RZ_HTTP_STOPS_MAX];
     uint32_t n_stops, n_biases;
     struct rz_bias *biases;
+    const char *field;     /* that is being read */
     struct rz_buf ignored; /* names of unknown fields, ", " between them */
 };
 

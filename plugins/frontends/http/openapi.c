@@ -70,7 +70,7 @@ static json_t *field_schema(const struct rz_http_field *f, uint32_t kind)
 static json_t *together(uint32_t kind)
 {
     json_t *all = json_array();
-    if (kind & (RZ_HTTP_COMPLETION | RZ_HTTP_CHAT))
+    if (kind & (RZ_HTTP_COMPLETION | RZ_HTTP_CHAT | RZ_HTTP_RESPONSE))
         json_array_append_new(
             all,
             quoted("{'if': {'properties': {'stream_options': {'type': 'object'}}, 'required': "

@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "http.h"
+#include "fields.h"
 
 #define SSE_FULL ((size_t)64 << 10) /* no more events are taken while so much waits to be sent */
 #define SSE_BLOCK ((size_t)8 << 10)
@@ -289,11 +289,22 @@ enum MHD_Result rz_http_continue(struct rz_http_request *r)
                               r->ask.ignored.len ? r->ask.ignored.data : NULL);
 }
 
+/* The field that an error is about: what we or the engine call it; NULL: none. */
+static const char *field_of(const struct rz_http_request *r, int32_t code, const struct rz_err *err)
+{
+    const char *engine[][2] = {{"prompt", r->shape->prompt}, {"bias", "logit_bias"}, {"score", "echo"}};
+    if (rz_http_field_find(err->where, r->shape->fields))
+        return err->where;
+    for (size_t i = 0; i < sizeof(engine) / sizeof(engine[0]); i++)
+        if (!strcmp(err->where, engine[i][0]))
+            return engine[i][1];
+    return err->where[0] && code == RZ_EINVAL ? err->where : NULL;
+}
+
 enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const struct rz_err *err)
 {
     char message[1100];
     struct rz_http_error e = {.status = 500, .message = message, .plain = r->route->plain};
-    bool named = err->where[0] && (code == RZ_EINVAL || code == RZ_ELIMIT);
     snprintf(message, sizeof(message), "%s%s%s", err->where, err->where[0] ? ": " : "", err->message);
     if (code == RZ_EBUSY) {
         e.status = 503;
@@ -309,7 +320,7 @@ enum MHD_Result rz_http_refuse(struct rz_http_request *r, int32_t code, const st
         e.param = r->shape->prompt;
     } else if (code == RZ_EINVAL || code == RZ_EFORMAT || code == RZ_EUNSUPPORTED) {
         e.status = 400;
-        e.param = named ? err->where : NULL;
+        e.param = field_of(r, code, err);
         e.code = code == RZ_EFORMAT ? "invalid_json" : NULL;
     }
     return rz_http_reply_error(r->connection, &e);
