@@ -30,10 +30,10 @@ static const char *plugin_path(void)
 const struct rz_device *cuda_device(enum cuda_products products)
 {
     static const struct rz_device *devices[3];
-    /* device, products, graphs, reserve, cublas */
+    /* device, numerics, graphs, reserve, cublas */
     struct rz_option_value *values = must_alloc(5 * sizeof *values);
     memset(values, 0, 5 * sizeof *values);
-    values[1].i = products == CUDA_EXACT;
+    values[1].i = products != CUDA_EXACT;
     values[2].i = 1;
     values[4].i = products != CUDA_LIBRARY;
     if (!devices[products])
@@ -124,7 +124,8 @@ void compare_steps(const struct rig *r, const struct device_step *steps, uint32_
     double fast = fast_slack(r, o);
     struct device_plan truth, plans[2];
     float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[64];
-    device_open(&truth, device_reference(), r, o);
+    struct device_options with_f32 = {.kv_type = RZ_TYPE_F32, .all = o->all};
+    device_open(&truth, device_reference(), o->truth ? o->truth : r, o->truth ? &with_f32 : o);
     for (int exact = 0; exact < 2; exact++)
         device_open(&plans[exact], cuda_device(exact ? CUDA_EXACT : CUDA_FAST), r, o);
     rz_check(n <= 64);

@@ -6,7 +6,7 @@
 
 #include "device_rig.h"
 
-/* The plugin's device with products = exact, = fast without a library, or with it. */
+/* The plugin's device with numerics = invariant, = fast without a library, or with it. */
 enum cuda_products {
     CUDA_FAST,
     CUDA_EXACT,

@@ -2,7 +2,7 @@
  *
  * RZ_CUDA_PLUGIN names the plugin; without it this is the one over the shim, where a fiber is a thread. On a
  * machine with a GPU: RZ_CUDA_PLUGIN=build/release/plugins/cuda.so. Each program runs three times (as
- * launches, captured, replayed) and in both modes of products; exact: the same bits alone and in company.
+ * launches, captured, replayed) and with both numerics; invariant: the same bits alone and in company.
  */
 #include "rz_test.h"
 

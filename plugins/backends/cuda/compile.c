@@ -39,8 +39,9 @@ static int32_t check_limits(const struct rz_plan_limits *l, struct rz_err *err)
         return rz_fail(err, RZ_ELIMIT, "engine.max_batch_tokens", "%u: cuda takes at most 65535",
                        l->max_rows);
     if (l->kv_type != RZ_TYPE_F32 && l->kv_type != RZ_TYPE_F16 && l->kv_type != RZ_TYPE_BF16 &&
-        l->kv_type != RZ_TYPE_Q8_0)
-        return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type", "cuda keeps the KV as f32, f16, bf16 or q8_0");
+        l->kv_type != RZ_TYPE_Q8_0 && l->kv_type != RZ_TYPE_F8_E4M3)
+        return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type",
+                       "cuda keeps the KV as f32, f16, bf16, q8_0 or fp8");
     return RZ_OK;
 }
 

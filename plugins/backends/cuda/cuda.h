@@ -38,7 +38,7 @@ struct cu_device {
     struct cu_device *next; /* another GPU of the plugin */
     const struct rz_host *host;
     int index;
-    bool exact, use_graphs, use_lt;
+    bool invariant, use_graphs, use_lt;
     uint64_t reserve;
     cudaLibrary_t library[CU_LIBRARIES];
     uint32_t n_libraries;

@@ -145,7 +145,7 @@ int32_t cu_lt_open(struct rz_plan *plan, struct rz_err *err)
     bool wanted = false;
     for (uint32_t i = 0; i < plan->n_ops; i++)
         wanted |= is_eligible(plan, &plan->ops[i]);
-    void *file = wanted && !plan->device->exact && plan->device->use_lt ? CU_LT_OPEN() : NULL;
+    void *file = wanted && !plan->device->invariant && plan->device->use_lt ? CU_LT_OPEN() : NULL;
     if (!file)
         return RZ_OK;
     struct cu_lt *lt = calloc(1, sizeof(*lt));

@@ -80,6 +80,8 @@ static uint64_t kv_bytes_of(const struct rz_plan *plan, uint64_t dim)
     uint64_t row = dim * (plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2);
     if (plan->limits.kv_type == RZ_TYPE_Q8_0)
         row = rz_round_up(dim, 32) + rz_round_up(dim, 32) / 16;
+    if (plan->limits.kv_type == RZ_TYPE_F8_E4M3)
+        row = rz_round_up(dim, 8) + 1;
     return rz_round_up(plan->limits.page_tokens * row, 64);
 }
 
