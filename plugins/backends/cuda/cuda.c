@@ -77,7 +77,8 @@ enum {
     OPT_NUMERICS,
     OPT_GRAPHS,
     OPT_RESERVE,
-    OPT_CUBLAS
+    OPT_CUBLAS,
+    OPT_PRODUCTS
 };
 
 #define OPTION(...) \
@@ -97,6 +98,8 @@ static const struct rz_option options[] = {
            .help = "memory of the GPU that is left to others"),
     OPTION(.type = RZ_OPT_CHOICE, .name = "cublas", .def = "auto", .choices = "auto|off",
            .help = "with numerics = fast, let libcublasLt multiply where it is found and rows are many"),
+    OPTION(.type = RZ_OPT_CHOICE, .name = "products", .def = "auto", .choices = "auto|int8|float",
+           .help = "round rows that meet weights of blocks to int8: of large matrices, always, or never"),
 };
 /* clang-format on */
 
@@ -177,6 +180,7 @@ static int32_t numbered(void *ctx, uint32_t index, void **out, struct rz_err *er
                                 .next = first->next,
                                 .host = first->host,
                                 .index = (int)index,
+                                .products = first->products,
                                 .invariant = first->invariant,
                                 .use_graphs = first->use_graphs,
                                 .use_lt = first->use_lt,
@@ -208,6 +212,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     d->host = host;
     d->index = (int)config->values[OPT_DEVICE].i;
     d->invariant = config->values[OPT_NUMERICS].i == 0;
+    d->products = (int)config->values[OPT_PRODUCTS].i;
     d->use_graphs = config->values[OPT_GRAPHS].i;
     d->use_lt = config->values[OPT_CUBLAS].i == 0;
     d->reserve = (uint64_t)config->values[OPT_RESERVE].i;
