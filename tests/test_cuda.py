@@ -21,6 +21,7 @@ SHIM = NAME == "cuda-host"
 PLUGIN = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so") if SHIM else NAME)
 F32_KV = ("-o", "engine.kv_type=f32")
 FAST = ("-o", "plugin.%s.numerics=fast" % NAME)
+INT8 = ("-o", "plugin.%s.products=int8" % NAME)
 COMPANY = ("--fork", "13", "--beside", "2", "--chunk", "7", "-o", "engine.page_tokens=8")
 HOST_TOKENS = 24  # of the golden text, on fibers
 REVERSED = ("llama", "gemma2", "deepseek_v2", "mixtral", "mamba2", "qwen3_next")
@@ -58,7 +59,8 @@ class Host(unittest.TestCase):
         return error
 
     def test_families(self):
-        for case in test_families.CASES if rzlib.SLOW else test_families.SOME:
+        part, of = map(int, os.environ.get("RZ_CUDA_PART", "1/1").split("/"))
+        for case in (test_families.CASES if rzlib.SLOW else test_families.SOME)[part - 1::of]:
             with self.subTest(case=case):
                 carried = case in test_families.CARRIED or not rzlib.shared("arch", case, "gguf_logits.f32")
                 truth = "logits.f32" if carried else "gguf_logits.f32"
@@ -99,6 +101,28 @@ class Host(unittest.TestCase):
             print("    %-20s %-5s %.1e, fast %.1e" % (case, kind, error[()], error[FAST]))
             self.assertLessEqual(error[FAST], 2 * error[()])
             self.assertNotEqual(error[FAST], error[()])
+
+    def test_integers(self):
+        """Rows as int8, which products = auto takes for large matrices: near the truth, and the same bits in any company."""
+        every = "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k"
+        for kind in every if rzlib.SLOW else ("q4_1", "q6_k"):
+            with self.subTest(kind=kind):
+                truth = rzlib.floats(rzlib.fixture("tiny-%s.logits.f64" % kind), "d")
+
+                def run(*args, env=None, kind=kind):
+                    rzlib.rz("eval", "-m", rzlib.fixture("tiny-%s.gguf" % kind), "--tokens",
+                             rzlib.fixture("tiny-%s.tokens.i32" % kind), "--logits", self.path("out.f32"), *PLUGIN, *F32_KV,
+                             *INT8, *args, env=env)
+                    with open(self.path("out.f32"), "rb") as f:
+                        return f.read()
+
+                whole = run()
+                error = max(abs(a - b) for a, b in zip(rzlib.as_floats(whole), truth)) / rzlib.deviation(truth)
+                print("    %-20s %.1e" % (kind, error))
+                self.assertLess(error, 0.15)
+                self.assertEqual(run(*COMPANY), whole)
+                if SHIM:
+                    self.assertEqual(run(env=environment(RZ_SHIM_ORDER="reverse")), whole)
 
     @unittest.skipUnless(SHIM, "asks the shim for it")
     def test_library(self):
@@ -178,7 +202,8 @@ class Golden(unittest.TestCase):
 
         Judge.setUpClass()
         try:
-            self.assertLessEqual(Judge("compare").compare(*PLUGIN)[0], 4e-3)
+            for args in ((),) if SHIM else ((), FAST):
+                self.assertLessEqual(Judge("compare").compare(*PLUGIN, *args)[0], 4e-3)
         finally:
             Judge.tearDownClass()
 
