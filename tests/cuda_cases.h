@@ -6,8 +6,8 @@
 
 #include "device_rig.h"
 
-/* The plugin's device with numerics = invariant, = fast without a library, or with it, and with rows as integers:
- * invariant, or fast. But for those all rows of blocks are floats. */
+/* The plugin's device with numerics = invariant, = fast without a library, or with it; and with rows as
+ * integers, invariant or fast. All others leave rows as floats. */
 enum cuda_products {
     CUDA_FAST,
     CUDA_EXACT,
@@ -22,7 +22,8 @@ void compare_rows(const struct rig *r, const char *what);
 /* The same for these steps and options: in `rows` the bits of single steps are compared, too. */
 void compare_steps(const struct rig *r, const struct device_step *steps, uint32_t n,
                    const struct device_options *o, const char *what);
-/* Steps of 1 to 9 rows, 17, 64 and 70 with rows as integers beside the reference; single rows have the same bits. */
+/* Steps of 1 to 9 rows, 17, 64 and 70 with rows as integers beside the reference; single rows have the
+ * same bits. */
 void compare_bytes(const struct rig *r, double slack, const char *what);
 /* Steps of 9, 40 and 130 rows with the library for products beside the reference. */
 void compare_library(const struct rig *r, const char *what);

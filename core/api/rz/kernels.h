@@ -55,8 +55,8 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
  * each as eight scales, then [elements][8]. */
 #define RZ_KV_BLOCK 32
 
-/* Bytes of one position's K or V of one head; 0: not a type for KV. F8_E4M3: of devices alone; bytes times a power
- * of two for each position and head, which is a byte of its own. */
+/* Bytes of one position's K or V of one head; 0: not a type for KV. F8_E4M3: of devices alone; bytes times
+ * a power of two for each position and head, which is a byte of its own. */
 __attribute__((unused)) static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
 {
     switch (type) {

@@ -2,8 +2,8 @@
  *
  * A sum behind a product is always part of it. The others are so in steps of few rows alone, where each
  * launch costs as much as its work; in longer steps every op runs by itself, so that all values stay. None
- * does so across stages, nor do products of integers and others have a norm in common: what few rows are is not
- * the same for both.
+ * does so across stages, nor have products of integers a norm in common with others: what few rows are is
+ * not the same for both.
  */
 #include "cuda.h"
 

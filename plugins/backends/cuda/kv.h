@@ -1,5 +1,5 @@
-/* kv.h - where keys and values lie in pages, and their types: rows; those of bytes have scales behind all rows
- * of the page: of q8_0 an f16 for each 32 elements, of fp8 a power of two for each row.
+/* kv.h - where keys and values lie in pages, and their types: rows; those of bytes have scales behind all
+ * rows of the page: of q8_0 an f16 for each 32 elements, of fp8 a power of two for each row.
  */
 #ifndef RZ_CUDA_KV_H
 #define RZ_CUDA_KV_H
@@ -67,7 +67,7 @@ static __device__ inline uint8_t cu_to_e4m3(float x)
     return (uint8_t)(sign | ((bits >> 20) - 120 * 8));
 }
 
-/* The exponent of the smallest power of two that a row of fp8 whose largest element is `most` is stored by. */
+/* The exponent of the smallest power of two by which a row of fp8 is stored; most: its largest element. */
 static __device__ inline uint32_t cu_e4m3_scale(float most)
 {
     int power = 0;

@@ -136,8 +136,8 @@ struct cu_scales { /* scale[r]: the power of two that brings the largest of row 
     uint32_t n, width;
 };
 
-/* Rows (and parts of them) as integers of 8 bits; of each 32 a scale, and the sum of the 32 times it. An RMS norm
- * before may be part of it. */
+/* Rows (and parts of them) as integers of 8 bits; of each 32 a scale, and the sum of the 32 times it. An RMS
+ * norm before may be part of it. */
 struct cu_round {
     struct cu_view x;
     int8_t *bytes;

@@ -57,7 +57,8 @@ CU_KERNEL_FLAT(kv_store_q8, cu_store, CU_THREADS)
             (uint8_t)(int8_t)(scale > 0 ? fmaxf(-127, fminf(127, rintf(x[j] / scale))) : 0);
 }
 
-/* A warp a row of a head of k, then of v: bytes of E4M3, whose common power of two brings the largest near 448. */
+/* A warp a row of a head of k, then of v: bytes of E4M3 with the power of two that brings the largest one
+ * near 448. */
 CU_KERNEL(kv_store_f8, cu_store, CU_THREADS)
 {
     uint32_t i = blockIdx.x * (CU_THREADS / CU_WARP) + threadIdx.x / CU_WARP, row = blockIdx.y;

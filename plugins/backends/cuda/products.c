@@ -1,7 +1,7 @@
 /* products.c - launches of matrix products: matrix-vector kernels for few rows, tiles for many.
  *
- * kernel[0..2]: the matrix-vector kernels of 1, 4 and 8 rows, of floats or of integers; [3]: the tiles; [4]: sorting of pairs;
- * [5]: scales of rows, where the tiles are of f16.
+ * kernel[0..2]: the matrix-vector kernels of 1, 4 and 8 rows, of floats or of integers; [3]: the tiles; [4]:
+ * sorting of pairs; [5]: scales of rows, where the tiles are of f16; CU_KERNEL_ROUNDS: rows as integers.
  */
 #include "cuda.h"
 
