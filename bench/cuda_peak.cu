@@ -1,9 +1,11 @@
 /* cuda_peak.cu - what a GPU gives at best, in the same minute as a measurement beside it: reading memory, copying it,
- * and a product of bfloat16 by cublasLt. Built and run by bench/cuda.sh; prints a line each.
+ * and a product of bfloat16 by cublasLt, which is loaded where it is found. Built and run by bench/cuda.sh; prints a
+ * line each.
  */
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -68,6 +70,20 @@ static void run_copy(void *arg)
     MUST(cudaMemcpyAsync(m->b, m->a, m->bytes, cudaMemcpyDeviceToDevice));
 }
 
+/* Of the toolkit that this was built with, or the one before; elsewhere CUBLASLT names the file. */
+static void *library(void)
+{
+    const char *given = getenv("CUBLASLT"), *names[] = {
+        given ? given : "libcublasLt.so.13", "/usr/local/cuda/lib64/libcublasLt.so.13", "libcublasLt.so.12"};
+    void *file = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !file; i++)
+        file = dlopen(names[i], RTLD_NOW);
+    return file;
+}
+
+static void *lt;
+#define CALL(name) ((decltype(&name))dlsym(lt, #name))
+
 struct product {
     cublasLtHandle_t handle;
     cublasLtMatmulDesc_t desc;
@@ -80,7 +96,7 @@ static void run_product(void *arg)
 {
     struct product *p = (struct product *)arg;
     float one = 1, zero = 0;
-    MUST(cublasLtMatmul(p->handle, p->desc, &one, p->pa, p->a, p->pb, p->b, &zero, p->pc, p->c, p->pc, p->c, NULL,
+    MUST(CALL(cublasLtMatmul)(p->handle, p->desc, &one, p->pa, p->a, p->pb, p->b, &zero, p->pc, p->c, p->pc, p->c, NULL,
                         p->work, p->work_bytes, 0));
 }
 
@@ -89,17 +105,22 @@ static void measure_product(uint32_t *memory, int n)
     struct product p = {};
     cublasOperation_t t = CUBLAS_OP_T;
     size_t bytes = (size_t)n * n * 2;
+    lt = library();
+    if (!lt) {
+        printf("no product: libcublasLt.so is not found (CUBLASLT)\n");
+        return;
+    }
     p.pa = memory;
     p.pb = (char *)memory + bytes;
     p.pc = (char *)memory + 2 * bytes;
     p.work_bytes = 32 << 20;
     MUST(cudaMalloc(&p.work, p.work_bytes));
-    MUST(cublasLtCreate(&p.handle));
-    MUST(cublasLtMatmulDescCreate(&p.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    MUST(cublasLtMatmulDescSetAttribute(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &t, sizeof t));
-    MUST(cublasLtMatrixLayoutCreate(&p.a, CUDA_R_16BF, n, n, n));
-    MUST(cublasLtMatrixLayoutCreate(&p.b, CUDA_R_16BF, n, n, n));
-    MUST(cublasLtMatrixLayoutCreate(&p.c, CUDA_R_16BF, n, n, n));
+    MUST(CALL(cublasLtCreate)(&p.handle));
+    MUST(CALL(cublasLtMatmulDescCreate)(&p.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    MUST(CALL(cublasLtMatmulDescSetAttribute)(p.desc, CUBLASLT_MATMUL_DESC_TRANSA, &t, sizeof t));
+    MUST(CALL(cublasLtMatrixLayoutCreate)(&p.a, CUDA_R_16BF, n, n, n));
+    MUST(CALL(cublasLtMatrixLayoutCreate)(&p.b, CUDA_R_16BF, n, n, n));
+    MUST(CALL(cublasLtMatrixLayoutCreate)(&p.c, CUDA_R_16BF, n, n, n));
     printf("bf16 product %d^3: %.1f TFLOP/s\n", n, 2.0 * n * n * n / best_ms(0, run_product, &p) / 1e9);
 }
 

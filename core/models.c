@@ -118,6 +118,8 @@ int32_t rz_models_kv_type(const struct rz_models *m)
 {
     static const int32_t types[] = {RZ_TYPE_F32, RZ_TYPE_F16, RZ_TYPE_BF16, RZ_TYPE_Q8_0};
     const struct rz_option_value *v = rz_settings_get(m->settings, "engine", "kv_type");
+    if (v && v->text && !strcasecmp(v->text, "fp8"))
+        return RZ_TYPE_F8_E4M3;
     for (size_t i = 0; v && v->text && i < sizeof(types) / sizeof(types[0]); i++)
         if (!strcasecmp(v->text, rz_type_info(types[i])->name))
             return types[i];

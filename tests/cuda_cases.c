@@ -29,15 +29,24 @@ static const char *plugin_path(void)
 
 const struct rz_device *cuda_device(enum cuda_products products)
 {
-    static const struct rz_device *devices[3];
-    /* device, products, graphs, reserve, cublas */
-    struct rz_option_value *values = must_alloc(5 * sizeof *values);
-    memset(values, 0, 5 * sizeof *values);
-    values[1].i = products == CUDA_EXACT;
-    values[2].i = 1;
-    values[4].i = products != CUDA_LIBRARY;
+    static const struct rz_device *devices[CUDA_PRODUCTS];
+    enum {
+        DEVICE,
+        NUMERICS,
+        GRAPHS,
+        RESERVE,
+        CUBLAS,
+        PRODUCTS,
+        N
+    };
+    struct rz_option_value *values = must_alloc(N * sizeof *values);
+    memset(values, 0, N * sizeof *values);
+    values[NUMERICS].i = products != CUDA_EXACT && products != CUDA_BYTES;
+    values[GRAPHS].i = 1;
+    values[CUBLAS].i = products != CUDA_LIBRARY;
+    values[PRODUCTS].i = products == CUDA_BYTES || products == CUDA_FAST_BYTES ? 1 : 2;
     if (!devices[products])
-        devices[products] = device_find(plugin_path(), values, 5);
+        devices[products] = device_find(plugin_path(), values, N);
     free(values);
     return devices[products];
 }
@@ -90,14 +99,14 @@ static double fast_slack(const struct rig *r, const struct device_options *o)
     return has_type(r, RZ_TYPE_BF16) || o->kv_type == RZ_TYPE_BF16 ? 8 * FAST_SLACK : FAST_SLACK;
 }
 
-/* The exact plan of the same steps, a row at a time, has the same bits. */
-static void check_alone(const struct rig *r, const struct device_step *steps, uint32_t n,
-                        const struct device_options *o, float *const *whole, const char *what)
+/* A plan of the same steps, a row at a time, has the same bits. */
+static void check_alone(enum cuda_products products, const struct rig *r, const struct device_step *steps,
+                        uint32_t n, const struct device_options *o, float *const *whole, const char *what)
 {
     uint64_t width = width_of(r);
     float *row = must_alloc(width * sizeof *row);
     struct device_plan p;
-    device_open(&p, cuda_device(CUDA_EXACT), r, o);
+    device_open(&p, cuda_device(products), r, o);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = 0, left[RIG_SEQS];
         memcpy(left, steps[i].n, sizeof left);
@@ -124,7 +133,8 @@ void compare_steps(const struct rig *r, const struct device_step *steps, uint32_
     double fast = fast_slack(r, o);
     struct device_plan truth, plans[2];
     float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[64];
-    device_open(&truth, device_reference(), r, o);
+    struct device_options with_f32 = {.kv_type = RZ_TYPE_F32, .all = o->all};
+    device_open(&truth, device_reference(), o->truth ? o->truth : r, o->truth ? &with_f32 : o);
     for (int exact = 0; exact < 2; exact++)
         device_open(&plans[exact], cuda_device(exact ? CUDA_EXACT : CUDA_FAST), r, o);
     rz_check(n <= 64);
@@ -141,7 +151,7 @@ void compare_steps(const struct rig *r, const struct device_step *steps, uint32_
     device_plan_close(&plans[0]);
     device_plan_close(&plans[1]);
     if (!o->all)
-        check_alone(r, steps, n, o, got, what);
+        check_alone(CUDA_EXACT, r, steps, n, o, got, what);
     for (uint32_t i = 0; i < n; i++)
         free(got[i]);
     free(want);
@@ -153,6 +163,40 @@ void compare_rows(const struct rig *r, const char *what)
                                   {{0, 3, 0, 3}}, {{7}}, {{0, 8}}, {{4, 5}}, {{33}},   {{20, 25, 25}}};
     compare_steps(r, steps, sizeof steps / sizeof steps[0], &(struct device_options){.kv_type = RZ_TYPE_F32},
                   what);
+}
+
+void compare_bytes(const struct rig *r, double slack, const char *what)
+{
+    static const struct device_step steps[] = {{{1}},          {{1}},     {{1}},          {{1, 1}}, {{2, 1}},
+                                               {{1, 1, 1, 1}}, {{5}},     {{0, 3, 0, 3}}, {{3, 4}}, {{8}},
+                                               {{4, 5}},       {{0, 17}}, {{20, 25, 19}}, {{70}}};
+    enum {
+        STEPS = sizeof steps / sizeof steps[0]
+    };
+    struct device_options o = {.kv_type = RZ_TYPE_F32};
+    struct device_plan truth, plans[2];
+    uint64_t width = width_of(r);
+    float *want = must_alloc(RIG_ROWS * width * sizeof *want), *got[STEPS];
+    float *fast = must_alloc(RIG_ROWS * width * sizeof *fast);
+    device_open(&truth, device_reference(), r, &o);
+    device_open(&plans[0], cuda_device(CUDA_BYTES), r, &o);
+    device_open(&plans[1], cuda_device(CUDA_FAST_BYTES), r, &o);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        uint32_t rows = device_run(&truth, &steps[i], want);
+        got[i] = must_alloc(rows * width * sizeof *got[i]);
+        rz_check_eq(device_run(&plans[0], &steps[i], got[i]), rows);
+        check_near(want, got[i], rows * width, slack, what, "integers", i);
+        device_run(&plans[1], &steps[i], fast);
+        check_near(want, fast, rows * width, slack, what, "fast integers", i);
+    }
+    device_plan_close(&truth);
+    device_plan_close(&plans[0]);
+    device_plan_close(&plans[1]);
+    check_alone(CUDA_BYTES, r, steps, STEPS, &o, got, what);
+    for (uint32_t i = 0; i < STEPS; i++)
+        free(got[i]);
+    free(fast);
+    free(want);
 }
 
 void compare_library(const struct rig *r, const char *what)

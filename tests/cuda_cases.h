@@ -6,11 +6,15 @@
 
 #include "device_rig.h"
 
-/* The plugin's device with products = exact, = fast without a library, or with it. */
+/* The plugin's device with numerics = invariant, = fast without a library, or with it; and with rows as
+ * integers, invariant or fast. All others leave rows as floats. */
 enum cuda_products {
     CUDA_FAST,
     CUDA_EXACT,
-    CUDA_LIBRARY
+    CUDA_LIBRARY,
+    CUDA_BYTES,
+    CUDA_FAST_BYTES,
+    CUDA_PRODUCTS
 };
 const struct rz_device *cuda_device(enum cuda_products products);
 /* Steps of 1 to 9 rows, and of 33 and 70: fast and exact beside the reference, exact also row by row. */
@@ -18,6 +22,9 @@ void compare_rows(const struct rig *r, const char *what);
 /* The same for these steps and options: in `rows` the bits of single steps are compared, too. */
 void compare_steps(const struct rig *r, const struct device_step *steps, uint32_t n,
                    const struct device_options *o, const char *what);
+/* Steps of 1 to 9 rows, 17, 64 and 70 with rows as integers beside the reference; single rows have the
+ * same bits. */
+void compare_bytes(const struct rig *r, double slack, const char *what);
 /* Steps of 9, 40 and 130 rows with the library for products beside the reference. */
 void compare_library(const struct rig *r, const char *what);
 /* top has the k best of all, or all of them, and -inf else. */

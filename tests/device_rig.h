@@ -65,8 +65,9 @@ struct device_step {
 struct device_options {
     int32_t kv_type;
     uint32_t max_rows;
-    bool all;   /* sequences see themselves whole */
-    uint32_t k; /* of top-k; 0: all logits */
+    bool all;                /* sequences see themselves whole */
+    uint32_t k;              /* of top-k; 0: all logits */
+    const struct rig *truth; /* what the reference runs instead, with KV of float32; NULL: the same */
 };
 
 /* A plan of the rig's program, and how far its sequences are. */

@@ -2,7 +2,7 @@
  *
  * RZ_CUDA_PLUGIN names the plugin; without it this is the one over the shim, where a fiber is a thread. On a
  * machine with a GPU: RZ_CUDA_PLUGIN=build/release/plugins/cuda.so. Each program runs three times (as
- * launches, captured, replayed) and in both modes of products; exact: the same bits alone and in company.
+ * launches, captured, replayed) and with both numerics; invariant: the same bits alone and in company.
  */
 #include "rz_test.h"
 
@@ -54,6 +54,56 @@ RZ_TEST(cuda, products_of_every_type)
     }
 }
 
+/* --- products with rows of integers --- */
+
+static const int32_t byte_types[] = {RZ_TYPE_Q4_0, RZ_TYPE_Q4_1, RZ_TYPE_Q5_0, RZ_TYPE_Q5_1,
+                                     RZ_TYPE_Q8_0, RZ_TYPE_Q4_K, RZ_TYPE_Q5_K, RZ_TYPE_Q6_K};
+#define ROUNDING 4e-2 /* what rows of integers may cost, of the size of a result */
+
+static bool has_bytes(int32_t type)
+{
+    for (size_t i = 0; i < COUNT(byte_types); i++)
+        if (byte_types[i] == type)
+            return true;
+    return false;
+}
+
+/* A value that integers of 8 bits hold: each 32 have a power of two and a largest one of 127. */
+static int32_t whole_input(struct rig *r, uint32_t width)
+{
+    int32_t x = device_input(r, width, 1);
+    float *table = (float *)(uintptr_t)r->weights[r->program.n_weights - 1].data;
+    for (uint64_t i = 0; i < (uint64_t)width * RIG_TOKENS; i++) {
+        int whole = i % 32 == i / 32 % 32 ? 127 : (int)fmax(-127, fmin(127, rint(table[i] * 40)));
+        table[i] = (float)ldexp(whole, (int)(i / 32 % 5) - 9);
+    }
+    return x;
+}
+
+static void whole_product(int32_t type, uint32_t cols, uint32_t rows)
+{
+    struct rig r;
+    device_begin(&r, 19 + (uint64_t)type * 31 + cols);
+    int32_t x = whole_input(&r, cols), y = device_value(&r, rows), z = device_value(&r, rows);
+    int32_t w = device_weight(&r, type, cols, rows, 0.05), b = device_weight(&r, RZ_TYPE_F32, rows, 1, 1);
+    device_attr(&r, device_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(y), RIG_LIST(w, b)), RZ_A_BIAS, 1, 1);
+    device_node(&r, RZ_OP_ADD, RIG_LIST(y, device_input(&r, rows, 3)), RIG_LIST(z), RIG_NONE);
+    device_end(&r, z, false);
+    compare_bytes(&r, 2e-5, rz_type_info(type)->name);
+    device_close(&r);
+}
+
+/* Fewer groups than there are chains, as many and a few, more. */
+RZ_TEST(cuda, products_of_integers)
+{
+    for (size_t i = 0; i < COUNT(byte_types); i++) {
+        uint32_t block = rz_type_info(byte_types[i])->block;
+        whole_product(byte_types[i], block == 32 ? 96 : 256, 67);
+        whole_product(byte_types[i], block == 32 ? 1056 : 1280, 13);
+        whole_product(byte_types[i], block == 32 ? 2176 : 2304, 5);
+    }
+}
+
 /* Of these the library takes all but F32: in steps of 9 rows, or of 128. */
 RZ_TEST(cuda, products_by_the_library)
 {
@@ -101,6 +151,8 @@ RZ_TEST(cuda, products_with_norm_and_sum)
         device_node(&r, RZ_OP_ADD, RIG_LIST(a, x), RIG_LIST(out), RIG_NONE);
         device_end(&r, out, false);
         compare_rows(&r, "norm, products, sum");
+        if (has_bytes(some[i]))
+            compare_bytes(&r, ROUNDING, "norm, products, sum");
         device_close(&r);
     }
 }
@@ -109,7 +161,7 @@ static void gated(int32_t type, uint32_t act, double p)
 {
     struct rig r;
     device_begin(&r, 77 + act);
-    int32_t x = device_input(&r, 96, 1), g = device_value(&r, 45), u = device_value(&r, 45),
+    int32_t x = whole_input(&r, 96), g = device_value(&r, 45), u = device_value(&r, 45),
             y = device_value(&r, 45);
     device_node(&r, RZ_OP_MATMUL, RIG_LIST(x), RIG_LIST(g),
                 RIG_LIST(device_weight(&r, type, 96, 45, .2), -1));
@@ -119,6 +171,8 @@ static void gated(int32_t type, uint32_t act, double p)
     device_attr(&r, n, act, 1, p);
     device_end(&r, y, false);
     compare_rows(&r, "gate and up");
+    if (has_bytes(type))
+        compare_bytes(&r, 2e-5, "gate and up");
     device_close(&r);
 }
 
@@ -186,6 +240,8 @@ static void mixture(int32_t type, uint32_t experts, uint32_t used, int32_t rule,
     device_node(&r, RZ_OP_SCALE_ID, RIG_LIST(y, weights), RIG_LIST(wide), RIG_NONE);
     device_end(&r, wide, false);
     compare_rows(&r, "a mixture");
+    if (has_bytes(type))
+        compare_bytes(&r, ROUNDING, "a mixture");
     device_close(&r);
 }
 

@@ -33,36 +33,118 @@ static void set_kv(struct rig *r, uint32_t node, const struct attention *a)
         device_attr(r, node, RZ_A_LATENT, a->v_dim, 0);
 }
 
+/* The first weights of the program are the tables of q, k and v. */
+enum {
+    K_TABLE = 1,
+    V_TABLE
+};
+
+static void build(struct rig *r, const struct attention *a)
+{
+    device_begin(r, 11 + a->heads + a->k_dim);
+    r->groups[0] = (struct rz_kv_group){.size = sizeof r->groups[0],
+                                        .kind = a->latent ? RZ_KV_LATENT : RZ_KV_FULL,
+                                        .n_layers = 2,
+                                        .n_heads = a->kv_heads,
+                                        .k_dim = a->k_dim,
+                                        .v_dim = a->v_dim};
+    r->program.n_kv_groups = 1;
+    int32_t q = device_input(r, a->heads * a->k_dim, 1.5);
+    int32_t k = device_input(r, a->latent ? a->v_dim : a->kv_heads * a->k_dim, 1);
+    int32_t v = device_input(r, a->latent ? a->k_dim - a->v_dim : a->kv_heads * a->v_dim, 1);
+    int32_t y = device_value(r, a->heads * a->v_dim);
+    set_kv(r, device_node(r, RZ_OP_KV_STORE, RIG_LIST(k, v), RIG_NONE, RIG_NONE), a);
+    int32_t sinks = a->sinks ? device_weight(r, RZ_TYPE_F32, a->heads, 1, 1) : -1;
+    uint32_t n =
+        device_node(r, RZ_OP_ATTENTION, RIG_LIST(q), RIG_LIST(y), a->sinks ? RIG_LIST(sinks) : RIG_NONE);
+    set_kv(r, n, a);
+    device_attr(r, n, RZ_A_N_HEAD, a->heads, 0);
+    device_attr(r, n, RZ_A_SCALE, 0, 1 / sqrt(a->k_dim));
+    if (a->sinks)
+        device_attr(r, n, RZ_A_SINKS, 1, 1);
+    if (a->both)
+        device_attr(r, n, RZ_A_BOTH, 1, 1);
+    for (uint32_t i = 0; i < a->n_attrs; i++)
+        device_attr(r, n, a->ids[i], a->attrs[i].i, a->attrs[i].f);
+    device_end(r, y, false);
+}
+
+/* --- what a device keeps of keys and values as fp8, found by looking at every number that E4M3 has --- */
+
+static double e4m3(uint32_t code)
+{
+    uint32_t exponent = code >> 3, part = code & 7;
+    return exponent ? ldexp(8 + part, (int)exponent - 10) : ldexp(part, -9);
+}
+
+static float nearest_e4m3(double x)
+{
+    uint32_t best = 0;
+    for (uint32_t code = 1; code < 127; code++) {
+        double near = fabs(e4m3(code) - fabs(x)), so_far = fabs(e4m3(best) - fabs(x));
+        if (near < so_far || (near == so_far && code % 2 == 0))
+            best = code;
+    }
+    return (float)copysign(e4m3(best), x);
+}
+
+/* A row of a head that lies in one or two pieces. */
+static void round_row(float *a, uint32_t n_a, float *b, uint32_t n_b)
+{
+    double most = 0, scale = 1;
+    for (uint32_t i = 0; i < n_a + n_b; i++)
+        most = fmax(most, fabs(i < n_a ? a[i] : b[i - n_a]));
+    while (most > 448 * scale)
+        scale *= 2;
+    while (most > 0 && most <= 224 * scale)
+        scale /= 2;
+    for (uint32_t i = 0; i < n_a + n_b; i++) {
+        float *x = i < n_a ? &a[i] : &b[i - n_a];
+        *x = (float)(nearest_e4m3(*x / scale) * scale);
+    }
+}
+
+/* Every third element lies in the middle between two of E4M3. */
+static void make_ties(struct rig *r, uint32_t table)
+{
+    float *x = (float *)(uintptr_t)r->weights[table].data;
+    for (uint64_t i = 0; i < r->weights[table].cols * r->weights[table].rows; i += 3) {
+        int power;
+        double part = frexp(fabs(x[i]), &power);
+        x[i] = (float)copysign(ldexp((int)(part * 32) | 1, power - 5), x[i]);
+    }
+}
+
+static void round_tables(struct rig *r, const struct attention *a)
+{
+    float *k = (float *)(uintptr_t)r->weights[K_TABLE].data,
+          *v = (float *)(uintptr_t)r->weights[V_TABLE].data;
+    for (uint32_t t = 0; t < RIG_TOKENS; t++) {
+        if (a->latent)
+            round_row(k + t * a->v_dim, a->v_dim, v + t * (a->k_dim - a->v_dim), a->k_dim - a->v_dim);
+        for (uint32_t h = 0; h < a->kv_heads && !a->latent; h++) {
+            round_row(k + (t * a->kv_heads + h) * a->k_dim, a->k_dim, NULL, 0);
+            round_row(v + (t * a->kv_heads + h) * a->v_dim, a->v_dim, NULL, 0);
+        }
+    }
+}
+
+/* The reference has no fp8: it gets what fp8 keeps, as float32. */
 static void attention(const struct attention *a, const char *what)
 {
-    struct rig r;
-    device_begin(&r, 11 + a->heads + a->k_dim);
-    r.groups[0] = (struct rz_kv_group){.size = sizeof r.groups[0],
-                                       .kind = a->latent ? RZ_KV_LATENT : RZ_KV_FULL,
-                                       .n_layers = 2,
-                                       .n_heads = a->kv_heads,
-                                       .k_dim = a->k_dim,
-                                       .v_dim = a->v_dim};
-    r.program.n_kv_groups = 1;
-    int32_t q = device_input(&r, a->heads * a->k_dim, 1.5);
-    int32_t k = device_input(&r, a->latent ? a->v_dim : a->kv_heads * a->k_dim, 1);
-    int32_t v = device_input(&r, a->latent ? a->k_dim - a->v_dim : a->kv_heads * a->v_dim, 1);
-    int32_t y = device_value(&r, a->heads * a->v_dim);
-    set_kv(&r, device_node(&r, RZ_OP_KV_STORE, RIG_LIST(k, v), RIG_NONE, RIG_NONE), a);
-    int32_t sinks = a->sinks ? device_weight(&r, RZ_TYPE_F32, a->heads, 1, 1) : -1;
-    uint32_t n =
-        device_node(&r, RZ_OP_ATTENTION, RIG_LIST(q), RIG_LIST(y), a->sinks ? RIG_LIST(sinks) : RIG_NONE);
-    set_kv(&r, n, a);
-    device_attr(&r, n, RZ_A_N_HEAD, a->heads, 0);
-    device_attr(&r, n, RZ_A_SCALE, 0, 1 / sqrt(a->k_dim));
-    if (a->sinks)
-        device_attr(&r, n, RZ_A_SINKS, 1, 1);
-    if (a->both)
-        device_attr(&r, n, RZ_A_BOTH, 1, 1);
-    for (uint32_t i = 0; i < a->n_attrs; i++)
-        device_attr(&r, n, a->ids[i], a->attrs[i].i, a->attrs[i].f);
-    device_end(&r, y, false);
+    struct rig r, rounded;
     struct device_options o = {.kv_type = a->kv_type, .all = a->both};
+    bool fp8 = a->kv_type == RZ_TYPE_F8_E4M3;
+    build(&r, a);
+    if (fp8) {
+        build(&rounded, a);
+        for (uint32_t table = K_TABLE; table <= V_TABLE; table++) {
+            make_ties(&r, table);
+            make_ties(&rounded, table);
+        }
+        round_tables(&rounded, a);
+        o.truth = &rounded;
+    }
     if (a->both)
         compare_steps(&r, (struct device_step[]){{{29, 5, 300}}}, 1, &o, what);
     else if (a->lengthy)
@@ -70,6 +152,8 @@ static void attention(const struct attention *a, const char *what)
     else
         compare_steps(&r, short_steps, COUNT(short_steps), &o, what);
     device_close(&r);
+    if (fp8)
+        device_close(&rounded);
 }
 
 RZ_TEST(cuda_seq, attention_over_pages)
@@ -108,6 +192,21 @@ RZ_TEST(cuda_seq, attention_of_eight_bits)
     attention(
         &(struct attention){.heads = 2, .kv_heads = 2, .k_dim = 136, .v_dim = 131, .kv_type = RZ_TYPE_Q8_0},
         "q8_0, wide heads");
+}
+
+RZ_TEST(cuda_seq, attention_of_fp8)
+{
+    attention(
+        &(struct attention){
+            .heads = 6, .kv_heads = 2, .k_dim = 40, .v_dim = 24, .kv_type = RZ_TYPE_F8_E4M3, .lengthy = true},
+        "fp8, two parts of keys");
+    attention(
+        &(struct attention){
+            .heads = 5, .kv_heads = 1, .k_dim = 77, .v_dim = 70, .kv_type = RZ_TYPE_F8_E4M3, .latent = true},
+        "fp8, latents of odd sizes");
+    attention(
+        &(struct attention){.heads = 3, .kv_heads = 3, .k_dim = 13, .v_dim = 131, .kv_type = RZ_TYPE_F8_E4M3},
+        "fp8, odd and wide heads");
 }
 
 RZ_TEST(cuda_seq, attention_with_masks)

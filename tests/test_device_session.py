@@ -24,15 +24,15 @@ class Sessions(unittest.TestCase):
     def run_model(self, device, model, prompt, n, *more):
         return rzlib.run_json("-m", model, "-p", prompt, "-n", str(n), *ARGS, *device, *more)
 
-    def goes_on(self, device, model):
+    def goes_on(self, device, model, *more):
         """The text of a session and what follows it, in one process and in two."""
         path = os.path.join(self.temp.name, "session")
         first = "the king of a small town had many books and no time to read them " * 2
         longer = first + "so he asked his daughter"
-        saved = self.run_model(device, model, first, 4, "--session", path)
+        saved = self.run_model(device, model, first, 4, "--session", path, *more)
         self.assertEqual(saved["cached_tokens"], 0)
-        want = self.run_model(device, model, longer, 12)
-        again = self.run_model(device, model, longer, 12, "--session", path)
+        want = self.run_model(device, model, longer, 12, *more)
+        again = self.run_model(device, model, longer, 12, "--session", path, *more)
         self.assertGreater(again["cached_tokens"], 8)
         self.assertEqual(want["tokens"], again["tokens"])
         self.assertEqual(want.get("logprobs"), again.get("logprobs"))
@@ -57,7 +57,16 @@ class Sessions(unittest.TestCase):
         self.every_model(("--plugin", "opencl", "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE))
 
     def test_cuda(self):
-        self.every_model(("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so") if CUDA == "cuda-host" else CUDA))
+        device = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so") if CUDA == "cuda-host" else CUDA)
+        self.every_model(device)
+        self.goes_on(device, rzlib.fixture("tiny-llama.gguf"), "-o", "engine.kv_type=fp8")
+
+    def test_fp8_is_refused_elsewhere(self):
+        """Who has no keys and values of fp8 says so, and what there is."""
+        model = rzlib.fixture("tiny-llama.gguf")
+        for device in ((),) if rzlib.CONFIG != "release" or rzlib.device_missing("opencl") else ((), ("--plugin", "opencl")):
+            done = rzlib.rz(*device, "run", "-m", model, "--raw", "-p", "a", "-n", "1", "-o", "engine.kv_type=fp8", status=1)
+            self.assertRegex(done.err, "engine.kv_type: .*f32")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import test_families as families
 import test_golden
 
 BAR = 2e-3
-HOST = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so"), "-o", "plugin.cuda-host.products=exact")
+HOST = ("--plugin", os.path.join(rzlib.BUILD, "tests", "cuda-host.so"))
 # The scalar kernels behind a table of their own: a second CPU.
 SECOND = ("--plugin", "scalar", "--plugin", os.path.join(rzlib.BUILD, "tests", "faulty-device.so"))
 OPENCL = ("-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)

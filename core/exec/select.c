@@ -7,6 +7,7 @@
 #include "select.h"
 
 #include "err.h"
+#include "numeric.h"
 
 #include <string.h>
 
@@ -79,7 +80,8 @@ static bool kv_fits(const struct rz_select *s, const struct rz_kernel_row *r, co
     if (!(n->attr_mask & RZ_ATTR(RZ_A_KV_GROUP)))
         return true;
     int64_t group = n->attr[RZ_A_KV_GROUP].i;
-    return r->kv_types >> s->kv_type & 1 && group >= 0 && group < 8 && r->kv_layout == s->kv_layouts[group];
+    return s->kv_type < 32 && r->kv_types >> s->kv_type & 1 && group >= 0 && group < 8 &&
+           r->kv_layout == s->kv_layouts[group];
 }
 
 static bool row_fits(const struct rz_select *s, const struct rz_cpu_table *t, const struct rz_kernel_row *r,
@@ -169,8 +171,10 @@ int32_t rz_select_kv_layouts(struct rz_select *s, struct rz_err *err)
                 found = table_reads(s, t, g) && group_has(s, g, RZ_OP_KV_STORE);
             }
         if (!found)
-            return rz_fail(err, RZ_EUNSUPPORTED, "plan",
-                           "no loaded kernel table stores and reads KV of type %d", s->kv_type);
+            return rz_fail(
+                err, RZ_EUNSUPPORTED, "engine.kv_type",
+                "no loaded kernel table stores and reads KV of type %s: take f16, bf16, f32 or q8_0",
+                rz_type_info(s->kv_type) ? rz_type_info(s->kv_type)->name : "unknown");
     }
     return RZ_OK;
 }

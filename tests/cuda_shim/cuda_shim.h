@@ -35,6 +35,9 @@ extern struct shim_dim shim_thread, shim_block, shim_block_dim, shim_grid_dim;
 struct float4 {
     float x, y, z, w;
 };
+struct float2 {
+    float x, y;
+};
 struct uint4 {
     uint32_t x, y, z, w;
 };
@@ -150,12 +153,34 @@ static inline uint16_t cu_to_bf16(float x)
     return rz_f32_to_bf16(x);
 }
 
+/* sum + the products of four bytes. */
+static inline int __dp4a(int a, int b, int sum)
+{
+    for (int i = 0; i < 4; i++)
+        sum += (int8_t)((uint32_t)a >> (8 * i)) * (int8_t)((uint32_t)b >> (8 * i));
+    return sum;
+}
+
 /* What one instruction of the tensor cores does, from the parts of a warp's threads. */
 void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16);
 
 static inline void cu_mma_half(float *d, const uint32_t *a, const uint32_t *b)
 {
     shim_mma(d, a, b, false);
+}
+
+/* The same of bytes over 16: two words of a, one of b. */
+void shim_mma_bytes(int *d, const uint32_t *a, const uint32_t *b);
+
+static inline void cu_mma_bytes_half(int *d, const uint32_t *a, uint32_t b)
+{
+    shim_mma_bytes(d, a, &b);
+}
+
+static inline void cu_mma_bytes(int *d, const uint32_t *a, const uint32_t *b)
+{
+    shim_mma_bytes(d, a, b);
+    shim_mma_bytes(d, a + 2, b + 1);
 }
 
 void shim_ldmatrix(uint32_t *r, const uint16_t *p, bool turned);

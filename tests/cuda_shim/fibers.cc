@@ -186,6 +186,26 @@ void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16)
     memcpy(d, sum, sizeof(sum));
 }
 
+/* The places of elements are those of mma.m16n8k16 of .s8. */
+void shim_mma_bytes(int *d, const uint32_t *a, const uint32_t *b)
+{
+    uint32_t lane = current % WARP;
+    struct warp *w = &warps[current / WARP];
+    w->a[lane] = a;
+    w->b[lane] = b;
+    meet_warp();
+    int sum[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
+        sum[i] = d[i];
+        for (uint32_t k = 0; k < 16; k++)
+            sum[i] += (int8_t)(w->a[row % 8 * 4 + k / 4][row / 8] >> (k % 4 * 8)) *
+                      (int8_t)(w->b[col * 4 + k / 4][0] >> (k % 4 * 8));
+    }
+    meet_warp();
+    memcpy(d, sum, sizeof(sum));
+}
+
 /* As ldmatrix.x4: a lane's elements are 2 (lane % 4) and the next one of row lane / 4, or turned. */
 void shim_ldmatrix(uint32_t *r, const uint16_t *p, bool turned)
 {

@@ -25,7 +25,7 @@ struct rz_plan_limits {
     uint32_t max_context; /* positions of one sequence              */
     uint32_t page_tokens;
     uint32_t n_pages; /* of each KV group */
-    int32_t kv_type;  /* RZ_TYPE_F16, BF16, F32, Q8_0 */
+    int32_t kv_type;  /* RZ_TYPE_F16, BF16, F32, Q8_0, F8_E4M3; compile refuses what it lacks */
     uint32_t n_slots; /* of recurrent state; 0 only for programs without */
     uint32_t zero;
 };

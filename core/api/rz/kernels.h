@@ -55,7 +55,8 @@ RZ_ABI_SIZE(struct rz_weight_view, 48, data);
  * each as eight scales, then [elements][8]. */
 #define RZ_KV_BLOCK 32
 
-/* Bytes of one position's K or V of one head; 0: not a type for KV. */
+/* Bytes of one position's K or V of one head; 0: not a type for KV. F8_E4M3: of devices alone; bytes times
+ * a power of two for each position and head, which is a byte of its own. */
 __attribute__((unused)) static inline uint64_t rz_kv_row_bytes(int32_t type, uint64_t dim)
 {
     switch (type) {
@@ -66,6 +67,8 @@ __attribute__((unused)) static inline uint64_t rz_kv_row_bytes(int32_t type, uin
         return 2 * dim;
     case RZ_TYPE_Q8_0:
         return dim + (dim + RZ_KV_BLOCK - 1) / RZ_KV_BLOCK * 2;
+    case RZ_TYPE_F8_E4M3:
+        return (dim + 7) / 8 * 8 + 1;
     default:
         return 0;
     }

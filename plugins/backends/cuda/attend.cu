@@ -19,8 +19,8 @@ template <int K>
 static __device__ inline void eight(const struct cu_kv &kv, const uint8_t *at, uint64_t row, uint32_t i,
                                     uint32_t dim, float *k)
 {
-    if (K == CU_Q8_0) {
-        cu_kv_eight(kv, at, row, dim, i, k);
+    if (cu_kv_is_bytes(K)) {
+        cu_kv_eight<K>(kv, at, row, dim, i, k);
         return;
     }
     if (K != CU_F32 && dim % 8 == 0) {
@@ -278,3 +278,4 @@ ATTEND_ALL(F32)
 ATTEND_ALL(F16)
 ATTEND_ALL(BF16)
 ATTEND_ALL(Q8_0)
+ATTEND_ALL(F8)

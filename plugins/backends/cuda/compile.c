@@ -39,8 +39,9 @@ static int32_t check_limits(const struct rz_plan_limits *l, struct rz_err *err)
         return rz_fail(err, RZ_ELIMIT, "engine.max_batch_tokens", "%u: cuda takes at most 65535",
                        l->max_rows);
     if (l->kv_type != RZ_TYPE_F32 && l->kv_type != RZ_TYPE_F16 && l->kv_type != RZ_TYPE_BF16 &&
-        l->kv_type != RZ_TYPE_Q8_0)
-        return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type", "cuda keeps the KV as f32, f16, bf16 or q8_0");
+        l->kv_type != RZ_TYPE_Q8_0 && l->kv_type != RZ_TYPE_F8_E4M3)
+        return rz_fail(err, RZ_EUNSUPPORTED, "engine.kv_type",
+                       "cuda keeps the KV as f32, f16, bf16, q8_0 or fp8");
     return RZ_OK;
 }
 
@@ -65,6 +66,7 @@ static void add_op(struct rz_plan *plan, uint32_t node)
         op->weight[i] = i < n->n_weights ? p->refs[n->first_weight + i] : -1;
     op->rows = rz_value_at(p, (uint32_t)(n->n_out ? op->out[0] : op->in[0]))->rows;
     op->only_logits = n->n_out == 1 && op->out[0] == p->logits;
+    op->bytes = cu_product_bytes(plan, op);
     plan->n_ops++;
 }
 
@@ -165,11 +167,12 @@ int32_t cu_part_info(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
     out->bytes_token = rz_node_bytes_token(plan->program, op->node);
     snprintf(out->runner, sizeof(out->runner), CU_NAME " %s%s%s", rz_op_name(op->n->op), *type ? " " : "",
              type);
+    const char *rows = cu_product_bytes(plan, op) ? "; rows as int8" : "";
     if (other >= 0)
-        snprintf(out->why, sizeof(out->why), "within a launch of %s%s", rz_op_name(plan->ops[other].n->op),
-                 cu_lt_note(plan, op));
+        snprintf(out->why, sizeof(out->why), "within a launch of %s%s%s", rz_op_name(plan->ops[other].n->op),
+                 rows, cu_lt_note(plan, op));
     else
-        snprintf(out->why, sizeof(out->why), "a launch of its own%s", cu_lt_note(plan, op));
+        snprintf(out->why, sizeof(out->why), "a launch of its own%s%s", rows, cu_lt_note(plan, op));
     return RZ_OK;
 }
 

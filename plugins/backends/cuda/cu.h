@@ -88,6 +88,38 @@ static __device__ inline void cu_mma_bf16(float *d, const uint32_t *a, const uin
 #endif
 }
 
+/* d += a b of integers of 8 bits for a tile of 16 x 8 over 16; exact. */
+static __device__ inline void cu_mma_bytes_half(int *d, const uint32_t *a, uint32_t b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 750
+    for (int k = 0; k < 2; k++)
+        asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+                     : "+r"(d[2 * k]), "+r"(d[2 * k + 1])
+                     : "r"(a[k]), "r"(b));
+#else
+    (void)d, (void)a, (void)b;
+#endif
+}
+
+/* The same over 32: a[0], a[1] and b[0] are the first 16. */
+static __device__ inline void cu_mma_bytes(int *d, const uint32_t *a, const uint32_t *b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    cu_mma_bytes_half(d, a, b[0]);
+    cu_mma_bytes_half(d, a + 2, b[1]);
+#endif
+}
+
 /* Four tiles of 8 x 8 of 16 bits from shared memory: lanes 8 i .. 8 i + 7 point at the rows of tile i, each
  * at a multiple of 16 bytes. A thread gets two neighbours of a row of each tile; turned: of a column. */
 static __device__ inline void cu_ldmatrix(uint32_t *r, const uint16_t *p)
@@ -163,6 +195,15 @@ static __device__ inline float cu_block_sum(float x, float *room)
     for (uint32_t w = 0; w < warps; w++)
         sum += room[w];
     return sum;
+}
+
+/* What a norm multiplies n elements by; a whole block together. */
+static __device__ inline float cu_norm_scale(const float *x, uint32_t n, float mean, double eps, float *room)
+{
+    float sum = 0;
+    for (uint32_t i = threadIdx.x; i < n; i += CU_THREADS)
+        sum = fmaf(x[i] - mean, x[i] - mean, sum);
+    return (float)(1 / sqrt((double)cu_block_sum(sum, room) / n + eps));
 }
 
 static __device__ inline float *cu_at(const struct cu_view *v, uint32_t row)

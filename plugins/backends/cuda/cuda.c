@@ -66,7 +66,7 @@ static int32_t info(struct rz_plan *plan, struct rz_plan_info *out)
     out->kv_bytes = plan->kv_bytes;
     out->state_bytes = plan->state_bytes;
     out->scratch_bytes = plan->scratch_bytes + plan->value_bytes + plan->rope_bytes;
-    out->flags = RZ_PLAN_OWNS_WEIGHTS | (plan->device->exact ? RZ_PLAN_INVARIANT : 0);
+    out->flags = RZ_PLAN_OWNS_WEIGHTS | (plan->device->invariant ? RZ_PLAN_INVARIANT : 0);
     return RZ_OK;
 }
 
@@ -74,10 +74,11 @@ static int32_t info(struct rz_plan *plan, struct rz_plan_info *out)
 
 enum {
     OPT_DEVICE,
-    OPT_PRODUCTS,
+    OPT_NUMERICS,
     OPT_GRAPHS,
     OPT_RESERVE,
-    OPT_CUBLAS
+    OPT_CUBLAS,
+    OPT_PRODUCTS
 };
 
 #define OPTION(...) \
@@ -89,14 +90,16 @@ enum {
 static const struct rz_option options[] = {
     OPTION(.type = RZ_OPT_INT, .name = "device", .def = "0", .max = 255,
            .help = "number of the GPU, as CUDA counts them"),
-    OPTION(.type = RZ_OPT_CHOICE, .name = "products", .def = "fast", .choices = "fast|exact",
-           .help = "exact: the same bits in any company; fast: tensor cores where there are over 8 rows"),
+    OPTION(.type = RZ_OPT_CHOICE, .name = "numerics", .def = "invariant", .choices = "invariant|fast",
+           .help = "invariant: the same bits in any company; fast: what is fastest for the rows of a step"),
     OPTION(.type = RZ_OPT_BOOL, .name = "graphs", .def = "on",
            .help = "capture steps of few rows, and replay them"),
     OPTION(.type = RZ_OPT_SIZE, .name = "reserve", .def = "256M", .max = 1e15,
            .help = "memory of the GPU that is left to others"),
     OPTION(.type = RZ_OPT_CHOICE, .name = "cublas", .def = "auto", .choices = "auto|off",
-           .help = "with products = fast, let libcublasLt multiply where it is found and rows are many"),
+           .help = "with numerics = fast, let libcublasLt multiply where it is found and rows are many"),
+    OPTION(.type = RZ_OPT_CHOICE, .name = "products", .def = "auto", .choices = "auto|int8|float",
+           .help = "round rows that meet weights of blocks to int8: of large matrices, always, or never"),
 };
 /* clang-format on */
 
@@ -177,7 +180,8 @@ static int32_t numbered(void *ctx, uint32_t index, void **out, struct rz_err *er
                                 .next = first->next,
                                 .host = first->host,
                                 .index = (int)index,
-                                .exact = first->exact,
+                                .products = first->products,
+                                .invariant = first->invariant,
                                 .use_graphs = first->use_graphs,
                                 .use_lt = first->use_lt,
                                 .reserve = first->reserve};
@@ -207,7 +211,8 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
         return rz_fail(err, RZ_ENOMEM, "cuda", "no memory");
     d->host = host;
     d->index = (int)config->values[OPT_DEVICE].i;
-    d->exact = config->values[OPT_PRODUCTS].i == 1;
+    d->invariant = config->values[OPT_NUMERICS].i == 0;
+    d->products = (int)config->values[OPT_PRODUCTS].i;
     d->use_graphs = config->values[OPT_GRAPHS].i;
     d->use_lt = config->values[OPT_CUBLAS].i == 0;
     d->reserve = (uint64_t)config->values[OPT_RESERVE].i;

@@ -33,12 +33,21 @@
 #define CU_OPERANDS 4
 #define CU_WEIGHTS 10
 
+/* Rows that meet weights of blocks become integers: where there are CU_MANY_WEIGHTS, always, or never. */
+enum {
+    CU_PRODUCTS_AUTO,
+    CU_PRODUCTS_INT8,
+    CU_PRODUCTS_FLOAT
+};
+#define CU_MANY_WEIGHTS (1u << 20)
+
 struct cu_device {
     struct rz_device table;
     struct cu_device *next; /* another GPU of the plugin */
     const struct rz_host *host;
     int index;
-    bool exact, use_graphs, use_lt;
+    int products; /* CU_PRODUCTS_* */
+    bool invariant, use_graphs, use_lt;
     uint64_t reserve;
     cudaLibrary_t library[CU_LIBRARIES];
     uint32_t n_libraries;
@@ -53,6 +62,7 @@ enum {
     CU_KERNEL_SHORTEN = 6,
     CU_KERNEL_UNPACK,
     CU_KERNEL_SETTLE,
+    CU_KERNEL_ROUNDS,
     CU_KERNELS
 };
 
@@ -70,6 +80,7 @@ struct cu_op {
     int32_t in[CU_OPERANDS], out[CU_OPERANDS];
     int32_t weight[CU_WEIGHTS]; /* of the program; -1 */
     bool only_logits;
+    bool bytes; /* of products, and of what is within their launches: rows meet weights as integers */
     /* what it does for others; indices of ops, -1: nothing */
     int32_t norm; /* before, in steps of few rows                */
     int32_t add;  /* behind                                      */
@@ -109,7 +120,8 @@ struct rz_plan {
     uint64_t weight_bytes, value_bytes, kv_bytes, state_bytes, slot_bytes, scratch_bytes, rope_bytes;
     /* parts of scratch */
     struct cu_step *step;
-    float *parts, *row_scales, *top_values[2];
+    float *parts, *row_scales, *byte_scales, *top_values[2];
+    int8_t *bytes;
     uint32_t *pair_order, *pair_tiles, *pair_count, *top_ids[2];
     uint64_t step_bytes;
     struct cu_lt *lt; /* NULL: no library makes products */
@@ -135,6 +147,7 @@ struct rz_plan {
     bool runs, wants_logits;
     bool prompts, singles; /* are there rows of runs that the tensor cores attend for, and others? */
     uint32_t top_k;        /* 0: all logits are wanted */
+    int32_t bytes_of;      /* the value whose rows plan->bytes has; -1 */
     int32_t status;
     struct rz_err *err;
     struct cu_graph graphs[CU_GRAPHS];
@@ -229,12 +242,16 @@ struct cu_act cu_act_of(const struct cu_op *op);
 /* products.c */
 int32_t cu_product_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
 void cu_product_run(struct rz_plan *plan, const struct cu_op *op);
+/* Is it a product whose rows become integers? */
+bool cu_product_bytes(const struct rz_plan *plan, const struct cu_op *op);
 /* lt.c: plan->lt stays NULL where there is nothing to do or no library. */
 int32_t cu_lt_open(struct rz_plan *plan, struct rz_err *err);
 void cu_lt_close(struct cu_lt *lt);
 int32_t cu_lt_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err *err);
 /* Bytes of scratch for the library itself, for rows of x, and for weights. */
 uint64_t cu_lt_bytes(const struct rz_plan *plan, uint64_t *x_bytes, uint64_t *w_bytes);
+/* Shall the library make this product of n rows? */
+bool cu_lt_wants(const struct rz_plan *plan, const struct cu_op *op, uint32_t n);
 /* False: the tile kernels shall do it. */
 bool cu_lt_run(struct rz_plan *plan, const struct cu_op *op, const struct cu_product *p);
 const char *cu_lt_note(const struct rz_plan *plan, const struct cu_op *op);

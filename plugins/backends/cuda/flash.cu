@@ -85,7 +85,7 @@ static __device__ inline void fill_keys(const struct cu_attend &p, const struct 
         uint32_t key = start + i / pieces, d = column + i % pieces * 8;
         uint16_t *at = to + i / pieces * pitch + i % pieces * 8;
         uint4 eight = {0, 0, 0, 0};
-        bool in = key >= t.from && key < t.to && d < dim, whole = dim % 8 == 0 && K != CU_Q8_0;
+        bool in = key >= t.from && key < t.to && d < dim, whole = dim % 8 == 0 && !cu_kv_is_bytes(K);
         const uint8_t *from = nullptr;
         uint64_t row = key % p.kv.page_tokens;
         if (in)
@@ -95,9 +95,9 @@ static __device__ inline void fill_keys(const struct cu_attend &p, const struct 
         *(uint4 *)at = eight;
         if (!in || whole)
             continue;
-        if (K == CU_Q8_0) {
+        if (cu_kv_is_bytes(K)) {
             float x[8];
-            cu_kv_eight(p.kv, from, row, dim, d, x);
+            cu_kv_eight<K>(p.kv, from, row, dim, d, x);
             for (int j = 0; j < 8; j++)
                 at[j] = cu_to_half(x[j]);
         } else {
@@ -311,3 +311,6 @@ FLASH(BF16, 256, 32)
 FLASH(Q8_0, 64, 64)
 FLASH(Q8_0, 128, 64)
 FLASH(Q8_0, 256, 32)
+FLASH(F8, 64, 64)
+FLASH(F8, 128, 64)
+FLASH(F8, 256, 32)

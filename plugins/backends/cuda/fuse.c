@@ -2,7 +2,8 @@
  *
  * A sum behind a product is always part of it. The others are so in steps of few rows alone, where each
  * launch costs as much as its work; in longer steps every op runs by itself, so that all values stay. None
- * does so across stages.
+ * does so across stages, nor have products of integers a norm in common with others: what few rows are is
+ * not the same for both.
  */
 #include "cuda.h"
 
@@ -65,7 +66,7 @@ static bool same_kind(const struct rz_plan *plan, const struct cu_op *a, const s
 {
     const struct rz_weight *v = rz_weight_at(plan->program, (uint32_t)a->weight[0]);
     const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)b->weight[0]);
-    return a->in[0] == b->in[0] && v->type == w->type && v->cols == w->cols;
+    return a->in[0] == b->in[0] && v->type == w->type && v->cols == w->cols && a->bytes == b->bytes;
 }
 
 static void fold_gate(struct rz_plan *plan, uint32_t at)
@@ -81,6 +82,7 @@ static void fold_gate(struct rz_plan *plan, uint32_t at)
         return;
     act->gate = gate.producer;
     act->up = up.producer;
+    act->bytes = a->bytes;
     a->run = b->run = CU_RUN_MANY;
 }
 
@@ -104,17 +106,21 @@ static void fold_neighbours(struct rz_plan *plan, uint32_t at)
 static void fold_norm(struct rz_plan *plan, uint32_t at)
 {
     struct cu_op *norm = &plan->ops[at];
-    uint32_t readers = 0;
+    uint32_t readers = 0, bytes = 0;
     if (cu_int(norm, RZ_A_PARTS) > 1 || norm->weight[1] >= 0)
         return;
     if (norm->weight[0] >= 0 &&
         rz_weight_at(plan->program, (uint32_t)norm->weight[0])->cols != cu_in_width(plan, norm, 0))
         return;
-    for (uint32_t i = 0; i < plan->n_ops; i++)
-        readers +=
+    for (uint32_t i = 0; i < plan->n_ops; i++) {
+        bool reads =
             plan->ops[i].n->op == RZ_OP_MATMUL && plan->ops[i].in[0] == norm->out[0] && !apart(plan, at, i);
-    if (!readers || uses_of(plan, norm->out[0]).n != readers)
+        readers += reads;
+        bytes += reads && plan->ops[i].bytes;
+    }
+    if (!readers || uses_of(plan, norm->out[0]).n != readers || (bytes && bytes != readers))
         return;
+    norm->bytes = bytes;
     norm->run = CU_RUN_MANY;
     for (uint32_t i = 0; i < plan->n_ops; i++)
         if (plan->ops[i].in[0] == norm->out[0])

@@ -85,30 +85,52 @@ static __device__ inline void cu_ahead(const struct cu_product &p)
     }
 }
 
+/* The rows of a block as they are, and the norm before. */
+template <int T, int N> struct cu_float_rows {
+    const float *x[N];
+    float scale[N];
+
+    /* The whole block takes part. */
+    __device__ inline void take(const struct cu_product &p, const struct cu_meeting &m)
+    {
+#pragma unroll
+        for (int r = 0; r < N; r++)
+            x[r] = cu_input(p, m, r < (int)m.count ? r : m.count - 1);
+        cu_norm_scales<N>(p, x, scale);
+    }
+
+    /* The products of a row of weights with all of them. A warp takes part. */
+    __device__ inline void dot(const struct cu_product &p, const struct cu_mat &w, uint64_t row,
+                               float *sum) const
+    {
+        cu_dot_row<T, N>(p, w, row, x, sum);
+#pragma unroll
+        for (int r = 0; r < N; r++)
+            sum[r] *= scale[r];
+    }
+};
+
 /* N: rows of a block at most. */
-template <int T, int N> static __device__ void cu_gemv(const struct cu_product &p)
+template <class ROWS, int N> static __device__ void cu_gemv(const struct cu_product &p)
 {
     struct cu_meeting m;
-    const float *x[N];
-    float scale[N], acc[N], value[N] = {0};
+    ROWS rows;
+    float sum[N], value[N] = {0};
     cu_ahead(p);
     cu_begin();
     if (!cu_meet(p, N, &m))
         return;
-#pragma unroll
-    for (int r = 0; r < N; r++)
-        x[r] = cu_input(p, m, r < (int)m.count ? r : m.count - 1);
-    cu_norm_scales<N>(p, x, scale);
+    rows.take(p, m);
     uint32_t o = blockIdx.x * CU_GEMV_WARPS + threadIdx.x / CU_WARP, i = 0;
     while (!p.gated && i + 1 < p.n_parts && o >= p.part[i].rows)
         o -= p.part[i++].rows;
     const struct cu_part &part = p.part[i];
     for (uint32_t g = 0; g <= p.gated && o < part.rows; g++) {
         const struct cu_part &mine = p.part[g ? 1 : i];
-        cu_dot_row<T, N>(p, mine.w, (uint64_t)m.base + o, x, acc);
+        rows.dot(p, mine.w, (uint64_t)m.base + o, sum);
 #pragma unroll
         for (int r = 0; r < N; r++) {
-            float v = cu_biased(mine, m, o, acc[r] * scale[r]);
+            float v = cu_biased(mine, m, o, sum[r]);
             value[r] = g ? cu_activate_mul(p.act, value[r], v) : v;
             if (g == p.gated && threadIdx.x % CU_WARP == (uint32_t)r && r < (int)m.count)
                 cu_finish(p, part, m, r, o, value[r]);
@@ -120,7 +142,7 @@ template <int T, int N> static __device__ void cu_gemv(const struct cu_product &
 #define CU_GEMV(name, n) \
     CU_KERNEL(gemv_##name##_##n, cu_product, CU_GEMV_WARPS *CU_WARP) \
     { \
-        cu_gemv<CU_##name, n>(p); \
+        cu_gemv<cu_float_rows<CU_##name, n>, n>(p); \
     }
 #define CU_GEMVS(name) CU_GEMV(name, 1) CU_GEMV(name, 4) CU_GEMV(name, 8)
 

@@ -145,7 +145,7 @@ int32_t cu_lt_open(struct rz_plan *plan, struct rz_err *err)
     bool wanted = false;
     for (uint32_t i = 0; i < plan->n_ops; i++)
         wanted |= is_eligible(plan, &plan->ops[i]);
-    void *file = wanted && !plan->device->exact && plan->device->use_lt ? CU_LT_OPEN() : NULL;
+    void *file = wanted && !plan->device->invariant && plan->device->use_lt ? CU_LT_OPEN() : NULL;
     if (!file)
         return RZ_OK;
     struct cu_lt *lt = calloc(1, sizeof(*lt));
@@ -295,11 +295,17 @@ static bool unpacked(struct rz_plan *plan, const struct cu_op *op, const struct 
     return true;
 }
 
+bool cu_lt_wants(const struct rz_plan *plan, const struct cu_op *op, uint32_t n)
+{
+    return plan->lt && is_eligible(plan, op) &&
+           n >= (is_short(plan->mats[op->weight[0]].type) ? CU_FEW + 1 : UNPACK_ROWS);
+}
+
 bool cu_lt_run(struct rz_plan *plan, const struct cu_op *op, const struct cu_product *p)
 {
     const struct cu_part *part = &p->part[0];
     bool brief = is_short(part->w.type), brain = part->w.type == RZ_TYPE_BF16;
-    if (!plan->lt || !is_eligible(plan, op) || p->n < (brief ? CU_FEW + 1 : UNPACK_ROWS))
+    if (!cu_lt_wants(plan, op, p->n))
         return false;
     struct cu_shorten s = {.x = p->x,
                            .to = plan->lt_x,

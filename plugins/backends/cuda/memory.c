@@ -80,6 +80,8 @@ static uint64_t kv_bytes_of(const struct rz_plan *plan, uint64_t dim)
     uint64_t row = dim * (plan->limits.kv_type == RZ_TYPE_F32 ? 4 : 2);
     if (plan->limits.kv_type == RZ_TYPE_Q8_0)
         row = rz_round_up(dim, 32) + rz_round_up(dim, 32) / 16;
+    if (plan->limits.kv_type == RZ_TYPE_F8_E4M3)
+        row = rz_round_up(dim, 8) + 1;
     return rz_round_up(plan->limits.page_tokens * row, 64);
 }
 
@@ -164,7 +166,7 @@ static uint64_t parts_bytes(const struct rz_plan *plan, const struct cu_op *op)
 /* Bytes that the largest op needs of each kind. */
 static void plan_scratch(struct rz_plan *plan)
 {
-    uint64_t parts = 0, pairs = 0, tiles = 0, scales = 1, rows = plan->limits.max_rows;
+    uint64_t parts = 0, pairs = 0, tiles = 0, scales = 1, bytes = 0, rows = plan->limits.max_rows;
     uint64_t pages = (plan->limits.max_context + plan->limits.page_tokens - 1) / plan->limits.page_tokens;
     for (uint32_t i = 0; i < plan->n_ops; i++) {
         const struct cu_op *op = &plan->ops[i];
@@ -174,6 +176,8 @@ static void plan_scratch(struct rz_plan *plan)
         pairs = used * rows > pairs ? used * rows : pairs;
         uint64_t heads = op->n->op == RZ_OP_MATMUL_HEADS ? (uint64_t)cu_int(op, RZ_A_PARTS) : used;
         scales = heads > scales ? heads : scales;
+        uint64_t row = op->bytes && op->weight[0] >= 0 ? cu_in_width(plan, op, 0) : 0;
+        bytes = row * rows > bytes ? row * rows : bytes;
         if (used)
             tiles = pairs + CU_EXPERTS;
     }
@@ -186,6 +190,8 @@ static void plan_scratch(struct rz_plan *plan)
     plan->step = (struct cu_step *)(uintptr_t)place(plan, plan->step_bytes);
     plan->parts = (float *)(uintptr_t)place(plan, parts);
     plan->row_scales = (float *)(uintptr_t)place(plan, scales * rows * 4);
+    plan->bytes = (int8_t *)(uintptr_t)place(plan, bytes);
+    plan->byte_scales = (float *)(uintptr_t)place(plan, bytes / 4);
     plan->pair_order = (uint32_t *)(uintptr_t)place(plan, pairs * 4);
     plan->pair_tiles = (uint32_t *)(uintptr_t)place(plan, tiles * 12);
     plan->pair_count = (uint32_t *)(uintptr_t)place(plan, 4);
@@ -288,6 +294,8 @@ static void move_to(struct rz_plan *plan)
     MOVE(plan->step, plan->scratch);
     MOVE(plan->parts, plan->scratch);
     MOVE(plan->row_scales, plan->scratch);
+    MOVE(plan->bytes, plan->scratch);
+    MOVE(plan->byte_scales, plan->scratch);
     MOVE(plan->pair_order, plan->scratch);
     MOVE(plan->pair_tiles, plan->scratch);
     MOVE(plan->pair_count, plan->scratch);

@@ -30,7 +30,7 @@ uint32_t cu_rows(const struct rz_plan *plan, const struct cu_op *op)
 
 bool cu_few(const struct rz_plan *plan, const struct cu_op *op)
 {
-    return plan->device->exact || cu_rows(plan, op) <= CU_FEW;
+    return (plan->device->invariant && !op->bytes) || cu_rows(plan, op) <= CU_FEW;
 }
 
 struct cu_act cu_act_of(const struct cu_op *op)

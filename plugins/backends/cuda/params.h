@@ -124,7 +124,9 @@ struct cu_product {
     struct cu_act act;
     uint32_t pad;
     struct cu_pairs pairs;
-    const float *scale; /* of the tile kernels with 16-bit products: [n], powers of two */
+    const float *scale;  /* of the tile kernels with 16-bit products: [n], powers of two */
+    const int8_t *bytes; /* of products of integers: the rows, see struct cu_round */
+    const float *byte_scales;
     struct cu_part part[CU_PARTS];
 };
 
@@ -132,6 +134,17 @@ struct cu_scales { /* scale[r]: the power of two that brings the largest of row 
     struct cu_view x;
     float *scale;
     uint32_t n, width;
+};
+
+/* Rows (and parts of them) as integers of 8 bits; of each 32 a scale, and the sum of the 32 times it. An RMS
+ * norm before may be part of it. */
+struct cu_round {
+    struct cu_view x;
+    int8_t *bytes;
+    float *scales;
+    const float *norm; /* NULL: without weights */
+    double eps;
+    uint32_t width, normed;
 };
 
 struct cu_group { /* sorts the pairs by expert */

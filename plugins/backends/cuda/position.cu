@@ -31,7 +31,7 @@ CU_KERNEL_FLAT(ropes, cu_rope, CU_THREADS)
 CU_KERNEL_FLAT(kv_store_q8, cu_store, CU_THREADS)
 {
     uint32_t i = blockIdx.x * CU_THREADS + threadIdx.x, row = blockIdx.y;
-    uint32_t k_parts = cu_kv_wide(p.kv.k_dim) / 32, v_parts = cu_kv_wide(p.kv.v_dim) / 32;
+    uint32_t k_parts = cu_kv_wide<CU_Q8_0>(p.kv.k_dim) / 32, v_parts = cu_kv_wide<CU_Q8_0>(p.kv.v_dim) / 32;
     uint32_t keys = p.kv.n_heads * k_parts, all = keys + (p.latent ? 0 : p.kv.n_heads * v_parts);
     cu_begin();
     if (i >= all)
@@ -51,10 +51,37 @@ CU_KERNEL_FLAT(kv_store_q8, cu_store, CU_THREADS)
     }
     uint16_t h = cu_to_half(most / 127);
     float scale = cu_half(h);
-    *(uint16_t *)(to + cu_kv_scale_at(p.kv, slot, dim, d)) = h;
+    *(uint16_t *)(to + cu_kv_scale_at<CU_Q8_0>(p.kv, slot, dim, d)) = h;
     for (uint32_t j = 0; j < 32; j++)
-        to[(uint64_t)slot * cu_kv_wide(dim) + d + j] =
+        to[(uint64_t)slot * cu_kv_wide<CU_Q8_0>(dim) + d + j] =
             (uint8_t)(int8_t)(scale > 0 ? fmaxf(-127, fminf(127, rintf(x[j] / scale))) : 0);
+}
+
+/* A warp a row of a head of k, then of v: bytes of E4M3 with the power of two that brings the largest one
+ * near 448. */
+CU_KERNEL(kv_store_f8, cu_store, CU_THREADS)
+{
+    uint32_t i = blockIdx.x * (CU_THREADS / CU_WARP) + threadIdx.x / CU_WARP, row = blockIdx.y;
+    uint32_t head = i % p.kv.n_heads, lane = threadIdx.x % CU_WARP;
+    bool of_k = i < p.kv.n_heads;
+    cu_begin();
+    if (i >= p.kv.n_heads * (p.latent ? 1 : 2))
+        return;
+    const struct cu_row *r = &p.step->rows[row];
+    const float *k = cu_at(&p.k, row), *v = cu_at(&p.v, row);
+    uint32_t dim = of_k ? p.kv.k_dim : p.kv.v_dim, wide = cu_kv_wide<CU_F8>(dim), pos = (uint32_t)r->pos;
+    uint32_t slot = pos % p.kv.page_tokens, split = p.latent ? p.kv.v_dim : dim;
+    uint8_t *to = cu_kv_head(p.kv, p.step, &p.step->seqs[r->seq], pos, head) + (of_k ? 0 : p.kv.v_offset);
+    const float *x = (of_k ? k : v) + (uint64_t)head * dim;
+    float most = 0;
+    for (uint32_t d = lane; d < dim; d += CU_WARP)
+        most = fmaxf(most, fabsf(d < split ? x[d] : v[d - split]));
+    uint32_t scale = cu_e4m3_scale(cu_warp_max(most));
+    float grow = __uint_as_float((254 - scale) << 23);
+    for (uint32_t d = lane; d < wide; d += CU_WARP)
+        to[(uint64_t)slot * wide + d] = cu_to_e4m3(d < dim ? grow * (d < split ? x[d] : v[d - split]) : 0);
+    if (lane == 0)
+        to[cu_kv_scale_at<CU_F8>(p.kv, slot, dim, 0)] = (uint8_t)scale;
 }
 
 /* A thread an element of k, then of v. */

@@ -1,7 +1,7 @@
 /* products.c - launches of matrix products: matrix-vector kernels for few rows, tiles for many.
  *
- * kernel[0..2]: the matrix-vector kernels of 1, 4 and 8 rows; [3]: the tiles; [4]: sorting of pairs;
- * [5]: scales of rows, where the tiles are of f16.
+ * kernel[0..2]: the matrix-vector kernels of 1, 4 and 8 rows, of floats or of integers; [3]: the tiles; [4]:
+ * sorting of pairs; [5]: scales of rows, where the tiles are of f16; CU_KERNEL_ROUNDS: rows as integers.
  */
 #include "cuda.h"
 
@@ -20,9 +20,25 @@ enum {
 
 static bool in_tiles_alone(const struct rz_plan *plan, const struct cu_op *op);
 
-/* How tiles of a type are multiplied; see tile.h. */
+bool cu_product_bytes(const struct rz_plan *plan, const struct cu_op *op)
+{
+    static const int32_t types[] = {RZ_TYPE_Q4_0, RZ_TYPE_Q4_1, RZ_TYPE_Q5_0, RZ_TYPE_Q5_1,
+                                    RZ_TYPE_Q8_0, RZ_TYPE_Q4_K, RZ_TYPE_Q5_K, RZ_TYPE_Q6_K};
+    bool known = false;
+    if ((op->n->op != RZ_OP_MATMUL && op->n->op != RZ_OP_MATMUL_ID) ||
+        plan->device->products == CU_PRODUCTS_FLOAT)
+        return false;
+    const struct rz_weight *w = rz_weight_at(plan->program, (uint32_t)op->weight[0]);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        known |= w->type == types[i];
+    return known && (plan->device->products == CU_PRODUCTS_INT8 || w->cols * w->rows >= CU_MANY_WEIGHTS);
+}
+
+/* How tiles of a type are multiplied; see tile.h and tile_bytes.cu. */
 static const char *tile_kind(const struct rz_plan *plan, const struct cu_op *op, int32_t type)
 {
+    if (op->bytes)
+        return "bytes";
     if (type == RZ_TYPE_F32 || in_tiles_alone(plan, op))
         return "plain";
     if (type != RZ_TYPE_BF16)
@@ -45,12 +61,12 @@ static bool is_aligned(const struct rz_plan *plan, const struct cu_op *op)
     return op->n->op != RZ_OP_MATMUL_ID || cols % 4 == 0;
 }
 
-/* Quantised weights want aligned rows in the matrix-vector kernels. */
+/* Quantised weights want aligned rows in the matrix-vector kernels, but for rows of integers, which are. */
 static bool in_tiles_alone(const struct rz_plan *plan, const struct cu_op *op)
 {
     int32_t type = plan->mats[op->weight[0]].type;
     bool loose = type == RZ_TYPE_F32 || type == RZ_TYPE_F16 || type == RZ_TYPE_BF16;
-    return !loose && !is_aligned(plan, op);
+    return !loose && !op->bytes && !is_aligned(plan, op);
 }
 
 static uint32_t cols_of_tile(int32_t type, bool plain)
@@ -66,9 +82,11 @@ static uint32_t side_of(const struct cu_op *op, const struct rz_plan *plan)
     return strcmp(tile_kind(plan, op, plan->mats[op->weight[0]].type), "plain") ? 64 : 32;
 }
 
-/* As tile.h lays the tile out. */
-static uint64_t tile_shared(int32_t type, bool plain)
+/* As tile.h and tile_bytes.cu lay the tile out. */
+static uint64_t tile_shared(const struct cu_op *op, int32_t type, bool plain)
 {
+    if (op->bytes) /* of both sides 64 rows of 4 groups; scales and leasts; parts of scales */
+        return 64 * (2 * (4 * 32 + 16) + 2 * 4 * 2 * sizeof(float) + 4 * sizeof(int));
     uint64_t cols = cols_of_tile(type, plain);
     return plain ? 2 * cols * 36 * sizeof(float) : 2 * 64 * (cols + 8) * sizeof(uint16_t);
 }
@@ -79,13 +97,16 @@ int32_t cu_product_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_err
     int32_t type = plan->mats[op->weight[0]].type, status = RZ_OK;
     const char *name = cu_type_name(type), *kind = tile_kind(plan, op, type);
     for (uint32_t i = 0; i < 3 && !status; i++)
-        status = cu_kernel(plan->device, &op->kernel[i], 0, err, "gemv_%s_%u", name, rows[i]);
+        status = cu_kernel(plan->device, &op->kernel[i], 0, err, op->bytes ? "bytes_%s_%u" : "gemv_%s_%u",
+                           name, rows[i]);
     if (!status)
         status = cu_kernel(plan->device, &op->kernel[TILE], 0, err, "tile_%s_%s", name, kind);
     if (!status)
         status = cu_kernel(plan->device, &op->kernel[GROUPS], 0, err, "groups");
-    if (!status && !strcmp(kind, "half"))
+    if (!status && (!strcmp(kind, "half") || (op->bytes && plan->lt)))
         status = cu_kernel(plan->device, &op->kernel[SCALES], 0, err, "scales");
+    if (!status && op->bytes)
+        status = cu_kernel(plan->device, &op->kernel[CU_KERNEL_ROUNDS], 0, err, "rounds");
     return status ? status : cu_lt_kernels(plan, op, err);
 }
 
@@ -165,12 +186,39 @@ static struct cu_product product_of(const struct rz_plan *plan, const struct cu_
     return p;
 }
 
+/* Its rows as integers, where they are not there from the product before. */
+static void round_rows(struct rz_plan *plan, const struct cu_op *op, const struct cu_op *norm,
+                       struct cu_product *p)
+{
+    uint32_t each =
+        op->n->op == RZ_OP_MATMUL_ID ? (uint32_t)(cu_in_width(plan, op, 0) / p->part[0].w.cols) : 1;
+    struct cu_round r = {.x = plan->views[norm ? norm->in[0] : op->in[0]],
+                         .bytes = plan->bytes,
+                         .scales = plan->byte_scales,
+                         .width = p->part[0].w.cols,
+                         .normed = norm != NULL};
+    p->bytes = r.bytes;
+    p->byte_scales = r.scales;
+    if (norm) {
+        r.norm = norm->weight[0] >= 0 ? plan->vectors[norm->weight[0]] : NULL;
+        r.eps = cu_real(norm, RZ_A_EPS);
+    }
+    if (plan->bytes_of == op->in[0])
+        return;
+    plan->bytes_of = op->in[0];
+    cu_launch(plan, op->kernel[CU_KERNEL_ROUNDS], (dim3){p->n, each, 1}, CU_THREADS,
+              CU_THREADS / CU_WARP * sizeof(float), &r);
+}
+
 /* act: the op whose gate and up this is, or NULL. */
 static void run_few(struct rz_plan *plan, const struct cu_op *op, const struct cu_op *act)
 {
     struct cu_product p = product_of(plan, op);
     uint32_t which = p.n == 1 ? GEMV_1 : p.n <= 4 ? GEMV_4 : GEMV_8, tile = which == GEMV_1 ? 1 : 4 * which;
-    set_norm(plan, op, &p);
+    if (op->bytes)
+        round_rows(plan, op, op->norm >= 0 ? &plan->ops[op->norm] : NULL, &p);
+    else
+        set_norm(plan, op, &p);
     for (uint32_t k = 0; k + 1 < CU_PARTS && op->beside[k] >= 0; k++)
         p.part[p.n_parts++] = part_of(plan, &plan->ops[op->beside[k]]);
     if (act) {
@@ -184,7 +232,8 @@ static void run_few(struct rz_plan *plan, const struct cu_op *op, const struct c
     for (uint32_t k = 1; k < p.n_parts && !act; k++)
         outputs += p.part[k].rows;
     dim3 grid = {(unsigned)((outputs + CU_GEMV_WARPS - 1) / CU_GEMV_WARPS), y, p.heads ? p.heads : 1};
-    cu_launch(plan, op->kernel[which], grid, CU_GEMV_WARPS * CU_WARP, CU_GEMV_WARPS * 4, &p);
+    uint64_t shared = op->bytes ? CU_GEMV_WARPS * tile * (CU_WARP + 1) * sizeof(float) : CU_GEMV_WARPS * 4;
+    cu_launch(plan, op->kernel[which], grid, CU_GEMV_WARPS * CU_WARP, shared, &p);
 }
 
 static void run_tiles(struct rz_plan *plan, const struct cu_op *op)
@@ -193,7 +242,7 @@ static void run_tiles(struct rz_plan *plan, const struct cu_op *op)
     uint32_t side = side_of(op, plan), y = tiles_of(plan, op, &p, side);
     int32_t type = p.part[0].w.type;
     bool plain = side == 32;
-    if (op->kernel[SCALES]) {
+    if (op->kernel[SCALES] && (!op->bytes || cu_lt_wants(plan, op, p.n))) {
         uint32_t each = p.heads ? p.heads : p.pairs.each ? p.pairs.used : 1;
         struct cu_scales s = {.x = p.x,
                               .scale = plan->row_scales,
@@ -204,8 +253,10 @@ static void run_tiles(struct rz_plan *plan, const struct cu_op *op)
     }
     if (cu_lt_run(plan, op, &p))
         return;
+    if (op->bytes)
+        round_rows(plan, op, NULL, &p);
     dim3 grid = {(p.part[0].rows + side - 1) / side, y, p.heads ? p.heads : 1};
-    cu_launch(plan, op->kernel[TILE], grid, plain ? 64 : 128, tile_shared(type, plain), &p);
+    cu_launch(plan, op->kernel[TILE], grid, plain ? 64 : 128, tile_shared(op, type, plain), &p);
 }
 
 void cu_product_run(struct rz_plan *plan, const struct cu_op *op)

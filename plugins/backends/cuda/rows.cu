@@ -53,10 +53,7 @@ CU_KERNEL(norms, cu_norm, CU_THREADS)
         sum += x[i];
     if (p.centred)
         mean = cu_block_sum(sum, room) / (float)n;
-    sum = 0;
-    for (uint32_t i = threadIdx.x; i < n; i += CU_THREADS)
-        sum = fmaf(x[i] - mean, x[i] - mean, sum);
-    float scale = (float)(1 / sqrt((double)cu_block_sum(sum, room) / n + p.eps));
+    float scale = cu_norm_scale(x, n, mean, p.eps, room);
     for (uint32_t i = threadIdx.x; i < n; i += CU_THREADS) {
         float v = (x[i] - mean) * scale;
         if (p.w)
@@ -156,4 +153,40 @@ CU_KERNEL(scales, cu_scales, CU_WARP)
     most = cu_warp_max(most);
     if (threadIdx.x == 0)
         p.scale[blockIdx.x * gridDim.y + blockIdx.y] = cu_power_of(most);
+}
+
+/* --- rows as bytes, after a norm or as they are: a block a part of a row, eight threads each 32 --- */
+
+CU_KERNEL(rounds, cu_round, CU_THREADS)
+{
+    CU_SHARED(float, room);
+    const float *x = cu_at(&p.x, blockIdx.x) + (uint64_t)blockIdx.y * p.width;
+    uint64_t to = ((uint64_t)blockIdx.x * gridDim.y + blockIdx.y) * p.width;
+    cu_begin();
+    float grow = p.normed ? cu_norm_scale(x, p.width, 0, p.eps, room) : 1;
+    for (uint32_t first = threadIdx.x / CU_WARP * 128; first < p.width; first += CU_THREADS * 4) {
+        uint32_t i = first + threadIdx.x % CU_WARP * 4, bytes = 0;
+        bool in = i < p.width;
+        float v[4], most = 0, sum = 0;
+        for (int j = 0; j < 4; j++) {
+            v[j] = in ? x[i + j] * grow : 0;
+            if (in && p.norm)
+                v[j] *= p.norm[i + j];
+            most = fmaxf(most, fabsf(v[j]));
+        }
+        for (int m = 4; m; m /= 2)
+            most = fmaxf(most, __shfl_xor_sync(CU_FULL, most, m));
+        for (int j = 0; j < 4; j++) {
+            float q = most > 0 ? fmaxf(-127, fminf(127, rintf(v[j] * (127 / most)))) : 0;
+            bytes |= ((uint32_t)(int)q & 255) << (8 * j);
+            sum += q;
+        }
+        for (int m = 4; m; m /= 2)
+            sum += __shfl_xor_sync(CU_FULL, sum, m);
+        if (!in)
+            continue;
+        *(uint32_t *)(p.bytes + to + i) = bytes;
+        if (threadIdx.x % 8 == 0)
+            *(float2 *)(p.scales + (to + i) / 32 * 2) = {most / 127, most / 127 * sum};
+    }
 }

@@ -13,6 +13,11 @@ enum {
     FLASH
 };
 
+static const char *kv_name(int32_t type)
+{
+    return type == RZ_TYPE_F8_E4M3 ? "F8" : cu_type_name(type);
+}
+
 /* As attend.cu lays it out: queries, scores, the largest and the sum of each, what was before. */
 uint64_t cu_attend_shared(uint32_t n, uint32_t k_dim)
 {
@@ -46,10 +51,10 @@ static int32_t flash_kernel(struct rz_plan *plan, struct cu_op *op, struct rz_er
         uint64_t need = flash_shared(&(struct cu_kv){.k_dim = other->k_dim, .v_dim = other->v_dim});
         shared = need <= plan->device->shared && need > shared ? need : shared;
     }
-    if (plan->device->exact || type == RZ_TYPE_F32 || plan->device->capability < oldest ||
+    if (plan->device->invariant || type == RZ_TYPE_F32 || plan->device->capability < oldest ||
         flash_shared(&kv) > plan->device->shared)
         return RZ_OK;
-    return cu_kernel(plan->device, &op->kernel[FLASH], shared, err, "flash_%s_%u", cu_type_name(type),
+    return cu_kernel(plan->device, &op->kernel[FLASH], shared, err, "flash_%s_%u", kv_name(type),
                      flash_columns(kv.v_dim));
 }
 
@@ -62,7 +67,7 @@ static int32_t attend_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_
             widest = rz_kv_group_at(plan->program, g)->k_dim;
     for (uint32_t i = 0; i < 4 && !status; i++)
         status = cu_kernel(plan->device, &op->kernel[i], cu_attend_shared(queries[i], widest), err,
-                           "attend_%s_%u", cu_type_name(plan->limits.kv_type), queries[i]);
+                           "attend_%s_%u", kv_name(plan->limits.kv_type), queries[i]);
     if (!status)
         status = flash_kernel(plan, op, err);
     return status ? status : cu_kernel(plan->device, &op->kernel[MERGE], 0, err, "attend_merge");
@@ -75,7 +80,9 @@ int32_t cu_sequence_kernels(struct rz_plan *plan, struct cu_op *op, struct rz_er
         return cu_kernel(plan->device, &op->kernel[0], 0, err, "ropes");
     case RZ_OP_KV_STORE:
         return cu_kernel(plan->device, &op->kernel[0], 0, err,
-                         plan->limits.kv_type == RZ_TYPE_Q8_0 ? "kv_store_q8" : "kv_store");
+                         plan->limits.kv_type == RZ_TYPE_Q8_0      ? "kv_store_q8"
+                         : plan->limits.kv_type == RZ_TYPE_F8_E4M3 ? "kv_store_f8"
+                                                                   : "kv_store");
     case RZ_OP_CONV:
         return cu_kernel(plan->device, &op->kernel[0], 0, err, "convs");
     case RZ_OP_SCAN:
@@ -134,6 +141,8 @@ static void run_store(struct rz_plan *plan, const struct cu_op *op)
                          .n = cu_rows(plan, op),
                          .latent = cu_has(op, RZ_A_LATENT)};
     uint64_t each = p.latent ? p.kv.k_dim : (uint64_t)p.kv.n_heads * (p.kv.k_dim + p.kv.v_dim);
+    if (plan->limits.kv_type == RZ_TYPE_F8_E4M3) /* a warp a row of a head */
+        each = (uint64_t)CU_WARP * p.kv.n_heads * (p.latent ? 1 : 2);
     cu_launch(plan, op->kernel[0], (dim3){blocks(each), p.n, 1}, CU_THREADS, 0, &p);
 }
 

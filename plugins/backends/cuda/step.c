@@ -230,6 +230,7 @@ static void begin(struct rz_plan *plan, const struct rz_batch *b, struct rz_err 
     plan->batch = b;
     plan->n_rows = b->n_rows;
     plan->n_wanted = plan->top_k = 0;
+    plan->bytes_of = -1;
     plan->wants_logits = plan->runs = plan->prompts = plan->singles = false;
     plan->splits = 1;
     plan->status = RZ_OK;

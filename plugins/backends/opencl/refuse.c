@@ -72,8 +72,9 @@ const char *node_refused(const struct rz_program *p, uint32_t node, const struct
         return n->level == RZ_LEVEL_PRIMITIVE ? "there is no kernel for it" : "its parts run one by one";
     if (n->attr_mask & ~known->attrs)
         return "it has an attribute that the kernel does not honour";
-    if (n->attr_mask & RZ_ATTR(RZ_A_KV_GROUP) && !rz_kv_row_bytes(limits->kv_type, 32))
-        return "the KV type has no kernel";
+    if (n->attr_mask & RZ_ATTR(RZ_A_KV_GROUP) &&
+        (!rz_kv_row_bytes(limits->kv_type, 32) || limits->kv_type == RZ_TYPE_F8_E4M3))
+        return "engine.kv_type: opencl keeps the KV as f32, f16, bf16 or q8_0";
     if (n->op == RZ_OP_ROUTE && rz_value_at(p, (uint32_t)p->refs[n->first_in])->width > EXPERTS_MAX)
         return "there are more than 4096 experts";
     return weights_refused(p, n, known->matrices);
