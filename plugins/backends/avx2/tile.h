@@ -39,21 +39,27 @@ struct scales {
     __m256i pair[2], both;
 };
 
-/* How many parts a block (or half) has, how many vectors a part, and which vectors they are: vector i holds
- * elements 4i .. 4i + 3 of all rows. */
+/* How many halves with scales of their own a block has, how many parts each, and which vectors these are:
+ * vector i holds elements 4i .. 4i + 3 of all rows. */
 INLINE int parts_of(const enum form form)
 {
     return form == SIGNED ? 8 : form == HALVES ? 4 : 2;
 }
 
-INLINE int vectors_of(const enum form form)
+INLINE int halves_of(const enum form form)
 {
-    return form == SIGNED || form == HALVES ? 1 : 4;
+    return form == HALVES ? 2 : 1;
+}
+
+/* Those have one vector a part, the others four. */
+INLINE int is_signed(const enum form form)
+{
+    return form == SIGNED || form == HALVES;
 }
 
 INLINE int vector_of(const enum form form, const int half, const int part, const int i)
 {
-    return form == SIGNED || form == HALVES  ? 4 * half + part
+    return is_signed(form)                   ? 4 * half + part
            : form == PAIRS || form == THREES ? 4 * part + i
                                              : 2 * part + i % 2 + i / 2 * 4;
 }
@@ -79,7 +85,7 @@ INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, c
                         const enum form form, const int half, const int part)
 {
 #define PRODUCT(i) _mm256_maddubs_epi16(w[i], four(x, vector_of(form, half, part, i)))
-    if (form == SIGNED || form == HALVES) {
+    if (is_signed(form)) {
         __m256i turned = _mm256_sign_epi8(four(x, vector_of(form, half, part, 0)), w[0]);
         __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[0]), turned);
         return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ONES));
@@ -102,9 +108,9 @@ INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, c
 }
 
 /* acc + d * x.d * sum */
-INLINE __m256 add_scaled(__m256 acc, __m256i sum, __m256 d, const struct act_block *x)
+INLINE __m256 add_scaled(__m256 acc, __m256 sum, __m256 d, const struct act_block *x)
 {
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(x->d)), acc);
+    return _mm256_fmadd_ps(sum, _mm256_mul_ps(d, _mm256_set1_ps(x->d)), acc);
 }
 
 INLINE __m256 add_block(__m256 acc, __m256i sum, const struct scales *s, const struct act_block *x,
@@ -115,11 +121,11 @@ INLINE __m256 add_block(__m256 acc, __m256i sum, const struct scales *s, const s
     if (form == SIXES || form == THREES) /* the 32 or 4 comes off in integers */
         sum = _mm256_sub_epi32(
             sum, _mm256_slli_epi32(_mm256_madd_epi16(s->both, both_sums(x)), form == SIXES ? 5 : 2));
-    acc = add_scaled(acc, sum, s->d, x);
+    acc = add_scaled(acc, _mm256_cvtepi32_ps(sum), s->d, x);
     if (form == NIBBLES || form == FIVES)
         acc = _mm256_fmadd_ps(s->m, _mm256_set1_ps(x->s), acc);
     if (form == PAIRS)
-        acc = add_scaled(acc, _mm256_madd_epi16(s->both, both_sums(x)), s->m, x);
+        acc = add_scaled(acc, _mm256_cvtepi32_ps(_mm256_madd_epi16(s->both, both_sums(x))), s->m, x);
     return acc;
 }
 
@@ -134,7 +140,7 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
 
 #define TILE_BODY(name, form, pairs, n) \
     static void tile_##name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                                  float out[TILE_ROWS][GROUP]) \
+                                  float out[][GROUP]) \
     { \
         __m256 acc[n]; \
         UNROLL \
@@ -142,7 +148,7 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
             acc[t] = _mm256_setzero_ps(); \
         for (uint64_t k = 0; k < cols / 32; k++) { \
             UNROLL \
-            for (int half = 0; half < ((form) == HALVES ? 2 : 1); half++) { \
+            for (int half = 0; half < halves_of(form); half++) { \
                 __m256i sum[n]; \
                 struct scales s; \
                 pairs(group, k, &s); \
@@ -168,14 +174,28 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
             _mm256_storeu_ps(out[t], acc[t]); \
     }
 
-typedef void tile_fn(const void *group, uint64_t cols, const union tile_x *x, float out[TILE_ROWS][GROUP]);
+typedef void tile_fn(const void *group, uint64_t cols, const union tile_x *x, float out[][GROUP]);
+/* Of one to four rows, and of any number of eights. */
+struct tiles {
+    tile_fn *few[4];
+    void (*many)(const void *group, uint64_t cols, uint64_t bytes, const union tile_x *x, int n,
+                 float out[][GROUP]);
+};
 
 #define TILES(name, form, pairs) \
+    FEW(name, form, pairs) \
+    MANY(name, form, pairs) \
+    static const struct tiles tiles_##name = { \
+        {tile_##name##_1, tile_##name##_2, tile_##name##_3, tile_##name##_4}, many_##name};
+/* Those whose bytes are quickly unpacked: there four rows with their accumulators in registers are faster. */
+#define TILES_FEW(name, form, pairs) \
+    FEW(name, form, pairs) \
+    static const struct tiles tiles_##name = { \
+        {tile_##name##_1, tile_##name##_2, tile_##name##_3, tile_##name##_4}, NULL};
+#define FEW(name, form, pairs) \
     TILE_BODY(name, form, pairs, 1) \
     TILE_BODY(name, form, pairs, 2) \
     TILE_BODY(name, form, pairs, 3) \
-    TILE_BODY(name, form, pairs, 4) \
-    static tile_fn *const tiles_##name[TILE_ROWS] = {tile_##name##_1, tile_##name##_2, tile_##name##_3, \
-                                                     tile_##name##_4};
+    TILE_BODY(name, form, pairs, 4)
 
 #endif

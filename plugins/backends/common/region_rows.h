@@ -99,6 +99,15 @@ static void group_times(const struct rz_weight_view *w, uint64_t group, const st
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n)
 {
+    if (n == 8) {
+        __m256 v = _mm256_loadu_ps(y);
+        if (bias)
+            v = _mm256_add_ps(v, _mm256_loadu_ps(bias));
+        if (add)
+            v = _mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(factor)), _mm256_loadu_ps(add));
+        _mm256_storeu_ps(out, v);
+        return;
+    }
     for (uint64_t r = 0; r < n; r++) {
         float v = y[r];
         if (bias)
