@@ -13,5 +13,6 @@
 #include "../common/blocks.h"
 
 #define LAYOUT_X8 1u
+#define LAYOUT_PLANES 17u
 
 #endif

@@ -6,16 +6,6 @@
 #include "many.h"
 #include "numeric.h"
 
-INLINE __m256i load(const void *p)
-{
-    return _mm256_loadu_si256(p);
-}
-
-INLINE __m256 halves(const uint16_t *h)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
-}
-
 INLINE __m256 small_bytes(const uint8_t *b)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)b)));
@@ -24,33 +14,6 @@ INLINE __m256 small_bytes(const uint8_t *b)
 INLINE __m256 minus(__m256 x)
 {
     return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
-}
-
-/* Vectors 2p, 2p + 1, 2p + 4, 2p + 5 of 4-bit weights. */
-INLINE void nibbles(const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
-{
-    const __m256i low = _mm256_set1_epi8(15);
-    UNROLL
-    for (int i = 0; i < 2; i++) {
-        __m256i v = load(qs[2 * part + i]);
-        w[i] = _mm256_and_si256(v, low);
-        w[i + 2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
-    }
-}
-
-/* The same with fifth bits: bit i of a byte of qh goes to bit 4 of vector i. */
-INLINE void nibbles_5(const uint8_t (*qh)[4], const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
-{
-    const __m256i bit = _mm256_set1_epi8(16);
-    __m256i h = load(qh);
-    nibbles(qs, part, w);
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        const int up = 4 - vector_of(FIVES, 0, part, i);
-        __m256i moved =
-            up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
-        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(moved, bit));
-    }
 }
 
 /* --- blocks of 32 --- */
@@ -310,6 +273,14 @@ INLINE void part_q2_k(const void *group, uint64_t k, const int part, __m256i *w)
         w[i] = _mm256_and_si256(_mm256_srli_epi16(v, 2 * i), low);
 }
 
+MANY_BODY(NIBBLES)
+MANY_BODY(FIVES)
+MANY_BODY(SIXES)
+MANY_BODY(PAIRS)
+MANY_BODY(THREES)
+MANY_BODY(SIGNED)
+MANY_BODY(HALVES)
+
 TILES_FEW(q4_0, NIBBLES, no_pairs)
 TILES_FEW(q4_1, NIBBLES, no_pairs)
 TILES(q5_0, FIVES, no_pairs)
@@ -395,11 +366,6 @@ static const struct tiles *tiles_of(int32_t type)
 void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
               float out[TILE_ROWS][GROUP])
 {
-    const struct tiles *tiles = tiles_of(type);
-    int t = tiles->many && n >= MANY_LEAST ? n / MANY_ROWS * MANY_ROWS : 0;
     (void)level; /* this table has one */
-    if (t)
-        tiles->many(group, cols, x_group_bytes(type, cols) / (cols / 32), x, t, out);
-    for (; t < n; t += 4)
-        tiles->few[n - t < 4 ? n - t - 1 : 3](group, cols, x + t, out + t);
+    run_tiles(tiles_of(type), group, cols, x_group_bytes(type, cols) / (cols / 32), x, n, out);
 }

@@ -17,8 +17,6 @@
 
 #include <string.h>
 
-#define MANY_ROWS 8
-#define MANY_LEAST 16 /* rows from which on unpacking pays */
 #define READY_BLOCKS 16
 
 /* Sums of signed weights lie in the mantissa of this float, so that one subtraction makes them floats:
@@ -63,7 +61,7 @@ INLINE __m256 add_ready_sum(__m256 acc, __m256i sum, const struct ready *r, cons
     return add_scaled(acc, _mm256_sub_ps(_mm256_castsi256_ps(sum), _mm256_set1_ps(SUM_ZERO)), r->d[half], x);
 }
 
-/* out += blocks first .. first + n - 1, eight rows. The accumulators find no place in registers beside the
+/* Of a form: out += blocks first .. first + n - 1, eight rows. The accumulators find no place in registers beside the
  * sums. */
 #define MANY_BODY(form) \
     static void many_##form(const struct ready *r, uint64_t first, uint64_t n, const union tile_x *x, \
@@ -90,14 +88,6 @@ INLINE __m256 add_ready_sum(__m256 acc, __m256i sum, const struct ready *r, cons
             } \
         } \
     }
-MANY_BODY(NIBBLES)
-MANY_BODY(FIVES)
-MANY_BODY(SIXES)
-MANY_BODY(PAIRS)
-MANY_BODY(THREES)
-MANY_BODY(SIGNED)
-MANY_BODY(HALVES)
-
 /* What is unpacked next comes nearer while rows meet what is: there is nothing else to be read meanwhile. */
 INLINE void fetch_ahead(const uint8_t *at, uint64_t bytes)
 {

@@ -18,6 +18,8 @@
 #include "../common/vec.h"
 #include "avx2.h"
 
+#define MANY_ROWS 8
+#define MANY_LEAST 16 /* rows from which on unpacking pays */
 #define ONES _mm256_set1_epi16(1)
 
 /* --- forms --- */
@@ -79,6 +81,47 @@ INLINE __m256i both_sums(const struct act_block *x)
     __builtin_memcpy(&h, x->h, 4);
     return _mm256_set1_epi32(h);
 }
+
+/* --- weights --- */
+
+INLINE __m256i load(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
+
+INLINE __m256 halves(const uint16_t *h)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
+}
+
+/* Vectors 2p, 2p + 1, 2p + 4, 2p + 5 of 4-bit weights. */
+INLINE void nibbles(const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        __m256i v = load(qs[2 * part + i]);
+        w[i] = _mm256_and_si256(v, low);
+        w[i + 2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+    }
+}
+
+/* The same with fifth bits: bit i of a byte of qh goes to bit 4 of vector i. */
+INLINE void nibbles_5(const uint8_t (*qh)[4], const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
+{
+    const __m256i bit = _mm256_set1_epi8(16);
+    __m256i h = load(qh);
+    nibbles(qs, part, w);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int up = 4 - vector_of(FIVES, 0, part, i);
+        __m256i moved =
+            up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
+        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(moved, bit));
+    }
+}
+
+/* --- sums --- */
 
 /* sum + the products of one part. */
 INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, const struct act_block *x,
@@ -181,6 +224,17 @@ struct tiles {
     void (*many)(const void *group, uint64_t cols, uint64_t bytes, const union tile_x *x, int n,
                  float out[][GROUP]);
 };
+
+/* bytes: of a block, all rows of the group, for what lies in one run. */
+INLINE void run_tiles(const struct tiles *tiles, const void *group, uint64_t cols, uint64_t bytes,
+                      const union tile_x *x, int n, float out[][GROUP])
+{
+    int t = tiles->many && n >= MANY_LEAST ? n / MANY_ROWS * MANY_ROWS : 0;
+    if (t)
+        tiles->many(group, cols, bytes, x, t, out);
+    for (; t < n; t += 4)
+        tiles->few[n - t < 4 ? n - t - 1 : 3](group, cols, x + t, out + t);
+}
 
 #define TILES(name, form, pairs) \
     FEW(name, form, pairs) \

@@ -164,4 +164,4 @@ static void screen_lanes(const struct x_plane_a *at, const struct acts *a, uint3
                  least, lanes);
 }
 
-#include "../common/head.h"
+#include "../common/head_region.h"

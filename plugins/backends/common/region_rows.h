@@ -92,6 +92,12 @@ static void group_times(const struct rz_weight_view *w, uint64_t group, const st
 {
     union tile_x x[TILE_ROWS];
     tile_inputs(a, x_type(w->type)->quantised, row, n, x);
+#ifdef LAYOUT_PLANES
+    if (w->layout == LAYOUT_PLANES) {
+        planes_run(w, group, x, (int)n, y);
+        return;
+    }
+#endif
     tile_run(a->level, w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols,
              x, (int)n, y);
 }

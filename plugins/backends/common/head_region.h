@@ -1,11 +1,11 @@
-/* head.h - the region of the LM head: norm, and the product with the largest matrix, screened where few rows
+/* head_region.h - the region of the LM head: norm, and the product with the largest matrix, screened where few rows
  * of it are wanted (screen.h).
  *
  * The file that includes this has the regions before it (region.h), and the functions of "the plugin's part" in
  * front.
  */
-#ifndef RZ_BACKENDS_HEAD_H
-#define RZ_BACKENDS_HEAD_H
+#ifndef RZ_BACKENDS_HEAD_REGION_H
+#define RZ_BACKENDS_HEAD_REGION_H
 
 #include "planes.h"
 #include "screen.h"
@@ -59,7 +59,7 @@ static void begin_screening(const struct rz_kernel_call *c, const struct acts *a
 static uint32_t screened_tile(const struct product *p, uint64_t group, const struct acts *a,
                               const struct screening *s, uint32_t row, uint32_t n_rows)
 {
-    float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX];
+    float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX] = {0};
     uint32_t lanes[SCREEN_ROWS_MAX], some = 0, n = tile_rows(row, n_rows);
     uint64_t valid = outputs_in(p->w, group);
     for (uint32_t t = 0; t < n; t++)
