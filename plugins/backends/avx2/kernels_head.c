@@ -31,8 +31,65 @@ INLINE void part_planes(const void *group, uint64_t k, const int part, __m256i *
     w[0] = _mm256_xor_si256(_mm256_or_si256(high, low), _mm256_set1_epi8((char)128));
 }
 
+/* Vectors 2p, 2p + 1, 2p + 4, 2p + 5 of u & 7. */
+INLINE void low_bits(const struct x_plane_b *b, const int part, __m256i *w)
+{
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int v = vector_of(NIBBLES, 0, part, i);
+        w[i] = _mm256_or_si256(masked(load(b->two[v / 4]), 1 - 2 * (v % 4), 6), masked(load(b->one), -v, 1));
+    }
+}
+
+/* The sums of a block as 8 sum (u >> 3) x + sum (u & 7) x - 128 sum x: fewer instructions than to put u
+ * together, which count where a single row meets the weights. */
+#define PLANES_BODY(n) \
+    static void tile_planes_##n(const void *group, uint64_t cols, const union tile_x *x, float out[][GROUP]) \
+    { \
+        const struct x_planes *at = group; \
+        const struct scales none = {.d = _mm256_setzero_ps()}; \
+        __m256 acc[n]; \
+        UNROLL \
+        for (int t = 0; t < (n); t++) \
+            acc[t] = _mm256_setzero_ps(); \
+        for (uint64_t k = 0; k < cols / 32; k++) { \
+            __m256i high[n], low[n], w[4]; \
+            UNROLL \
+            for (int t = 0; t < (n); t++) \
+                high[t] = low[t] = _mm256_setzero_si256(); \
+            UNROLL \
+            for (int part = 0; part < 2; part++) { \
+                nibbles_5(at->a[k].qh, at->a[k].qs, part, w); \
+                UNROLL \
+                for (int t = 0; t < (n); t++) \
+                    high[t] = add_part(high[t], w, &none, &x[t].q[k], FIVES, 0, part); \
+                low_bits(&at->b[k], part, w); \
+                UNROLL \
+                for (int t = 0; t < (n); t++) \
+                    low[t] = add_part(low[t], w, &none, &x[t].q[k], NIBBLES, 0, part); \
+            } \
+            __m256 d = halves(at->a[k].d); \
+            UNROLL \
+            for (int t = 0; t < (n); t++) { \
+                __m256i off = _mm256_madd_epi16(both_sums(&x[t].q[k]), _mm256_set1_epi16(-128)); \
+                __m256i sum = \
+                    _mm256_add_epi32(_mm256_slli_epi32(high[t], 3), _mm256_madd_epi16(low[t], ONES)); \
+                acc[t] = add_scaled(acc[t], _mm256_cvtepi32_ps(_mm256_add_epi32(sum, off)), d, &x[t].q[k]); \
+            } \
+        } \
+        UNROLL \
+        for (int t = 0; t < (n); t++) \
+            _mm256_storeu_ps(out[t], acc[t]); \
+    }
+PLANES_BODY(1)
+PLANES_BODY(2)
+PLANES_BODY(3)
+PLANES_BODY(4)
+
 MANY_BODY(SIGNED)
-TILES(planes, SIGNED, no_pairs)
+MANY(planes, SIGNED, no_pairs)
+static const struct tiles tiles_planes = {{tile_planes_1, tile_planes_2, tile_planes_3, tile_planes_4},
+                                          many_planes};
 
 void planes_run(const struct rz_weight_view *w, uint64_t group, const union tile_x *x, int n,
                 float out[TILE_ROWS][GROUP])
