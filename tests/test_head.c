@@ -68,7 +68,7 @@ static const struct rz_kernels *table_of(uint32_t numerics)
     return NULL;
 }
 
-/* The next that there is, from *numerics on, which it moves behind it; the test is skipped where there is none. */
+/* The next that there is, from *numerics on, which moves behind it; without any the test is skipped. */
 static const struct rz_kernels *next_table(uint32_t *numerics)
 {
     const struct rz_kernels *k = NULL;
@@ -106,8 +106,8 @@ static uint32_t bits_of(float x)
     return u;
 }
 
-/* Whatever is left out has at least k better ones, or is too far below the best; whatever is there has its own
- * bits. Returns how many are there. */
+/* Whatever is left out has at least k better ones, or is too far below the best; whatever is there has its
+ * own bits. Returns how many are there. */
 static uint32_t check_row(const float *full, const float *some, uint32_t n, struct ask ask)
 {
     uint32_t there = 0;

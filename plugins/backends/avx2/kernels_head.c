@@ -1,7 +1,7 @@
 /* kernels_head.c - the LM head over two planes of bits: the exact tiles, and the screening (screen.h).
  *
- * Invariant: the exact tiles sum the integers of the X8 layout and add as its tiles do, so a logit has the same
- * bits in both.
+ * Invariant: the exact tiles sum the integers of the X8 layout and add as its tiles do, so a logit has the
+ * same bits in both.
  */
 #include "head.h"
 #include "many.h"

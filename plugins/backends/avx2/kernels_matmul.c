@@ -1,4 +1,5 @@
-/* kernels_matmul.c - the tiles: eight weight rows times one to four activation rows, and eights of them, for every type.
+/* kernels_matmul.c - the tiles: eight weight rows times one to four activation rows, or eights, for
+ * every type.
  *
  * What a type is made of is here; how it meets the activations is in tile.h. Float types have two chains,
  * even and odd k, added at the end.

@@ -2,8 +2,8 @@
  * kernel files only.
  *
  * A run of blocks is unpacked into vectors of unsigned bytes, with all that depends on the weights alone, and
- * stays in the L1 cache while tile after tile of rows meets it. The sums are the exact integers of tile.h, and
- * the same additions in float32 follow: the same bits.
+ * stays in the L1 cache while tile after tile of rows meets it. The sums are the exact integers of tile.h,
+ * and the same additions in float32 follow: the same bits.
  *
  * Signed weights q are |q| here, times the activation under q's sign. vpsignb is as dear as a product; the
  * complement is not, but gives -x - 1 where q < 0, so that |q| too much comes off for each such element. That
@@ -61,8 +61,8 @@ INLINE __m256 add_ready_sum(__m256 acc, __m256i sum, const struct ready *r, cons
     return add_scaled(acc, _mm256_sub_ps(_mm256_castsi256_ps(sum), _mm256_set1_ps(SUM_ZERO)), r->d[half], x);
 }
 
-/* Of a form: out += blocks first .. first + n - 1, eight rows. The accumulators find no place in registers beside the
- * sums. */
+/* Of a form: out += blocks first .. first + n - 1, eight rows. The accumulators find no place in registers
+ * beside the sums. */
 #define MANY_BODY(form) \
     static void many_##form(const struct ready *r, uint64_t first, uint64_t n, const union tile_x *x, \
                             float out[][GROUP]) \

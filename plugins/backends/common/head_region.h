@@ -1,8 +1,8 @@
-/* head_region.h - the region of the LM head: norm, and the product with the largest matrix, screened where few rows
- * of it are wanted (screen.h).
+/* head_region.h - the region of the LM head: norm, and the product with the largest matrix, screened where few
+ * rows of it are wanted (screen.h).
  *
- * The file that includes this has the regions before it (region.h), and the functions of "the plugin's part" in
- * front.
+ * The file that includes this has the regions before it (region.h), and behind them the functions of "the
+ * plugin's part".
  */
 #ifndef RZ_BACKENDS_HEAD_REGION_H
 #define RZ_BACKENDS_HEAD_REGION_H

@@ -1,11 +1,13 @@
 /* screen.h - the screened LM head, but for the arithmetic on vectors: which rows of a large matrix can be
- * among the k largest products with x, or not far below the largest, decided from the upper five bits of each weight.
+ * among the k largest products with x, or not far below the largest, decided from the upper five bits of each
+ * weight.
  *
  * For kernel files; each table includes it with vectors of its own. Layout PLANES of a Q8_0 matrix: the byte
  * u = w + 128 of each weight is cut into u >> 3 (plane A, with the scales and an error norm a block) and u &
  * 7 (plane B). One pass over the groups of rows reads A; where the largest possible value of some row reaches
- * the k-th best value found so far (and the best one less a gap), B is read as well and the group computed exactly, by the same additions
- * in the same order as always. What stays below cannot be wanted: its logit is given as -inf.
+ * the k-th best value found so far, and the best one less the gap, B is read as well and the group computed
+ * exactly, by the same additions in the same order as always. What stays below cannot be wanted: its logit is
+ * given as -inf.
  *
  * The bound. Over a block of 32, with l = u & 7 and e = l - 3.5, the exact integer sum is
  *     s = sum w x = sum (8 (u >> 3) - 128 + 3.5) x + sum e x,   |sum e x| <= |e|_2 |x|_2  (Cauchy-Schwarz).
@@ -51,7 +53,7 @@ struct screen_best {
     float value[SCREEN_K_MAX];
 };
 
-/* What the team shares: the least value of interest that anybody knows, as an ordered integer. It only rises. */
+/* What the team shares: the least value of interest that is known, as an ordered integer. It only rises. */
 struct screen_shared {
     _Atomic int32_t least[SCREEN_ROWS_MAX];
     int32_t zero[16 - SCREEN_ROWS_MAX];

@@ -1,5 +1,5 @@
-/* table_head.h - the row of the LM head over planes, and the layout that it reads. Included like table.h and in
- * front of it, by tables that have an id for planes and PLANES_LAYOUT among their layouts. No ISA here.
+/* table_head.h - the row of the LM head over planes, and the layout that it reads. Included like table.h and
+ * in front of it, by tables that have an id for planes and PLANES_LAYOUT among their layouts. No ISA here.
  */
 #ifndef RZ_BACKENDS_TABLE_HEAD_H
 #define RZ_BACKENDS_TABLE_HEAD_H
