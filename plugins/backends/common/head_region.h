@@ -1,5 +1,5 @@
-/* head_region.h - the region of the LM head: norm, and the product with the largest matrix, screened where few
- * rows of it are wanted (screen.h).
+/* head_region.h - the region of the LM head: norm, and the product with the largest matrix, screened where
+ * few of its rows are wanted (screen.h).
  *
  * The file that includes this has the regions before it (region.h), and behind them the functions of "the
  * plugin's part".

@@ -1,6 +1,6 @@
-/* planes.h - the layout PLANES of a Q8_0 matrix (see screen.h), GROUP rows side by side as in interleave.h;
- * each table has an id of its own for it, LAYOUT_PLANES. First plane A of all groups, then plane B of all. No ISA
- * here.
+/* planes.h - the layout PLANES of a Q8_0 matrix (see screen.h), GROUP rows side by side as in interleave.h:
+ * first plane A of all groups, then plane B of all. Each table has an id of its own for it, LAYOUT_PLANES.
+ * No ISA here.
  */
 #ifndef RZ_PLANES_H
 #define RZ_PLANES_H
