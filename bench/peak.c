@@ -59,6 +59,12 @@ LOOP(maddubs_add, AVX2, __m256i, _mm256_setzero_si256(), INTS_256,
      OPAQUE(a) acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(a, b)), 32)
 LOOP(maddubs_madd, AVX2, __m256i, _mm256_setzero_si256(), INTS_256,
      OPAQUE(a) acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones)), 32)
+/* Of signed bytes: one sign is taken off and given to the other factor as a complement. */
+LOOP(signed_madd, AVX2, __m256i, _mm256_setzero_si256(), INTS_256,
+     OPAQUE(a)
+         acc[i] = _mm256_add_epi32(acc[i],
+                                   _mm256_madd_epi16(_mm256_maddubs_epi16(b, _mm256_xor_si256(a, b)), ones)),
+     32)
 LOOP(fma_512, AVX512, __m512, _mm512_setzero_ps(), __m512 a = _mm512_set1_ps(1);
      OPAQUE(a), acc[i] = _mm512_fmadd_ps(a, a, acc[i]), 16)
 LOOP(dpbusd_512, AVX512, __m512i, _mm512_setzero_si512(), INTS_512,
@@ -75,6 +81,7 @@ const struct peak peaks[] = {
     {"fma f32, 256 bits", ISA_AVX2, fma_256},
     {"vpmaddubsw + vpaddw, 256 bits", ISA_AVX2, maddubs_add},
     {"vpmaddubsw + vpmaddwd + vpaddd, 256 bits", ISA_AVX2, maddubs_madd},
+    {"signed: vpxor and the same, 256 bits", ISA_AVX2, signed_madd},
     {"fma f32, 512 bits", ISA_512, fma_512},
     {"vpdpbusd, 512 bits", ISA_512, dpbusd_512},
     {"vpdpwssd, 512 bits", ISA_512, dpwssd_512},

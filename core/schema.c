@@ -42,7 +42,7 @@ static const struct rz_option engine_options[] = {
     OPT_RANGE("kv_pages", INT, "0", 0, 16777216, "KV pages in all; 0: as many as the context needs"),
     OPT("prefix_cache", BOOL, "1", "keep what was computed for prompts that begin alike"),
     OPT_RANGE("prefix_states", INT, "8", 0, 65536, "states of recurrent models that it keeps"),
-    OPT_CHOICE("head", "screened", "screened|full", "LM head of greedy and top-k requests: the same tokens"),
+    OPT_CHOICE("head", "screened", "screened|full", "LM head of greedy, top-k, min-p: the same tokens"),
     OPT("repack_cache", STRING, "off", "folder that keeps repacked weights for the next start; off: none"),
     OPT_RANGE("repack_cache_size", SIZE, "16G", 0, 0x1p63, "bytes of all its files; the oldest go first"),
     OPT("repack_verify", BOOL, "0", "hash its files when they are written and when they are read"),

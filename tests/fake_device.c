@@ -233,16 +233,18 @@ static int32_t token_before(struct fake *f, const struct rz_batch *b, const stru
                : -1;
 }
 
-/* As little as RZ_WANT_TOP_K allows: nothing but the k best. */
-static void keep_best(float *x, uint32_t k)
+/* As little as RZ_WANT_TOP_K allows: nothing but the k best within the gap. */
+static void keep_best(float *x, uint32_t k, float gap)
 {
     float all[FAKE_VOCAB];
     memcpy(all, x, sizeof(all));
     for (uint32_t v = 0; v < FAKE_VOCAB; v++) {
-        uint32_t better = 0;
-        for (uint32_t u = 0; u < FAKE_VOCAB; u++)
+        uint32_t better = 0, far = 0;
+        for (uint32_t u = 0; u < FAKE_VOCAB; u++) {
             better += all[u] > all[v];
-        if (better >= k)
+            far += gap > 0 && (double)all[u] - all[v] > gap;
+        }
+        if (better >= k || far)
             x[v] = -INFINITY;
     }
 }
@@ -287,7 +289,7 @@ static int32_t run_step(struct fake *f, const struct rz_batch *b, struct rz_resu
         if (b->rows[i].want >= RZ_WANT_LOGITS)
             logits_of(f, hash, token_before(f, b, &b->rows[i]), f->logits + (uint64_t)n * FAKE_VOCAB);
         if (b->rows[i].want == RZ_WANT_TOP_K)
-            keep_best(f->logits + (uint64_t)n * FAKE_VOCAB, b->rows[i].k);
+            keep_best(f->logits + (uint64_t)n * FAKE_VOCAB, b->rows[i].k, b->rows[i].gap);
         f->n_top_k += b->rows[i].want == RZ_WANT_TOP_K;
         if (b->rows[i].want == RZ_WANT_HIDDEN)
             hidden_of(hash, f->hidden + (uint64_t)n * FAKE_EMBD);

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#define ROWS_MAX 8
+#define ROWS_MAX 20
 #define EPS 1e-5
 
 /* One head: norm and matrix, [n_vocab, n_embd] in Q8_0. */
@@ -54,26 +54,45 @@ static void head_free(struct head *h)
     free(h->w);
 }
 
-/* The table, or a skip. choice: of its option activations. */
-static const struct rz_kernels *wide_table(int64_t choice)
+#define NUMERICS 3
+
+/* A table with this numerics that screens heads, or NULL: the widest one with each choice of its option
+ * activations, and the machine's own. */
+static const struct rz_kernels *table_of(uint32_t numerics)
 {
-    const struct rz_kernels *k = kernel_table(&WIDEST, choice);
+    const struct rz_kernels *k = numerics < 2 ? kernel_table(&WIDEST, numerics) : kernel_table(&FAST, 0);
     for (uint32_t i = 0; k && i < k->n_rows; i++)
         if (((const struct rz_kernel_row *)((const char *)k->rows + (size_t)i * k->row_stride))->op ==
             RZ_OP_HEAD)
             return k;
-    rz_skip("no kernel table of this CPU screens a head");
     return NULL;
 }
 
-/* k 0: all logits. */
-static void head_run(const struct head *h, uint32_t n, uint32_t k, uint32_t threads, float *hidden,
+/* The next that there is, from *numerics on, which moves behind it; without any the test is skipped. */
+static const struct rz_kernels *next_table(uint32_t *numerics)
+{
+    const struct rz_kernels *k = NULL;
+    uint32_t from = *numerics;
+    while (!k && *numerics < NUMERICS)
+        k = table_of((*numerics)++);
+    if (!k && !from)
+        rz_skip("no kernel table of this CPU screens a head");
+    return k;
+}
+
+/* What all rows of a step ask for: k best of those within the gap; k 0: all logits. */
+struct ask {
+    uint32_t k;
+    float gap;
+};
+
+static void head_run(const struct head *h, uint32_t n, struct ask ask, uint32_t threads, float *hidden,
                      float *logits)
 {
     struct rz_batch_row rows[ROWS_MAX];
-    uint32_t wanted[ROWS_MAX];
+    uint32_t wanted[ROWS_MAX], want = ask.k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS;
     for (uint32_t i = 0; i < n; i++) {
-        rows[i] = (struct rz_batch_row){.seq = i, .want = k ? RZ_WANT_TOP_K : RZ_WANT_LOGITS, .k = k};
+        rows[i] = (struct rz_batch_row){.seq = i, .want = want, .k = ask.k, .gap = ask.gap};
         wanted[i] = i;
     }
     struct rz_step step = {.size = sizeof step, .n_rows = n, .n_wanted = n, .rows = rows, .wanted = wanted};
@@ -87,11 +106,14 @@ static uint32_t bits_of(float x)
     return u;
 }
 
-/* Whatever is left out has at least k better ones; whatever is there has its own bits. Returns how many are
- * there. */
-static uint32_t check_row(const float *full, const float *some, uint32_t n, uint32_t k)
+/* Whatever is left out has at least k better ones, or is too far below the best; whatever is there has its
+ * own bits. Returns how many are there. */
+static uint32_t check_row(const float *full, const float *some, uint32_t n, struct ask ask)
 {
     uint32_t there = 0;
+    double best = full[0];
+    for (uint32_t i = 1; i < n; i++)
+        best = full[i] > best ? full[i] : best;
     for (uint32_t i = 0; i < n; i++) {
         if (some[i] != -INFINITY) {
             rz_check_eq(bits_of(some[i]), bits_of(full[i]));
@@ -99,36 +121,72 @@ static uint32_t check_row(const float *full, const float *some, uint32_t n, uint
             continue;
         }
         uint32_t better = 0;
-        for (uint32_t j = 0; j < n && better < k; j++)
+        for (uint32_t j = 0; j < n && better < ask.k; j++)
             better += full[j] > full[i];
-        if (better < k)
-            rz_fail_test("row %u of %u is left out, and only %u are better: %u wanted", i, n, better, k);
+        if (better < ask.k && !(ask.gap > 0 && best - full[i] > ask.gap))
+            rz_fail_test("row %u of %u is left out: %u of %u are better, the best by %g of %g", i, n, better,
+                         ask.k, best - full[i], ask.gap);
     }
     return there;
 }
 
-static uint32_t compare(const struct head *h, uint32_t n, uint32_t k)
+static uint32_t compare_ask(const struct head *h, uint32_t n, struct ask ask)
 {
     size_t size = (size_t)n * h->n_vocab, hidden_size = (size_t)n * h->n_embd;
     float *full = must_alloc(size * sizeof(float)), *some = must_alloc(size * sizeof(float));
     float *hidden = must_alloc(2 * hidden_size * sizeof(float));
     uint32_t there = 0;
-    head_run(h, n, 0, 2, hidden, full);
-    head_run(h, n, k, 1 + k % 3, hidden + hidden_size, some);
+    head_run(h, n, (struct ask){0}, 2, hidden, full);
+    head_run(h, n, ask, 1 + ask.k % 3, hidden + hidden_size, some);
     rz_check_memeq(hidden, hidden + hidden_size, hidden_size * sizeof(float));
     for (uint32_t i = 0; i < n; i++)
-        there += check_row(full + (size_t)i * h->n_vocab, some + (size_t)i * h->n_vocab, h->n_vocab, k);
+        there += check_row(full + (size_t)i * h->n_vocab, some + (size_t)i * h->n_vocab, h->n_vocab, ask);
     free(full);
     free(some);
     free(hidden);
     return there;
 }
 
-static void random_heads(int64_t choice)
+static uint32_t compare(const struct head *h, uint32_t n, uint32_t k)
+{
+    return compare_ask(h, n, (struct ask){.k = k});
+}
+
+/* Standard deviation of the logits of the first row. */
+static float spread(const struct head *h)
+{
+    float *hidden = must_alloc(h->n_embd * sizeof(float)), *x = must_alloc(h->n_vocab * sizeof(float));
+    double sum = 0, square = 0;
+    head_run(h, 1, (struct ask){0}, 1, hidden, x);
+    for (uint32_t i = 0; i < h->n_vocab; i++) {
+        sum += x[i];
+        square += (double)x[i] * x[i];
+    }
+    free(hidden);
+    free(x);
+    return (float)sqrt(square / h->n_vocab - sum / h->n_vocab * sum / h->n_vocab);
+}
+
+/* Any number of rows within a gap, and gaps that cut the k best. */
+static void gaps(const struct head *h)
+{
+    float one = spread(h);
+    for (uint32_t n = 1; n <= 4; n++)
+        for (uint32_t i = 0; i < 6; i++) {
+            float gap = one * (i < 3 ? 0.1f * (float)(i + 1) : (float)(i - 2));
+            uint32_t kept = compare_ask(h, n, (struct ask){UINT32_MAX, gap});
+            if (h->n_vocab >= 1000 && n == 1 && !i && kept > h->n_vocab / 2)
+                rz_fail_test("%u of %u rows were computed: nothing is screened", kept, h->n_vocab);
+            compare_ask(h, n, (struct ask){40, gap});
+        }
+    compare_ask(h, 2, (struct ask){UINT32_MAX, 1e-6f});
+    compare_ask(h, 2, (struct ask){UINT32_MAX, 1e30f});
+}
+
+static void random_heads(const struct rz_kernels *k)
 {
     static const uint32_t sizes[][2] = {{32, 5}, {64, 17}, {576, 1000}, {96, 3333}, {2048, 130}};
     struct rng r = {11};
-    const struct rz_kernels *k = wide_table(choice);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct head h = {.table = k, .n_embd = sizes[i][0], .n_vocab = sizes[i][1]};
         uint32_t kept = 0;
@@ -139,25 +197,22 @@ static void random_heads(int64_t choice)
                 kept += n == 1 && best == 1 ? compare(&h, n, best) : 0 * compare(&h, n, best);
         if (h.n_vocab >= 1000 && kept > h.n_vocab / 2)
             rz_fail_test("%u of %u rows were computed: nothing is screened", kept, h.n_vocab);
+        gaps(&h);
         head_free(&h);
     }
 }
 
-RZ_TEST(head, leaves_out_only_what_is_not_among_the_best)
+RZ_TEST(head, leaves_out_only_what_is_not_wanted)
 {
-    random_heads(0);
-}
-
-RZ_TEST(head, with_int16_activations_too)
-{
-    random_heads(1);
+    uint32_t numerics = 0;
+    for (const struct rz_kernels *k; (k = next_table(&numerics));)
+        random_heads(k);
 }
 
 /* Rows that differ only in the bits that the screening does not see, equal rows, negative and zero scales. */
-RZ_TEST(head, hard_matrices)
+static void hard_matrices(const struct rz_kernels *table)
 {
     struct rng r = {5};
-    const struct rz_kernels *table = wide_table(0);
     for (uint32_t form = 0; form < 5; form++) {
         struct head h = {.table = table, .n_embd = 128, .n_vocab = 700};
         uint32_t blocks = h.n_embd / 32;
@@ -181,8 +236,16 @@ RZ_TEST(head, hard_matrices)
         for (uint32_t n = 1; n <= 4; n++)
             for (uint32_t best = 1; best <= 64; best *= 4)
                 compare(&h, n, best);
+        gaps(&h);
         head_free(&h);
     }
+}
+
+RZ_TEST(head, hard_matrices)
+{
+    uint32_t numerics = 0;
+    for (const struct rz_kernels *k; (k = next_table(&numerics));)
+        hard_matrices(k);
 }
 
 /* The bound is reached: what the screening does not see goes along with x in every element. The first row
@@ -190,8 +253,9 @@ RZ_TEST(head, hard_matrices)
 RZ_TEST(head, bounds_that_are_reached)
 {
     struct rng r = {8};
-    for (int64_t choice = 0; choice < 2; choice++) {
-        struct head h = {.table = wide_table(choice), .n_embd = 256, .n_vocab = 900};
+    uint32_t numerics = 0;
+    for (const struct rz_kernels *table; (table = next_table(&numerics));) {
+        struct head h = {.table = table, .n_embd = 256, .n_vocab = 900};
         head_make(&h, &r);
         for (uint32_t i = 0; i < h.n_embd; i++) {
             h.norm[i] = 1;
@@ -207,32 +271,40 @@ RZ_TEST(head, bounds_that_are_reached)
         head_open(&h);
         for (uint32_t best = 1; best <= 64; best *= 2)
             compare(&h, 1, best);
+        gaps(&h);
         head_free(&h);
     }
 }
 
-/* A broken weight must not hide behind a bound. */
+/* A broken weight must not hide behind a bound, nor hide others. */
 RZ_TEST(head, broken_weights_are_seen)
 {
-    struct rng r = {6};
-    struct head h = {.table = wide_table(0), .n_embd = 64, .n_vocab = 400};
-    float *hidden = must_alloc(h.n_embd * sizeof(float)), *logits = must_alloc(h.n_vocab * sizeof(float));
-    head_make(&h, &r);
-    h.w[2 * 333].d = 0x7e00; /* NaN */
-    head_open(&h);
-    head_run(&h, 1, 1, 2, hidden, logits);
-    rz_check(isnan(logits[333]));
-    head_free(&h);
-    free(hidden);
-    free(logits);
+    static const struct ask asks[] = {{1, 0}, {40, 0}, {UINT32_MAX, 0.5f}};
+    uint32_t numerics = 0;
+    for (const struct rz_kernels *table; (table = next_table(&numerics));) {
+        struct rng r = {6};
+        struct head h = {.table = table, .n_embd = 64, .n_vocab = 400};
+        float *hidden = must_alloc(h.n_embd * sizeof(float)), *logits = must_alloc(h.n_vocab * sizeof(float));
+        head_make(&h, &r);
+        h.w[2 * 333].d = 0x7e00; /* NaN */
+        head_open(&h);
+        for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
+            head_run(&h, 1, asks[i], 2, hidden, logits);
+            rz_check(isnan(logits[333]));
+        }
+        head_free(&h);
+        free(hidden);
+        free(logits);
+    }
 }
 
 /* The bits of the plain product over the same normed rows. */
 RZ_TEST(head, has_the_bits_of_a_product)
 {
     struct rng r = {7};
-    for (int64_t choice = 0; choice < 2; choice++) {
-        struct head h = {.table = wide_table(choice), .n_embd = 320, .n_vocab = 999};
+    uint32_t numerics = 0;
+    for (const struct rz_kernels *table; (table = next_table(&numerics));) {
+        struct head h = {.table = table, .n_embd = 320, .n_vocab = 999};
         head_make(&h, &r);
         head_open(&h);
         for (uint32_t n = 1; n <= ROWS_MAX; n++) {
@@ -240,7 +312,7 @@ RZ_TEST(head, has_the_bits_of_a_product)
             float *hidden = must_alloc(n * in * sizeof(float)), *logits = must_alloc(n * out * sizeof(float));
             float *plain = must_alloc(n * out * sizeof(float));
             struct kernel_case product;
-            head_run(&h, n, 0, 2, hidden, logits);
+            head_run(&h, n, (struct ask){0}, 2, hidden, logits);
             kernel_begin(&product, h.table, RZ_OP_MATMUL);
             kernel_weight(&product, RZ_TYPE_Q8_0, h.n_embd, h.n_vocab, h.w);
             kernel_no_weight(&product);

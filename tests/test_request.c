@@ -208,7 +208,7 @@ RZ_TEST(engine, slow_readers_take_turns_of_half_a_ring)
 /* The device is asked for the k best where that is enough, and the tokens are the same. */
 RZ_TEST(engine, the_k_best_are_enough_where_nothing_else_is_looked_at)
 {
-    static struct rig_output all[6], best[6];
+    static struct rig_output all[9], best[9];
     static int32_t prompt[6];
     static const struct rz_bias bias = {.token = 5, .add = 1};
     rig_prompt(9, prompt, 6);
@@ -217,7 +217,7 @@ RZ_TEST(engine, the_k_best_are_enough_where_nothing_else_is_looked_at)
         rig_setup(&rig);
         rig.setup.top_k = top_k;
         rig_open(&rig);
-        for (uint32_t i = 0; i < 6; i++) {
+        for (uint32_t i = 0; i < 9; i++) {
             struct rz_request q = rig_request(prompt, 6);
             struct rig_output *out = top_k ? &best[i] : &all[i];
             uint64_t before = rig.fake.n_top_k;
@@ -230,13 +230,15 @@ RZ_TEST(engine, the_k_best_are_enough_where_nothing_else_is_looked_at)
             q.n_logprobs = i == 3;
             q.biases = &bias;
             q.n_biases = i == 4;
-            q.sampling.top_k = i == 5 ? 0 : q.sampling.top_k;
+            q.sampling.top_k = i >= 5 && i < 8 ? 0 : q.sampling.top_k;
+            q.sampling.min_p = i >= 6 ? 0.3f : 0; /* alone, behind top-p, and behind top-k */
+            q.sampling.top_p = i == 7 ? 0.9f : 1;
             rig_run(&rig, &q, out);
             rz_check_eq(out->n, 20);
-            rz_check_eq(rig.fake.n_top_k - before, top_k && i < 2 ? 20 : 0);
+            rz_check_eq(rig.fake.n_top_k - before, top_k && (i < 2 || i == 6 || i == 8) ? 20 : 0);
         }
         rig_close(&rig);
     }
-    for (uint32_t i = 0; i < 6; i++)
+    for (uint32_t i = 0; i < 9; i++)
         rz_check_memeq(all[i].tokens, best[i].tokens, 20 * sizeof(int32_t));
 }

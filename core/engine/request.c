@@ -129,7 +129,8 @@ int32_t rz_req_new(const struct rz_engine_setup *setup, const struct rz_kv *kv, 
     r->tokens = malloc(context * sizeof(*r->tokens));
     r->ring = calloc(RZ_RING, sizeof(*r->ring));
     r->samples = calloc(1, sizeof(*r->samples));
-    r->seq.want = rz_sample_want(&r->sampling, r->n_biases + !!q->grammar_kind, r->n_logprobs, &r->seq.k);
+    r->seq.want =
+        rz_sample_want(&r->sampling, r->n_biases + !!q->grammar_kind, r->n_logprobs, &r->seq.k, &r->seq.gap);
     if (r->seq.want == RZ_WANT_TOP_K && !setup->top_k)
         r->seq.want = RZ_WANT_LOGITS;
     if (q->flags & RZ_REQUEST_EMBED && !begin_embed(setup, q, r)) {

@@ -194,9 +194,19 @@ static bool penalises(const struct rz_sampling *s)
            (s->repeat_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0);
 }
 
-uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k)
+/* How far below the best a logit can be and still pass min-p, which counts where nothing before it looks at
+ * more. The 1e-6 is for rz_sample_exp; min-p itself decides later. */
+static float min_p_gap(const struct rz_sampling *s)
 {
-    *k = s->temperature == 0 ? 1 : (uint32_t)s->top_k;
+    bool first = s->temperature != 0 && s->typical_p >= 1 && s->top_p >= 1;
+    return first && s->min_p > 0 ? nextafterf((float)(1e-6 - log(s->min_p)), INFINITY) : 0;
+}
+
+uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k,
+                        float *gap)
+{
+    *gap = min_p_gap(s);
+    *k = s->temperature == 0 ? 1 : s->top_k ? (uint32_t)s->top_k : *gap > 0 ? UINT32_MAX : 0;
     return *k && !n_biases && !n_logprobs && !penalises(s) ? RZ_WANT_TOP_K : RZ_WANT_LOGITS;
 }
 

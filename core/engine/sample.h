@@ -48,8 +48,10 @@ void rz_sample_scratch_deinit(struct rz_sample_scratch *s);
 
 /* RZ_EINVAL names the field that is out of range. */
 int32_t rz_sampling_check(const struct rz_sampling *s, struct rz_err *err);
-/* What the chain needs of the device: all logits, or the k best (RZ_WANT_*). A mask counts as a bias. */
-uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k);
+/* What the chain needs of the device (RZ_WANT_*): all logits, or the k best and of those what is not more
+ * than gap below the best one; gap 0: all k. A mask counts as a bias. */
+uint32_t rz_sample_want(const struct rz_sampling *s, uint32_t n_biases, uint32_t n_logprobs, uint32_t *k,
+                        float *gap);
 /* RZ_EDEVICE: a logit is NaN or +inf; RZ_EINVAL: every token is banned. */
 int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_job *job,
                       struct rz_sample *out, struct rz_err *err);

@@ -271,6 +271,7 @@ static void add_rows(struct rz_sched *s, struct rz_seq *seq, uint32_t n)
                                 .want_from = seq->want_all ? 0 : seq->n_tokens - 1,
                                 .want = seq->want,
                                 .k = seq->k,
+                                .gap = seq->gap,
                                 .rope_variant = seq->rope_variant};
     seq->n_rows = n;
     seq->result = rz_step_add(&s->step, &seq->kv, &rows);

@@ -35,6 +35,7 @@ struct rz_seq {
     uint32_t state;        /* RZ_SEQ_*                                                    */
     bool paused;           /* set by the caller: gets no rows                             */
     uint32_t want, k;      /* RZ_WANT_* of the last row, and how many best                */
+    float gap;             /* and how far below the best; 0: however far                  */
     bool want_all;         /* all rows, not the last alone                                */
     bool whole;            /* its rows must be in one step                                */
     uint32_t rope_variant;

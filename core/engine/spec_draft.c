@@ -63,6 +63,7 @@ static uint32_t add_lane(struct rz_loop *draft, struct rz_req *r, uint32_t got, 
                                 .want_from = r->seq.n_tokens + got - 1,
                                 .want = draft->wants & 1u << RZ_WANT_TOP_K ? r->seq.want : RZ_WANT_LOGITS,
                                 .k = r->seq.k,
+                                .gap = r->seq.gap,
                                 .rope_variant =
                                     draft->setup.rope_switch && r->context > draft->setup.rope_switch};
     *result = rz_step_add(&draft->sched.step, &s->draft, &rows);

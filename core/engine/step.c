@@ -83,11 +83,13 @@ int32_t rz_step_add(struct rz_step *step, const struct rz_kv_seq *seq, const str
     for (uint32_t i = 0; i < rows->n; i++) {
         uint32_t pos = rows->from + i, want = pos >= rows->want_from ? rows->want : RZ_WANT_NONE;
         int32_t p = (int32_t)pos;
+        bool few = want == RZ_WANT_TOP_K;
         step->rows[step->batch.n_rows++] = (struct rz_batch_row){.token = rows->tokens[pos],
                                                                  .seq = index,
                                                                  .pos = {p, p, p, p},
                                                                  .want = want,
-                                                                 .k = want == RZ_WANT_TOP_K ? rows->k : 0};
+                                                                 .k = few ? rows->k : 0,
+                                                                 .gap = few ? rows->gap : 0};
         if (want == RZ_WANT_NONE)
             continue;
         if (result < 0)

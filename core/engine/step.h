@@ -27,7 +27,8 @@ struct rz_step_rows {
     const int32_t *tokens;
     uint32_t from, n;
     uint32_t want_from, want;
-    uint32_t k; /* of RZ_WANT_TOP_K */
+    uint32_t k; /* k and gap: of RZ_WANT_TOP_K */
+    float gap;
     uint32_t rope_variant;
 };
 

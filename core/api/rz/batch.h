@@ -16,7 +16,8 @@ extern "C" {
 #define RZ_WANT_NONE 0
 #define RZ_WANT_HIDDEN 1 /* the final hidden state, float32 [n_embd]                         */
 #define RZ_WANT_LOGITS 2 /* all logits, float32 [n_vocab]                                    */
-#define RZ_WANT_TOP_K 3  /* logits, of which any that is not among the k best may be -inf    */
+/* Logits, of which any may be -inf that is not among the k best, or more than gap below the best one. */
+#define RZ_WANT_TOP_K 3
 
 #define RZ_MASK_CAUSAL 0
 #define RZ_MASK_ALL 1 /* a row sees all rows of its sequence, which are all in this step */
@@ -26,9 +27,10 @@ struct rz_batch_row {
     uint32_t seq;   /* index into seqs                                                       */
     int32_t pos[4]; /* pos[0] is the position; the others are for multi-axis rope            */
     uint32_t want;  /* RZ_WANT_*                                                             */
-    uint32_t k;
+    uint32_t k;     /* of RZ_WANT_TOP_K: 1 or more; as many as there are: no such limit      */
+    float gap;      /* of RZ_WANT_TOP_K: 0: no such limit                                    */
 };
-RZ_ABI_SIZE(struct rz_batch_row, 32, k);
+RZ_ABI_SIZE(struct rz_batch_row, 36, gap);
 
 struct rz_batch_seq {
     uint32_t length;       /* positions in the KV after this step                            */

@@ -5,12 +5,15 @@
 
 #define LAYOUT LAYOUT_X8
 #define LAYOUT_NAME "x8"
-#define MORE_LAYOUTS
+#define MORE_LAYOUTS PLANES_LAYOUT
+#include "../common/table_head.h"
+
 #include "../common/table_all.h"
 
 RUNS_ALL(int8, 0)
+RUN(head, int8, 0)
 
-static const struct rz_kernel_row rows[] = {ROWS_ALL(int8, "")};
+static const struct rz_kernel_row rows[] = {ROWS_ALL(int8, ""), HEAD_ROW(int8, "")};
 static const struct rz_kernels kernels = TABLE("avx2", rows);
 
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,

@@ -8,10 +8,11 @@
 #ifndef RZ_AVX2_H
 #define RZ_AVX2_H
 
-#define GROUP 8     /* rows side by side            */
-#define TILE_ROWS 4 /* activation rows of one tile */
+#define GROUP 8      /* rows side by side                                 */
+#define TILE_ROWS 64 /* activation rows that unpacked weights are shared by */
 #include "../common/blocks.h"
 
 #define LAYOUT_X8 1u
+#define LAYOUT_PLANES 17u
 
 #endif

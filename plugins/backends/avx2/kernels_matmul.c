@@ -1,20 +1,11 @@
-/* kernels_matmul.c - the tiles: eight weight rows times one to four activation rows, for every type.
+/* kernels_matmul.c - the tiles: eight weight rows times one to four activation rows, or eights, for
+ * every type.
  *
  * What a type is made of is here; how it meets the activations is in tile.h. Float types have two chains,
  * even and odd k, added at the end.
  */
+#include "many.h"
 #include "numeric.h"
-#include "tile.h"
-
-INLINE __m256i load(const void *p)
-{
-    return _mm256_loadu_si256(p);
-}
-
-INLINE __m256 halves(const uint16_t *h)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
-}
 
 INLINE __m256 small_bytes(const uint8_t *b)
 {
@@ -24,33 +15,6 @@ INLINE __m256 small_bytes(const uint8_t *b)
 INLINE __m256 minus(__m256 x)
 {
     return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
-}
-
-/* Vectors 2p, 2p + 1, 2p + 4, 2p + 5 of 4-bit weights. */
-INLINE void nibbles(const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
-{
-    const __m256i low = _mm256_set1_epi8(15);
-    UNROLL
-    for (int i = 0; i < 2; i++) {
-        __m256i v = load(qs[2 * part + i]);
-        w[i] = _mm256_and_si256(v, low);
-        w[i + 2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
-    }
-}
-
-/* The same with fifth bits: bit i of a byte of qh goes to bit 4 of vector i. */
-INLINE void nibbles_5(const uint8_t (*qh)[4], const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
-{
-    const __m256i bit = _mm256_set1_epi8(16);
-    __m256i h = load(qh);
-    nibbles(qs, part, w);
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        const int up = 4 - vector_of(FIVES, 0, part, i);
-        __m256i moved =
-            up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
-        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(moved, bit));
-    }
 }
 
 /* --- blocks of 32 --- */
@@ -310,8 +274,16 @@ INLINE void part_q2_k(const void *group, uint64_t k, const int part, __m256i *w)
         w[i] = _mm256_and_si256(_mm256_srli_epi16(v, 2 * i), low);
 }
 
-TILES(q4_0, NIBBLES, no_pairs)
-TILES(q4_1, NIBBLES, no_pairs)
+MANY_BODY(NIBBLES)
+MANY_BODY(FIVES)
+MANY_BODY(SIXES)
+MANY_BODY(PAIRS)
+MANY_BODY(THREES)
+MANY_BODY(SIGNED)
+MANY_BODY(HALVES)
+
+TILES_FEW(q4_0, NIBBLES, no_pairs)
+TILES_FEW(q4_1, NIBBLES, no_pairs)
 TILES(q5_0, FIVES, no_pairs)
 TILES(q5_1, FIVES, no_pairs)
 TILES(q8_0, SIGNED, no_pairs)
@@ -340,7 +312,7 @@ INLINE __m256 load_float(const void *group, uint64_t k, const int type)
 
 #define FLOAT_BODY(name, type, n) \
     static void tile_##name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                                  float out[TILE_ROWS][GROUP]) \
+                                  float out[][GROUP]) \
     { \
         __m256 even[n], odd[n]; \
         uint64_t k = 0; \
@@ -370,31 +342,31 @@ INLINE __m256 load_float(const void *group, uint64_t k, const int type)
     FLOAT_BODY(name, type, 2) \
     FLOAT_BODY(name, type, 3) \
     FLOAT_BODY(name, type, 4) \
-    static tile_fn *const tiles_##name[TILE_ROWS] = {tile_##name##_1, tile_##name##_2, tile_##name##_3, \
-                                                     tile_##name##_4};
+    static const struct tiles tiles_##name = { \
+        {tile_##name##_1, tile_##name##_2, tile_##name##_3, tile_##name##_4}, NULL};
 FLOATS(f32, RZ_TYPE_F32)
 FLOATS(f16, RZ_TYPE_F16)
 FLOATS(bf16, RZ_TYPE_BF16)
 
 /* By the form that a type's layout has; those that are not named are kept as int8. */
-static tile_fn *const *tiles_of(int32_t type)
+static const struct tiles *tiles_of(int32_t type)
 {
-    static tile_fn *const *const all[] = {
-        [RZ_TYPE_F32] = tiles_f32,       [RZ_TYPE_F16] = tiles_f16,       [RZ_TYPE_BF16] = tiles_bf16,
-        [RZ_TYPE_F64] = tiles_f32,       [RZ_TYPE_I8] = tiles_f32,        [RZ_TYPE_I16] = tiles_f32,
-        [RZ_TYPE_I32] = tiles_f32,       [RZ_TYPE_I64] = tiles_f32,       [RZ_TYPE_Q4_0] = tiles_q4_0,
-        [RZ_TYPE_Q4_1] = tiles_q4_1,     [RZ_TYPE_Q5_0] = tiles_q5_0,     [RZ_TYPE_Q5_1] = tiles_q5_1,
-        [RZ_TYPE_Q8_0] = tiles_q8_0,     [RZ_TYPE_Q2_K] = tiles_q2_k,     [RZ_TYPE_Q3_K] = tiles_q3_k,
-        [RZ_TYPE_Q4_K] = tiles_q4_k,     [RZ_TYPE_Q5_K] = tiles_q5_k,     [RZ_TYPE_Q6_K] = tiles_q6_k,
-        [RZ_TYPE_IQ4_NL] = tiles_iq4_nl, [RZ_TYPE_IQ4_XS] = tiles_iq4_xs, [RZ_TYPE_MXFP4] = tiles_mxfp4,
+    static const struct tiles *const all[] = {
+        [RZ_TYPE_F32] = &tiles_f32,       [RZ_TYPE_F16] = &tiles_f16,       [RZ_TYPE_BF16] = &tiles_bf16,
+        [RZ_TYPE_F64] = &tiles_f32,       [RZ_TYPE_I8] = &tiles_f32,        [RZ_TYPE_I16] = &tiles_f32,
+        [RZ_TYPE_I32] = &tiles_f32,       [RZ_TYPE_I64] = &tiles_f32,       [RZ_TYPE_Q4_0] = &tiles_q4_0,
+        [RZ_TYPE_Q4_1] = &tiles_q4_1,     [RZ_TYPE_Q5_0] = &tiles_q5_0,     [RZ_TYPE_Q5_1] = &tiles_q5_1,
+        [RZ_TYPE_Q8_0] = &tiles_q8_0,     [RZ_TYPE_Q2_K] = &tiles_q2_k,     [RZ_TYPE_Q3_K] = &tiles_q3_k,
+        [RZ_TYPE_Q4_K] = &tiles_q4_k,     [RZ_TYPE_Q5_K] = &tiles_q5_k,     [RZ_TYPE_Q6_K] = &tiles_q6_k,
+        [RZ_TYPE_IQ4_NL] = &tiles_iq4_nl, [RZ_TYPE_IQ4_XS] = &tiles_iq4_xs, [RZ_TYPE_MXFP4] = &tiles_mxfp4,
     };
     bool own = (size_t)type < sizeof(all) / sizeof(all[0]) && all[type];
-    return own ? all[type] : tiles_i8;
+    return own ? all[type] : &tiles_i8;
 }
 
 void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
               float out[TILE_ROWS][GROUP])
 {
     (void)level; /* this table has one */
-    tiles_of(type)[n - 1](group, cols, x, out);
+    run_tiles(tiles_of(type), group, cols, x_group_bytes(type, cols) / (cols / 32), x, n, out);
 }

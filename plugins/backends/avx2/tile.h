@@ -18,6 +18,8 @@
 #include "../common/vec.h"
 #include "avx2.h"
 
+#define MANY_ROWS 8
+#define MANY_LEAST 16 /* rows from which on unpacking pays */
 #define ONES _mm256_set1_epi16(1)
 
 /* --- forms --- */
@@ -39,21 +41,27 @@ struct scales {
     __m256i pair[2], both;
 };
 
-/* How many parts a block (or half) has, how many vectors a part, and which vectors they are: vector i holds
- * elements 4i .. 4i + 3 of all rows. */
+/* How many halves with scales of their own a block has, how many parts each, and which vectors these are:
+ * vector i holds elements 4i .. 4i + 3 of all rows. */
 INLINE int parts_of(const enum form form)
 {
     return form == SIGNED ? 8 : form == HALVES ? 4 : 2;
 }
 
-INLINE int vectors_of(const enum form form)
+INLINE int halves_of(const enum form form)
 {
-    return form == SIGNED || form == HALVES ? 1 : 4;
+    return form == HALVES ? 2 : 1;
+}
+
+/* Those have one vector a part, the others four. */
+INLINE int is_signed(const enum form form)
+{
+    return form == SIGNED || form == HALVES;
 }
 
 INLINE int vector_of(const enum form form, const int half, const int part, const int i)
 {
-    return form == SIGNED || form == HALVES  ? 4 * half + part
+    return is_signed(form)                   ? 4 * half + part
            : form == PAIRS || form == THREES ? 4 * part + i
                                              : 2 * part + i % 2 + i / 2 * 4;
 }
@@ -74,12 +82,53 @@ INLINE __m256i both_sums(const struct act_block *x)
     return _mm256_set1_epi32(h);
 }
 
+/* --- weights --- */
+
+INLINE __m256i load(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
+
+INLINE __m256 halves(const uint16_t *h)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
+}
+
+/* Vectors 2p, 2p + 1, 2p + 4, 2p + 5 of 4-bit weights. */
+INLINE void nibbles(const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    UNROLL
+    for (int i = 0; i < 2; i++) {
+        __m256i v = load(qs[2 * part + i]);
+        w[i] = _mm256_and_si256(v, low);
+        w[i + 2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+    }
+}
+
+/* The same with fifth bits: bit i of a byte of qh goes to bit 4 of vector i. */
+INLINE void nibbles_5(const uint8_t (*qh)[4], const uint8_t (*qs)[GROUP][4], const int part, __m256i *w)
+{
+    const __m256i bit = _mm256_set1_epi8(16);
+    __m256i h = load(qh);
+    nibbles(qs, part, w);
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        const int up = 4 - vector_of(FIVES, 0, part, i);
+        __m256i moved =
+            up >= 0 ? _mm256_slli_epi16(h, up >= 0 ? up : 0) : _mm256_srli_epi16(h, up < 0 ? -up : 0);
+        w[i] = _mm256_or_si256(w[i], _mm256_and_si256(moved, bit));
+    }
+}
+
+/* --- sums --- */
+
 /* sum + the products of one part. */
 INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, const struct act_block *x,
                         const enum form form, const int half, const int part)
 {
 #define PRODUCT(i) _mm256_maddubs_epi16(w[i], four(x, vector_of(form, half, part, i)))
-    if (form == SIGNED || form == HALVES) {
+    if (is_signed(form)) {
         __m256i turned = _mm256_sign_epi8(four(x, vector_of(form, half, part, 0)), w[0]);
         __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[0]), turned);
         return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ONES));
@@ -102,9 +151,9 @@ INLINE __m256i add_part(__m256i sum, const __m256i *w, const struct scales *s, c
 }
 
 /* acc + d * x.d * sum */
-INLINE __m256 add_scaled(__m256 acc, __m256i sum, __m256 d, const struct act_block *x)
+INLINE __m256 add_scaled(__m256 acc, __m256 sum, __m256 d, const struct act_block *x)
 {
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(x->d)), acc);
+    return _mm256_fmadd_ps(sum, _mm256_mul_ps(d, _mm256_set1_ps(x->d)), acc);
 }
 
 INLINE __m256 add_block(__m256 acc, __m256i sum, const struct scales *s, const struct act_block *x,
@@ -115,11 +164,11 @@ INLINE __m256 add_block(__m256 acc, __m256i sum, const struct scales *s, const s
     if (form == SIXES || form == THREES) /* the 32 or 4 comes off in integers */
         sum = _mm256_sub_epi32(
             sum, _mm256_slli_epi32(_mm256_madd_epi16(s->both, both_sums(x)), form == SIXES ? 5 : 2));
-    acc = add_scaled(acc, sum, s->d, x);
+    acc = add_scaled(acc, _mm256_cvtepi32_ps(sum), s->d, x);
     if (form == NIBBLES || form == FIVES)
         acc = _mm256_fmadd_ps(s->m, _mm256_set1_ps(x->s), acc);
     if (form == PAIRS)
-        acc = add_scaled(acc, _mm256_madd_epi16(s->both, both_sums(x)), s->m, x);
+        acc = add_scaled(acc, _mm256_cvtepi32_ps(_mm256_madd_epi16(s->both, both_sums(x))), s->m, x);
     return acc;
 }
 
@@ -134,7 +183,7 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
 
 #define TILE_BODY(name, form, pairs, n) \
     static void tile_##name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                                  float out[TILE_ROWS][GROUP]) \
+                                  float out[][GROUP]) \
     { \
         __m256 acc[n]; \
         UNROLL \
@@ -142,7 +191,7 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
             acc[t] = _mm256_setzero_ps(); \
         for (uint64_t k = 0; k < cols / 32; k++) { \
             UNROLL \
-            for (int half = 0; half < ((form) == HALVES ? 2 : 1); half++) { \
+            for (int half = 0; half < halves_of(form); half++) { \
                 __m256i sum[n]; \
                 struct scales s; \
                 pairs(group, k, &s); \
@@ -168,14 +217,39 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
             _mm256_storeu_ps(out[t], acc[t]); \
     }
 
-typedef void tile_fn(const void *group, uint64_t cols, const union tile_x *x, float out[TILE_ROWS][GROUP]);
+typedef void tile_fn(const void *group, uint64_t cols, const union tile_x *x, float out[][GROUP]);
+/* Of one to four rows, and of any number of eights. */
+struct tiles {
+    tile_fn *few[4];
+    void (*many)(const void *group, uint64_t cols, uint64_t bytes, const union tile_x *x, int n,
+                 float out[][GROUP]);
+};
+
+/* bytes: of a block, all rows of the group, for what lies in one run. */
+INLINE void run_tiles(const struct tiles *tiles, const void *group, uint64_t cols, uint64_t bytes,
+                      const union tile_x *x, int n, float out[][GROUP])
+{
+    int t = tiles->many && n >= MANY_LEAST ? n / MANY_ROWS * MANY_ROWS : 0;
+    if (t)
+        tiles->many(group, cols, bytes, x, t, out);
+    for (; t < n; t += 4)
+        tiles->few[n - t < 4 ? n - t - 1 : 3](group, cols, x + t, out + t);
+}
 
 #define TILES(name, form, pairs) \
+    FEW(name, form, pairs) \
+    MANY(name, form, pairs) \
+    static const struct tiles tiles_##name = { \
+        {tile_##name##_1, tile_##name##_2, tile_##name##_3, tile_##name##_4}, many_##name};
+/* Those whose bytes are quickly unpacked: there four rows with their accumulators in registers are faster. */
+#define TILES_FEW(name, form, pairs) \
+    FEW(name, form, pairs) \
+    static const struct tiles tiles_##name = { \
+        {tile_##name##_1, tile_##name##_2, tile_##name##_3, tile_##name##_4}, NULL};
+#define FEW(name, form, pairs) \
     TILE_BODY(name, form, pairs, 1) \
     TILE_BODY(name, form, pairs, 2) \
     TILE_BODY(name, form, pairs, 3) \
-    TILE_BODY(name, form, pairs, 4) \
-    static tile_fn *const tiles_##name[TILE_ROWS] = {tile_##name##_1, tile_##name##_2, tile_##name##_3, \
-                                                     tile_##name##_4};
+    TILE_BODY(name, form, pairs, 4)
 
 #endif

@@ -6,16 +6,8 @@
 
 #define LAYOUT LAYOUT_X16
 #define LAYOUT_NAME "x16"
-#define MORE_LAYOUTS \
-    {.size = sizeof(struct rz_layout), \
-     .id = LAYOUT_PLANES, \
-     .type = RZ_TYPE_Q8_0, \
-     .row_group = GROUP, \
-     .name = "planes", \
-     .bytes = planes_bytes, \
-     .prep = planes_prep},
-#include "../common/planes_pack.h"
-#include "../common/table.h"
+#define MORE_LAYOUTS PLANES_LAYOUT
+#include "../common/table_head.h"
 
 RUNS(int8, 0, 0)
 RUNS(coarse, 0, 1)
@@ -29,28 +21,13 @@ static int32_t accept_qkv_pairs(const struct rz_kernel_node *n)
     return accept_weights(n) && pairs_accept(n);
 }
 
-/* Weights norm, w, bias: rows of Q8_0, which screening was made for. */
-static int32_t accept_head(const struct rz_kernel_node *n)
-{
-    return n->weights[0].type == RZ_TYPE_F32 && n->weights[1].type == RZ_TYPE_Q8_0 &&
-           n->weights[2].type == RZ_TYPE_NONE && n->weights[1].cols / RZ_QK <= SCREEN_BLOCKS_MAX;
-}
-
-static uint32_t head_layout(const struct rz_kernel_node *n, uint32_t w)
-{
-    (void)n;
-    return w == 1 ? LAYOUT_PLANES : 0;
-}
-
 /* clang-format off */
 #define PAIRS .kv_types = 1u << RZ_TYPE_BF16, .kv_layout = RZ_KV_LAYOUT_PAIRS
 #define PAIRS_ROWS KV_ROWS(coarse, "", "pairs", PAIRS, pairs_accept, accept_qkv_pairs),
 #define ALL_ROWS(numerics, label, first) { \
     first \
     ROWS(numerics, label), \
-    RZ_KERNEL_ROW(.op = RZ_OP_HEAD, .flags = TEAM, .weight = RZ_TYPE_ANY, .name = "head planes" label, \
-                  .attrs = RZ_ATTR_EPS, .accept = accept_head, .layout = head_layout, \
-                  .scratch = head_scratch, .run = head_##numerics), \
+    HEAD_ROW(numerics, label), \
 }
 /* clang-format on */
 static const struct rz_kernel_row rows_coarse[] = ALL_ROWS(coarse, "", PAIRS_ROWS),

@@ -21,6 +21,7 @@
 #include "../common/x86.h"
 
 #define LAYOUT_X16 2u
+#define LAYOUT_PLANES 16u
 #define TILE_ROWS 8
 #define QUERIES 96 /* of one job of attention */
 
@@ -61,9 +62,5 @@ extern const struct tiles tiles_f32, tiles_f16, tiles_bf16;
 
 /* kernels_attention.c: can the node's KV lie in pairs of bfloat16 (RZ_KV_LAYOUT_PAIRS)? */
 int32_t pairs_accept(const struct rz_kernel_node *n);
-
-/* kernels_region.c: norm, and the product with the largest matrix, screened where few best are wanted. */
-uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
-int32_t head(const struct rz_kernel_call *c, int wide);
 
 #endif

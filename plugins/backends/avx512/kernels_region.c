@@ -150,108 +150,18 @@ static void finish_row(float *out, const float *y, const float *bias, const floa
     _mm512_mask_storeu_ps(out, m, v);
 }
 
-/* --- head: norm, and the product with the largest matrix, screened where few best ones are wanted --- */
+/* --- head --- */
 
-/* What a thread of a screened product has for itself. */
-struct screening {
-    struct screen_shared *shared;
-    struct screen_best *best; /* [SCREEN_ROWS_MAX]                                   */
-    struct screen_x *x;       /* tile that begins at row r: from r * cols / 32 on    */
-    uint32_t k[SCREEN_ROWS_MAX];
-};
-
-static uint64_t screening_bytes(uint64_t cols)
+static void screen_rows(const struct acts *a, uint32_t row, uint32_t n, struct screen_x *out)
 {
-    return round_up(SCREEN_ROWS_MAX * (sizeof(struct screen_best) + cols / 32 * sizeof(struct screen_x)));
+    screen_prepare((const int32_t *)(a->quantised + row * a->quantised_bytes), a->cols, n, a->wide, out);
 }
 
-uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
+static void screen_lanes(const struct x_plane_a *at, const struct acts *a, uint32_t row, uint32_t n,
+                         const struct screen_x *s, const float *least, uint32_t *lanes)
 {
-    uint64_t cols = n->in_width[0];
-    return acts_bytes(cols, max_rows, n_threads) + sizeof(struct screen_shared) +
-           n_threads * screening_bytes(cols);
+    screen_group(at, a->cols, (const int32_t *)(a->quantised + row * a->quantised_bytes), s, n, a->wide,
+                 least, lanes);
 }
 
-static void begin_screening(const struct rz_kernel_call *c, const struct acts *a, struct screening *s)
-{
-    uint8_t *at = c->scratch + acts_bytes(a->cols, c->node->max_rows, c->n_threads);
-    s->shared = (struct screen_shared *)at;
-    s->best = (struct screen_best *)(at + sizeof(*s->shared) + c->tid * screening_bytes(a->cols));
-    s->x = (struct screen_x *)(s->best + SCREEN_ROWS_MAX);
-    if (c->tid == 0)
-        screen_begin(s->shared);
-    for (uint32_t row = 0, n; row < c->n_rows; row += n) {
-        n = tile_rows(row, c->n_rows);
-        screen_prepare((const int32_t *)(a->quantised + row * a->quantised_bytes), a->cols, n, a->wide,
-                       s->x + row * (a->cols / 32));
-    }
-    for (uint32_t row = 0; row < c->n_rows; row++)
-        s->best[row].n = 0;
-    c->team->barrier(c->team, c->tid);
-}
-
-/* Returns the number of rows. */
-static uint32_t screened_tile(const struct product *p, uint64_t group, const struct acts *a,
-                              const struct screening *s, uint32_t row, uint32_t n_rows)
-{
-    float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX];
-    uint32_t lanes[SCREEN_ROWS_MAX], some = 0, n = tile_rows(row, n_rows);
-    __mmask16 valid = first_lanes(outputs_in(p->w, group));
-    for (uint32_t t = 0; t < n; t++)
-        least[t] = screen_least(s->shared, (int)(row + t));
-    screen_group(planes_at(p->w, group).a, a->cols,
-                 (const int32_t *)(a->quantised + row * a->quantised_bytes), s->x + row * (a->cols / 32), n,
-                 a->wide, least, lanes);
-    for (uint32_t t = 0; t < n; t++)
-        some |= lanes[t] &= valid;
-    if (some)
-        group_times(p->w, group, a, row, n, y);
-    for (uint32_t t = 0; t < n; t++) {
-        __m512 v = some ? _mm512_loadu_ps(y[t]) : _mm512_set1_ps(-INFINITY);
-        _mm512_mask_storeu_ps(p->out + (row + t) * p->out_stride + group * GROUP, valid, v);
-        for (uint32_t left = lanes[t]; left; left &= left - 1)
-            screen_take(s->shared, (int)(row + t), &s->best[row + t], s->k[row + t],
-                        y[t][__builtin_ctz(left)]);
-    }
-    return n;
-}
-
-static void run_screened(const struct rz_kernel_call *c, const struct product *p, const struct acts *a,
-                         struct screening *s)
-{
-    begin_screening(c, a, s);
-    uint64_t groups = groups_in(p->w);
-    uint32_t pieces = piece_count(c, groups);
-    c->team->share(c->team, c->tid, pieces);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
-        uint64_t first = groups * (uint64_t)t / pieces, end = groups * ((uint64_t)t + 1) / pieces;
-        for (uint64_t g = first; g < end; g++)
-            for (uint32_t row = 0; row < c->n_rows;)
-                row += screened_tile(p, g, a, s, row, c->n_rows);
-    }
-}
-
-int32_t head(const struct rz_kernel_call *c, int wide)
-{
-    struct acts a;
-    struct screening s;
-    struct norm norm;
-    const struct rz_view *hidden = &c->out[0];
-    const struct product p = product_of(c, 1, 2, c->out[1].data, c->out[1].stride);
-    bool few = c->n_rows <= FEW_ROWS;
-    region_norm(c->node, UINT32_MAX, &norm);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
-        act_norm(&norm, c->in[0].data + (uint64_t)r * c->in[0].stride,
-                 hidden->data + (uint64_t)r * hidden->stride, hidden->width);
-    if (!few)
-        c->team->barrier(c->team, c->tid);
-    prepare(c, few ? &c->in[0] : hidden, few ? &norm : NULL, &p, 1, wide, &a);
-    if (few)
-        c->team->barrier(c->team, c->tid);
-    if (screen_wanted(c, s.k))
-        run_screened(c, &p, &a, &s);
-    else
-        run_products(c, &p, 1, &a);
-    return RZ_OK;
-}
+#include "../common/head_region.h"

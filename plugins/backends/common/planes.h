@@ -1,12 +1,11 @@
 /* planes.h - the layout PLANES of a Q8_0 matrix (see screen.h), GROUP rows side by side as in interleave.h:
- * first plane A of all groups, then plane B of all. No ISA here.
+ * first plane A of all groups, then plane B of all. Each table has an id of its own for it, LAYOUT_PLANES.
+ * No ISA here.
  */
 #ifndef RZ_PLANES_H
 #define RZ_PLANES_H
 
 #include "interleave.h"
-
-#define LAYOUT_PLANES 16u
 
 /* Of u = w + 128: bits 3..6 in the nibbles, bit 7 in qh, as in x_q5_0; norm: see SCREEN_NORM_STEPS. */
 struct x_plane_a {

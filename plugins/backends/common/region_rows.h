@@ -92,6 +92,12 @@ static void group_times(const struct rz_weight_view *w, uint64_t group, const st
 {
     union tile_x x[TILE_ROWS];
     tile_inputs(a, x_type(w->type)->quantised, row, n, x);
+#ifdef LAYOUT_PLANES
+    if (w->layout == LAYOUT_PLANES) {
+        planes_run(w, group, x, (int)n, y);
+        return;
+    }
+#endif
     tile_run(a->level, w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols,
              x, (int)n, y);
 }
@@ -99,6 +105,15 @@ static void group_times(const struct rz_weight_view *w, uint64_t group, const st
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n)
 {
+    if (n == 8) {
+        __m256 v = _mm256_loadu_ps(y);
+        if (bias)
+            v = _mm256_add_ps(v, _mm256_loadu_ps(bias));
+        if (add)
+            v = _mm256_add_ps(_mm256_mul_ps(v, _mm256_set1_ps(factor)), _mm256_loadu_ps(add));
+        _mm256_storeu_ps(out, v);
+        return;
+    }
     for (uint64_t r = 0; r < n; r++) {
         float v = y[r];
         if (bias)

@@ -1,11 +1,13 @@
 /* screen.h - the screened LM head, but for the arithmetic on vectors: which rows of a large matrix can be
- * among the k largest products with x, decided from the upper five bits of each weight.
+ * among the k largest products with x, or not far below the largest, decided from the upper five bits of each
+ * weight.
  *
  * For kernel files; each table includes it with vectors of its own. Layout PLANES of a Q8_0 matrix: the byte
  * u = w + 128 of each weight is cut into u >> 3 (plane A, with the scales and an error norm a block) and u &
  * 7 (plane B). One pass over the groups of rows reads A; where the largest possible value of some row reaches
- * the k-th best value found so far, B is read as well and the group computed exactly, by the same additions
- * in the same order as always. What stays below cannot be among the k best: its logit is given as -inf.
+ * the k-th best value found so far, and the best one less the gap, B is read as well and the group computed
+ * exactly, by the same additions in the same order as always. What stays below cannot be wanted: its logit is
+ * given as -inf.
  *
  * The bound. Over a block of 32, with l = u & 7 and e = l - 3.5, the exact integer sum is
  *     s = sum w x = sum (8 (u >> 3) - 128 + 3.5) x + sum e x,   |sum e x| <= |e|_2 |x|_2  (Cauchy-Schwarz).
@@ -25,7 +27,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define SCREEN_K_MAX 64   /* above, too many rows stay                       */
+#define SCREEN_K_MAX 64   /* above, too many rows stay, but for another limit */
 #define SCREEN_ROWS_MAX 4 /* rows of a step                                  */
 #define SCREEN_BLOCKS_MAX 8192
 #define SCREEN_NORM_STEPS 12 /* the error norm is stored in twelfths, rounded up */
@@ -38,13 +40,20 @@ struct screen_x {
     float d;
 };
 
+/* What a row of a step is to have: the values that are among its k best and not more than gap below the best
+ * one; k 0, gap 0: no such limit. */
+struct screen_wish {
+    uint32_t k;
+    float gap;
+};
+
 /* The k best exact values of one thread and row: a heap, the least of them first. */
 struct screen_best {
     uint32_t n, zero[15];
     float value[SCREEN_K_MAX];
 };
 
-/* What the team shares: the best k-th value that anybody has, as an ordered integer. */
+/* What the team shares: the least value of interest that is known, as an ordered integer. It only rises. */
 struct screen_shared {
     _Atomic int32_t least[SCREEN_ROWS_MAX];
     int32_t zero[16 - SCREEN_ROWS_MAX];
@@ -93,8 +102,18 @@ static inline float screen_least(struct screen_shared *s, int t)
     return i == INT32_MIN ? -INFINITY : screen_float(i);
 }
 
-/* Takes an exact value in; tells the others once k are there. */
-static inline void screen_take(struct screen_shared *s, int t, struct screen_best *b, uint32_t k, float v)
+/* Nothing below v is of interest. */
+static inline void screen_raise(struct screen_shared *s, int t, float v)
+{
+    int32_t mine = screen_ordered(v), now = atomic_load_explicit(&s->least[t], memory_order_relaxed);
+    while (!isnan(v) && mine > now &&
+           !atomic_compare_exchange_weak_explicit(&s->least[t], &now, mine, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        continue;
+}
+
+/* Takes an exact value into a heap of k; true: it is there, and the heap is full. */
+static inline bool screen_push(struct screen_best *b, uint32_t k, float v)
 {
     uint32_t i;
     if (b->n < k) { /* sift up */
@@ -112,29 +131,33 @@ static inline void screen_take(struct screen_shared *s, int t, struct screen_bes
         }
         b->value[i] = v;
     } else {
-        return;
+        return false;
     }
-    if (b->n < k)
-        return;
-    int32_t mine = screen_ordered(b->value[0]);
-    int32_t now = atomic_load_explicit(&s->least[t], memory_order_relaxed);
-    while (mine > now && !atomic_compare_exchange_weak_explicit(&s->least[t], &now, mine,
-                                                                memory_order_relaxed, memory_order_relaxed))
-        continue;
+    return b->n == k;
 }
 
-/* All wanted rows of the step ask for few best ones. k: [n_rows]. */
-static inline bool screen_wanted(const struct rz_kernel_call *c, uint32_t k[SCREEN_ROWS_MAX])
+/* Takes an exact value in; tells the others what it rules out. */
+static inline void screen_take(struct screen_shared *s, int t, struct screen_best *b,
+                               const struct screen_wish *wish, float v)
+{
+    if (wish->k && screen_push(b, wish->k, v))
+        screen_raise(s, t, b->value[0]);
+    if (wish->gap > 0) /* rounded down */
+        screen_raise(s, t, nextafterf(v - wish->gap, -INFINITY));
+}
+
+/* All wanted rows of the step ask for few of the best ones. */
+static inline bool screen_wanted(const struct rz_kernel_call *c, struct screen_wish wish[SCREEN_ROWS_MAX])
 {
     if (c->n_rows > SCREEN_ROWS_MAX)
         return false;
     for (uint32_t i = 0; i < c->n_rows; i++) {
         const struct rz_batch_row *r = &c->step->rows[c->step->wanted[i]];
-        if (r->want == RZ_WANT_HIDDEN)
-            k[i] = 1;
-        else if (r->want == RZ_WANT_TOP_K && r->k && r->k <= SCREEN_K_MAX)
-            k[i] = r->k;
-        else
+        wish[i] = (struct screen_wish){.k = r->want == RZ_WANT_HIDDEN ? 1
+                                            : r->k <= SCREEN_K_MAX    ? r->k
+                                                                      : 0,
+                                       .gap = r->want == RZ_WANT_TOP_K ? r->gap : 0};
+        if (r->want != RZ_WANT_HIDDEN && (r->want != RZ_WANT_TOP_K || (!wish[i].k && !(wish[i].gap > 0))))
             return false;
     }
     return true;

@@ -53,6 +53,9 @@ int32_t norm_qkv(const struct rz_kernel_call *c, int wide);
 int32_t norm_glu(const struct rz_kernel_call *c, int wide);
 int32_t proj_add(const struct rz_kernel_call *c, int wide);
 int32_t matmul(const struct rz_kernel_call *c, int wide);
+/* head_region.h: norm, and the product with the largest matrix, screened where few of its rows are wanted. */
+uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t head(const struct rz_kernel_call *c, int wide);
 /* Rotates the heads of one row in place. */
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
 
