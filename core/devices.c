@@ -460,9 +460,13 @@ static int32_t join(struct rz_model *model, const struct rz_placement *place, co
                                    .forget = forget_weight,
                                    .ctx = model};
     int32_t status = rz_mixed_new(&setup, &model->mixed, err);
-    if (!status)
-        model->device = rz_mixed_device(model->mixed);
-    return status;
+    if (status)
+        return status;
+    model->device = rz_mixed_device(model->mixed);
+    const char *told = rz_mixed_told(model->mixed);
+    if (told && !model->placed)
+        model->placed = strdup(told);
+    return RZ_OK;
 }
 
 static bool is_joined(const struct rz_placement *place)

@@ -463,6 +463,11 @@ const char *rz_mixed_failed(const struct rz_mixed *m)
     return m->failed;
 }
 
+const char *rz_mixed_told(const struct rz_mixed *m)
+{
+    return m->is_wide ? m->wide.told : NULL;
+}
+
 const struct rz_device *rz_mixed_device(struct rz_mixed *m)
 {
     return &m->table;

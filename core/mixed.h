@@ -73,6 +73,8 @@ void rz_mixed_free(struct rz_mixed *m);
 const struct rz_device *rz_mixed_device(struct rz_mixed *m);
 /* The name of the device that failed last, in compile or execute; NULL: none has. */
 const char *rz_mixed_failed(const struct rz_mixed *m);
+/* What of the layers that several devices share is divided, in lines; NULL: there are none, or no memory. */
+const char *rz_mixed_told(const struct rz_mixed *m);
 /* Offers the program's nodes top-down; what the device refuses whole is offered in parts. nodes[n_nodes] gets
  * those to compile. */
 int32_t rz_claim_nodes(const struct rz_device *d, const struct rz_program *p,

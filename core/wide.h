@@ -22,8 +22,8 @@ struct rz_wide_setup {
 
 /* --- wide_plan.c: which values are divided, and where --- */
 
-/* `units` equal parts of a value (heads, blocks of columns), of which device d has n[d] from first[d] on. Units
- * may be on several devices: heads of keys and values that more than one of them asks. */
+/* `units` equal parts of a value (heads, blocks of columns), of which device d has n[d] from first[d] on.
+ * Units may be on several devices: heads of keys and values that more than one of them asks. */
 struct rz_scheme {
     uint32_t units;
     uint16_t devices; /* of the place */
@@ -46,10 +46,13 @@ struct rz_wide_plan {
 int32_t rz_wide_plan(const struct rz_wide_setup *setup, struct rz_arena *arena, struct rz_wide_plan *out,
                      struct rz_err *err);
 
+/* wide_told.c: what is divided and what is not, in lines for people; malloc'd, NULL: no memory. */
+char *rz_wide_told(const struct rz_wide_setup *setup, const struct rz_wide_plan *plan);
+
 /* --- wide_weight.c: pieces of weights --- */
 
-/* Rows and columns of a weight of `depth` matrices behind each other, the same of each; of a vector (rows 1) of
- * `depth` vectors, columns. */
+/* Rows and columns of a weight of `depth` matrices behind each other, the same of each; of a vector (rows 1)
+ * of `depth` vectors, columns. */
 struct rz_wide_piece {
     uint64_t depth, first_row, n_rows, first_col, n_cols;
 };
@@ -90,10 +93,11 @@ struct rz_wide {
     struct rz_program program;     /* of primitives, in the order in which devices run them */
     uint8_t *of;                   /* [program.n_nodes]: the device                         */
     uint32_t *origin;              /* [program.n_nodes]: the node of source                 */
-    uint32_t *waves;               /* [program.n_nodes]: what is in one needs no other device's part of it */
-    uint32_t *groups;              /* [program.n_kv_groups]: that of source                 */
+    uint32_t *waves;               /* [program.n_nodes]: in one of them nobody needs what another makes */
+    uint32_t *groups;              /* [program.n_kv_groups]: that of source */
     int32_t logits[RZ_WIDE_MAX];   /* values of program; -1: the device makes none          */
     uint64_t columns[RZ_WIDE_MAX]; /* the first column of them                              */
+    char *told;                    /* rz_wide_told */
     struct rz_wide_weights weights;
     struct rz_arena arena;
 };

@@ -335,11 +335,11 @@ static bool divide_attention(struct planning *p, uint32_t group, uint8_t place)
 
 /* --- columns --- */
 
-/* Columns of a unit: whole blocks, and not too few. */
-static uint64_t unit_of(uint64_t columns, uint64_t block)
+/* Columns of a unit: whole blocks, and not too few where there are enough for all devices. */
+static uint64_t unit_of(uint64_t columns, uint64_t block, uint32_t devices)
 {
     uint64_t unit = block;
-    while (unit < COLUMNS_LEAST && columns % (2 * unit) == 0)
+    while (unit < COLUMNS_LEAST && columns % (2 * unit) == 0 && columns / (2 * unit) >= devices)
         unit *= 2;
     return unit;
 }
@@ -350,7 +350,7 @@ static bool divide_columns(struct planning *p, int32_t v, uint32_t parts, uint8_
     uint16_t devices = p->setup->places[place];
     if (count(devices) < 2 || p->out->shares[v].scheme != RZ_WIDE_WHOLE || !find_set(p, &s, v, false))
         return true;
-    uint64_t columns = width(p, v) / parts, unit = unit_of(columns, s.block);
+    uint64_t columns = width(p, v) / parts, unit = unit_of(columns, s.block, count(devices));
     struct rz_scheme *to = columns % unit ? NULL : new_scheme(p, (uint32_t)(columns / unit), devices);
     if (!to)
         return columns % unit;
