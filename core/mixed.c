@@ -8,7 +8,6 @@
 
 #include "access.h"
 #include "err.h"
-#include "lives.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,41 +183,6 @@ static int32_t compile_part(struct rz_mixed_plan *p, uint32_t i, struct rz_err *
     return status;
 }
 
-/* A place for each value that crosses, from the run that makes it to the last that reads it. */
-static int32_t take_values(struct rz_mixed_plan *p, struct rz_err *err)
-{
-    const struct rz_cut *cut = &p->m->cut;
-    uint64_t n_ends = 0, at = 0;
-    struct rz_life *lives = calloc(cut->program->n_values + 1ull, sizeof(*lives));
-    if (!lives)
-        return no_memory(err);
-    for (uint32_t v = 0; v < cut->program->n_values; v++)
-        lives[v] = (struct rz_life){.first = RZ_LIFE_NEVER};
-    for (uint32_t r = 0; r < cut->n_runs; r++) {
-        const struct rz_cut_run *run = &cut->runs[r];
-        n_ends += run->n_in + run->n_out;
-        for (uint32_t i = 0; i < run->n_in; i++)
-            rz_life_touch(lives, run->in[i], r);
-        for (uint32_t i = 0; i < run->n_out; i++)
-            rz_life_touch(lives, run->out[i], r);
-    }
-    int32_t status = rz_lives_place(cut->program, &p->limits, 64, lives, &p->value_bytes, err);
-    if (!status) {
-        p->values = calloc(p->value_bytes + 1, 1);
-        p->ends = calloc(n_ends + 1, sizeof(*p->ends));
-        status = p->values && p->ends ? RZ_OK : no_memory(err);
-    }
-    for (uint32_t r = 0; r < cut->n_runs && !status; r++) {
-        const struct rz_cut_run *run = &cut->runs[r];
-        for (uint32_t i = 0; i < run->n_in; i++)
-            p->ends[at++] = p->values + lives[run->in[i]].offset / sizeof(float);
-        for (uint32_t i = 0; i < run->n_out; i++)
-            p->ends[at++] = p->values + lives[run->out[i]].offset / sizeof(float);
-    }
-    free(lives);
-    return status;
-}
-
 /* Where several make some of the columns of the logits, they are put side by side. */
 static int32_t take_logits(struct rz_mixed_plan *p, struct rz_err *err)
 {
@@ -301,6 +265,9 @@ static void mixed_destroy(struct rz_plan *plan)
         free(p->seats[i].pages);
         free(p->seats[i].copies);
     }
+    for (uint32_t i = 0; i < p->m->cut.n_parts; i++) /* no plan reads another's any more */
+        if (p->shared[i])
+            p->m->cut.parts[i].device->unshare(p->m->cut.parts[i].device->ctx, p->shared[i]);
     free(p->rows);
     free(p->values);
     free(p->ends);
@@ -321,13 +288,14 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
         return no_memory(err);
     p->m = m;
     p->limits = *limits;
+    p->together = rz_mixed_together(&m->cut);
     p->max_copies = limits->max_seqs * program->n_kv_groups;
     p->rows = calloc(limits->max_rows, sizeof(*p->rows));
     int32_t status = p->rows ? rz_batch_bounds_init(program, limits, &p->bounds, err) : no_memory(err);
     for (uint32_t i = 0; i < m->cut.n_parts && !status; i++)
         status = compile_part(p, i, err);
     if (!status)
-        status = take_values(p, err);
+        status = rz_mixed_take_values(p, err);
     if (!status)
         status = take_logits(p, err);
     if (!status)
@@ -344,6 +312,16 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
 
 /* --- what there is to say about a plan --- */
 
+static void add_info(struct rz_plan_info *out, const struct rz_plan_info *one)
+{
+    out->prepared_bytes += one->prepared_bytes;
+    out->kv_bytes += one->kv_bytes;
+    out->scratch_bytes += one->scratch_bytes;
+    out->state_bytes += one->state_bytes;
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes += one->mapped_bytes;
+}
+
 static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
     const struct rz_mixed_plan *p = (const struct rz_mixed_plan *)plan;
@@ -354,7 +332,8 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
     out->flags = RZ_PLAN_INVARIANT | RZ_PLAN_OWNS_WEIGHTS;
     out->weight_bytes = out->prepared_bytes = out->kv_bytes = out->state_bytes = 0;
     out->scratch_bytes = p->value_bytes;
-    uint64_t mapped = 0;
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes = 0;
     for (uint32_t i = 0; i < program->n_weights; i++)
         out->weight_bytes += rz_weight_at(program, i)->bytes;
     for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
@@ -362,16 +341,40 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
         int32_t status = p->m->cut.parts[i].device->info(p->seats[i].plan, &one);
         if (status)
             return status;
-        out->prepared_bytes += one.prepared_bytes;
-        out->kv_bytes += one.kv_bytes;
-        out->scratch_bytes += one.scratch_bytes;
-        out->state_bytes += one.state_bytes;
-        mapped += one.mapped_bytes;
+        add_info(out, &one);
         out->flags &= one.flags;
     }
-    if (out->size >= sizeof(*out))
-        out->mapped_bytes = mapped;
     return RZ_OK;
+}
+
+/* What all parts would take; a device that lacks room says so, before anything is taken on any of them. */
+static int32_t mixed_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                             const struct rz_plan_limits *limits, struct rz_plan_info *out,
+                             struct rz_err *err)
+{
+    struct rz_mixed *m = ctx;
+    struct rz_mixed_plan p = {.m = m, .limits = *limits};
+    int32_t status = RZ_OK;
+    (void)nodes, (void)n;
+    for (uint32_t i = 0; i < program->n_weights; i++)
+        out->weight_bytes += rz_weight_at(program, i)->bytes;
+    for (uint32_t i = 0; i < m->cut.n_parts && !status; i++) {
+        const struct rz_cut_part *part = &m->cut.parts[i];
+        const struct rz_device *d = part->device;
+        struct rz_plan_limits own = limits_of(&p, part);
+        struct rz_plan_info one = {.size = sizeof(one)};
+        uint32_t claimed, *claims = calloc(part->program.n_nodes + 1ull, sizeof(*claims));
+        status = claims ? rz_claim_nodes(d, &part->program, &own, claims, &claimed, err) : no_memory(err);
+        if (!status)
+            status = d->measure(d->ctx, &part->program, claims, claimed, &own, &one, err);
+        if (status) {
+            m->failed = d->name;
+            rz_err_wrap(err, d->name);
+        }
+        add_info(out, &one);
+        free(claims);
+    }
+    return status;
 }
 
 static int32_t mixed_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
@@ -386,6 +389,14 @@ static int32_t mixed_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part 
 }
 
 /* --- the device --- */
+
+static bool all_measure(const struct rz_cut *cut)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < cut->n_parts; i++)
+        good &= RZ_HAS(cut->parts[i].device, measure);
+    return good;
+}
 
 static bool all_store(const struct rz_cut *cut)
 {
@@ -444,7 +455,8 @@ int32_t rz_mixed_new(const struct rz_mixed_setup *setup, struct rz_mixed **out, 
                                   .destroy = mixed_destroy,
                                   .kv_type = mixed_kv_type,
                                   .fetch = store ? rz_mixed_fetch : NULL,
-                                  .store = store ? rz_mixed_store : NULL};
+                                  .store = store ? rz_mixed_store : NULL,
+                                  .measure = all_measure(&m->cut) ? mixed_measure : NULL};
     *out = m;
     return RZ_OK;
 }

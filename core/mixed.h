@@ -26,7 +26,7 @@ struct rz_cut_part {
 /* A stage of a part, in the order of the step; values of the cut program. */
 struct rz_cut_run {
     uint32_t part, stage, wave;
-    uint32_t n_in, n_out;
+    uint32_t n_in, n_out, first_end; /* first_end: how many ins and outs the runs before have */
     const int32_t *in, *out;
 };
 

@@ -289,6 +289,7 @@ static void run_ends(struct cutting *c, uint32_t r)
     struct maps *m = &c->maps[device];
     struct rz_stage *stage = &m->stages[run->stage];
     stage->first_in = part->program.n_refs;
+    run->first_end = c->n_ends;
     run->in = c->ends + c->n_ends;
     for (uint32_t i = stage->first; i < stage->end; i++)
         if (m->nodes[i].end == i + 1)

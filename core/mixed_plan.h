@@ -21,7 +21,8 @@ struct rz_seat {
     const int32_t **pages;       /* [max_seqs][its KV groups]  */
     struct rz_page_copy *copies; /* [max_seqs][its KV groups]  */
     struct rz_result result;
-    bool entered; /* packed weights are kept for it */
+    uint32_t begun, wave; /* stages of this step, and when the last was begun */
+    bool entered;         /* packed weights are kept for it */
 };
 
 struct rz_mixed_plan {
@@ -30,7 +31,9 @@ struct rz_mixed_plan {
     struct rz_batch_bounds bounds;
     struct rz_seat seats[RZ_MIXED_MAX];
     struct rz_batch_row *rows; /* [max_rows], for parts without logits */
+    bool together;             /* all parts are of one plugin, whose stages wait for each other without us */
     float *values;             /* those that cross */
+    float *shared[RZ_MIXED_MAX]; /* together: those that a part makes, in its device's memory */
     uint64_t value_bytes;
     float **ends;  /* of all runs, in their order: in, then out */
     float *logits; /* of all parts side by side; NULL: one has them all */
@@ -38,6 +41,11 @@ struct rz_mixed_plan {
     uint32_t n_parts, max_copies;
 };
 
+/* mixed_values.c */
+/* Are all parts of one plugin, which can begin stages of one that await those of another? */
+bool rz_mixed_together(const struct rz_cut *cut);
+/* Places of all ends of runs. */
+int32_t rz_mixed_take_values(struct rz_mixed_plan *p, struct rz_err *err);
 /* mixed_step.c */
 int32_t rz_mixed_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_result *out,
                          struct rz_err *err);

@@ -117,21 +117,96 @@ static void seat_batch(struct rz_mixed_plan *p, uint32_t i, const struct rz_batc
     out->n_clears = first && states ? b->n_clears : 0;
 }
 
-static int32_t run_stage(struct rz_mixed_plan *p, const struct rz_cut_run *run, const struct rz_batch *b,
-                         float **ends, struct rz_err *err)
+/* Stages of the other parts that were begun before this wave. */
+static uint32_t await(const struct rz_mixed_plan *p, const struct rz_cut_run *run, struct rz_awaited *out)
 {
-    const struct rz_cut_part *part = &p->m->cut.parts[run->part];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->m->cut.n_parts && p->together; i++) {
+        const struct rz_seat *s = &p->seats[i];
+        uint32_t begun = s->begun - (s->begun && s->wave == run->wave && p->m->is_wide);
+        if (i != run->part && begun)
+            out[n++] = (struct rz_awaited){.plan = s->plan, .stage = begun - 1};
+    }
+    return n;
+}
+
+static int32_t failed(struct rz_mixed_plan *p, const struct rz_cut_run *run, int32_t status,
+                      struct rz_err *err)
+{
+    const char *name = p->m->cut.parts[run->part].device->name;
+    if (status) {
+        p->m->failed = name;
+        rz_err_wrap(err, name);
+    }
+    return status;
+}
+
+static bool begins(const struct rz_mixed_plan *p, const struct rz_cut_run *run)
+{
+    const struct rz_device *d = p->m->cut.parts[run->part].device;
+    return RZ_HAS(d, begin) && RZ_HAS(d, finish);
+}
+
+/* Begins the stage, or runs it on a device that knows only that. */
+static int32_t run_stage(struct rz_mixed_plan *p, const struct rz_cut_run *run, const struct rz_batch *b,
+                         struct rz_err *err)
+{
+    const struct rz_device *d = p->m->cut.parts[run->part].device;
     struct rz_seat *s = &p->seats[run->part];
+    struct rz_awaited awaited[RZ_MIXED_MAX];
     struct rz_batch own;
+    float **ends = p->ends + run->first_end;
     s->result = (struct rz_result){.size = sizeof(s->result)};
     seat_batch(p, run->part, b, run->stage == 0, &own);
     own.stage = run->stage;
     own.inputs = (const float *const *)ends;
     own.outputs = ends + run->n_in;
-    int32_t status = part->device->execute(s->plan, &own, &s->result, err);
-    if (status) {
-        p->m->failed = part->device->name;
-        rz_err_wrap(err, part->device->name);
+    if (!begins(p, run))
+        return failed(p, run, d->execute(s->plan, &own, &s->result, err), err);
+    uint32_t n = await(p, run, awaited);
+    int32_t status = d->begin(s->plan, &own, awaited, n, err);
+    s->begun = run->stage + 1;
+    s->wave = run->wave;
+    return failed(p, run, status, err);
+}
+
+static int32_t end_stage(struct rz_mixed_plan *p, const struct rz_cut_run *run, struct rz_err *err)
+{
+    struct rz_seat *s = &p->seats[run->part];
+    s->begun = 0;
+    return failed(p, run, p->m->cut.parts[run->part].device->finish(s->plan, &s->result, err), err);
+}
+
+/* Runs [first, end), which need nothing of each other: devices that can work beside us begin, then the others
+ * run theirs. All have ended behind it, unless stages wait for each other by themselves. */
+static int32_t run_wave(struct rz_mixed_plan *p, uint32_t first, uint32_t end, const struct rz_batch *b,
+                        struct rz_err *err)
+{
+    const struct rz_cut_run *runs = p->m->cut.runs;
+    int32_t status = RZ_OK;
+    for (uint32_t pass = 0; pass < 2; pass++)
+        for (uint32_t r = first; r < end && !status; r++)
+            if (begins(p, &runs[r]) == !pass)
+                status = run_stage(p, &runs[r], b, err);
+    for (uint32_t r = first; r < end && !p->together && !status; r++)
+        if (begins(p, &runs[r]))
+            status = end_stage(p, &runs[r], err);
+    return status;
+}
+
+/* Ends what was begun; status: of the step so far, which an error here does not replace. */
+static int32_t end_all(struct rz_mixed_plan *p, int32_t status, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
+        struct rz_err other = RZ_ERR_INIT;
+        struct rz_cut_run run = {.part = i};
+        if (!p->seats[i].begun)
+            continue;
+        if (status)
+            p->m->cut.parts[i].device->finish(p->seats[i].plan, &p->seats[i].result, &other);
+        else
+            status = end_stage(p, &run, err);
+        p->seats[i].begun = 0;
     }
     return status;
 }
@@ -189,12 +264,14 @@ int32_t rz_mixed_execute(struct rz_plan *plan, const struct rz_batch *b, struct 
         p->rows[r].want = b->rows[r].want == RZ_WANT_NONE ? RZ_WANT_NONE : RZ_WANT_HIDDEN;
         out->n += b->rows[r].want != RZ_WANT_NONE;
     }
-    float **ends = p->ends;
-    for (uint32_t r = 0; r < p->m->cut.n_runs && !status; r++) {
-        const struct rz_cut_run *run = &p->m->cut.runs[r];
-        status = run_stage(p, run, b, ends, err);
-        ends += run->n_in + run->n_out;
+    for (uint32_t r = 0, end; r < p->m->cut.n_runs && !status; r = end) {
+        const struct rz_cut_run *runs = p->m->cut.runs;
+        end = r + 1;
+        while (p->m->is_wide && end < p->m->cut.n_runs && runs[end].wave == runs[r].wave)
+            end++;
+        status = run_wave(p, r, end, b, err);
     }
+    status = end_all(p, status, err);
     if (!status)
         take_results(p, out);
     return status;
