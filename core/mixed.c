@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MIB 1048576.0
+
 /* --- claims: the parts of this device claim when it compiles --- */
 
 static int32_t mixed_open(void *ctx, struct rz_err *err)
@@ -126,9 +128,9 @@ static int32_t no_memory(struct rz_err *err)
     return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
 }
 
-static struct rz_plan_limits limits_of(const struct rz_mixed_plan *p, const struct rz_cut_part *part)
+static struct rz_plan_limits limits_of(const struct rz_plan_limits *whole, const struct rz_cut_part *part)
 {
-    struct rz_plan_limits l = p->limits;
+    struct rz_plan_limits l = *whole;
     l.n_slots = part->program.n_states ? l.n_slots : 0;
     return l;
 }
@@ -160,7 +162,7 @@ static int32_t compile_part(struct rz_mixed_plan *p, uint32_t i, struct rz_err *
     const struct rz_cut_part *part = &p->m->cut.parts[i];
     const struct rz_device *d = part->device;
     struct rz_seat *s = &p->seats[i];
-    struct rz_plan_limits limits = limits_of(p, part);
+    struct rz_plan_limits limits = limits_of(&p->limits, part);
     uint64_t groups = part->program.n_kv_groups;
     uint32_t n, *nodes = calloc(part->program.n_nodes + 1ull, sizeof(*nodes));
     s->seqs = calloc(limits.max_seqs, sizeof(*s->seqs));
@@ -276,6 +278,83 @@ static void mixed_destroy(struct rz_plan *plan)
     free(p);
 }
 
+static void add_info(struct rz_plan_info *out, const struct rz_plan_info *one)
+{
+    out->prepared_bytes += one->prepared_bytes;
+    out->kv_bytes += one->kv_bytes;
+    out->scratch_bytes += one->scratch_bytes;
+    out->state_bytes += one->state_bytes;
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes += one->mapped_bytes;
+}
+
+/* What the part would take on its device. */
+static int32_t measure_part(struct rz_mixed *m, uint32_t i, const struct rz_plan_limits *limits,
+                            struct rz_plan_info *out, struct rz_err *err)
+{
+    const struct rz_cut_part *part = &m->cut.parts[i];
+    const struct rz_device *d = part->device;
+    struct rz_plan_limits own = limits_of(limits, part);
+    uint32_t n, *nodes = calloc(part->program.n_nodes + 1ull, sizeof(*nodes));
+    int32_t status = nodes ? rz_claim_nodes(d, &part->program, &own, nodes, &n, err) : no_memory(err);
+    *out = (struct rz_plan_info){.size = sizeof(*out)};
+    if (!status)
+        status = d->measure(d->ctx, &part->program, nodes, n, &own, out, err);
+    free(nodes);
+    if (status) {
+        m->failed = d->name;
+        rz_err_wrap(err, d->name);
+    }
+    return status;
+}
+
+static int32_t mixed_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                             const struct rz_plan_limits *limits, struct rz_plan_info *out,
+                             struct rz_err *err)
+{
+    struct rz_mixed *m = ctx;
+    int32_t status = RZ_OK;
+    (void)nodes, (void)n;
+    for (uint32_t i = 0; i < program->n_weights; i++)
+        out->weight_bytes += rz_weight_at(program, i)->bytes;
+    for (uint32_t i = 0; i < m->cut.n_parts && !status; i++) {
+        struct rz_plan_info one;
+        status = measure_part(m, i, limits, &one, err);
+        if (!status)
+            add_info(out, &one);
+    }
+    return status;
+}
+
+/* Nothing is taken on any device before there is room on all of them. */
+static int32_t check_room(struct rz_mixed_plan *p, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
+        const struct rz_device *d = p->m->cut.parts[i].device;
+        struct rz_plan_info info;
+        struct rz_device_memory memory = {.size = sizeof(memory)};
+        if (!RZ_HAS(d, measure))
+            continue;
+        int32_t status = measure_part(p->m, i, &p->limits, &info, err);
+        if (!status)
+            status = d->memory(d->ctx, &memory, err);
+        if (status)
+            return status;
+        uint64_t rest = info.state_bytes + info.scratch_bytes;
+        uint64_t need = info.prepared_bytes + info.kv_bytes + rest;
+        if (!memory.free || need <= memory.free)
+            continue;
+        p->m->failed = d->name;
+        return rz_fail(
+            err, RZ_ENOMEM, d->name,
+            "%.1f MiB are needed (weights %.1f, KV %.1f, values and state %.1f), %.1f MiB are free: "
+            "lower engine.context, engine.max_seqs or engine.kv_pages",
+            (double)need / MIB, (double)info.prepared_bytes / MIB, (double)info.kv_bytes / MIB,
+            (double)rest / MIB, (double)memory.free / MIB);
+    }
+    return RZ_OK;
+}
+
 static int32_t mixed_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                              const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
 {
@@ -292,6 +371,8 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
     p->max_copies = limits->max_seqs * program->n_kv_groups;
     p->rows = calloc(limits->max_rows, sizeof(*p->rows));
     int32_t status = p->rows ? rz_batch_bounds_init(program, limits, &p->bounds, err) : no_memory(err);
+    if (!status)
+        status = check_room(p, err);
     for (uint32_t i = 0; i < m->cut.n_parts && !status; i++)
         status = compile_part(p, i, err);
     if (!status)
@@ -311,16 +392,6 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
 }
 
 /* --- what there is to say about a plan --- */
-
-static void add_info(struct rz_plan_info *out, const struct rz_plan_info *one)
-{
-    out->prepared_bytes += one->prepared_bytes;
-    out->kv_bytes += one->kv_bytes;
-    out->scratch_bytes += one->scratch_bytes;
-    out->state_bytes += one->state_bytes;
-    if (out->size >= sizeof(*out))
-        out->mapped_bytes += one->mapped_bytes;
-}
 
 static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
@@ -345,36 +416,6 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
         out->flags &= one.flags;
     }
     return RZ_OK;
-}
-
-/* What all parts would take; a device that lacks room says so, before anything is taken on any of them. */
-static int32_t mixed_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
-                             const struct rz_plan_limits *limits, struct rz_plan_info *out,
-                             struct rz_err *err)
-{
-    struct rz_mixed *m = ctx;
-    struct rz_mixed_plan p = {.m = m, .limits = *limits};
-    int32_t status = RZ_OK;
-    (void)nodes, (void)n;
-    for (uint32_t i = 0; i < program->n_weights; i++)
-        out->weight_bytes += rz_weight_at(program, i)->bytes;
-    for (uint32_t i = 0; i < m->cut.n_parts && !status; i++) {
-        const struct rz_cut_part *part = &m->cut.parts[i];
-        const struct rz_device *d = part->device;
-        struct rz_plan_limits own = limits_of(&p, part);
-        struct rz_plan_info one = {.size = sizeof(one)};
-        uint32_t claimed, *claims = calloc(part->program.n_nodes + 1ull, sizeof(*claims));
-        status = claims ? rz_claim_nodes(d, &part->program, &own, claims, &claimed, err) : no_memory(err);
-        if (!status)
-            status = d->measure(d->ctx, &part->program, claims, claimed, &own, &one, err);
-        if (status) {
-            m->failed = d->name;
-            rz_err_wrap(err, d->name);
-        }
-        add_info(out, &one);
-        free(claims);
-    }
-    return status;
 }
 
 static int32_t mixed_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)

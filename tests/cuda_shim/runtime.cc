@@ -217,7 +217,7 @@ static void do_until(struct stream *s, const struct event *e, uint64_t moment)
 
 static bool is_late(void)
 {
-    static const char *text = getenv("RZ_SHIM_LATE");
+    const char *text = getenv("RZ_SHIM_LATE");
     return text && !strcmp(text, "1");
 }
 
