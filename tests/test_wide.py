@@ -80,7 +80,7 @@ class Wide(unittest.TestCase):
         if not rzlib.shared("arch"):
             self.skipTest("no reference data arch/ (RZ_SHARED)")
         how = (*mixed.HOST, "-o", "engine.layers=0-:cuda-host:0+cuda-host:1+cpu")
-        few, many = (self.evaluate("llama", *how, "-o", "engine.threads=%d" % n) for n in (1, 3))
+        few, many = (self.evaluate("llama", *how, "-o", "rz.threads=%d" % n) for n in (1, 3))
         self.assertEqual(few, many)
 
     def test_quantized(self):
