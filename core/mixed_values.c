@@ -1,8 +1,8 @@
-/* mixed_values.c - where values lie while they cross from one device to another: in the memory of the host, or
- * in memory of the device that makes them, where the others come for them by themselves.
+/* mixed_values.c - where values lie while they cross from one device to another: in the memory of the host,
+ * or in memory of the device that makes them, where the others come for them by themselves.
  *
- * Invariant: a value keeps its place from the run that makes it to the last that reads it, and runs of one wave
- * count as one moment.
+ * Invariant: a value keeps its place from the run that makes it to the last that reads it, and runs of one
+ * wave count as one moment.
  */
 #include "mixed_plan.h"
 

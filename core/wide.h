@@ -80,7 +80,7 @@ struct rz_wide_weights {
 
 bool rz_wide_weights_init(struct rz_wide_weights *w, struct rz_arena *arena);
 void rz_wide_weights_deinit(struct rz_wide_weights *w);
-/* weights[at] becomes the piece, for device d; where a packed one lies is known after rz_wide_weights_take. */
+/* weights[at] becomes the piece, for device d; where a packed one lies is known after take. */
 int32_t rz_wide_weights_piece(struct rz_wide_weights *w, const struct rz_weight *from,
                               const struct rz_wide_piece *piece, uint32_t d, struct rz_weight *weights,
                               uint32_t at, struct rz_err *err);

@@ -19,8 +19,8 @@ import test_mixed as mixed
 BAR = 2e-3
 NEAR = 2e-4  # of one device
 GPUS = dict(os.environ, RZ_SHIM_DEVICES="4")
-FEW = ["deepseek_v2", "gemma4", "llama", "mixtral", "olmo2", "qwen3_next"]
-THREE = ["gemma2", "gpt_oss", "llama-mqa", "qwen2_moe"]
+FEW = ["deepseek_v2", "gemma4", "mixtral", "olmo2"]
+THREE = ["gpt_oss", "llama-mqa"]
 
 
 def gpus(n):
@@ -32,10 +32,10 @@ class Wide(unittest.TestCase):
         self.temp = tempfile.TemporaryDirectory()
         self.addCleanup(self.temp.cleanup)
 
-    def evaluate(self, case, *args):
+    def evaluate(self, case, *args, env=GPUS):
         done = rzlib.rz("eval", "-m", rzlib.shared("arch", case, "model.gguf"), "--tokens",
                         rzlib.shared("arch", case, "tokens.i32"), "--logits", os.path.join(self.temp.name, "out.f32"),
-                        *families.F32_KV, *families.SETTINGS.get(case, ()), *args, env=GPUS)
+                        *families.F32_KV, *families.SETTINGS.get(case, ()), *args, env=env)
         self.assertEqual(done.returncode, 0, done.err)
         with open(os.path.join(self.temp.name, "out.f32"), "rb") as f:
             return f.read()
@@ -62,6 +62,15 @@ class Wide(unittest.TestCase):
 
     def test_two(self):
         self.families(families.CASES if rzlib.SLOW else FEW, 2)
+
+    def test_late(self):
+        """A GPU that works only when it is waited for sees whatever nobody awaits; so do copies through the host."""
+        if not rzlib.shared("arch"):
+            self.skipTest("no reference data arch/ (RZ_SHARED)")
+        args = (*mixed.HOST, "-o", "engine.layers=0-:" + gpus(3))
+        want = self.evaluate("mixtral", *args)
+        for name, value in (("RZ_SHIM_LATE", "1"), ("RZ_SHIM_PEERS", "0")):
+            self.assertEqual(self.evaluate("mixtral", *args, env=dict(GPUS, **{name: value})), want, name)
 
     def test_three(self):
         self.families(families.CASES if rzlib.SLOW else THREE, 3)
@@ -152,7 +161,7 @@ class Load(unittest.TestCase):
                                                       words=words)).main(), 0)
 
     def test_second(self):
-        self.soak(100, 10, *mixed.SECOND, "-o", "engine.layers=0-:faulty-device+cpu", "-o", "engine.max_seqs=4")
+        self.soak(40, 4, *mixed.SECOND, "-o", "engine.layers=0-:faulty-device+cpu", "-o", "engine.max_seqs=4")
 
     @unittest.skipUnless(rzlib.SLOW, "takes a minute (RZ_SLOW=0)")
     def test_thousand(self):

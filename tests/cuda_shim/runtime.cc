@@ -3,8 +3,8 @@
  * Everything is done when it is asked for; a capture keeps launches and copies, and a graph does them
  * again. RZ_SHIM_LATE=1: nothing is done before somebody waits for it, and of other streams only what events
  * order before it. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them;
- * RZ_SHIM_PEERS=0: none reads the memory of another. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails, and,
- * but for memory, all after it, as after a lost device.
+ * RZ_SHIM_PEERS=0: none reads the memory of another. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails,
+ * and, but for memory, all after it, as after a lost device.
  */
 #include "shim.h"
 #undef gridDim
