@@ -371,7 +371,7 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
     p->max_copies = limits->max_seqs * program->n_kv_groups;
     p->rows = calloc(limits->max_rows, sizeof(*p->rows));
     int32_t status = p->rows ? rz_batch_bounds_init(program, limits, &p->bounds, err) : no_memory(err);
-    if (!status)
+    if (!status && m->is_wide) /* the trials of auto have limits of their own */
         status = check_room(p, err);
     for (uint32_t i = 0; i < m->cut.n_parts && !status; i++)
         status = compile_part(p, i, err);
