@@ -276,13 +276,24 @@ static int32_t check_out(const struct rz_models *m, const struct rz_model *model
     return RZ_OK;
 }
 
-/* Layers of devices that failed go to the next one that was asked for, or the CPU. */
+/* Layers of devices that failed go to those that had them together with it; where there are none, to the next
+ * one that was asked for, or the CPU. */
 static int32_t replace_out(const struct rz_models *m, const struct rz_model *model,
                            struct rz_placement *place, const char *next, struct rz_err *err)
 {
     int32_t status = RZ_OK;
     for (uint32_t i = 0; i < place->n_names && !status; i++) {
-        if (!is_out(m, place->names[i]))
+        const char *names = place->names[i];
+        char name[64], left[64] = "";
+        bool out = false;
+        while (rz_placement_member(&names, name)) {
+            out |= is_out(m, name);
+            if (!is_out(m, name))
+                snprintf(left, sizeof(left), "%s", name);
+        }
+        if (out && *left)
+            status = check_out(m, model, place->names[i], left, err);
+        if (!out || *left)
             continue;
         status = check_out(m, model, place->names[i], next, err);
         if (!status && !rz_placement_replace(place, &model->graph->program, i, next))
@@ -312,9 +323,12 @@ static int32_t check_flagged(const struct rz_models *m, const struct rz_placemen
     for (uint32_t i = 0; i < rz_registry_count(m->registry); i++) {
         const struct rz_plugin_entry *e = rz_registry_at(m->registry, i);
         bool found = !e->flagged || !device_of(&e->header, name, sizeof(name));
-        for (uint32_t k = 0; k < place->n_names && !found; k++)
-            found = !strncmp(place->names[k], name, strlen(name)) &&
-                    (place->names[k][strlen(name)] == 0 || place->names[k][strlen(name)] == ':');
+        for (uint32_t k = 0; k < place->n_names && !found; k++) {
+            const char *names = place->names[k];
+            char one[64];
+            while (!found && rz_placement_member(&names, one))
+                found = !strncmp(one, name, strlen(name)) && (!one[strlen(name)] || one[strlen(name)] == ':');
+        }
         if (!found)
             return rz_fail(err, RZ_ECONFIG, text->layers ? text->from_layers : text->from_experts,
                            "nothing runs on %s, which --plugin names", name);
@@ -371,24 +385,107 @@ static int32_t place_auto(struct rz_models *m, struct rz_model *model, struct rz
     return status;
 }
 
+/* The open devices of all places. */
+struct members {
+    const struct rz_device *devices[RZ_MIXED_MAX];
+    char names[RZ_MIXED_MAX][64];
+    uint16_t places[RZ_MIXED_MAX]; /* masks of them */
+    uint32_t n;
+};
+
+static int32_t open_member(struct rz_models *m, struct rz_model *model, const char *name, const char *from,
+                           const struct rz_model_options *o, struct members *to, uint32_t *at,
+                           struct rz_err *err)
+{
+    for (*at = 0; *at < to->n; ++*at)
+        if (!strcmp(to->names[*at], name))
+            return RZ_OK;
+    if (to->n == RZ_MIXED_MAX)
+        return rz_fail(err, RZ_ECONFIG, from, "more than %d devices", RZ_MIXED_MAX);
+    snprintf(to->names[to->n], sizeof(to->names[0]), "%s", name);
+    snprintf(model->device_name, sizeof(model->device_name), "%s", name);
+    return open_device(m, model, name, from, o, &to->devices[to->n++], err);
+}
+
+/* The devices of a place, those that failed left out. */
+static int32_t open_place(struct rz_models *m, struct rz_model *model, const char *names, const char *from,
+                          const struct rz_model_options *o, struct members *to, uint16_t *mask,
+                          struct rz_err *err)
+{
+    char name[64];
+    const char *rest = names;
+    uint32_t at;
+    while (rz_placement_member(&rest, name)) {
+        if (is_out(m, name))
+            continue;
+        if (open_member(m, model, name, from, o, to, &at, err))
+            return err->code;
+        for (uint32_t k = 0; k < to->n; k++)
+            if (*mask >> k & 1 && to->devices[k]->ctx == to->devices[at]->ctx)
+                return rz_fail(err, RZ_ECONFIG, from, "%s: %s is the same device as %s", names, name,
+                               to->names[k]);
+        *mask |= (uint16_t)(1u << at);
+    }
+    return RZ_OK;
+}
+
 /* The device of all layers, or one made of several. */
-static int32_t join(struct rz_model *model, const struct rz_placement *place,
-                    const struct rz_device *const *devices, struct rz_err *err)
+static int32_t join(struct rz_model *model, const struct rz_placement *place, const struct members *from,
+                    struct rz_err *err)
 {
     const struct rz_program *p = &model->graph->program;
-    bool one = true;
-    for (uint32_t i = 0; i < p->n_nodes; i++)
+    const struct rz_device *devices[RZ_MIXED_MAX] = {NULL};
+    bool one = true, wide = false;
+    for (uint32_t i = 0; i < p->n_nodes; i++) {
+        uint16_t mask = from->places[place->of[i]];
         one &= place->of[i] == place->of[0];
-    if (one) {
+        wide |= mask & (mask - 1);
+    }
+    for (uint32_t i = 0; i < place->n_names; i++)
+        if (from->places[i])
+            devices[i] = from->devices[__builtin_ctz(from->places[i])];
+    if (one && !wide) {
         model->device = devices[place->of[0]];
-        snprintf(model->device_name, sizeof(model->device_name), "%s", place->names[place->of[0]]);
+        snprintf(model->device_name, sizeof(model->device_name), "%s",
+                 from->names[__builtin_ctz(from->places[place->of[0]])]);
         return RZ_OK;
     }
-    struct rz_mixed_setup setup = {
-        .program = p, .devices = devices, .of = place->of, .forget = forget_weight, .ctx = model};
+    struct rz_mixed_setup setup = {.program = p,
+                                   .devices = wide ? from->devices : devices,
+                                   .of = place->of,
+                                   .places = wide ? from->places : NULL,
+                                   .forget = forget_weight,
+                                   .ctx = model};
     int32_t status = rz_mixed_new(&setup, &model->mixed, err);
-    if (!status)
-        model->device = rz_mixed_device(model->mixed);
+    if (status)
+        return status;
+    model->device = rz_mixed_device(model->mixed);
+    const char *told = rz_mixed_told(model->mixed);
+    if (told && !model->placed)
+        model->placed = strdup(told);
+    return RZ_OK;
+}
+
+static bool is_joined(const struct rz_placement *place)
+{
+    for (uint32_t i = 0; i < place->n_names; i++)
+        if (strchr(place->names[i], '+'))
+            return true;
+    return false;
+}
+
+/* What auto chose among: each place is a device. */
+static int32_t choose(struct rz_models *m, struct rz_model *model, struct rz_placement *place,
+                      const struct rz_model_options *o, const char *from, struct members *all,
+                      struct rz_err *err)
+{
+    if (is_joined(place))
+        return rz_fail(err, RZ_ECONFIG, from, "auto: devices joined by + have no place beside it");
+    int32_t status = place_auto(m, model, place, o, all->devices, err);
+    for (uint32_t i = 0; i < place->n_names; i++) {
+        all->places[i] = (uint16_t)(1u << i);
+        snprintf(all->names[i], sizeof(all->names[0]), "%s", place->names[i]);
+    }
     return status;
 }
 
@@ -396,9 +493,10 @@ static int32_t open_several(struct rz_models *m, struct rz_model *model, const c
                             const struct rz_placement_text *text, const struct rz_model_options *o,
                             struct rz_err *err)
 {
-    const struct rz_device *devices[RZ_MIXED_MAX] = {NULL};
+    struct members all = {.n = 0};
     struct rz_placement_text fixed = *text;
     struct rz_placement place;
+    const char *from = text->layers ? text->from_layers : text->from_experts;
     bool chosen = text->layers && !strcmp(text->layers, "auto");
     char next[sizeof(model->device_name)];
     snprintf(next, sizeof(next), "%s", model->device_name);
@@ -411,17 +509,12 @@ static int32_t open_several(struct rz_models *m, struct rz_model *model, const c
         status = check_flagged(m, &place, text, err);
     if (!status)
         status = replace_out(m, model, &place, next, err);
-    for (uint32_t i = 0; i < place.n_names && !status; i++) {
-        if (is_out(m, place.names[i]))
-            continue;
-        snprintf(model->device_name, sizeof(model->device_name), "%s", place.names[i]);
-        status = open_device(m, model, place.names[i], text->layers ? text->from_layers : text->from_experts,
-                             o, &devices[i], err);
-    }
+    for (uint32_t i = 0; i < place.n_names && !status; i++)
+        status = open_place(m, model, place.names[i], from, o, &all, &all.places[i], err);
     if (!status && chosen)
-        status = place_auto(m, model, &place, o, devices, err);
+        status = choose(m, model, &place, o, from, &all, err);
     if (!status)
-        status = join(model, &place, devices, err);
+        status = join(model, &place, &all, err);
     rz_placement_free(&place);
     return status;
 }

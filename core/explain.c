@@ -19,12 +19,18 @@ struct parts {
 static int32_t read_parts(const struct rz_model *model, struct parts *out)
 {
     *out = (struct parts){.program = &model->graph->program, .device = model->device->name};
-    out->at = calloc(out->program->n_nodes + 1, sizeof(*out->at));
-    if (!out->at)
-        return RZ_ENOMEM;
-    while (out->n < out->program->n_nodes) {
+    for (uint32_t cap = 0;;) {
+        if (out->n == cap) { /* where devices share layers there are more parts than nodes */
+            cap = cap ? 2 * cap : out->program->n_nodes + 1;
+            struct rz_plan_part *more = realloc(out->at, cap * sizeof(*more));
+            if (!more) {
+                free(out->at);
+                return RZ_ENOMEM;
+            }
+            out->at = more;
+        }
         struct rz_plan_part *p = &out->at[out->n];
-        p->size = sizeof(*p);
+        *p = (struct rz_plan_part){.size = sizeof(*p)};
         if (model->device->part(model->plan, out->n, p) != RZ_OK || p->node >= out->program->n_nodes)
             break;
         out->n++;

@@ -4,44 +4,16 @@
  * Owns the cut, the plans of the parts, and the memory for values that cross. Pages and slots are those of
  * the engine: a part has the layers of a page that it runs. Nothing is allocated in a step.
  */
-#include "mixed.h"
+#include "mixed_plan.h"
 
 #include "access.h"
-#include "batch_check.h"
 #include "err.h"
-#include "lives.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct rz_mixed {
-    struct rz_mixed_setup setup;
-    struct rz_device table;
-    struct rz_cut cut;
-    const char *_Atomic failed; /* device; NULL: none */
-};
-
-/* What a part is given in place of the batch. */
-struct seat {
-    struct rz_plan *plan;
-    struct rz_batch_seq *seqs;   /* [max_seqs]                 */
-    const int32_t **pages;       /* [max_seqs][its KV groups]  */
-    struct rz_page_copy *copies; /* [max_seqs][all KV groups]  */
-};
-
-struct plan {
-    struct rz_mixed *m;
-    struct rz_plan_limits limits;
-    struct rz_batch_bounds bounds;
-    struct seat seats[RZ_MIXED_MAX];
-    struct rz_batch_row *rows; /* [max_rows], for parts without logits */
-    float *values;             /* those that cross */
-    uint64_t value_bytes;
-    float **ends; /* of all runs, in their order: in, then out */
-    struct rz_plan_part *parts;
-    uint32_t n_parts, max_copies;
-};
+#define MIB 1048576.0
 
 /* --- claims: the parts of this device claim when it compiles --- */
 
@@ -107,7 +79,7 @@ static uint64_t kv_weight(const struct rz_program *p)
 static int32_t mixed_memory(void *ctx, struct rz_device_memory *out, struct rz_err *err)
 {
     const struct rz_mixed *m = ctx;
-    uint64_t whole = kv_weight(m->cut.program);
+    uint64_t whole = kv_weight(m->setup.program);
     double total = 0, room = 0, largest = 0;
     bool known = true;
     for (uint32_t i = 0; i < m->cut.n_parts; i++) {
@@ -156,29 +128,55 @@ static int32_t no_memory(struct rz_err *err)
     return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
 }
 
-static struct rz_plan_limits limits_of(const struct plan *p, const struct rz_cut_part *part)
+static struct rz_plan_limits limits_of(const struct rz_plan_limits *whole, const struct rz_cut_part *part)
 {
-    struct rz_plan_limits l = p->limits;
+    struct rz_plan_limits l = *whole;
     l.n_slots = part->program.n_states ? l.n_slots : 0;
     return l;
 }
 
-static int32_t compile_part(struct plan *p, uint32_t i, struct rz_err *err)
+/* The pieces of weights that have to be gathered are there from enter to leave. */
+static void enter(struct rz_mixed_plan *p, uint32_t i)
+{
+    if (p->m->is_wide)
+        rz_wide_enter(&p->m->wide, p->m->cut.parts[i].number);
+    p->seats[i].entered = p->m->is_wide;
+}
+
+static void leave(struct rz_mixed_plan *p, uint32_t i)
+{
+    if (p->seats[i].entered)
+        rz_wide_leave(&p->m->wide, p->m->cut.parts[i].number);
+    p->seats[i].entered = false;
+}
+
+static bool owns_weights(const struct rz_mixed_plan *p, uint32_t i)
+{
+    struct rz_plan_info info = {.size = sizeof(info)};
+    const struct rz_device *d = p->m->cut.parts[i].device;
+    return !d->info(p->seats[i].plan, &info) && info.flags & RZ_PLAN_OWNS_WEIGHTS;
+}
+
+static int32_t compile_part(struct rz_mixed_plan *p, uint32_t i, struct rz_err *err)
 {
     const struct rz_cut_part *part = &p->m->cut.parts[i];
     const struct rz_device *d = part->device;
-    struct seat *s = &p->seats[i];
-    struct rz_plan_limits limits = limits_of(p, part);
+    struct rz_seat *s = &p->seats[i];
+    struct rz_plan_limits limits = limits_of(&p->limits, part);
     uint64_t groups = part->program.n_kv_groups;
     uint32_t n, *nodes = calloc(part->program.n_nodes + 1ull, sizeof(*nodes));
     s->seqs = calloc(limits.max_seqs, sizeof(*s->seqs));
     s->pages = calloc(limits.max_seqs * groups + 1, sizeof(*s->pages));
-    s->copies = calloc(p->max_copies + 1ull, sizeof(*s->copies));
+    s->copies = calloc(p->max_copies * groups + 1ull, sizeof(*s->copies));
     int32_t status = nodes && s->seqs && s->pages && s->copies ? RZ_OK : no_memory(err);
+    if (!status)
+        enter(p, i);
     if (!status)
         status = rz_claim_nodes(d, &part->program, &limits, nodes, &n, err);
     if (!status)
         status = d->compile(d->ctx, &part->program, nodes, n, &limits, &s->plan, err);
+    if (status || owns_weights(p, i))
+        leave(p, i);
     if (status) {
         p->m->failed = d->name;
         rz_err_wrap(err, d->name);
@@ -187,39 +185,18 @@ static int32_t compile_part(struct plan *p, uint32_t i, struct rz_err *err)
     return status;
 }
 
-/* A place for each value that crosses, from the run that makes it to the last that reads it. */
-static int32_t take_values(struct plan *p, struct rz_err *err)
+/* Where several make some of the columns of the logits, they are put side by side. */
+static int32_t take_logits(struct rz_mixed_plan *p, struct rz_err *err)
 {
-    const struct rz_cut *cut = &p->m->cut;
-    uint64_t n_ends = 0, at = 0;
-    struct rz_life *lives = calloc(cut->program->n_values + 1ull, sizeof(*lives));
-    if (!lives)
-        return no_memory(err);
-    for (uint32_t v = 0; v < cut->program->n_values; v++)
-        lives[v] = (struct rz_life){.first = RZ_LIFE_NEVER};
-    for (uint32_t r = 0; r < cut->n_runs; r++) {
-        const struct rz_cut_run *run = &cut->runs[r];
-        n_ends += run->n_in + run->n_out;
-        for (uint32_t i = 0; i < run->n_in; i++)
-            rz_life_touch(lives, run->in[i], r);
-        for (uint32_t i = 0; i < run->n_out; i++)
-            rz_life_touch(lives, run->out[i], r);
-    }
-    int32_t status = rz_lives_place(cut->program, &p->limits, 64, lives, &p->value_bytes, err);
-    if (!status) {
-        p->values = calloc(p->value_bytes + 1, 1);
-        p->ends = calloc(n_ends + 1, sizeof(*p->ends));
-        status = p->values && p->ends ? RZ_OK : no_memory(err);
-    }
-    for (uint32_t r = 0; r < cut->n_runs && !status; r++) {
-        const struct rz_cut_run *run = &cut->runs[r];
-        for (uint32_t i = 0; i < run->n_in; i++)
-            p->ends[at++] = p->values + lives[run->in[i]].offset / sizeof(float);
-        for (uint32_t i = 0; i < run->n_out; i++)
-            p->ends[at++] = p->values + lives[run->out[i]].offset / sizeof(float);
-    }
-    free(lives);
-    return status;
+    const struct rz_program *program = p->m->setup.program;
+    uint32_t makers = 0;
+    for (uint32_t i = 0; i < p->m->cut.n_parts; i++)
+        makers += p->m->cut.parts[i].program.logits >= 0;
+    if (makers < 2)
+        return RZ_OK;
+    uint64_t stride = RZ_VALUE_STRIDE(rz_value_at(program, (uint32_t)program->logits)->width);
+    p->logits = calloc(stride * sizeof(float), p->limits.max_wanted);
+    return p->logits ? RZ_OK : no_memory(err);
 }
 
 static int by_node(const void *a, const void *b)
@@ -229,7 +206,7 @@ static int by_node(const void *a, const void *b)
 }
 
 /* What all plans do, in the order of the nodes. */
-static int32_t list_parts(struct plan *p, struct rz_err *err)
+static int32_t list_parts(struct rz_mixed_plan *p, struct rz_err *err)
 {
     const struct rz_cut *cut = &p->m->cut;
     p->parts = calloc(cut->program->n_nodes + 1ull, sizeof(*p->parts));
@@ -243,6 +220,8 @@ static int32_t list_parts(struct plan *p, struct rz_err *err)
             if (part->device->part(p->seats[i].plan, k, to) != RZ_OK || to->node >= part->program.n_nodes)
                 break;
             to->node = part->nodes[to->node];
+            if (p->m->is_wide)
+                to->node = p->m->wide.origin[to->node];
             p->n_parts++;
         }
     }
@@ -251,7 +230,7 @@ static int32_t list_parts(struct plan *p, struct rz_err *err)
 }
 
 /* Mapped weights that every device which runs them has copied. */
-static int32_t forget_weights(struct plan *p, struct rz_err *err)
+static int32_t forget_weights(struct rz_mixed_plan *p, struct rz_err *err)
 {
     const struct rz_cut *cut = &p->m->cut;
     const struct rz_program *w = cut->program;
@@ -260,8 +239,7 @@ static int32_t forget_weights(struct plan *p, struct rz_err *err)
         return no_memory(err);
     for (uint32_t i = 0; i < cut->n_parts; i++) {
         const struct rz_cut_part *part = &cut->parts[i];
-        struct rz_plan_info info = {.size = sizeof(info)};
-        bool owns = !part->device->info(p->seats[i].plan, &info) && info.flags & RZ_PLAN_OWNS_WEIGHTS;
+        bool owns = owns_weights(p, i);
         for (uint32_t n = 0; n < part->program.n_nodes && !owns; n++) {
             const struct rz_node *node = rz_node_at(w, part->nodes[n]);
             for (uint32_t k = 0; k < node->n_weights; k++)
@@ -278,21 +256,103 @@ static int32_t forget_weights(struct plan *p, struct rz_err *err)
 
 static void mixed_destroy(struct rz_plan *plan)
 {
-    struct plan *p = (struct plan *)plan;
+    struct rz_mixed_plan *p = (struct rz_mixed_plan *)plan;
     if (!p)
         return;
     for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
         if (p->seats[i].plan)
             p->m->cut.parts[i].device->destroy(p->seats[i].plan);
+        leave(p, i);
         free(p->seats[i].seqs);
         free(p->seats[i].pages);
         free(p->seats[i].copies);
     }
+    for (uint32_t i = 0; i < p->m->cut.n_parts; i++) /* no plan reads another's any more */
+        if (p->shared[i])
+            p->m->cut.parts[i].device->unshare(p->m->cut.parts[i].device->ctx, p->shared[i]);
     free(p->rows);
     free(p->values);
     free(p->ends);
+    free(p->logits);
     free(p->parts);
     free(p);
+}
+
+static void add_info(struct rz_plan_info *out, const struct rz_plan_info *one)
+{
+    out->prepared_bytes += one->prepared_bytes;
+    out->kv_bytes += one->kv_bytes;
+    out->scratch_bytes += one->scratch_bytes;
+    out->state_bytes += one->state_bytes;
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes += one->mapped_bytes;
+}
+
+/* What the part would take on its device. */
+static int32_t measure_part(struct rz_mixed *m, uint32_t i, const struct rz_plan_limits *limits,
+                            struct rz_plan_info *out, struct rz_err *err)
+{
+    const struct rz_cut_part *part = &m->cut.parts[i];
+    const struct rz_device *d = part->device;
+    struct rz_plan_limits own = limits_of(limits, part);
+    uint32_t n, *nodes = calloc(part->program.n_nodes + 1ull, sizeof(*nodes));
+    int32_t status = nodes ? rz_claim_nodes(d, &part->program, &own, nodes, &n, err) : no_memory(err);
+    *out = (struct rz_plan_info){.size = sizeof(*out)};
+    if (!status)
+        status = d->measure(d->ctx, &part->program, nodes, n, &own, out, err);
+    free(nodes);
+    if (status) {
+        m->failed = d->name;
+        rz_err_wrap(err, d->name);
+    }
+    return status;
+}
+
+static int32_t mixed_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                             const struct rz_plan_limits *limits, struct rz_plan_info *out,
+                             struct rz_err *err)
+{
+    struct rz_mixed *m = ctx;
+    int32_t status = RZ_OK;
+    (void)nodes, (void)n;
+    for (uint32_t i = 0; i < program->n_weights; i++)
+        out->weight_bytes += rz_weight_at(program, i)->bytes;
+    for (uint32_t i = 0; i < m->cut.n_parts && !status; i++) {
+        struct rz_plan_info one;
+        status = measure_part(m, i, limits, &one, err);
+        if (!status)
+            add_info(out, &one);
+    }
+    return status;
+}
+
+/* Nothing is taken on any device before there is room on all of them. */
+static int32_t check_room(struct rz_mixed_plan *p, struct rz_err *err)
+{
+    for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
+        const struct rz_device *d = p->m->cut.parts[i].device;
+        struct rz_plan_info info;
+        struct rz_device_memory memory = {.size = sizeof(memory)};
+        if (!RZ_HAS(d, measure))
+            continue;
+        int32_t status = measure_part(p->m, i, &p->limits, &info, err);
+        if (!status)
+            status = d->memory(d->ctx, &memory, err);
+        if (status)
+            return status;
+        uint64_t rest = info.state_bytes + info.scratch_bytes;
+        uint64_t need = info.prepared_bytes + info.kv_bytes + rest;
+        if (!memory.free || need <= memory.free)
+            continue;
+        p->m->failed = d->name;
+        return rz_fail(
+            err, RZ_ENOMEM, d->name,
+            "%.1f MiB are needed (weights %.1f, KV %.1f, values and state %.1f), %.1f MiB are free: "
+            "lower engine.context, engine.max_seqs or engine.kv_pages",
+            (double)need / MIB, (double)info.prepared_bytes / MIB, (double)info.kv_bytes / MIB,
+            (double)rest / MIB, (double)memory.free / MIB);
+    }
+    return RZ_OK;
 }
 
 static int32_t mixed_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
@@ -300,20 +360,25 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
 {
     struct rz_mixed *m = ctx;
     (void)nodes, (void)n;
-    if (program != m->cut.program)
+    if (program != m->setup.program)
         return rz_fail(err, RZ_EINVAL, "plan", "these devices were put together for another program");
-    struct plan *p = calloc(1, sizeof(*p));
+    struct rz_mixed_plan *p = calloc(1, sizeof(*p));
     if (!p)
         return no_memory(err);
     p->m = m;
     p->limits = *limits;
+    p->together = rz_mixed_together(&m->cut);
     p->max_copies = limits->max_seqs * program->n_kv_groups;
     p->rows = calloc(limits->max_rows, sizeof(*p->rows));
     int32_t status = p->rows ? rz_batch_bounds_init(program, limits, &p->bounds, err) : no_memory(err);
+    if (!status && m->is_wide) /* the trials of auto have limits of their own */
+        status = check_room(p, err);
     for (uint32_t i = 0; i < m->cut.n_parts && !status; i++)
         status = compile_part(p, i, err);
     if (!status)
-        status = take_values(p, err);
+        status = rz_mixed_take_values(p, err);
+    if (!status)
+        status = take_logits(p, err);
     if (!status)
         status = list_parts(p, err);
     if (!status)
@@ -330,15 +395,16 @@ static int32_t mixed_compile(void *ctx, const struct rz_program *program, const 
 
 static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
-    const struct plan *p = (const struct plan *)plan;
-    const struct rz_program *program = p->m->cut.program;
+    const struct rz_mixed_plan *p = (const struct rz_mixed_plan *)plan;
+    const struct rz_program *program = p->m->setup.program;
     out->wants = 1u << RZ_WANT_NONE;
     out->wants |= program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
     out->wants |= program->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;
     out->flags = RZ_PLAN_INVARIANT | RZ_PLAN_OWNS_WEIGHTS;
     out->weight_bytes = out->prepared_bytes = out->kv_bytes = out->state_bytes = 0;
     out->scratch_bytes = p->value_bytes;
-    uint64_t mapped = 0;
+    if (out->size >= sizeof(*out))
+        out->mapped_bytes = 0;
     for (uint32_t i = 0; i < program->n_weights; i++)
         out->weight_bytes += rz_weight_at(program, i)->bytes;
     for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
@@ -346,21 +412,15 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
         int32_t status = p->m->cut.parts[i].device->info(p->seats[i].plan, &one);
         if (status)
             return status;
-        out->prepared_bytes += one.prepared_bytes;
-        out->kv_bytes += one.kv_bytes;
-        out->scratch_bytes += one.scratch_bytes;
-        out->state_bytes += one.state_bytes;
-        mapped += one.mapped_bytes;
+        add_info(out, &one);
         out->flags &= one.flags;
     }
-    if (out->size >= sizeof(*out))
-        out->mapped_bytes = mapped;
     return RZ_OK;
 }
 
 static int32_t mixed_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out)
 {
-    const struct plan *p = (const struct plan *)plan;
+    const struct rz_mixed_plan *p = (const struct rz_mixed_plan *)plan;
     if (i >= p->n_parts)
         return RZ_END;
     const struct rz_plan_part *from = &p->parts[i];
@@ -369,174 +429,15 @@ static int32_t mixed_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part 
     return RZ_OK;
 }
 
-/* --- pages and slots between steps: those of the parts lie behind each other --- */
-
-/* The part's number of the group; -1: it has none of it. */
-static int32_t group_of(const struct plan *p, uint32_t part, uint32_t group)
-{
-    const struct rz_program *mine = &p->m->cut.parts[part].program;
-    if (group == p->m->cut.program->n_kv_groups)
-        return mine->n_states ? (int32_t)mine->n_kv_groups : -1;
-    for (uint32_t g = 0; g < mine->n_kv_groups; g++)
-        if (p->m->cut.parts[part].groups[g] == group)
-            return (int32_t)g;
-    return -1;
-}
-
-static int64_t bytes_of(const struct plan *p, uint32_t part, uint32_t group, int32_t index,
-                        struct rz_err *err)
-{
-    int32_t g = group_of(p, part, group);
-    const struct rz_device *d = p->m->cut.parts[part].device;
-    return g < 0 ? 0 : d->fetch(p->seats[part].plan, (uint32_t)g, index, NULL, 0, err);
-}
-
-static int64_t page_bytes(const struct plan *p, uint32_t group, int32_t index, struct rz_err *err)
-{
-    int64_t total = 0;
-    for (uint32_t i = 0; i < p->m->cut.n_parts; i++) {
-        int64_t n = bytes_of(p, i, group, index, err);
-        if (n < 0)
-            return n;
-        total += n;
-    }
-    return total;
-}
-
-static int64_t check_page(const struct plan *p, uint32_t group, int32_t index, bool copy, uint64_t n,
-                          struct rz_err *err)
-{
-    int64_t total = page_bytes(p, group, index, err);
-    if (total >= 0 && copy && n != (uint64_t)total)
-        return rz_fail(err, RZ_EINVAL, "plan", "page %d of group %u does not have %llu bytes", index, group,
-                       (unsigned long long)n);
-    return total;
-}
-
-static int64_t mixed_fetch(struct rz_plan *plan, uint32_t group, int32_t index, void *out, uint64_t n,
-                           struct rz_err *err)
-{
-    const struct plan *p = (const struct plan *)plan;
-    int64_t total = check_page(p, group, index, out, n, err);
-    uint8_t *at = out;
-    for (uint32_t i = 0; i < p->m->cut.n_parts && out && total >= 0; i++) {
-        int64_t got = bytes_of(p, i, group, index, err);
-        if (got > 0)
-            got = p->m->cut.parts[i].device->fetch(p->seats[i].plan, (uint32_t)group_of(p, i, group), index,
-                                                   at, (uint64_t)got, err);
-        if (got < 0)
-            return got;
-        at += got;
-    }
-    return total;
-}
-
-static int32_t mixed_store(struct rz_plan *plan, uint32_t group, int32_t index, const void *in, uint64_t n,
-                           struct rz_err *err)
-{
-    const struct plan *p = (const struct plan *)plan;
-    int64_t total = check_page(p, group, index, true, n, err);
-    const uint8_t *at = in;
-    for (uint32_t i = 0; i < p->m->cut.n_parts && total >= 0; i++) {
-        int64_t part = bytes_of(p, i, group, index, err);
-        int32_t status =
-            part > 0 ? p->m->cut.parts[i].device->store(p->seats[i].plan, (uint32_t)group_of(p, i, group),
-                                                        index, at, (uint64_t)part, err)
-                     : (int32_t)part;
-        if (status)
-            return status;
-        at += part;
-    }
-    return total < 0 ? (int32_t)total : RZ_OK;
-}
-
-/* --- a step --- */
-
-/* The batch as a part gets it: its groups, its states, no wish for logits that it does not make. */
-static void seat_batch(struct plan *p, uint32_t i, const struct rz_batch *b, bool first, struct rz_batch *out)
-{
-    const struct rz_cut_part *part = &p->m->cut.parts[i];
-    struct seat *s = &p->seats[i];
-    uint32_t groups = part->program.n_kv_groups;
-    bool states = part->program.n_states;
-    for (uint32_t k = 0; k < b->n_seqs; k++) {
-        s->seqs[k] = b->seqs[k];
-        s->seqs[k].state_slot = states ? b->seqs[k].state_slot : -1;
-        s->seqs[k].pages = s->pages + (uint64_t)k * groups;
-        for (uint32_t g = 0; g < groups; g++)
-            s->pages[(uint64_t)k * groups + g] = b->seqs[k].pages[part->groups[g]];
-    }
-    *out = *b;
-    out->seqs = s->seqs;
-    out->rows = part->program.logits >= 0 ? b->rows : p->rows;
-    out->copies = s->copies;
-    out->n_copies = 0;
-    for (uint32_t k = 0; k < b->n_copies && first; k++) {
-        int32_t g = group_of(p, i, b->copies[k].group);
-        if (g < 0)
-            continue;
-        s->copies[out->n_copies] = b->copies[k];
-        s->copies[out->n_copies++].group = (uint32_t)g;
-    }
-    out->n_state_copies = first && states ? b->n_state_copies : 0;
-    out->n_clears = first && states ? b->n_clears : 0;
-}
-
-static int32_t run_stage(struct plan *p, const struct rz_cut_run *run, const struct rz_batch *b, float **ends,
-                         struct rz_result *out, struct rz_err *err)
-{
-    const struct rz_cut_part *part = &p->m->cut.parts[run->part];
-    struct rz_result result = {.size = sizeof(result)};
-    struct rz_batch own;
-    seat_batch(p, run->part, b, run->stage == 0, &own);
-    own.stage = run->stage;
-    own.inputs = (const float *const *)ends;
-    own.outputs = ends + run->n_in;
-    int32_t status = part->device->execute(p->seats[run->part].plan, &own, &result, err);
-    if (status) {
-        p->m->failed = part->device->name;
-        rz_err_wrap(err, part->device->name);
-        return status;
-    }
-    if (run->stage + 1 < part->program.n_stages)
-        return RZ_OK;
-    if (part->program.logits >= 0) {
-        out->logits = result.logits;
-        out->logits_stride = result.logits_stride;
-    }
-    if (part->program.hidden >= 0) {
-        out->hidden = result.hidden;
-        out->hidden_stride = result.hidden_stride;
-    }
-    return RZ_OK;
-}
-
-static int32_t mixed_execute(struct rz_plan *plan, const struct rz_batch *b, struct rz_result *out,
-                             struct rz_err *err)
-{
-    struct plan *p = (struct plan *)plan;
-    int32_t status = rz_batch_check(&p->bounds, b, err);
-    if (!status && b->n_copies > p->max_copies)
-        status = rz_fail(err, RZ_EINVAL, "batch", "%u page copies, at most %u", b->n_copies, p->max_copies);
-    if (status)
-        return status;
-    out->n = 0;
-    out->logits = out->hidden = NULL;
-    for (uint32_t r = 0; r < b->n_rows; r++) {
-        p->rows[r] = b->rows[r];
-        p->rows[r].want = b->rows[r].want == RZ_WANT_NONE ? RZ_WANT_NONE : RZ_WANT_HIDDEN;
-        out->n += b->rows[r].want != RZ_WANT_NONE;
-    }
-    float **ends = p->ends;
-    for (uint32_t r = 0; r < p->m->cut.n_runs && !status; r++) {
-        const struct rz_cut_run *run = &p->m->cut.runs[r];
-        status = run_stage(p, run, b, ends, out, err);
-        ends += run->n_in + run->n_out;
-    }
-    return status;
-}
-
 /* --- the device --- */
+
+static bool all_measure(const struct rz_cut *cut)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < cut->n_parts; i++)
+        good &= RZ_HAS(cut->parts[i].device, measure);
+    return good;
+}
 
 static bool all_store(const struct rz_cut *cut)
 {
@@ -548,13 +449,35 @@ static bool all_store(const struct rz_cut *cut)
     return true;
 }
 
+/* The program that is cut: the setup's, or, where places have several devices, the wide one made of it. */
+static int32_t cut(struct rz_mixed *m, struct rz_err *err)
+{
+    const struct rz_mixed_setup *s = &m->setup;
+    struct rz_cut_setup how = {.program = s->program, .devices = s->devices, .of = s->of};
+    struct rz_wide_setup wide = {.program = s->program, .of = s->of, .places = s->places};
+    if (!s->places)
+        return rz_cut_init(&m->cut, &how, err);
+    int32_t status = rz_wide_init(&m->wide, &wide, err);
+    if (status)
+        return status;
+    how.program = &m->wide.program;
+    how.of = m->wide.of;
+    how.waves = m->wide.waves;
+    how.logits = m->wide.logits;
+    m->is_wide = true;
+    status = rz_cut_init(&m->cut, &how, err);
+    if (status)
+        rz_wide_deinit(&m->wide);
+    return status;
+}
+
 int32_t rz_mixed_new(const struct rz_mixed_setup *setup, struct rz_mixed **out, struct rz_err *err)
 {
     struct rz_mixed *m = calloc(1, sizeof(*m));
     if (!m)
         return no_memory(err);
     m->setup = *setup;
-    int32_t status = rz_cut_init(&m->cut, setup->program, setup->devices, setup->of, err);
+    int32_t status = cut(m, err);
     if (status) {
         free(m);
         return status;
@@ -569,11 +492,12 @@ int32_t rz_mixed_new(const struct rz_mixed_setup *setup, struct rz_mixed **out, 
                                   .compile = mixed_compile,
                                   .info = mixed_info,
                                   .part = mixed_part,
-                                  .execute = mixed_execute,
+                                  .execute = rz_mixed_execute,
                                   .destroy = mixed_destroy,
                                   .kv_type = mixed_kv_type,
-                                  .fetch = store ? mixed_fetch : NULL,
-                                  .store = store ? mixed_store : NULL};
+                                  .fetch = store ? rz_mixed_fetch : NULL,
+                                  .store = store ? rz_mixed_store : NULL,
+                                  .measure = all_measure(&m->cut) ? mixed_measure : NULL};
     *out = m;
     return RZ_OK;
 }
@@ -582,12 +506,19 @@ void rz_mixed_free(struct rz_mixed *m)
 {
     if (m)
         rz_cut_deinit(&m->cut);
+    if (m && m->is_wide)
+        rz_wide_deinit(&m->wide);
     free(m);
 }
 
 const char *rz_mixed_failed(const struct rz_mixed *m)
 {
     return m->failed;
+}
+
+const char *rz_mixed_told(const struct rz_mixed *m)
+{
+    return m->is_wide ? m->wide.told : NULL;
 }
 
 const struct rz_device *rz_mixed_device(struct rz_mixed *m)

@@ -4,6 +4,7 @@
 
 #include "arena.h"
 #include "buf.h"
+#include "wide.h"
 
 #include <rz/device.h>
 #include <stdbool.h>
@@ -16,15 +17,16 @@
 /* What one device runs, with tables of its own. */
 struct rz_cut_part {
     const struct rz_device *device;
+    uint32_t number;           /* of the device */
     struct rz_program program; /* a stage for each run of nodes           */
     uint32_t *nodes;           /* of each of its nodes, the cut program's */
-    uint32_t groups[8];        /* of each of its KV groups, likewise      */
+    uint32_t *groups;          /* of each of its KV groups, likewise      */
 };
 
 /* A stage of a part, in the order of the step; values of the cut program. */
 struct rz_cut_run {
-    uint32_t part, stage;
-    uint32_t n_in, n_out;
+    uint32_t part, stage, wave;
+    uint32_t n_in, n_out, first_end; /* first_end: how many ins and outs the runs before have */
     const int32_t *in, *out;
 };
 
@@ -36,10 +38,18 @@ struct rz_cut {
     struct rz_arena arena;
 };
 
-/* of[n_nodes]: for nodes without children, an index into devices or RZ_MIXED_NOBODY. Only devices that run
- * something become parts. The program outlives the cut. */
-int32_t rz_cut_init(struct rz_cut *cut, const struct rz_program *program,
-                    const struct rz_device *const *devices, const uint8_t *of, struct rz_err *err);
+struct rz_cut_setup {
+    const struct rz_program *program; /* outlives the cut */
+    const struct rz_device *const *devices;
+    const uint8_t *of; /* [n_nodes]: for nodes without children, an index into devices or RZ_MIXED_NOBODY */
+    const uint32_t
+        *waves; /* [n_nodes]: a stage holds nodes of one of them; NULL: one for all                */
+    const int32_t
+        *logits; /* what each device has of the logits, or -1; NULL: those of the program           */
+};
+
+/* Only devices that run something become parts. */
+int32_t rz_cut_init(struct rz_cut *cut, const struct rz_cut_setup *setup, struct rz_err *err);
 void rz_cut_deinit(struct rz_cut *cut);
 
 /* --- mixed.c: the device --- */
@@ -49,7 +59,9 @@ struct rz_mixed;
 struct rz_mixed_setup {
     const struct rz_program *program;
     const struct rz_device *const *devices; /* open; they outlive the mixed one */
-    const uint8_t *of;                      /* as in rz_cut_init, nobody is left out */
+    const uint8_t *of;                      /* [n_nodes]: places of nodes without children */
+    const uint16_t
+        *places; /* [RZ_MIXED_MAX]: masks of devices, which share the nodes; NULL: place i is device i */
     /* Told that nobody reads the mapped bytes of a weight any more (may be NULL). */
     void (*forget)(void *ctx, const void *from, uint64_t bytes);
     void *ctx;
@@ -61,6 +73,8 @@ void rz_mixed_free(struct rz_mixed *m);
 const struct rz_device *rz_mixed_device(struct rz_mixed *m);
 /* The name of the device that failed last, in compile or execute; NULL: none has. */
 const char *rz_mixed_failed(const struct rz_mixed *m);
+/* What of the layers that several devices share is divided, in lines; NULL: there are none, or no memory. */
+const char *rz_mixed_told(const struct rz_mixed *m);
 /* Offers the program's nodes top-down; what the device refuses whole is offered in parts. nodes[n_nodes] gets
  * those to compile. */
 int32_t rz_claim_nodes(const struct rz_device *d, const struct rz_program *p,
@@ -75,7 +89,7 @@ struct rz_placement_text {
 };
 
 struct rz_placement {
-    char names[RZ_MIXED_MAX][64]; /* of devices */
+    char names[RZ_MIXED_MAX][64]; /* of devices, or of several that share their layers: a+b */
     uint32_t n_names;
     uint8_t *of;       /* [n_nodes] */
     uint8_t *of_layer; /* [n_layers + 2]: embedding, layers, head */
@@ -90,6 +104,8 @@ int32_t rz_placement_read(const struct rz_placement_text *text, const char *fall
 void rz_placement_free(struct rz_placement *p);
 /* of[] from of_layer and experts. */
 void rz_placement_spread(struct rz_placement *place, const struct rz_program *p);
+/* The next of the devices that a name joins by '+', and *names moves on; false: there is none. */
+bool rz_placement_member(const char **names, char out[64]);
 /* Index of a device, added if it is new; -1: too many. */
 int32_t rz_placement_name(struct rz_placement *place, const char *name, size_t n);
 

@@ -19,8 +19,8 @@
 /* What belongs to a part while it is cut out: numbers of the program to numbers of the part, -1: none yet. */
 struct maps {
     uint8_t device;
-    int32_t *values, *weights, *states, *layers[8];
-    int32_t groups[8];
+    int32_t *values, *weights, *states, **layers;
+    int32_t *groups;
     int32_t *refs;
     struct rz_node *nodes;
     struct rz_value *value_table;
@@ -35,13 +35,14 @@ struct cutting {
     struct rz_cut *cut;
     const struct rz_program *p;
     const struct rz_device *const *devices;
+    const struct rz_cut_setup *setup;
     uint8_t *own;      /* [n_nodes]: its device, or MIXED                              */
     uint8_t *maker;    /* [n_values]: the device of the node that makes it; NONE       */
     uint16_t *readers; /* [n_values]: mask of devices                                  */
     struct maps maps[RZ_MIXED_MAX];
     int32_t part_of[RZ_MIXED_MAX + 1]; /* of a device; -1 */
     int32_t *ends;                     /* room for in and out of runs */
-    uint32_t n_ends;
+    uint32_t n_ends, wave;             /* wave: of the run that is open */
     struct rz_err *err;
 };
 
@@ -212,15 +213,20 @@ static bool copy_node(struct cutting *c, uint32_t i, int32_t parent)
     return good;
 }
 
+static uint32_t wave_of(const struct cutting *c, uint32_t node)
+{
+    return c->setup->waves ? c->setup->waves[node] : 0;
+}
+
 /* Ends the stage that is open and begins one for the device; RZ_MIXED_NOBODY: none. */
-static void begin_run(struct cutting *c, uint8_t device)
+static void begin_run(struct cutting *c, uint8_t device, uint32_t wave)
 {
     struct rz_cut *cut = c->cut;
     if (device == RZ_MIXED_NOBODY)
         return;
     struct rz_program *to = &cut->parts[c->part_of[device]].program;
     struct rz_cut_run *run = &cut->runs[cut->n_runs++];
-    *run = (struct rz_cut_run){.part = (uint32_t)c->part_of[device], .stage = to->n_stages};
+    *run = (struct rz_cut_run){.part = (uint32_t)c->part_of[device], .stage = to->n_stages, .wave = wave};
     c->maps[device].stages[to->n_stages++] =
         (struct rz_stage){.size = sizeof(struct rz_stage), .first = to->n_nodes};
 }
@@ -235,8 +241,9 @@ static bool copy_nodes(struct cutting *c, uint32_t first, uint32_t end, uint8_t 
             good = copy_nodes(c, i + 1, rz_node_at(c->p, i)->end, device);
             continue;
         }
-        if (own != *device)
-            begin_run(c, own);
+        if (own != *device || wave_of(c, i) != c->wave)
+            begin_run(c, own, wave_of(c, i));
+        c->wave = wave_of(c, i);
         *device = own;
         if (own == RZ_MIXED_NOBODY)
             continue;
@@ -282,6 +289,7 @@ static void run_ends(struct cutting *c, uint32_t r)
     struct maps *m = &c->maps[device];
     struct rz_stage *stage = &m->stages[run->stage];
     stage->first_in = part->program.n_refs;
+    run->first_end = c->n_ends;
     run->in = c->ends + c->n_ends;
     for (uint32_t i = stage->first; i < stage->end; i++)
         if (m->nodes[i].end == i + 1)
@@ -305,6 +313,7 @@ static bool begin_part(struct cutting *c, uint8_t device)
     uint64_t layers = 0;
     c->part_of[device] = (int32_t)c->cut->n_parts++;
     part->device = c->devices[device];
+    part->number = device;
     *m = (struct maps){.device = device,
                        .values = room(c, p->n_values, sizeof(*m->values)),
                        .weights = room(c, p->n_weights, sizeof(*m->weights)),
@@ -316,10 +325,14 @@ static bool begin_part(struct cutting *c, uint8_t device)
                        .state_table = room(c, p->n_states, sizeof(*m->state_table)),
                        .group_table = room(c, p->n_kv_groups, sizeof(*m->group_table)),
                        .stages = room(c, p->n_nodes, sizeof(*m->stages)),
-                       .inside = room(c, p->n_values, sizeof(*m->inside))};
+                       .inside = room(c, p->n_values, sizeof(*m->inside)),
+                       .groups = room(c, p->n_kv_groups, sizeof(*m->groups)),
+                       .layers = room(c, p->n_kv_groups, sizeof(*m->layers))};
+    part->groups = room(c, p->n_kv_groups, sizeof(*part->groups));
     part->nodes = room(c, p->n_nodes, sizeof(*part->nodes));
     bool good = m->values && m->weights && m->states && m->refs && m->nodes && m->value_table &&
-                m->weight_table && m->state_table && m->group_table && m->stages && m->inside && part->nodes;
+                m->weight_table && m->state_table && m->group_table && m->stages && m->inside && m->groups &&
+                m->layers && part->groups && part->nodes;
     for (uint32_t g = 0; g < p->n_kv_groups && good; g++) {
         layers = rz_kv_group_at(p, g)->n_layers;
         m->groups[g] = -1;
@@ -362,7 +375,7 @@ static void end_part(struct cutting *c, const struct maps *m, struct rz_cut_part
     to->stages = m->stages;
     to->stage_stride = sizeof(*m->stages);
     to->hidden = result_in(c, m, c->p->hidden);
-    to->logits = result_in(c, m, c->p->logits);
+    to->logits = result_in(c, m, c->setup->logits ? c->setup->logits[m->device] : c->p->logits);
 }
 
 static int32_t cut_all(struct cutting *c, const uint8_t *of)
@@ -390,10 +403,10 @@ static int32_t cut_all(struct cutting *c, const uint8_t *of)
     return RZ_OK;
 }
 
-int32_t rz_cut_init(struct rz_cut *cut, const struct rz_program *p, const struct rz_device *const *devices,
-                    const uint8_t *of, struct rz_err *err)
+int32_t rz_cut_init(struct rz_cut *cut, const struct rz_cut_setup *setup, struct rz_err *err)
 {
-    struct cutting c = {.cut = cut, .p = p, .devices = devices, .err = err};
+    const struct rz_program *p = setup->program;
+    struct cutting c = {.cut = cut, .p = p, .devices = setup->devices, .setup = setup, .err = err};
     *cut = (struct rz_cut){.program = p};
     rz_arena_init(&cut->arena, 0);
     for (uint32_t d = 0; d <= RZ_MIXED_MAX; d++)
@@ -403,13 +416,9 @@ int32_t rz_cut_init(struct rz_cut *cut, const struct rz_program *p, const struct
     c.maker = room(&c, p->n_values, 1);
     c.readers = room(&c, p->n_values, sizeof(*c.readers));
     c.ends = room(&c, (RZ_MIXED_MAX + 1) * (uint64_t)p->n_values, sizeof(*c.ends));
-    int32_t status = RZ_OK;
-    if (p->n_kv_groups > 8)
-        status = rz_fail(err, RZ_EUNSUPPORTED, "layers", "%u KV groups, at most 8", p->n_kv_groups);
-    else if (!cut->runs || !c.own || !c.maker || !c.readers || !c.ends)
-        status = no_memory(&c);
+    int32_t status = cut->runs && c.own && c.maker && c.readers && c.ends ? RZ_OK : no_memory(&c);
     if (!status)
-        status = cut_all(&c, of);
+        status = cut_all(&c, setup->of);
     if (status)
         rz_cut_deinit(cut);
     return status;

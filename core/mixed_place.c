@@ -10,6 +10,7 @@
 #include "err.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,16 @@ int32_t rz_placement_name(struct rz_placement *place, const char *name, size_t n
     memcpy(place->names[place->n_names], name, n);
     place->names[place->n_names][n] = 0;
     return (int32_t)place->n_names++;
+}
+
+bool rz_placement_member(const char **names, char out[64])
+{
+    size_t n = strcspn(*names, "+");
+    if (!**names)
+        return false;
+    snprintf(out, 64, "%.*s", (int)n, *names);
+    *names += n + ((*names)[n] == '+');
+    return true;
 }
 
 void rz_placement_free(struct rz_placement *p)
@@ -114,6 +125,12 @@ static int32_t range_of(const struct entry *e, uint32_t n_layers, const char *fr
     return RZ_OK;
 }
 
+/* No name between two signs is missing. */
+static bool is_list(const char *names)
+{
+    return *names != '+' && names[strlen(names) - 1] != '+' && !strstr(names, "++");
+}
+
 static int32_t put(struct rz_placement *place, const struct entry *e, const char *from, struct rz_err *err)
 {
     uint32_t first, last;
@@ -124,6 +141,9 @@ static int32_t put(struct rz_placement *place, const struct entry *e, const char
     if (device < 0)
         return rz_fail(err, RZ_ECONFIG, from, "more than %d devices, or a name that is too long",
                        RZ_MIXED_MAX);
+    if (!is_list(place->names[device]))
+        return rz_fail(err, RZ_ECONFIG, from, "%s: must be a device, or several like cuda:0+cuda:1",
+                       place->names[device]);
     for (uint32_t i = first; i <= last; i++) {
         uint8_t before = place->of_layer[i];
         if (before != UNSAID && i && i <= place->n_layers)

@@ -29,7 +29,7 @@ static const struct rz_option rz_options[] = {
 
 static const struct rz_option engine_options[] = {
     OPT("device", STRING, "cpu", "what models run on: cpu, or a device plugin such as opencl"),
-    OPT("layers", STRING, NULL, "layers on several devices: 0-9:opencl, 10-29:cpu; head:, embed:; or auto"),
+    OPT("layers", STRING, NULL, "on several devices: 0-9:opencl, 10-29:a+b; head:, embed:; or auto"),
     OPT("experts", STRING, NULL, "the device that experts run on; unset: that of their layer"),
     OPT_CHOICE("kv_type", "auto", "auto|f16|bf16|f32|q8_0|fp8",
                "element type of the KV cache; auto: f16, or bf16 where kernels round to it; fp8: cuda alone"),

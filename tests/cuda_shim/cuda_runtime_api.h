@@ -16,12 +16,15 @@ typedef int cudaError_t;
 #define cudaErrorInvalidValue 1
 #define cudaErrorMemoryAllocation 2
 #define cudaErrorNoDevice 100
+#define cudaErrorPeerAccessAlreadyEnabled 704
 #define cudaErrorLaunchFailure 719
 
 typedef int cudaMemcpyKind;
 #define cudaMemcpyHostToDevice 1
 #define cudaMemcpyDeviceToHost 2
 #define cudaMemcpyDeviceToDevice 3
+#define cudaMemcpyDefault 4
+#define cudaHostAllocPortable 1
 
 typedef void *cudaStream_t, *cudaLibrary_t, *cudaKernel_t, *cudaGraph_t, *cudaGraphExec_t, *cudaEvent_t;
 #define cudaStreamNonBlocking 1
@@ -67,6 +70,9 @@ cudaError_t cudaMalloc(void **out, size_t bytes);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaMallocHost(void **out, size_t bytes);
 cudaError_t cudaFreeHost(void *p);
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags);
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s);
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
@@ -75,6 +81,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 #define cudaEventDisableTiming 2
 cudaError_t cudaLibraryLoadData(cudaLibrary_t *out, const void *code, void *jit, void **jit_values,

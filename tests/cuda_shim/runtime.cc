@@ -1,8 +1,10 @@
 /* runtime.cc - CUDA's runtime as far as the plugin uses it, over the memory and the thread of the host.
  *
  * Everything is done when it is asked for; a capture keeps launches and copies, and a graph does them
- * again. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them. RZ_SHIM_FAIL=CALL:N:
- * the Nth call of that name fails, and, but for memory, all after it, as after a lost device.
+ * again. RZ_SHIM_LATE=1: nothing is done before somebody waits for it, and of other streams only what events
+ * order before it. RZ_SHIM_DEVICES: how many there are; RZ_SHIM_MEMORY: bytes of all of them;
+ * RZ_SHIM_PEERS=0: none reads the memory of another. RZ_SHIM_FAIL=CALL:N: the Nth call of that name fails,
+ * and, but for memory, all after it, as after a lost device.
  */
 #include "shim.h"
 #undef gridDim
@@ -34,7 +36,20 @@ struct item {
     const void *from;
     size_t bytes;
     int value; /* of a memset */
+    struct event *record, *wait;
+    uint64_t moment; /* of the event that is recorded, or awaited */
     struct item *next;
+};
+
+/* What is still to be done, in order. */
+struct stream {
+    struct item *first, **last;
+};
+
+/* Recorded so many times, and so many of them are over; of the last, where. */
+struct event {
+    struct stream *stream;
+    uint64_t recorded, over;
 };
 
 struct graph {
@@ -147,11 +162,37 @@ cudaError_t cudaFreeHost(void *p)
     return cudaSuccess;
 }
 
+cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
+{
+    return cudaMallocHost(out, bytes);
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
+{
+    const char *text = getenv("RZ_SHIM_PEERS");
+    *can = device != peer && (!text || strcmp(text, "0"));
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned)
+{
+    static bool enabled[16];
+    bool before = enabled[peer & 15];
+    enabled[peer & 15] = true;
+    return before ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
+}
+
 /* --- what a stream does, or a capture keeps --- */
+
+static void do_until(struct stream *s, const struct event *e, uint64_t moment);
 
 static void do_item(const struct item *i)
 {
-    if (i->kernel)
+    if (i->record)
+        i->record->over = i->moment;
+    else if (i->wait)
+        do_until(i->wait->stream, i->wait, i->moment);
+    else if (i->kernel)
         shim_run(i->kernel, &i->grid, &i->block, i->shared, i->params);
     else if (i->call)
         i->call(i->params);
@@ -161,20 +202,52 @@ static void do_item(const struct item *i)
         memset(i->to, i->value, i->bytes);
 }
 
-static cudaError_t take(const struct item *i)
+/* Does what the stream has been given, all of it or until the event is over. */
+static void do_until(struct stream *s, const struct event *e, uint64_t moment)
 {
-    if (!capture) {
+    while (s && s->first && (!e || e->over < moment)) {
+        struct item *i = s->first;
+        s->first = i->next;
+        if (!i->next)
+            s->last = &s->first;
         do_item(i);
-        return cudaSuccess;
+        free(i);
     }
+}
+
+static bool is_late(void)
+{
+    const char *text = getenv("RZ_SHIM_LATE");
+    return text && !strcmp(text, "1");
+}
+
+static cudaError_t keep(const struct item *i, struct item ***last)
+{
     struct item *kept = (struct item *)aligned_alloc(alignof(struct item), sizeof(*kept));
     if (!kept)
         return cudaErrorMemoryAllocation;
     *kept = *i;
     kept->next = nullptr;
-    *capture->last = kept;
-    capture->last = &kept->next;
+    **last = kept;
+    *last = &kept->next;
     return cudaSuccess;
+}
+
+static cudaError_t give(const struct item *i, cudaStream_t stream)
+{
+    if (capture)
+        return keep(i, &capture->last);
+    if (stream && is_late())
+        return keep(i, &((struct stream *)stream)->last);
+    do_item(i);
+    return cudaSuccess;
+}
+
+static thread_local cudaStream_t given; /* of the call that runs */
+
+static cudaError_t take(const struct item *i)
+{
+    return give(i, given);
 }
 
 bool shim_take(void (*call)(const void *params), const void *params, size_t bytes)
@@ -185,8 +258,9 @@ bool shim_take(void (*call)(const void *params), const void *params, size_t byte
     return take(&i) == cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
+    given = stream;
     struct item i = {};
     i.to = to;
     i.from = from;
@@ -194,8 +268,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     return fails("copy") ? cudaErrorLaunchFailure : bytes ? take(&i) : cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
 {
+    given = stream;
     struct item i = {};
     i.to = to;
     i.value = value;
@@ -207,6 +282,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *kernel,
 {
     const struct shim_kernel *k = (const struct shim_kernel *)kernel;
     struct item i = {};
+    given = c->stream;
     if (fails("launch"))
         return cudaErrorLaunchFailure;
     if (!c->gridDim.x || !c->gridDim.y || !c->gridDim.z || c->gridDim.y > 65535 || c->gridDim.z > 65535)
@@ -221,38 +297,61 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *c, const void *kernel,
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
-    *out = nullptr;
+    struct stream *s = (struct stream *)calloc(1, sizeof(*s));
+    if (!s)
+        return cudaErrorMemoryAllocation;
+    s->last = &s->first;
+    *out = s;
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t)
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    do_until((struct stream *)stream, nullptr, 0);
+    free(stream);
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    do_until((struct stream *)stream, nullptr, 0);
     return fails("synchronize") ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
 {
-    *out = nullptr;
+    *out = calloc(1, sizeof(struct event));
+    return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    free(e);
     return cudaSuccess;
 }
 
-cudaError_t cudaEventDestroy(cudaEvent_t)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    return cudaSuccess;
+    struct event *e = (struct event *)event;
+    struct item i = {};
+    e->stream = (struct stream *)stream;
+    i.record = e;
+    i.moment = ++e->recorded;
+    return give(&i, stream);
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
-    return cudaSuccess;
+    struct item i = {};
+    i.wait = (struct event *)event;
+    i.moment = i.wait->recorded;
+    return give(&i, stream);
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t)
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    struct event *e = (struct event *)event;
+    do_until(e->stream, e, e->recorded);
     return cudaSuccess;
 }
 
@@ -312,13 +411,14 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsign
     return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
+    cudaError_t e = cudaSuccess;
     if (fails("graph"))
         return cudaErrorLaunchFailure;
-    for (struct item *i = ((struct graph *)graph)->first; i; i = i->next)
-        do_item(i);
-    return cudaSuccess;
+    for (struct item *i = ((struct graph *)graph)->first; i && e == cudaSuccess; i = i->next)
+        e = give(i, stream);
+    return e;
 }
 
 /* The instance is the graph: it goes with the instance. */

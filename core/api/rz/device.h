@@ -76,6 +76,13 @@ RZ_ABI_SIZE(struct rz_device_memory, 32, largest);
 
 struct rz_plan;
 
+/* A stage that another plan has begun. */
+struct rz_awaited {
+    struct rz_plan *plan;
+    uint32_t stage, zero;
+};
+RZ_ABI_SIZE(struct rz_awaited, 16, zero);
+
 /* The life of a device: open, then any number of plans, each compiled and in the end destroyed, then the
  * fini of its plugin. Only execute is called from other threads than the control thread: while one plan
  * executes, others may be compiled, measured and destroyed. */
@@ -122,8 +129,23 @@ struct rz_device {
      * its driver counts, with which everything else of this table works. It lives as long as the plugin.
      * NULL: there is one. From the control thread; whether there is such a device is for open to say. */
     int32_t (*numbered)(void *ctx, uint32_t index, void **out, struct rz_err *err);
+    /* execute in two halves, so that devices work at the same time: begin may return before the stage has
+     * run, and more stages may be begun behind it; finish returns when all of them have, with the results of
+     * the last. The batch and its tables are read before begin returns; the values that its inputs and
+     * outputs name are read and written until finish does. The stage touches neither before the n awaited
+     * ones are over: each is of a plan of the same plugin, and is the last that it has begun, or the one
+     * before. After an error, finish ends what is left. NULL, both of them: execute is all there is. */
+    int32_t (*begin)(struct rz_plan *plan, const struct rz_batch *batch, const struct rz_awaited *awaited,
+                     uint32_t n, struct rz_err *err);
+    int32_t (*finish)(struct rz_plan *plan, struct rz_result *out, struct rz_err *err);
+    /* Memory for outputs of this device's plans that are inputs of plans of the n peers, other ctx of the
+     * same plugin: on the device where those can read it there, else where copies need not wait. Only for
+     * inputs and outputs: the host does not look into it. NULL: they lie in plain memory of the host. */
+    int32_t (*share)(void *ctx, void *const *peers, uint32_t n, uint64_t bytes, void **out,
+                     struct rz_err *err);
+    void (*unshare)(void *ctx, void *memory);
 };
-RZ_ABI_SIZE(struct rz_device, 128, numbered);
+RZ_ABI_SIZE(struct rz_device, 160, unshare);
 
 #ifdef __cplusplus
 }

@@ -89,6 +89,7 @@ static int32_t add_ops(struct rz_plan *plan, uint32_t node, struct rz_err *err)
     return RZ_OK;
 }
 
+/* What the plan does; nothing of the GPU is taken. */
 static int32_t build(struct rz_plan *plan, const uint32_t *nodes, uint32_t n, struct rz_err *err)
 {
     int32_t status = RZ_OK;
@@ -101,23 +102,28 @@ static int32_t build(struct rz_plan *plan, const uint32_t *nodes, uint32_t n, st
         return status;
     cu_fuse(plan);
     status = cu_weights_plan(plan, err);
-    if (!status)
-        status = cu_lt_open(plan, err);
+    return status ? status : cu_lt_open(plan, err);
+}
+
+static int32_t take(struct rz_plan *plan, struct rz_err *err)
+{
+    int32_t status = RZ_OK;
     for (uint32_t i = 0; i < plan->n_ops && !status; i++)
         status = cu_op_kernels(plan, &plan->ops[i], err);
     if (!status)
         status = cu_check(cudaStreamCreateWithFlags(&plan->stream, cudaStreamNonBlocking), "a stream", err);
     if (!status)
         status = cu_check(cudaEventCreateWithFlags(&plan->uploaded, cudaEventDisableTiming), "an event", err);
+    for (uint32_t i = 0; i < CU_DONE && !status; i++)
+        status = cu_check(cudaEventCreateWithFlags(&plan->done[i], cudaEventDisableTiming), "an event", err);
     if (!status)
         status = cu_memory_take(plan, err);
     return status ? status : cu_weights_upload(plan, err);
 }
 
-int32_t cu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
-                   const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
+static int32_t make(struct cu_device *d, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                    const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
 {
-    struct cu_device *d = ctx;
     struct rz_batch_bounds bounds;
     int32_t status = rz_batch_bounds_init(program, limits, &bounds, err);
     if (!status)
@@ -140,6 +146,36 @@ int32_t cu_compile(void *ctx, const struct rz_program *program, const uint32_t *
     }
     *out = plan;
     return RZ_OK;
+}
+
+int32_t cu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                   const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err)
+{
+    struct rz_plan *plan;
+    int32_t status = make(ctx, program, nodes, n, limits, &plan, err);
+    if (status)
+        return status;
+    status = take(plan, err);
+    if (status) {
+        cu_destroy(plan);
+        return status;
+    }
+    *out = plan;
+    return RZ_OK;
+}
+
+int32_t cu_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                   const struct rz_plan_limits *limits, struct rz_plan_info *out, struct rz_err *err)
+{
+    struct rz_plan *plan;
+    int32_t status = make(ctx, program, nodes, n, limits, &plan, err);
+    if (status)
+        return status;
+    status = cu_memory_plan(plan, err);
+    if (!status)
+        status = cu_info(plan, out);
+    cu_destroy(plan);
+    return status;
 }
 
 /* Whose launch an op is a part of in steps of few rows; -1: it has its own. */
@@ -190,6 +226,9 @@ void cu_destroy(struct rz_plan *plan)
     cu_lt_close(plan->lt);
     if (plan->uploaded)
         cudaEventDestroy(plan->uploaded);
+    for (uint32_t i = 0; i < CU_DONE; i++)
+        if (plan->done[i])
+            cudaEventDestroy(plan->done[i]);
     if (plan->stream)
         cudaStreamDestroy(plan->stream);
     free(plan->ops);

@@ -53,7 +53,7 @@ void cu_parallel(const struct cu_device *d, uint32_t n, void (*fn)(void *arg, ui
 
 /* --- the device --- */
 
-static int32_t info(struct rz_plan *plan, struct rz_plan_info *out)
+int32_t cu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
     const struct rz_program *p = plan->program;
     out->wants = 1u << RZ_WANT_NONE;
@@ -223,13 +223,18 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                                   .memory = memory,
                                   .claim = cu_claim,
                                   .compile = cu_compile,
-                                  .info = info,
+                                  .info = cu_info,
                                   .part = cu_part_info,
                                   .execute = cu_execute,
                                   .destroy = cu_destroy,
                                   .fetch = cu_fetch,
                                   .store = cu_store,
-                                  .numbered = numbered};
+                                  .measure = cu_measure,
+                                  .numbered = numbered,
+                                  .begin = cu_begin,
+                                  .finish = cu_finish,
+                                  .share = cu_share,
+                                  .unshare = cu_unshare};
     *self = d;
     return RZ_OK;
 }

@@ -24,6 +24,7 @@
 #endif
 
 #define CU_GRAPHS 96
+#define CU_DONE 2       /* stages of a plan that others may await */
 #define CU_TOP_ROWS 256 /* wanted rows of a step whose best logits the device picks out */
 #define CU_LIBRARIES 24
 #define CU_FEW 8          /* rows of a step that the matrix-vector kernels take */
@@ -53,6 +54,7 @@ struct cu_device {
     uint32_t n_libraries;
     bool ready;
     char name[128];
+    struct cu_shared *shares;
     int capability;  /* 90 for 9.0 */
     uint64_t shared; /* bytes of shared memory that a block may have */
 };
@@ -106,6 +108,7 @@ struct rz_plan {
     uint32_t n_ops;
     cudaStream_t stream;
     cudaEvent_t uploaded;
+    cudaEvent_t done[CU_DONE]; /* the last stages that were begun */
 
     /* device memory */
     uint8_t *weights, *values, *kv, *states, *scratch, *ropes;
@@ -197,6 +200,8 @@ int32_t cu_kernel(const struct cu_device *d, cudaKernel_t *out, uint64_t shared,
 /* fn(arg, i) for i in 0..n-1, on the host's team where there is one. */
 void cu_parallel(const struct cu_device *d, uint32_t n, void (*fn)(void *arg, uint32_t i), void *arg);
 
+int32_t cu_info(struct rz_plan *plan, struct rz_plan_info *out);
+
 /* --- claim.c --- */
 /* Can the device run this primitive? why: if not. */
 bool cu_runs(const struct rz_program *p, const struct rz_node *n, const char **why);
@@ -205,6 +210,8 @@ int32_t cu_claim(void *ctx, const struct rz_program *program, uint32_t node,
                  const struct rz_plan_limits *limits, struct rz_claim *out, struct rz_err *err);
 int32_t cu_compile(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
                    const struct rz_plan_limits *limits, struct rz_plan **out, struct rz_err *err);
+int32_t cu_measure(void *ctx, const struct rz_program *program, const uint32_t *nodes, uint32_t n,
+                   const struct rz_plan_limits *limits, struct rz_plan_info *out, struct rz_err *err);
 int32_t cu_part_info(struct rz_plan *plan, uint32_t i, struct rz_plan_part *out);
 void cu_destroy(struct rz_plan *plan);
 /* --- fuse.c --- */
@@ -220,6 +227,7 @@ int32_t cu_weights_upload(struct rz_plan *plan, struct rz_err *err);
 const char *cu_type_name(int32_t type);
 
 /* --- memory.c --- */
+int32_t cu_memory_plan(struct rz_plan *plan, struct rz_err *err);
 int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err);
 void cu_memory_free(struct rz_plan *plan);
 
@@ -261,9 +269,17 @@ void cu_sequence_run(struct rz_plan *plan, const struct cu_op *op);
 uint64_t cu_attend_shared(uint32_t queries, uint32_t k_dim);
 
 /* --- step.c --- */
+int32_t cu_begin(struct rz_plan *plan, const struct rz_batch *batch, const struct rz_awaited *awaited,
+                 uint32_t n, struct rz_err *err);
+int32_t cu_finish(struct rz_plan *plan, struct rz_result *out, struct rz_err *err);
 int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                    struct rz_err *err);
 /* --- results.c --- */
 void cu_top_run(struct rz_plan *plan);
-int32_t cu_results(struct rz_plan *plan, struct rz_result *out);
+/* Queues the copies of what the stage hands on, and of the results; then, when they are there, shows them. */
+int32_t cu_results_fetch(struct rz_plan *plan);
+void cu_results(struct rz_plan *plan, struct rz_result *out);
+/* --- share.c --- */
+int32_t cu_share(void *ctx, void *const *peers, uint32_t n, uint64_t bytes, void **out, struct rz_err *err);
+void cu_unshare(void *ctx, void *memory);
 #endif

@@ -329,7 +329,7 @@ static int32_t fill_ropes(struct rz_plan *plan, struct rz_err *err)
     return status;
 }
 
-int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err)
+int32_t cu_memory_plan(struct rz_plan *plan, struct rz_err *err)
 {
     int32_t status = plan_values(plan, err);
     if (!status)
@@ -341,7 +341,14 @@ int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err)
     plan_ropes(plan);
     plan->top_rows = plan->limits.max_wanted < CU_TOP_ROWS ? plan->limits.max_wanted : CU_TOP_ROWS;
     plan_scratch(plan);
-    status = check_room(plan, err);
+    return RZ_OK;
+}
+
+int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err)
+{
+    int32_t status = cu_memory_plan(plan, err);
+    if (!status)
+        status = check_room(plan, err);
     if (!status)
         status = take_device(plan, err);
     if (status)

@@ -83,25 +83,29 @@ static void show_top(struct rz_plan *plan)
     }
 }
 
-int32_t cu_results(struct rz_plan *plan, struct rz_result *out)
+int32_t cu_results_fetch(struct rz_plan *plan)
 {
     const struct rz_program *p = plan->program;
     int32_t status = RZ_OK;
     const struct rz_stage *stage = p->n_stages ? rz_stage_at(p, plan->batch->stage) : NULL;
     for (uint32_t i = 0; stage && i < stage->n_out && !status; i++) {
         int32_t value = rz_stage_out(p, stage, i);
-        status = fetch(plan, plan->batch->outputs[i], plan->views[value].data,
-                       cu_value_rows(plan, value) * plan->views[value].stride * sizeof(float));
+        uint64_t bytes = cu_value_rows(plan, value) * plan->views[value].stride * sizeof(float);
+        status = cu_check(cudaMemcpyAsync(plan->batch->outputs[i], plan->views[value].data, bytes,
+                                          cudaMemcpyDefault, plan->stream),
+                          "handing values on", plan->err);
     }
     if (p->logits >= 0 && plan->wants_logits && plan->n_wanted && plan->last && !status)
         status = fetch_logits(plan);
     if (p->hidden >= 0 && plan->n_wanted && plan->last && !status)
         status = fetch(plan, plan->hidden, plan->views[p->hidden].data,
                        plan->n_wanted * plan->views[p->hidden].stride * sizeof(float));
-    if (!status)
-        status = cu_check(cudaStreamSynchronize(plan->stream), "a step", plan->err);
-    if (status)
-        return status;
+    return status;
+}
+
+void cu_results(struct rz_plan *plan, struct rz_result *out)
+{
+    const struct rz_program *p = plan->program;
     if (plan->top_k)
         show_top(plan);
     out->n = plan->n_wanted;
@@ -112,5 +116,4 @@ int32_t cu_results(struct rz_plan *plan, struct rz_result *out)
     out->hidden = p->hidden >= 0 ? plan->hidden : NULL;
     out->logits_stride = p->logits >= 0 ? plan->views[p->logits].stride : 0;
     out->hidden_stride = p->hidden >= 0 ? plan->views[p->hidden].stride : 0;
-    return RZ_OK;
 }

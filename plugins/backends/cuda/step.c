@@ -136,8 +136,8 @@ static int32_t take_inputs(struct rz_plan *plan)
         int32_t value = rz_stage_in(p, stage, i);
         uint64_t bytes = cu_value_rows(plan, value) * plan->views[value].stride * sizeof(float);
         status = cu_check(cudaMemcpyAsync(plan->views[value].data, plan->batch->inputs[i], bytes,
-                                          cudaMemcpyHostToDevice, plan->stream),
-                          "uploading the values of another device", plan->err);
+                                          cudaMemcpyDefault, plan->stream),
+                          "fetching the values of another device", plan->err);
     }
     return status;
 }
@@ -257,11 +257,20 @@ static void begin(struct rz_plan *plan, const struct rz_batch *b, struct rz_err 
                   &plan->to_op);
 }
 
-int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
-                   struct rz_err *err)
+/* Nothing of the stage touches what crosses before the awaited ones are over. */
+static int32_t await(struct rz_plan *plan, const struct rz_awaited *awaited, uint32_t n)
 {
-    struct rz_err own = RZ_ERR_INIT;
-    err = err ? err : &own;
+    int32_t status = RZ_OK;
+    for (uint32_t i = 0; i < n && !status; i++)
+        status =
+            cu_check(cudaStreamWaitEvent(plan->stream, awaited[i].plan->done[awaited[i].stage % CU_DONE], 0),
+                     "waiting for another device", plan->err);
+    return status;
+}
+
+int32_t cu_begin(struct rz_plan *plan, const struct rz_batch *batch, const struct rz_awaited *awaited,
+                 uint32_t n, struct rz_err *err)
+{
     int32_t status = rz_batch_check(&plan->bounds, batch, err);
     if (!status)
         status = cu_check(cudaSetDevice(plan->device->index), "choosing the device", err);
@@ -272,8 +281,33 @@ int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz
     if (!status)
         status = move_all(plan, err);
     if (!status)
+        status = await(plan, awaited, n);
+    if (!status)
         status = take_inputs(plan);
     if (!status)
         status = run(plan);
-    return status ? status : cu_results(plan, out);
+    if (!status)
+        status = cu_results_fetch(plan);
+    if (!status && plan->program->n_stages)
+        status = cu_check(cudaEventRecord(plan->done[batch->stage % CU_DONE], plan->stream), "a stage", err);
+    return status;
+}
+
+int32_t cu_finish(struct rz_plan *plan, struct rz_result *out, struct rz_err *err)
+{
+    int32_t status = cu_check(cudaSetDevice(plan->device->index), "choosing the device", err);
+    if (!status)
+        status = cu_check(cudaStreamSynchronize(plan->stream), "a step", err);
+    if (!status)
+        cu_results(plan, out);
+    return status;
+}
+
+int32_t cu_execute(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
+                   struct rz_err *err)
+{
+    struct rz_err own = RZ_ERR_INIT;
+    err = err ? err : &own;
+    int32_t status = cu_begin(plan, batch, NULL, 0, err);
+    return status ? status : cu_finish(plan, out, err);
 }
