@@ -1,7 +1,8 @@
 /* notify.c - what a service manager is told: systemd's protocol, datagrams to the socket of NOTIFY_SOCKET.
  *
  * Without the variable nothing is said. Nobody waits for an answer, and nothing depends on whether it
- * arrives.
+ * arrives: a manager that does not read, so that its socket is full, holds nobody up for longer than
+ * PATIENCE_S.
  */
 #include "main.h"
 
@@ -10,8 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define PATIENCE_S 5
 
 /* A path, or @NAME for a name without a file. */
 static socklen_t address_of(const char *name, struct sockaddr_un *to)
@@ -34,6 +38,7 @@ void rz_notify(const char *state)
     int fd = n ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0)
         return;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = PATIENCE_S}, sizeof(struct timeval));
     while (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, n) < 0 && errno == EINTR)
         ;
     close(fd);

@@ -27,6 +27,17 @@ def post(body, path="/v1/completions", headers=b""):
             + b"Content-Length: %d\r\n\r\n" % len(data) + data)
 
 
+def read_to(s, what):
+    """What comes up to where this has been seen, or to the end."""
+    got = b""
+    while what not in got:
+        part = s.recv(65536)
+        if not part:
+            break
+        got += part
+    return got
+
+
 def read_all(s):
     got = b""
     while True:
@@ -85,8 +96,8 @@ class Server:
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), 60)
 
-    def send(self, data, wait=5.0):
-        """(the answer so far, True if the server closed the connection)"""
+    def send(self, data, wait=60.0):
+        """(the answer so far, True if the server closed the connection); wait: seconds without a byte."""
         answer, closed = b"", False
         with self.connect() as s:
             s.settimeout(wait)
@@ -133,7 +144,8 @@ class Server:
         return s
 
     def metrics(self, headers=None):
-        """All numbers of /metrics by name and labels, as they stand there."""
+        """All numbers of /metrics by name and labels, as they stand there. What an answer adds to them may come a little
+        after it."""
         _, _, text = self.request("GET", "/metrics", headers=headers)
         rows = (line.rsplit(" ", 1) for line in text.decode().splitlines() if line and line[0] != "#")
         return {name: float(value) for name, value in rows}
@@ -151,7 +163,7 @@ class Server:
 
     def wait(self, timeout=120):
         status = self.process.wait(timeout)
-        self.reader.join(10)
+        self.reader.join(60)
         self.process.stderr.close()
         return status
 
