@@ -17,6 +17,7 @@ HOST = b"Host: localhost\r\n"
 POST = b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 # All the weight lies on the token "a", so that the text is known and does not end by itself.
 LONG = {"prompt": "the king", "max_tokens": 60000, "ignore_eos": True, "temperature": 0, "logit_bias": {"100": 100}}
+CRASHES = [-s for s in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)]
 ROOMY = ("-o", "engine.context=65536")
 
 
@@ -165,6 +166,8 @@ class Server:
         status = self.process.wait(timeout)
         self.reader.join(60)
         self.process.stderr.close()
+        if status in CRASHES:
+            raise rzlib.Failed("the server ended by signal %d: %s" % (-status, self.log()[-3000:]))
         return status
 
     def kill(self):
