@@ -129,8 +129,7 @@ FORCE:
 # The core learns from this list what is linked into it.
 $(B)/builtins.inc: FORCE
 	@mkdir -p $(B)
-	@printf 'X(%s)\n' $(BUILTINS) | sed '/()/d' > $@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@echo '$(foreach b,$(BUILTINS),X($(b)))' | cmp -s - $@ || echo '$(foreach b,$(BUILTINS),X($(b)))' > $@
 $(B)/core/registry.o: $(B)/builtins.inc
 
 # --- objects ---

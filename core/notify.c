@@ -1,7 +1,8 @@
 /* notify.c - what a service manager is told: systemd's protocol, datagrams to the socket of NOTIFY_SOCKET.
  *
  * Without the variable nothing is said. Nobody waits for an answer, and nothing depends on whether it
- * arrives.
+ * arrives: a manager that does not read, so that its socket is full, holds nobody up for longer than
+ * TRIES pauses.
  */
 #include "main.h"
 
@@ -11,7 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#define TRIES 50
+#define PAUSE_NS 100000000
 
 /* A path, or @NAME for a name without a file. */
 static socklen_t address_of(const char *name, struct sockaddr_un *to)
@@ -34,8 +39,11 @@ void rz_notify(const char *state)
     int fd = n ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0)
         return;
-    while (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, n) < 0 && errno == EINTR)
-        ;
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    for (int i = 0; i < TRIES && sendto(fd, state, strlen(state), flags, (struct sockaddr *)&to, n) < 0 &&
+                    (errno == EAGAIN || errno == EINTR);
+         i++)
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     close(fd);
 }
 

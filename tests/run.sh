@@ -4,7 +4,8 @@
 #   B=build/release CONFIG=release tests/run.sh [NAME...]     (usually through `make test`)
 #
 # First the unit programs ($B/tests/test_*), then the process tests (tests/test_*.py, each told by RZ where
-# the program is). One line a program, the whole output of those that fail, then "N passed, N failed".
+# the program is). One line a program, and what those say that fail; in the end a line "failed: ..." for each
+# test that failed, and "N passed, N failed".
 # Sanitizers write their reports to files; any file fails its program, whatever its exit status says. That
 # this works is shown each time by the canaries: programs with one deliberate fault each.
 #
@@ -39,6 +40,7 @@ export RZ_SLOW
 export POCL_CACHE_DIR=$PWD/build/pocl-cache RZ_OPENCL_CACHE=$PWD/build/opencl-cache
 
 passed=0 failed=0 skipped=0
+FAILED_LINES=30 # "failed: ..." at most
 
 # Sanitizer reports of the program called $1 go to files that begin with its name.
 sanitizers() {
@@ -51,6 +53,11 @@ sanitizers() {
 
 reports() {
     compgen -G "$logs/san/$1.*" | wc -l
+}
+
+# What a program said of its failures: unittest's list of tests, which comes before, is of no use.
+said() {
+    if grep -qaE '^(FAIL|ERROR): ' "$1"; then sed -n '/^=====/,$p' "$1"; else cat "$1"; fi
 }
 
 # Adds one program's counts ($2 $3 $4) and prints its line; on failure its output and reports.
@@ -67,7 +74,9 @@ account() {
     [ "$bad" -eq 0 ] || word=FAIL
     printf '%-4s %-28s %3d passed, %d failed, %d skipped  (%d s)\n' "$word" "$name" "$good" "$bad" "$skip" "$seconds"
     if [ "$bad" -ne 0 ]; then
-        sed 's/^/     | /' "$logs/$name.log" | tail -n 200
+        python3 tests/failures.py "$logs/$name.log" $(compgen -G "$logs/san/$name.*") |
+            sed "s/^/failed: $name: /" >>"$logs/failed"
+        said "$logs/$name.log" | sed 's/^/     | /' | tail -n 200
         for report in $(compgen -G "$logs/san/$name.*"); do
             sed 's/^/     ! /' "$report" | head -n 60
         done
@@ -143,7 +152,7 @@ run_process() {
 # The canary of this configuration must leave a report; else no other result means anything.
 run_canary() {
     local name=$1
-    [ -x "$B/tests/$name" ] || { echo "FAIL $name: not built"; failed=$((failed + 1)); return; }
+    [ -x "$B/tests/$name" ] || { echo "failed: $name: not built" | tee -a "$logs/failed"; failed=$((failed + 1)); return; }
     sanitizers "$name"
     timeout 60 "$B/tests/$name" >"$logs/$name.log" 2>&1 </dev/null
     if [ "$(reports "$name")" -gt 0 ]; then
@@ -152,6 +161,7 @@ run_canary() {
     else
         failed=$((failed + 1))
         echo "FAIL $name: its deliberate fault was NOT seen: this run's sanitizers are blind"
+        echo "failed: $name: its deliberate fault was not seen" >>"$logs/failed"
         sed 's/^/     | /' "$logs/$name.log"
     fi
     rm -f "$logs/san/$name".*
@@ -185,5 +195,6 @@ for file in tests/test_*.py; do
 done
 
 rm -rf "$logs/tmp"
+[ ! -s "$logs/failed" ] || head -n "$FAILED_LINES" "$logs/failed"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -17,6 +17,7 @@ HOST = b"Host: localhost\r\n"
 POST = b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 # All the weight lies on the token "a", so that the text is known and does not end by itself.
 LONG = {"prompt": "the king", "max_tokens": 60000, "ignore_eos": True, "temperature": 0, "logit_bias": {"100": 100}}
+CRASHES = [-s for s in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)]
 ROOMY = ("-o", "engine.context=65536")
 
 
@@ -25,6 +26,17 @@ def post(body, path="/v1/completions", headers=b""):
     data = json.dumps(body).encode()
     return (b"POST " + path.encode() + b" HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n" + headers
             + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+
+
+def read_to(s, what):
+    """What comes up to where this has been seen, or to the end."""
+    got = b""
+    while what not in got:
+        part = s.recv(65536)
+        if not part:
+            break
+        got += part
+    return got
 
 
 def read_all(s):
@@ -85,8 +97,8 @@ class Server:
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), 60)
 
-    def send(self, data, wait=5.0):
-        """(the answer so far, True if the server closed the connection)"""
+    def send(self, data, wait=60.0):
+        """(the answer so far, True if the server closed the connection); wait: seconds without a byte."""
         answer, closed = b"", False
         with self.connect() as s:
             s.settimeout(wait)
@@ -133,7 +145,8 @@ class Server:
         return s
 
     def metrics(self, headers=None):
-        """All numbers of /metrics by name and labels, as they stand there."""
+        """All numbers of /metrics by name and labels, as they stand there. What an answer adds to them may come a little
+        after it."""
         _, _, text = self.request("GET", "/metrics", headers=headers)
         rows = (line.rsplit(" ", 1) for line in text.decode().splitlines() if line and line[0] != "#")
         return {name: float(value) for name, value in rows}
@@ -151,8 +164,10 @@ class Server:
 
     def wait(self, timeout=120):
         status = self.process.wait(timeout)
-        self.reader.join(10)
+        self.reader.join(60)
         self.process.stderr.close()
+        if status in CRASHES:
+            raise rzlib.Failed("the server ended by signal %d: %s" % (-status, self.log()[-3000:]))
         return status
 
     def kill(self):

@@ -208,7 +208,8 @@ class Run(Base):
         self.assertIn(b"standard output", p.stderr)
 
     def test_streams(self):
-        p = subprocess.Popen([rzlib.RZ, "run", "-m", LLAMA, "-p", TEXT, "--ignore-eos", "-c", "4000"],
+        # more text than a pipe holds: what is written is not over before it is read
+        p = subprocess.Popen([rzlib.RZ, "run", "-m", LLAMA, "-p", TEXT, "--ignore-eos", "-c", "100000"],
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         first = p.stdout.read(1)
         alive = p.poll() is None

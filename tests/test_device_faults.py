@@ -311,17 +311,29 @@ class Faulty(Device):
 
     def test_while_it_changes(self):
         """Not ready, but well; requests wait."""
-        kernels = build("faulty", tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, os.path.dirname(kernels))
-        server = Server("--plugin", FAULTY, "-o", "plugin.faulty-device.fail=step:1", "--plugin", kernels,
-                        "-o", "plugin.faulty.load_ms=1000")
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        gate = os.path.join(folder, "gate")
+        server = Server("--plugin", FAULTY, "-o", "plugin.faulty-device.fail=step:1", "--plugin", build("faulty", folder),
+                        "-o", "plugin.faulty.file=" + gate)
         self.addCleanup(server.kill)
+        with open(gate, "w") as f:
+            f.write("l")
         self.failed_text(server.ask(ASK))
+        self.wait(lambda: server.request("GET", "/ready")[0] != 200, "it does not change")
         status, headers, text = server.request("GET", "/ready")
         self.assertEqual((status, json.loads(text)["error"]["code"], headers["Retry-After"]), (503, "device_changes", "5"))
         self.assertEqual(server.request("GET", "/health")[0], 200)
         self.assertEqual(server.metrics()["rz_ready"], 0)
-        self.assertEqual(server.ask(ASK)[0], 200)
+        waiting = threading.Thread(target=lambda: answers.append(server.ask(ASK)[0]))
+        answers = []
+        waiting.start()
+        self.wait(lambda: server.gauge("vllm:num_requests_waiting") + server.gauge("vllm:num_requests_running") == 1,
+                  "nobody waits")
+        self.assertEqual(answers, [])
+        os.unlink(gate)
+        waiting.join()
+        self.assertEqual(answers, [200])
         self.assertEqual(server.request("GET", "/ready")[0], 200)
         self.assertEqual(server.stop(), 0)
 

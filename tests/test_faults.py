@@ -57,11 +57,15 @@ class Faults(unittest.TestCase):
         self.addCleanup(server.kill)
         return server
 
-    def all_free(self, server):
+    def until(self, what, says):
         end = time.monotonic() + 60
-        while server.gauge("rz_kv_pages_free") != server.gauge("rz_kv_pages") or server.gauge("vllm:num_requests_running"):
-            self.assertLess(time.monotonic(), end, "pages are not given back")
+        while not what():
+            self.assertLess(time.monotonic(), end, says)
             time.sleep(0.05)
+
+    def all_free(self, server):
+        self.until(lambda: server.gauge("rz_kv_pages_free") == server.gauge("rz_kv_pages")
+                   and not server.gauge("vllm:num_requests_running"), "pages are not given back")
 
     def text_of(self, server):
         status, text = server.ask(ASK)
@@ -94,8 +98,9 @@ class Faults(unittest.TestCase):
                 self.mode("-")
                 self.assertEqual(self.text_of(server), want)
                 self.all_free(server)
-        m = server.metrics()
-        self.assertEqual(m['vllm:request_success_total{model_name="tiny-llama",finished_reason="error"}'], 12)
+        ended = lambda: server.metrics()['vllm:request_success_total{model_name="tiny-llama",finished_reason="error"}']
+        self.until(lambda: ended() >= 12, "errors are not counted")
+        self.assertEqual(ended(), 12)
         self.assertEqual(server.stop(), 0)
 
     def test_some_steps_fail(self):
@@ -130,9 +135,7 @@ class Faults(unittest.TestCase):
         s = server.connect()
         s.sendall(b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                   % len(BODY) + BODY)
-        end = time.monotonic() + 60
-        while server.gauge("vllm:num_requests_running") != 1 and time.monotonic() < end:
-            time.sleep(0.05)
+        self.until(lambda: server.gauge("vllm:num_requests_running") == 1, "no request runs")
         self.assertEqual(server.request("GET", "/health")[0], 200)
         self.assertEqual(server.gauge("vllm:num_requests_running"), 1)
         server.term()
@@ -146,9 +149,9 @@ class Faults(unittest.TestCase):
         s = server.connect()
         s.sendall(b"POST /v1/completions HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                   % len(BODY) + BODY)
-        time.sleep(0.2)
+        self.until(lambda: server.gauge("vllm:num_requests_running") == 1, "no request runs")
         server.term()
-        time.sleep(1)
+        time.sleep(1)  # the time to end in is over long before
         self.mode("-")
         self.assertEqual(server.wait(120), 0)
         s.close()
@@ -182,7 +185,8 @@ class Faults(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
 
     def test_not_ready_while_it_loads(self):
-        args = ("--plugin", self.plugin, "-o", "plugin.faulty.load_ms=1500", "-v")
+        self.mode("l")
+        args = ("--plugin", self.plugin, "-o", "plugin.faulty.file=" + self.file, "-v")
         done = threading.Event()
         seen = []
 
@@ -195,6 +199,7 @@ class Faults(unittest.TestCase):
                     for path in ("/health", "/ready", "/metrics", "/v1/models"):
                         seen.append((path,) + server.request("GET", path)[:2])
                     seen.append(("POST",) + server.request("POST", "/v1/completions", {"prompt": "x"})[:2])
+                    self.mode("-")
                 if b"ready: " in line:
                     seen.append(("then",) + server.request("GET", "/ready")[:2])
                     done.set()
@@ -245,8 +250,8 @@ class Faults(unittest.TestCase):
                 seen[status] = seen.get(status, 0) + 1
             self.assertIsNone(server.process.poll(), "the server died:\n" + server.log())
         os.unlink(file)
-        time.sleep(0.1)
         print(seen)
+        self.until(lambda: self.ask_once(server, ASK)[0] == 200, "allocations go on to fail")  # it looks now and then
         self.assertEqual(self.text_of(server), want)
         self.all_free(server)
         self.assertEqual(server.stop(), 0)

@@ -324,7 +324,7 @@ RZ_TEST(loop, an_idle_loop_notices_deadlines_and_sleeps)
     rig.fake.never_end = 1;
     rz_check_ok(rz_loop_start(rig.loop, &err), &err);
     rig_make(&t, 1, 9, 0);
-    t.request.timeout_ms = 1500; /* the 32 steps are done long before */
+    t.request.timeout_ms = 4000; /* the 32 steps are done long before */
     rig_submit(&rig, &t);        /* fills its ring, then the loop has nothing to do but wait */
     for (struct rz_engine_stats s = rig_stats(&rig); s.running || s.waiting; s = rig_stats(&rig))
         sched_yield();       /* one look at both: between two the request may go from one to the other */

@@ -223,7 +223,7 @@ class Fails(unittest.TestCase):
         self.assertRegex(json.loads(text)["error"]["message"], r"step \d+ failed: faulty-device")
         status, text = server.ask(self.ASK)
         self.assertEqual((status, json.loads(text)["choices"][0]["text"]), (200, want))
-        self.assertIn("it is out, and the model runs on cpu from now on", server.log())
+        self.assertIsNotNone(server.wait_line("it is out, and the model runs on cpu from now on"), server.log())
         self.assertEqual(server.stop(), 0)
 
     def test_stops(self):

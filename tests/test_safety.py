@@ -4,6 +4,7 @@ of itself: /ready, /metrics, request ids, the log.
 """
 
 import asyncio
+import http.client
 import json
 import os
 import re
@@ -12,16 +13,16 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import warnings
 
 import rzlib
-from serving import BODY, HOST, LONG, MODEL, POST, ROOMY, Server, post, read_all
+from serving import BODY, HOST, LONG, MODEL, POST, ROOMY, Server, post, read_all, read_to
 
 GET = b"GET /health HTTP/1.1\r\n"
 CLOSE = b"Connection: close\r\n"
-SLOW = os.environ.get("RZ_CONFIG", "release") in ("asan", "tsan", "ubsan")
 
 
 def option(name, value):
@@ -44,6 +45,15 @@ class Case(unittest.TestCase):
         while not what():
             self.assertLess(time.monotonic(), end, "it never came true")
             time.sleep(0.05)
+
+    def patiently(self, what):
+        """What it gives, where the server drops connections so early that a good client may be too late as well."""
+        for _ in range(100):
+            try:
+                return what()
+            except (OSError, http.client.HTTPException) as e:
+                late = e
+        raise late
 
 
 class Limits(Case):
@@ -87,37 +97,37 @@ class Limits(Case):
 
     def test_late_headers_and_bodies(self):
         """A client that sends a byte now and then is no better than one that sends none."""
-        server = self.start(*option("header_timeout_s", 1), *option("body_timeout_s", 1), "-v")
-        for begin in (GET + b"X: ", POST + b"Content-Length: 100000\r\n\r\n"):
-            s = server.connect()
-            s.sendall(begin)
-            began, closed = time.monotonic(), False
-            while not closed and time.monotonic() - began < 30:
-                time.sleep(0.1)
+        for phase, begin in (("header", GET + b"X: "), ("body", POST + b"Content-Length: 100000\r\n\r\n")):
+            server = self.start(*option(phase + "_timeout_s", 1), "-v")
+            s, closed = server.connect(), False
+            end = time.monotonic() + 60
+            while not closed and time.monotonic() < end:
                 try:
-                    s.sendall(b" ")
-                    s.setblocking(False)
+                    s.sendall(begin)
+                    s.settimeout(0.1)
                     closed = s.recv(1000) == b""
-                except BlockingIOError:
+                except socket.timeout:
                     pass
                 except OSError:
                     closed = True
-                s.setblocking(True)
+                s.settimeout(60)
+                begin = b" "
             self.assertTrue(closed)
             s.close()
-        self.assertIsNotNone(server.wait_line("the body did not come in time: dropped", 10))
-        dropped = server.metrics()
-        self.assertEqual(dropped['rz_http_dropped_total{phase="header"}'], 1)
-        self.assertEqual(dropped['rz_http_dropped_total{phase="body"}'], 1)
-        self.assertEqual(server.stop(), 0)
+            if phase == "body":
+                self.assertIsNotNone(server.wait_line("the body did not come in time: dropped"))
+            dropped = lambda p: self.patiently(server.metrics)['rz_http_dropped_total{phase="%s"}' % p]
+            self.until(lambda: dropped(phase) >= 1)
+            self.assertEqual(dropped("body" if phase == "header" else "header"), 0)
+            self.assertEqual(server.stop(), 0)
 
     def test_a_slow_reader_is_dropped(self):
         server = self.start(*ROOMY, *option("write_timeout_s", 1))
         s = socket.socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.connect(("127.0.0.1", server.port))
-        s.sendall(post(dict(LONG, stream=True)))
-        self.assertIsNotNone(server.wait_line("reads too slowly: dropped", 120))
+        s.sendall(post(dict(LONG, stream=True, logprobs=5)))
+        self.assertIsNotNone(server.wait_line("reads too slowly: dropped", 300))
         self.until(lambda: server.gauge("vllm:num_requests_running") == 0)
         self.assertEqual(server.gauge("rz_kv_pages_free"), server.gauge("rz_kv_pages"))
         self.assertEqual(server.ask({"prompt": "x", "max_tokens": 1})[0], 200)
@@ -261,19 +271,37 @@ class Sockets(Case):
 
     def test_a_service_manager_is_told(self):
         for name in (os.path.join(self.folder(), "notify"), "@rz-%d" % os.getpid()):
-            told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            told, said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), []
+            self.addCleanup(told.close)
             told.bind(name.replace("@", "\0"))
-            told.settimeout(60)
+
+            def listen():
+                while "STOPPING=1" not in said:
+                    said.extend(told.recv(4096).decode().splitlines())
+            listener = threading.Thread(target=listen, daemon=True)
+            listener.start()
             server = self.start(prefix=["env", "NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=200000"])
-            said = []
-            while said.count("WATCHDOG=1") < 3:
-                said += told.recv(4096).decode().splitlines()
+            self.until(lambda: said.count("WATCHDOG=1") >= 3)
             self.assertLess(said.index("STATUS=loading"), said.index("READY=1"))
             self.assertLess(said.index("READY=1"), said.index("WATCHDOG=1"))
             self.assertEqual(server.stop(), 0)
-            while "STOPPING=1" not in said:
-                said += told.recv(4096).decode().splitlines()
-            told.close()
+            listener.join(60)
+            self.assertIn("STOPPING=1", said)
+
+    def test_a_service_manager_that_does_not_read(self):
+        """Its socket is full after a few datagrams: the server ends all the same."""
+        name = os.path.join(self.folder(), "notify")
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(told.close)
+        told.bind(name)
+        filler = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(filler.close)
+        server = self.start(prefix=["env", "NOTIFY_SOCKET=" + name])
+        filler.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            while True:
+                filler.sendto(b"X=1", name)
+        self.assertEqual(server.stop(), 0)
 
     def certificate(self, folder, name):
         key, cert = os.path.join(folder, name + ".key"), os.path.join(folder, name + ".crt")
@@ -285,7 +313,8 @@ class Sockets(Case):
     def test_tls(self):
         folder = self.folder()
         cert, key = self.certificate(folder, "a")
-        server = self.start(*option("tls_cert", cert), *option("tls_key", key), *option("header_timeout_s", 1))
+        words = (*option("tls_cert", cert), *option("tls_key", key))
+        server = self.start(*words)
         self.assertTrue(server.address.startswith("https://"))
         trust = ssl.create_default_context(cafile=cert)
         connect = lambda: trust.wrap_socket(server.connect(), server_hostname="localhost")
@@ -303,10 +332,6 @@ class Sockets(Case):
         big.sendall(post({"prompt": "x" * 200000}, headers=CLOSE))
         self.assertIn(b"context_length_exceeded", read_all(big))
         big.close()
-        silent = server.connect()  # a handshake that does not come
-        silent.settimeout(60)
-        self.assertEqual(silent.recv(100), b"")
-        silent.close()
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
         old.set_ciphers("ALL:@SECLEVEL=0")
@@ -318,6 +343,10 @@ class Sockets(Case):
         answer, _ = server.send(GET + HOST + b"\r\n")
         self.assertNotIn(b"200 OK", answer)
         self.assertEqual(server.stop(), 0)
+        hasty = self.start(*words, *option("header_timeout_s", 1))
+        with hasty.connect() as silent:  # a handshake that does not come
+            self.assertEqual(silent.recv(100), b"")
+        self.assertEqual(hasty.stop(), 0)
 
     def test_wrong_certificates(self):
         folder = self.folder()
@@ -363,7 +392,7 @@ class Overload(Case):
         served = sum(r[0] == 200 for r in results)
         slowest = max((r[2] for r in results if r[0] == 503), default=0.0)
         print("%d served whole, %d refused, the slowest refusal after %.2f s" % (served, self.N - served, slowest))
-        self.assertLess(slowest, 30 if SLOW else 10)  # 1 s on a machine that has nothing else to do
+        self.assertLess(slowest, 60)  # 1 s on a machine that has nothing else to do
         self.assertEqual(server.ask({"prompt": "x", "max_tokens": 1})[0], 200)
         self.until(lambda: server.gauge("rz_kv_pages_free") == server.gauge("rz_kv_pages"))
         return served
@@ -394,16 +423,18 @@ class Overload(Case):
 class Drain(Case):
     def test_sixteen_streams_end_whole(self):
         server = self.start(*ROOMY, "-o", "rz.drain_ms=300000", "-o", "engine.max_seqs=16")
-        streams = [server.stream(max_tokens=400 + 10 * i) for i in range(16)]
+        # Nobody reads the first, so that it is not over, nor the server, before we let it go.
+        held, *streams = [server.stream(max_tokens=60000 if i == 0 else 400 + 10 * i) for i in range(16)]
         kept = server.connect()
         kept.sendall(GET + HOST + b"\r\n")
-        self.assertIn(b" 200 OK", kept.recv(4096))
+        self.assertIn(b" 200 OK", read_to(kept, b"}"))
         server.term()
         self.until(lambda: self.refused(server))
         kept.sendall(b"GET /ready HTTP/1.1\r\n" + HOST + b"\r\n")
-        answer = kept.recv(4096)
+        answer = read_to(kept, b"}")
         self.assertIn(b" 503 ", answer)
         self.assertIn(b"shutting_down", answer)
+        held.close()
         for s in streams:
             answer = read_all(s)
             self.assertIn(b"data: [DONE]", answer)
@@ -442,7 +473,7 @@ class Told(Case):
         body = {"prompt": "a private text", "max_tokens": 3, "logit_bias": {"100": 100}}
         server.request("POST", "/v1/completions", body, {"X-Request-Id": "one"})
         server.send(b'GET /v1/"quoted\\\x7f HTTP/1.1\r\nX-Request-Id: two\r\n' + HOST + b"\r\n")
-        server.wait_line('"two"', 10)
+        self.assertIsNotNone(server.wait_line('"two"'))
         self.assertEqual(server.stop(), 0)
         log = server.log()
         self.assertNotIn("private", log)
@@ -458,7 +489,7 @@ class Told(Case):
     def test_prompts_only_if_asked_for(self):
         server = self.start("-v", *option("log_prompts", 1))
         server.ask({"prompt": "a private text", "max_tokens": 1})
-        self.assertIsNotNone(server.wait_line("body: .*a private text", 10))
+        self.assertIsNotNone(server.wait_line("body: .*a private text"))
         self.assertEqual(server.stop(), 0)
         server = self.start("-v", *option("access_log", 0))
         server.ask({"prompt": "a private text", "max_tokens": 1})
@@ -472,15 +503,16 @@ class Told(Case):
         return done.returncode, done.stdout.decode() + done.stderr.decode()
 
     def test_metrics(self):
-        server = self.start()
+        server = self.start(*ROOMY)
         for i in range(3):
             server.ask({"prompt": "the king", "max_tokens": 5, "ignore_eos": True})
-        s = server.stream(max_tokens=1500)
+        s = server.stream()  # nobody reads it: it does not end before it is closed
         self.assertEqual(server.gauge("vllm:num_requests_running"), 1)
         self.assertGreater(server.gauge("vllm:kv_cache_usage_perc"), 0)
         s.close()
         self.until(lambda: server.gauge("vllm:num_requests_running") == 0)
         server.ask({"prompt": 1})
+        self.until(lambda: 'rz_http_requests_total{path="/v1/completions",code="400"}' in server.metrics())
         m = server.metrics()
         name = 'model_name="tiny-llama"'
         self.assertEqual(m['vllm:request_success_total{%s,finished_reason="length"}' % name], 3)
@@ -511,7 +543,7 @@ class Told(Case):
         self.assertEqual(server.gauge("vllm:prefix_cache_queries_total"), 3 * 65)
         self.assertEqual(server.gauge("vllm:prefix_cache_hits_total"), 2 * 64)
         self.assertEqual(server.gauge("rz_prefix_cache_evictions_total"), 0)
-        self.assertGreaterEqual(server.gauge("rz_kv_pages_cached"), 8)
+        self.until(lambda: server.gauge("rz_kv_pages_cached") >= 8)
         for first in range(12):
             server.ask({"prompt": [first] + text, "max_tokens": 1})
         self.assertGreater(server.gauge("rz_prefix_cache_evictions_total"), 0)

@@ -17,7 +17,7 @@
 struct user {
     struct rz_pool *pool;
     _Atomic uint32_t turns;
-    atomic_bool *go;
+    atomic_bool *over;
 };
 
 static void sleep_us(long us)
@@ -30,39 +30,42 @@ static void work(void *arg, struct rz_team *team, uint32_t tid)
 {
     (void)arg;
     team->barrier(team, tid);
-    sleep_us(300);
+    sleep_us(2000); /* far longer than the other one takes to ask again */
 }
 
 static void *use(void *arg)
 {
     struct user *u = arg;
-    while (!atomic_load(u->go))
-        sleep_us(50);
-    while (atomic_load(&u->turns) < TURNS) {
+    while (!atomic_load(u->over)) {
         rz_pool_run(u->pool, work, NULL);
         atomic_fetch_add(&u->turns, 1);
     }
     return NULL;
 }
 
-/* The other one asks while this one computes, so neither can have many turns more. */
+/* From where both have begun. The other one asks while this one computes, so neither can have many turns more. */
 RZ_TEST(turns, loops_take_turns)
 {
     struct rz_err err = RZ_ERR_INIT;
     struct rz_pool *pool;
-    atomic_bool go = false;
+    atomic_bool over = false;
     rz_check_ok(rz_pool_new(2, &pool, &err), &err);
-    struct user a = {.pool = pool, .go = &go}, b = {.pool = pool, .go = &go};
+    struct user a = {.pool = pool, .over = &over}, b = {.pool = pool, .over = &over};
     pthread_t threads[2];
     rz_check(!pthread_create(&threads[0], NULL, use, &a) && !pthread_create(&threads[1], NULL, use, &b));
-    atomic_store(&go, true);
-    while (atomic_load(&a.turns) < TURNS && atomic_load(&b.turns) < TURNS)
+    while (!atomic_load(&a.turns) || !atomic_load(&b.turns))
         sleep_us(20);
-    uint32_t n = atomic_load(&a.turns), m = atomic_load(&b.turns), less = n < m ? n : m;
+    uint32_t a0 = atomic_load(&a.turns), b0 = atomic_load(&b.turns), n = 0, m = 0;
+    while (n < TURNS && m < TURNS) {
+        sleep_us(20);
+        n = atomic_load(&a.turns) - a0, m = atomic_load(&b.turns) - b0;
+    }
+    uint32_t less = n < m ? n : m;
+    atomic_store(&over, true);
     pthread_join(threads[0], NULL);
     pthread_join(threads[1], NULL);
     rz_pool_free(pool);
-    rz_check(less > TURNS / 2); /* strictly in turn but for the first ones, before both had begun */
+    rz_check(less > TURNS / 2); /* strictly in turn, but where one was kept from asking */
 }
 
 struct tasks {

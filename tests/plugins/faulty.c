@@ -1,8 +1,8 @@
 /* faulty.c - a kernel table that fails when a test says so: the gate of the feed-forward part, and a file
  * whose first byte says what is to go wrong.
  *
- * e: an error, m: no memory, n: not a number, s: 20 ms slower, h: hangs until the byte changes. No file, or
- * anything else: it computes. load_ms: how long the plan takes to compile.
+ * e: an error, m: no memory, n: not a number, s: 20 ms slower, h: hangs until the byte changes, l: the plan is
+ * not compiled before the byte changes. No file, or anything else: it computes.
  */
 #include <fcntl.h>
 #include <math.h>
@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 static const char *path;
-static int64_t load_ms;
 
 static void sleep_ms(int64_t ms)
 {
@@ -67,7 +66,8 @@ static int32_t run(const struct rz_kernel_call *c, struct rz_err *err)
 static uint64_t scratch(const struct rz_kernel_node *node, uint32_t max_rows, uint32_t n_threads)
 {
     (void)node, (void)max_rows, (void)n_threads;
-    sleep_ms(load_ms);
+    while (wanted() == 'l')
+        sleep_ms(10);
     return 0;
 }
 
@@ -81,12 +81,6 @@ static const struct rz_kernels table = {
 
 static const struct rz_option options[] = {
     {.size = sizeof(struct rz_option), .type = RZ_OPT_STRING, .name = "file", .help = "says what goes wrong"},
-    {.size = sizeof(struct rz_option),
-     .type = RZ_OPT_INT,
-     .name = "load_ms",
-     .def = "0",
-     .max = 600000,
-     .help = "for each node"},
 };
 
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
@@ -94,7 +88,6 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
 {
     (void)host, (void)err;
     path = config->values[0].text;
-    load_ms = config->values[1].i;
     *self = NULL;
     return RZ_OK;
 }
@@ -109,7 +102,7 @@ RZ_PLUGIN_DEFINE = {
     .header = {RZ_HEADER(RZ_KIND_KERNELS), .name = "faulty", .version = "1", .vendor = "rz", .licence = "MIT",
                .provides = "kernels:faulty"},
     .options = options,
-    .n_options = 2,
+    .n_options = 1,
     .option_stride = sizeof(options[0]),
     .init = init,
     .query = query,
