@@ -39,11 +39,13 @@ void rz_notify(const char *state)
     int fd = n ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0)
         return;
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    for (int i = 0; i < TRIES && sendto(fd, state, strlen(state), flags, (struct sockaddr *)&to, n) < 0 &&
-                    (errno == EAGAIN || errno == EINTR);
-         i++)
+    for (int i = 0; i < TRIES; i++) {
+        ssize_t sent =
+            sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to, n);
+        if (sent >= 0 || (errno != EAGAIN && errno != EINTR))
+            break;
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    }
     close(fd);
 }
 

@@ -49,6 +49,26 @@ struct watch {
     _Atomic uint32_t drain_ms;
 };
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The signal that came, or -1. A process that is stopped and goes on has waited meanwhile. */
+static int wait_until(const sigset_t *set, int64_t end_ms)
+{
+    int sig = -1;
+    for (int64_t left; sig < 0 && (left = end_ms - now_ms()) > 0;) {
+        struct timespec most = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+        sig = sigtimedwait(set, NULL, &most);
+        if (sig < 0 && errno != EINTR)
+            break;
+    }
+    return sig;
+}
+
 static void *watch_signals(void *arg)
 {
     struct watch *w = arg;
@@ -61,9 +81,7 @@ static void *watch_signals(void *arg)
     sem_post(&w->ended);
     /* Whoever hangs on the way down, a backend or a plugin, does not keep the process. */
     uint32_t ms = atomic_load(&w->drain_ms);
-    struct timespec most = {.tv_sec = ms / 1000 + DOWN_S, .tv_nsec = (long)(ms % 1000) * 1000000};
-    while ((sig = sigtimedwait(&w->set, NULL, &most)) < 0 && errno == EINTR)
-        ;
+    sig = wait_until(&w->set, now_ms() + ms + DOWN_S * 1000);
     if (atomic_load(&w->over))
         return NULL;
     if (sig > 0)

@@ -405,6 +405,17 @@ static long status_within(const struct rz_rig *rig, int tries)
     return status;
 }
 
+/* Whether the engine computes a request. */
+static bool is_running(const struct rz_rig *rig)
+{
+    struct rz_rig_call c = {.path = "/metrics"};
+    rz_rig_do(rig, &c);
+    rz_check_eq(c.status, 200);
+    bool found = strstr(c.text.data, "vllm:num_requests_running{model_name=\"tiny-llama\"} 1\n") != NULL;
+    rz_rig_free(&c);
+    return found;
+}
+
 /* Starts a long request by hand and leaves it: returns when the client has gone. */
 static void leave(const struct rz_rig *rig, const char *stream, bool *was_full)
 {
@@ -418,7 +429,7 @@ static void leave(const struct rz_rig *rig, const char *stream, bool *was_full)
     for (int i = 0; i < 6000 && running && !*was_full; i++) {
         curl_multi_perform(multi, &running);
         curl_multi_poll(multi, NULL, 0, 20, NULL);
-        if (i > 2)
+        if (is_running(rig))
             *was_full = status_within(rig, 1) == 503;
     }
     rz_check(running);

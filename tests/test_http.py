@@ -4,17 +4,20 @@
 What a well-behaved client sees is in test_http.c.
 """
 
+import contextlib
 import http.client
 import json
 import os
 import re
 import socket
 import tempfile
+import threading
 import time
 import unittest
 
 import rzlib
 from serving import BODY, HOST, LONG, MODEL, POST, ROOMY, Server, post, read_all
+from test_faults import build
 
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
@@ -224,6 +227,26 @@ class Process(unittest.TestCase):
         self.assertIn(b'"finish_reason":"length"', answer)
         self.assertNotIn(b'"error"', answer)
         self.assertEqual(server.wait(), 0)
+
+    @unittest.skipIf(rzlib.CONFIG in ("asan", "tsan", "ubsan"), "sanitizers want to be the first library")
+    def test_stop_while_clients_ask(self):
+        """libmicrohttpd's threads, which are awake, take the listening socket out of their sets before they are to."""
+        with tempfile.TemporaryDirectory() as folder:
+            server = Server("-o", "plugin.http.threads=2", prefix=("env", "LD_PRELOAD=" + build("late_epoll", folder)))
+            self.addCleanup(server.kill)
+
+            def ask():
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+                    while True:
+                        kept.request("GET", "/health")
+                        kept.getresponse().read()
+            threads = [threading.Thread(target=ask) for _ in range(6)]
+            for t in threads:
+                t.start()
+            self.assertEqual(server.stop(), 0)
+            for t in threads:
+                t.join()
 
     def test_stop_ends_what_takes_too_long(self):
         server = self.start(*ROOMY, "-o", "rz.drain_ms=200")

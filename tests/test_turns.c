@@ -43,7 +43,8 @@ static void *use(void *arg)
     return NULL;
 }
 
-/* From where both have begun. The other one asks while this one computes, so neither can have many turns more. */
+/* Counted from where both have begun. The other one asks while this one computes, so neither can have many
+ * turns more. */
 RZ_TEST(turns, loops_take_turns)
 {
     struct rz_err err = RZ_ERR_INIT;

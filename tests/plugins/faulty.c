@@ -1,8 +1,8 @@
 /* faulty.c - a kernel table that fails when a test says so: the gate of the feed-forward part, and a file
  * whose first byte says what is to go wrong.
  *
- * e: an error, m: no memory, n: not a number, s: 20 ms slower, h: hangs until the byte changes, l: the plan is
- * not compiled before the byte changes. No file, or anything else: it computes.
+ * e: an error, m: no memory, n: not a number, s: 20 ms slower, h: hangs until the byte changes, l: the plan
+ * is not compiled before the byte changes. No file, or anything else: it computes.
  */
 #include <fcntl.h>
 #include <math.h>

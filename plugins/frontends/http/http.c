@@ -58,9 +58,7 @@ static int32_t make_slots(struct rz_http *h, struct rz_err *err)
 static int32_t start_daemon(struct rz_http *h, struct rz_http_listener *l, const char *cert, const char *key,
                             struct rz_err *err)
 {
-    /* Not epoll: there MHD_quiesce_daemon (0.9.75, and 1.0.1 still) may meet a thread of its pool that takes
-     * the listening socket out of its set as well, and aborts. */
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_ALLOW_SUSPEND_RESUME |
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
                      MHD_USE_ERROR_LOG | (cert ? MHD_USE_TLS : 0);
     unsigned threads = h->n_threads <= h->max_connections ? h->n_threads : h->max_connections, n = 0;
     struct MHD_OptionItem more[8];
@@ -193,7 +191,7 @@ static void stop(void *self, uint32_t drain_ms)
         return;
     atomic_store(&h->draining, true);
     for (uint32_t i = 0; i < h->n_listeners; i++)
-        MHD_quiesce_daemon(h->listeners[i].daemon);
+        rz_http_quiet(h, h->listeners[i].daemon);
     rz_http_listen_refuse(h);
     pthread_mutex_lock(&h->lock);
     if (!wait_idle(h, drain_ms)) {

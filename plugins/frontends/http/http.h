@@ -293,6 +293,8 @@ int32_t rz_http_options_read(struct rz_http *h, const struct rz_config *config, 
 
 /* Opens all sockets of the option `listen`; after an error too they are closed by rz_http_listen_close. */
 int32_t rz_http_listen(struct rz_http *h, struct rz_err *err);
+/* Accepts no more connections. For the thread that stops the daemons. */
+void rz_http_quiet(struct rz_http *h, struct MHD_Daemon *daemon);
 /* Nobody can connect any more. */
 void rz_http_listen_refuse(struct rz_http *h);
 void rz_http_listen_close(struct rz_http *h);
