@@ -13,6 +13,13 @@ struct acts {
     int wide;
 };
 
+/* What all groups of a product have in common. */
+struct pairing {
+    const uint8_t *groups, *x; /* the tile that begins at row r lies at x + r * x_bytes */
+    uint64_t group_bytes, x_bytes;
+    tile_fn *const *fn; /* [tile_index] */
+};
+
 #include "../common/region.h"
 
 static uint64_t quantised_row_bytes(uint64_t cols, int wide)
@@ -75,24 +82,41 @@ static void prepare_rows(const struct rz_view *x, const struct norm *norm, const
 {
     for (uint32_t row = first, n; row < end; row += n) {
         const float *f = x->data + row * x->stride;
+        float *tile = (float *)(a->floats + row * a->float_bytes);
         uint64_t stride = x->stride;
         n = tile_rows(row, end);
         if (norm) {
             uint64_t room = float_row_bytes(a->cols) / sizeof(float);
+            float *to = a->keep && n == 1 ? tile : normed; /* a tile of one row is the row */
             for (uint32_t t = 0; t < n; t++)
-                act_norm(norm, f + t * stride, normed + t * room, a->cols);
-            f = normed;
+                act_norm(norm, f + t * stride, to + t * room, a->cols);
+            f = to;
             stride = room;
         }
-        for (uint32_t t = 0; a->keep && t < n; t++)
-            act_put_float(f + t * stride, a->cols, (float *)(a->floats + row * a->float_bytes), n, t);
+        for (uint32_t t = 0; a->keep && f != tile && t < n; t++)
+            act_put_float(f + t * stride, a->cols, tile, n, t);
         if (a->quantise)
             quantise(f, stride, a, n, (int32_t *)(a->quantised + row * a->quantised_bytes));
     }
 }
 
+static void pair(struct product *p, struct acts *a)
+{
+    const struct x_type *type = x_type(p->w->type);
+    const struct tiles *tiles = p->w->layout == LAYOUT_PLANES ? &tiles_planes : tiles_of(p->w->type);
+    p->with = (struct pairing){.groups = p->w->data,
+                               .x = type->quantised ? a->quantised : a->floats,
+                               .group_bytes = x_group_bytes(type, a->cols),
+                               .x_bytes = type->quantised ? a->quantised_bytes : a->float_bytes,
+                               .fn = tiles->fn[a->wide]};
+    if (type->quantised)
+        a->quantise = true;
+    else
+        a->keep = true;
+}
+
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
-                    const struct product *products, int n_products, int wide, struct acts *out)
+                    struct product *products, int n_products, int wide, struct acts *out)
 {
     bool few = c->n_rows <= FEW_ROWS;
     uint64_t cols = x->width, quantised = quantised_row_bytes(cols, wide), floats = float_row_bytes(cols);
@@ -106,36 +130,32 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
                          .float_bytes = floats,
                          .cols = cols,
                          .wide = wide};
-    for (int i = 0; i < n_products; i++) {
-        out->quantise |= x_type(products[i].w->type)->quantised;
-        out->keep |= !x_type(products[i].w->type)->quantised;
-    }
+    for (int i = 0; i < n_products; i++)
+        pair(&products[i], out);
     if (few) {
         prepare_rows(x, norm, out, normed, 0, c->n_rows);
         return;
     }
-    c->team->share(c->team, c->tid, (c->n_rows + TILE_ROWS - 1) / TILE_ROWS);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, (c->n_rows + TILE_ROWS - 1) / TILE_ROWS);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint32_t first = (uint32_t)t * TILE_ROWS;
         prepare_rows(x, norm, out, normed, first,
                      c->n_rows - first < TILE_ROWS ? c->n_rows : first + TILE_ROWS);
     }
-    c->team->barrier(c->team, c->tid);
+    wait_for_team(c);
 }
 
-static void group_times(const struct rz_weight_view *w, uint64_t group, const struct acts *a, uint32_t row,
+static void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
                         uint32_t n, float y[TILE_ROWS][GROUP])
 {
-    bool quantised = x_type(w->type)->quantised;
-    const uint8_t *x = quantised ? a->quantised + row * a->quantised_bytes : a->floats + row * a->float_bytes;
-    uint32_t index = tile_index(n);
-    if (w->layout == LAYOUT_PLANES) {
-        const struct x_planes planes = planes_at(w, group);
-        tiles_planes.fn[a->wide][index](&planes, a->cols, x, y);
+    const struct pairing *with = &p->with;
+    const uint8_t *x = with->x + row * with->x_bytes;
+    if (p->w->layout == LAYOUT_PLANES) {
+        const struct x_planes planes = planes_at(p->w, group);
+        with->fn[tile_index(n)](&planes, a->cols, x, y);
         return;
     }
-    tiles_of(w->type)->fn[a->wide][index]((const uint8_t *)w->data + group * x_group_bytes(w->type, a->cols),
-                                          a->cols, x, y);
+    with->fn[tile_index(n)](with->groups + group * with->group_bytes, a->cols, x, y);
 }
 
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
@@ -187,7 +207,7 @@ static void begin_screening(const struct rz_kernel_call *c, const struct acts *a
     }
     for (uint32_t row = 0; row < c->n_rows; row++)
         s->best[row].n = 0;
-    c->team->barrier(c->team, c->tid);
+    wait_for_team(c);
 }
 
 /* Returns the number of rows. */
@@ -205,7 +225,7 @@ static uint32_t screened_tile(const struct product *p, uint64_t group, const str
     for (uint32_t t = 0; t < n; t++)
         some |= lanes[t] &= valid;
     if (some)
-        group_times(p->w, group, a, row, n, y);
+        group_times(p, group, a, row, n, y);
     for (uint32_t t = 0; t < n; t++) {
         __m512 v = some ? _mm512_loadu_ps(y[t]) : _mm512_set1_ps(-INFINITY);
         _mm512_mask_storeu_ps(p->out + (row + t) * p->out_stride + group * GROUP, valid, v);
@@ -222,8 +242,8 @@ static void run_screened(const struct rz_kernel_call *c, const struct product *p
     begin_screening(c, a, s);
     uint64_t groups = groups_in(p->w);
     uint32_t pieces = piece_count(c, groups);
-    c->team->share(c->team, c->tid, pieces);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, pieces);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint64_t first = groups * (uint64_t)t / pieces, end = groups * ((uint64_t)t + 1) / pieces;
         for (uint64_t g = first; g < end; g++)
             for (uint32_t row = 0; row < c->n_rows;)
@@ -237,18 +257,18 @@ int32_t head(const struct rz_kernel_call *c, int wide)
     struct screening s;
     struct norm norm;
     const struct rz_view *hidden = &c->out[0];
-    const struct product p = product_of(c, 1, 2, c->out[1].data, c->out[1].stride);
+    struct product p = product_of(c, 1, 2, c->out[1].data, c->out[1].stride);
     bool few = c->n_rows <= FEW_ROWS;
     region_norm(c->node, UINT32_MAX, &norm);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+    struct share share = share_out(c, c->n_rows);
+    for (int32_t r; (r = share_take(c, &share)) >= 0;)
         act_norm(&norm, c->in[0].data + (uint64_t)r * c->in[0].stride,
                  hidden->data + (uint64_t)r * hidden->stride, hidden->width);
     if (!few)
-        c->team->barrier(c->team, c->tid);
+        wait_for_team(c);
     prepare(c, few ? &c->in[0] : hidden, few ? &norm : NULL, &p, 1, wide, &a);
     if (few)
-        c->team->barrier(c->team, c->tid);
+        wait_for_team(c);
     if (screen_wanted(c, s.k))
         run_screened(c, &p, &a, &s);
     else
