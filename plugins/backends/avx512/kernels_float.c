@@ -42,6 +42,38 @@ INLINE void tile_float(const void *group, uint64_t cols, const float *x, float o
         _mm512_storeu_ps(out[t], _mm512_add_ps(even[t], odd[t]));
 }
 
+/* Groups with one row: two at a time, so that an element of it is read once for both. */
+INLINE void strip_float(const uint8_t *group, uint64_t n, uint64_t cols, const float *x, float out[][GROUP],
+                        const int type)
+{
+    const uint64_t bytes = (type == RZ_TYPE_F32 ? 4 : 2) * GROUP * cols;
+    for (; n >= 2; n -= 2, group += 2 * bytes, out += 2) {
+        __m512 even[2], odd[2];
+        uint64_t k = 0;
+        UNROLL
+        for (int g = 0; g < 2; g++)
+            even[g] = odd[g] = _mm512_setzero_ps();
+        for (; k + 2 <= cols; k += 2) {
+            __m512 x0 = _mm512_set1_ps(x[k]), x1 = _mm512_set1_ps(x[k + 1]);
+            UNROLL
+            for (int g = 0; g < 2; g++) {
+                const uint8_t *at = group + (uint64_t)g * bytes;
+                even[g] = _mm512_fmadd_ps(load_float(at, k, type), x0, even[g]);
+                odd[g] = _mm512_fmadd_ps(load_float(at, k + 1, type), x1, odd[g]);
+            }
+        }
+        UNROLL
+        for (int g = 0; g < 2; g++) {
+            if (k < cols)
+                even[g] = _mm512_fmadd_ps(load_float(group + (uint64_t)g * bytes, k, type),
+                                          _mm512_set1_ps(x[k]), even[g]);
+            _mm512_storeu_ps(out[g], _mm512_add_ps(even[g], odd[g]));
+        }
+    }
+    if (n)
+        tile_float(group, cols, x, out, 1, type);
+}
+
 #define TILE(name, type, n) \
     static void tile_##name##_##n(const void *group, uint64_t cols, const void *tile, float out[][GROUP]) \
     { \
@@ -52,9 +84,15 @@ INLINE void tile_float(const void *group, uint64_t cols, const float *x, float o
     TILE(name, type, 2) \
     TILE(name, type, 4) \
     TILE(name, type, 8) \
+    static void strip_##name(const void *groups, uint64_t n, uint64_t cols, const void *tile, \
+                             float out[][GROUP]) \
+    { \
+        strip_float(groups, n, cols, tile, out, type); \
+    } \
     const struct tiles tiles_##name = { \
-        {{tile_##name##_1, tile_##name##_2, tile_##name##_4, tile_##name##_8}, \
-         {tile_##name##_1, tile_##name##_2, tile_##name##_4, tile_##name##_8}}};
+        .strip = strip_##name, \
+        .fn = {{tile_##name##_1, tile_##name##_2, tile_##name##_4, tile_##name##_8}, \
+               {tile_##name##_1, tile_##name##_2, tile_##name##_4, tile_##name##_8}}};
 TILES(f32, RZ_TYPE_F32)
 TILES(f16, RZ_TYPE_F16)
 TILES(bf16, RZ_TYPE_BF16)

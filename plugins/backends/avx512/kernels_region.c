@@ -18,6 +18,7 @@ struct pairing {
     const uint8_t *groups, *x; /* the tile that begins at row r lies at x + r * x_bytes */
     uint64_t group_bytes, x_bytes;
     tile_fn *const *fn; /* [tile_index] */
+    strip_fn *strip;    /* may be NULL  */
 };
 
 #include "../common/region.h"
@@ -108,7 +109,8 @@ static void pair(struct product *p, struct acts *a)
                                .x = type->quantised ? a->quantised : a->floats,
                                .group_bytes = x_group_bytes(type, a->cols),
                                .x_bytes = type->quantised ? a->quantised_bytes : a->float_bytes,
-                               .fn = tiles->fn[a->wide]};
+                               .fn = tiles->fn[a->wide],
+                               .strip = tiles->strip};
     if (type->quantised)
         a->quantise = true;
     else
@@ -158,16 +160,30 @@ static void group_times(const struct product *p, uint64_t group, const struct ac
     with->fn[tile_index(n)](with->groups + group * with->group_bytes, a->cols, x, y);
 }
 
+static void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+                        uint32_t row, float y[STRIP][GROUP])
+{
+    const struct pairing *with = &p->with;
+    if (with->strip) {
+        with->strip(with->groups + first * with->group_bytes, n, a->cols, with->x + row * with->x_bytes, y);
+        return;
+    }
+    for (uint64_t g = 0; g < n; g++)
+        group_times(p, first + g, a, row, 1, y + g);
+}
+
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n)
 {
-    __mmask16 m = first_lanes(n);
-    __m512 v = _mm512_loadu_ps(y);
-    if (bias)
-        v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, bias));
-    if (add)
-        v = _mm512_fmadd_ps(v, _mm512_set1_ps(factor), _mm512_maskz_loadu_ps(m, add));
-    _mm512_mask_storeu_ps(out, m, v);
+    for (uint64_t i = 0; i < n; i += GROUP) {
+        __mmask16 m = first_lanes(n - i);
+        __m512 v = _mm512_loadu_ps(y + i);
+        if (bias)
+            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, bias + i));
+        if (add)
+            v = _mm512_fmadd_ps(v, _mm512_set1_ps(factor), _mm512_maskz_loadu_ps(m, add + i));
+        _mm512_mask_storeu_ps(out + i, m, v);
+    }
 }
 
 /* --- head: norm, and the product with the largest matrix, screened where few best ones are wanted --- */
@@ -216,7 +232,7 @@ static uint32_t screened_tile(const struct product *p, uint64_t group, const str
 {
     float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX];
     uint32_t lanes[SCREEN_ROWS_MAX], some = 0, n = tile_rows(row, n_rows);
-    __mmask16 valid = first_lanes(outputs_in(p->w, group));
+    __mmask16 valid = first_lanes(outputs_in(p->w, group, 1));
     for (uint32_t t = 0; t < n; t++)
         least[t] = screen_least(s->shared, (int)(row + t));
     screen_group(planes_at(p->w, group).a, a->cols,

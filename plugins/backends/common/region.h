@@ -18,6 +18,7 @@
 
 #define FEW_ROWS 4 /* up to here every thread prepares all rows for itself */
 #define PIECES_A_THREAD 6
+#define STRIP 8 /* groups of outputs of a lone row that are worked on together */
 #define ALIGN 64u
 
 /* One matrix product: out[row][o] = (w[o] . x[row] + bias[o]) * factor + add[row][o]. */
@@ -49,7 +50,10 @@ static uint32_t block_rows(const struct acts *a);
 /* y = group times the tile of n rows that begins at `row`. */
 static void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
                         uint32_t n, float y[TILE_ROWS][GROUP]);
-/* out = (y + bias) * factor + add for n <= GROUP outputs of one row; bias and add may be NULL, and the factor
+/* y[g] = group first + g times row `row` alone, for n <= STRIP groups. */
+static void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+                        uint32_t row, float y[STRIP][GROUP]);
+/* out = (y + bias) * factor + add for n outputs of one row; bias and add may be NULL, and the factor
  * counts where there is something to add. */
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n);
@@ -61,10 +65,10 @@ static uint64_t groups_in(const struct rz_weight_view *w)
     return (w->rows + GROUP - 1) / GROUP;
 }
 
-/* Outputs of a group that are rows of the weight. */
-static uint64_t outputs_in(const struct rz_weight_view *w, uint64_t group)
+/* Outputs of n groups that are rows of the weight. */
+static uint64_t outputs_in(const struct rz_weight_view *w, uint64_t group, uint64_t n)
 {
-    return w->rows - group * GROUP < GROUP ? w->rows - group * GROUP : GROUP;
+    return w->rows - group * GROUP < n * GROUP ? w->rows - group * GROUP : n * GROUP;
 }
 
 /* Rows row .. row + n - 1 of one group's outputs. */
@@ -72,11 +76,22 @@ static void product_tile(const struct product *p, uint64_t group, const struct a
                          uint32_t n)
 {
     float y[TILE_ROWS][GROUP];
-    uint64_t o = group * GROUP, valid = outputs_in(p->w, group);
+    uint64_t o = group * GROUP, valid = outputs_in(p->w, group, 1);
     group_times(p, group, a, row, n, y);
     for (uint32_t t = 0; t < n; t++)
         finish_row(p->out + (row + t) * p->out_stride + o, y[t], p->bias ? p->bias + o : NULL,
                    p->add ? p->add + (row + t) * p->add_stride + o : NULL, p->factor, valid);
+}
+
+/* A lone row of n <= STRIP groups. */
+static void product_strip(const struct product *p, uint64_t group, uint64_t n, const struct acts *a,
+                          uint32_t row)
+{
+    float y[STRIP][GROUP];
+    uint64_t o = group * GROUP;
+    strip_times(p, group, n, a, row, y);
+    finish_row(p->out + row * p->out_stride + o, y[0], p->bias ? p->bias + o : NULL,
+               p->add ? p->add + row * p->add_stride + o : NULL, p->factor, outputs_in(p->w, group, n));
 }
 
 /* Groups are shared out in pieces. */
@@ -90,6 +105,11 @@ static uint32_t piece_count(const struct rz_kernel_call *c, uint64_t groups)
 static void run_groups(const struct product *p, uint64_t first, uint64_t end, const struct acts *a,
                        uint32_t row, uint32_t to)
 {
+    if (to - row == 1) {
+        for (uint64_t g = first; g < end; g += STRIP)
+            product_strip(p, g, end - g < STRIP ? end - g : STRIP, a, row);
+        return;
+    }
     for (uint64_t g = first; g < end; g++)
         for (uint32_t r = row, n; r < to; r += n) {
             n = tile_rows(r, to);
@@ -330,42 +350,57 @@ int32_t proj_add(const struct rz_kernel_call *c, int wide)
     return RZ_OK;
 }
 
-/* --- norm_glu: gate and up of the same eight outputs, then the activation --- */
+/* --- norm_glu: gate and up of the same outputs, then the activation --- */
 
-static void add_bias(float y[TILE_ROWS][GROUP], const float *bias, uint64_t valid, uint32_t n)
+/* n outputs of one row, from `at` on; p: up and, unless there is none, gate. */
+static void glu_outputs(const struct rz_kernel_call *c, const struct product *p, int n_products, float *up,
+                        float *gate, uint32_t row, uint64_t at, uint64_t n)
 {
-    for (uint32_t t = 0; bias && t < n; t++)
-        for (uint64_t r = 0; r < valid; r++)
-            y[t][r] += bias[r];
+    float *out = c->out[0].data + row * c->out[0].stride + at;
+    uint32_t act = node_act(c->node);
+    if (p[0].bias)
+        act_add(up, p[0].bias + at, up, n);
+    if (n_products == 1) {
+        act_apply(act, up, NULL, out, n);
+        return;
+    }
+    if (p[1].bias)
+        act_add(gate, p[1].bias + at, gate, n);
+    act_apply(act, gate, up, out, n);
 }
 
-/* p: up and, unless there is none, gate. */
 static void glu_tile(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
                      const struct acts *a, uint32_t row, uint32_t n)
 {
     float y[2][TILE_ROWS][GROUP];
-    uint64_t o = group * GROUP, valid = outputs_in(p[0].w, group);
-    uint32_t act = node_act(c->node);
-    for (int i = 0; i < n_products; i++) {
+    for (int i = 0; i < n_products; i++)
         group_times(&p[i], group, a, row, n, y[i]);
-        add_bias(y[i], p[i].bias ? p[i].bias + o : NULL, valid, n);
-    }
-    for (uint32_t t = 0; t < n; t++) {
-        float *out = c->out[0].data + (row + t) * c->out[0].stride + o;
-        if (n_products == 2)
-            act_apply(act, y[1][t], y[0][t], out, valid);
-        else
-            act_apply(act, y[0][t], NULL, out, valid);
-    }
+    for (uint32_t t = 0; t < n; t++)
+        glu_outputs(c, p, n_products, y[0][t], y[1][t], row + t, group * GROUP, outputs_in(p[0].w, group, 1));
 }
 
-static void glu_group(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
-                      const struct acts *a, uint32_t first, uint32_t end)
+static void glu_strip(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
+                      uint64_t n, const struct acts *a, uint32_t row)
 {
-    for (uint32_t row = first, n; row < end; row += n) {
-        n = tile_rows(row, end);
-        glu_tile(c, p, n_products, group, a, row, n);
+    float y[2][STRIP][GROUP];
+    for (int i = 0; i < n_products; i++)
+        strip_times(&p[i], group, n, a, row, y[i]);
+    glu_outputs(c, p, n_products, y[0][0], y[1][0], row, group * GROUP, outputs_in(p[0].w, group, n));
+}
+
+static void glu_groups(const struct rz_kernel_call *c, const struct product *p, int n_products,
+                       uint64_t first, uint64_t end, const struct acts *a, uint32_t row, uint32_t to)
+{
+    if (to - row == 1) {
+        for (uint64_t g = first; g < end; g += STRIP)
+            glu_strip(c, p, n_products, g, end - g < STRIP ? end - g : STRIP, a, row);
+        return;
     }
+    for (uint64_t g = first; g < end; g++)
+        for (uint32_t r = row, n; r < to; r += n) {
+            n = tile_rows(r, to);
+            glu_tile(c, p, n_products, g, a, r, n);
+        }
 }
 
 int32_t norm_glu(const struct rz_kernel_call *c, int wide)
@@ -381,8 +416,8 @@ int32_t norm_glu(const struct rz_kernel_call *c, int wide)
     for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint64_t first = total * (uint64_t)t / pieces, end = total * ((uint64_t)t + 1) / pieces;
         for (uint32_t row = 0; row < c->n_rows; row += rows)
-            for (uint64_t g = first; g < end; g++)
-                glu_group(c, p, n_products, g, &a, row, c->n_rows - row < rows ? c->n_rows : row + rows);
+            glu_groups(c, p, n_products, first, end, &a, row,
+                       c->n_rows - row < rows ? c->n_rows : row + rows);
     }
     return RZ_OK;
 }

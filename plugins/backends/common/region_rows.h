@@ -105,6 +105,13 @@ static void group_times(const struct product *p, uint64_t group, const struct ac
              (int)n, y);
 }
 
+static void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+                        uint32_t row, float y[STRIP][GROUP])
+{
+    for (uint64_t g = 0; g < n; g++)
+        group_times(p, first + g, a, row, 1, y + g);
+}
+
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n)
 {
