@@ -129,16 +129,18 @@ static void show_input(const struct rz_plan *plan, const struct rz_plan_run *r)
     plan->cpu->setup.observe(plan->cpu->setup.ctx, &rz_weight_at(p, (uint32_t)weight)->name, &r->in[0]);
 }
 
-/* One member runs all of the node. */
-static void run_alone(struct rz_plan *plan, const struct rz_plan_run *r, struct rz_kernel_call *call,
+/* One member runs all of the node. False: it failed. */
+static bool run_alone(struct rz_plan *plan, const struct rz_plan_run *r, struct rz_kernel_call *call,
                       struct rz_err *err)
 {
-    uint32_t n = r->row->flags & RZ_ROW_TILED ? call->n_tiles : 1;
-    for (call->tile = 0; call->tile < n; call->tile++) {
-        int32_t status = r->row->run(call, err);
-        if (status < 0)
-            note_failure(plan, r->at, status, err);
-    }
+    int32_t status = RZ_OK;
+    if (r->shown)
+        show_input(plan, r);
+    for (call->tile = 0; call->tile < call->n_tiles && status >= 0; call->tile++)
+        status = r->row->run(call, err);
+    if (status < 0)
+        note_failure(plan, r->at, status, err);
+    return status >= 0;
 }
 
 static void run_shared(struct rz_plan *plan, const struct rz_plan_run *r, struct rz_kernel_call *call,
@@ -146,6 +148,8 @@ static void run_shared(struct rz_plan *plan, const struct rz_plan_run *r, struct
 {
     struct rz_team *team = call->team;
     int32_t status = RZ_OK;
+    if (r->shown && call->tid == 0)
+        show_input(plan, r);
     if (r->row->flags & RZ_ROW_TEAM) {
         if ((status = r->row->run(call, err)) < 0)
             note_failure(plan, r->at, status, err);
@@ -159,12 +163,16 @@ static void run_shared(struct rz_plan *plan, const struct rz_plan_run *r, struct
     }
 }
 
-/* Nodes that member 0 runs by itself follow each other without a barrier. */
-static void walk(void *arg, struct rz_team *team, uint32_t tid)
+static uint32_t tiles_of(const struct rz_plan_run *r, const struct rz_kernel_call *call)
 {
-    struct rz_plan *plan = arg;
+    return r->row->flags & RZ_ROW_TILED ? r->row->tiles(call) : 1;
+}
+
+/* Nodes that member 0 runs by itself follow each other without a barrier. */
+static void walk_together(struct rz_plan *plan, struct rz_team *team, uint32_t tid)
+{
     struct rz_err err;
-    bool single = team->n_threads == 1, was_alone = true;
+    bool was_alone = true;
     rz_err_clear(&err);
     for (uint32_t i = 0; i < plan->n_runs; i++) {
         const struct rz_plan_run *r = &plan->runs[i];
@@ -172,20 +180,36 @@ static void walk(void *arg, struct rz_team *team, uint32_t tid)
         call.tid = tid;
         call.n_threads = team->n_threads;
         call.team = team;
-        call.n_tiles = r->row->flags & RZ_ROW_TILED ? r->row->tiles(&call) : 1;
-        bool alone = single || (!(r->row->flags & RZ_ROW_TEAM) && call.n_tiles == 1);
+        call.n_tiles = tiles_of(r, &call);
+        bool alone = !(r->row->flags & RZ_ROW_TEAM) && call.n_tiles == 1;
         if (i && !(alone && was_alone))
             team->barrier(team, tid);
         /* A faster member may have failed in this node by now: it is still entered by all. */
         if (!alone && has_failed(plan, r->at))
             break;
-        if (tid == 0 && r->shown)
-            show_input(plan, r);
         if (!alone)
             run_shared(plan, r, &call, &err);
         else if (tid == 0 && !has_failed(plan, r->at))
             run_alone(plan, r, &call, &err);
         was_alone = alone;
+    }
+}
+
+static void walk(void *arg, struct rz_team *team, uint32_t tid)
+{
+    struct rz_plan *plan = arg;
+    struct rz_err err;
+    if (team->n_threads > 1) {
+        walk_together(plan, team, tid);
+        return;
+    }
+    rz_err_clear(&err);
+    for (struct rz_plan_run *r = plan->runs, *end = r + plan->n_runs; r < end; r++) {
+        r->call.n_threads = 1;
+        r->call.team = team;
+        r->call.n_tiles = tiles_of(r, &r->call);
+        if (!run_alone(plan, r, &r->call, &err))
+            break;
     }
 }
 

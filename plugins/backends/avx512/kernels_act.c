@@ -237,10 +237,6 @@ void act_put_wide_eight(const float *x, uint64_t stride, uint64_t cols, int32_t 
 
 void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint32_t t)
 {
-    if (n == 1) {
-        memcpy(tile, x, cols * sizeof(float));
-        return;
-    }
     for (uint64_t k = 0; k < cols; k++)
         tile[k * n + t] = x[k];
 }

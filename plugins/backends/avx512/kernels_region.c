@@ -83,30 +83,29 @@ static void prepare_rows(const struct rz_view *x, const struct norm *norm, const
 {
     for (uint32_t row = first, n; row < end; row += n) {
         const float *f = x->data + row * x->stride;
-        float *tile = (float *)(a->floats + row * a->float_bytes);
         uint64_t stride = x->stride;
         n = tile_rows(row, end);
         if (norm) {
             uint64_t room = float_row_bytes(a->cols) / sizeof(float);
-            float *to = a->keep && n == 1 ? tile : normed; /* a tile of one row is the row */
             for (uint32_t t = 0; t < n; t++)
-                act_norm(norm, f + t * stride, to + t * room, a->cols);
-            f = to;
+                act_norm(norm, f + t * stride, normed + t * room, a->cols);
+            f = normed;
             stride = room;
         }
-        for (uint32_t t = 0; a->keep && f != tile && t < n; t++)
-            act_put_float(f + t * stride, a->cols, tile, n, t);
+        for (uint32_t t = 0; a->keep && t < n; t++)
+            act_put_float(f + t * stride, a->cols, (float *)(a->floats + row * a->float_bytes), n, t);
         if (a->quantise)
             quantise(f, stride, a, n, (int32_t *)(a->quantised + row * a->quantised_bytes));
     }
 }
 
-static void pair(struct product *p, struct acts *a)
+/* floats: where those of the activations begin. */
+static void pair(struct product *p, struct acts *a, const uint8_t *floats)
 {
     const struct x_type *type = x_type(p->w->type);
     const struct tiles *tiles = p->w->layout == LAYOUT_PLANES ? &tiles_planes : tiles_of(p->w->type);
     p->with = (struct pairing){.groups = p->w->data,
-                               .x = type->quantised ? a->quantised : a->floats,
+                               .x = type->quantised ? a->quantised : floats,
                                .group_bytes = x_group_bytes(type, a->cols),
                                .x_bytes = type->quantised ? a->quantised_bytes : a->float_bytes,
                                .fn = tiles->fn[a->wide],
@@ -115,6 +114,22 @@ static void pair(struct product *p, struct acts *a)
         a->quantise = true;
     else
         a->keep = true;
+}
+
+/* A tile of one row is the row as it is. */
+static void prepare_lone(const struct rz_view *x, const struct norm *norm, struct product *products,
+                         int n_products, struct acts *a)
+{
+    float *normed = (float *)a->floats;
+    const float *f = x->data;
+    if (norm) {
+        act_norm(norm, f, normed, a->cols);
+        f = normed;
+    }
+    for (int i = 0; i < n_products; i++)
+        pair(&products[i], a, (const uint8_t *)f);
+    if (a->quantise)
+        quantise(f, 0, a, 1, (int32_t *)a->quantised);
 }
 
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
@@ -132,8 +147,12 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
                          .float_bytes = floats,
                          .cols = cols,
                          .wide = wide};
+    if (c->n_rows == 1) {
+        prepare_lone(x, norm, products, n_products, out);
+        return;
+    }
     for (int i = 0; i < n_products; i++)
-        pair(&products[i], out);
+        pair(&products[i], out, out->floats);
     if (few) {
         prepare_rows(x, norm, out, normed, 0, c->n_rows);
         return;
@@ -147,7 +166,7 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
     wait_for_team(c);
 }
 
-static void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
+INLINE void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
                         uint32_t n, float y[TILE_ROWS][GROUP])
 {
     const struct pairing *with = &p->with;
@@ -160,7 +179,7 @@ static void group_times(const struct product *p, uint64_t group, const struct ac
     with->fn[tile_index(n)](with->groups + group * with->group_bytes, a->cols, x, y);
 }
 
-static void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+INLINE void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
                         uint32_t row, float y[STRIP][GROUP])
 {
     const struct pairing *with = &p->with;
@@ -172,18 +191,28 @@ static void strip_times(const struct product *p, uint64_t first, uint64_t n, con
         group_times(p, first + g, a, row, 1, y + g);
 }
 
-static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
+INLINE void finish_some(float *out, const float *y, const float *bias, const float *add, float factor,
+                        __mmask16 m)
+{
+    __m512 v = _mm512_loadu_ps(y);
+    if (bias)
+        v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, bias));
+    if (add)
+        v = _mm512_fmadd_ps(v, _mm512_set1_ps(factor), _mm512_maskz_loadu_ps(m, add));
+    if (m == 0xffff) /* what is read soon is not stored under a mask: it would have to wait for the cache */
+        _mm512_storeu_ps(out, v);
+    else
+        _mm512_mask_storeu_ps(out, m, v);
+}
+
+INLINE void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n)
 {
-    for (uint64_t i = 0; i < n; i += GROUP) {
-        __mmask16 m = first_lanes(n - i);
-        __m512 v = _mm512_loadu_ps(y + i);
-        if (bias)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, bias + i));
-        if (add)
-            v = _mm512_fmadd_ps(v, _mm512_set1_ps(factor), _mm512_maskz_loadu_ps(m, add + i));
-        _mm512_mask_storeu_ps(out + i, m, v);
-    }
+    uint64_t i = 0;
+    for (; i + GROUP <= n; i += GROUP)
+        finish_some(out + i, y + i, bias ? bias + i : NULL, add ? add + i : NULL, factor, 0xffff);
+    if (i < n)
+        finish_some(out + i, y + i, bias ? bias + i : NULL, add ? add + i : NULL, factor, first_lanes(n - i));
 }
 
 /* --- head: norm, and the product with the largest matrix, screened where few best ones are wanted --- */

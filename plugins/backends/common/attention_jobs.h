@@ -244,7 +244,7 @@ static void run_spread(const struct rz_kernel_call *c, uint64_t n_kv_head, bool 
     for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint32_t row = (uint32_t)t / per_row, head = (uint32_t)t % per_row / max_splits,
                  split = (uint32_t)t % max_splits;
-        if (split < splits_of(c, row).n)
+        if (max_splits == 1 || split < splits_of(c, row).n)
             run_split(c, row, head, split, max_splits, coarse);
     }
     if (max_splits == 1)
@@ -275,11 +275,12 @@ static bool quantised_program(const struct rz_kernel_node *n)
 int32_t attention(const struct rz_kernel_call *c, int coarse)
 {
     coarse = coarse && quantised_program(c->node);
-    uint32_t n_kv_head = (uint32_t)c->node->attr[RZ_A_N_KV_HEAD].i, rows = rows_of_tile(c, n_kv_head);
+    uint32_t n_kv_head = (uint32_t)c->node->attr[RZ_A_N_KV_HEAD].i;
     if (c->n_rows <= SPREAD_ROWS) {
         run_spread(c, n_kv_head, coarse);
         return RZ_OK;
     }
+    uint32_t rows = rows_of_tile(c, n_kv_head);
     struct share share = share_out(c, (c->n_rows + rows - 1) / rows * n_kv_head);
     for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint32_t row = (uint32_t)t / n_kv_head * rows;

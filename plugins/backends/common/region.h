@@ -134,6 +134,11 @@ static void run_products(const struct rz_kernel_call *c, const struct product *p
                          const struct acts *a)
 {
     uint64_t total = 0;
+    if (c->n_rows == 1 && c->n_threads == 1) {
+        for (int i = 0; i < n; i++)
+            run_groups(&products[i], 0, groups_in(products[i].w), a, 0, 1);
+        return;
+    }
     uint32_t rows = block_rows(a);
     for (int i = 0; i < n; i++)
         total += groups_in(products[i].w);
