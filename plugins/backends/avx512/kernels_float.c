@@ -42,33 +42,40 @@ INLINE void tile_float(const void *group, uint64_t cols, const float *x, float o
         _mm512_storeu_ps(out[t], _mm512_add_ps(even[t], odd[t]));
 }
 
+/* Elements k .. k + count - 1 of the row with two groups, which lie `bytes` apart. */
+INLINE void strip_part(const uint8_t *group, uint64_t bytes, const float *x, uint64_t k, const int count,
+                       __m512 (*acc)[2], const int type)
+{
+    UNROLL
+    for (int i = 0; i < count; i++) {
+        __m512 v = _mm512_set1_ps(x[k + (uint64_t)i]);
+        UNROLL
+        for (int g = 0; g < 2; g++)
+            acc[i % 2][g] = _mm512_fmadd_ps(load_float(group + (uint64_t)g * bytes, k + (uint64_t)i, type), v,
+                                            acc[i % 2][g]);
+    }
+}
+
 /* Groups with one row: two at a time, so that an element of it is read once for both. */
 INLINE void strip_float(const uint8_t *group, uint64_t n, uint64_t cols, const float *x, float out[][GROUP],
                         const int type)
 {
     const uint64_t bytes = (type == RZ_TYPE_F32 ? 4 : 2) * GROUP * cols;
     for (; n >= 2; n -= 2, group += 2 * bytes, out += 2) {
-        __m512 even[2], odd[2];
+        __m512 acc[2][2]; /* even and odd k, of each group */
         uint64_t k = 0;
         UNROLL
-        for (int g = 0; g < 2; g++)
-            even[g] = odd[g] = _mm512_setzero_ps();
-        for (; k + 2 <= cols; k += 2) {
-            __m512 x0 = _mm512_set1_ps(x[k]), x1 = _mm512_set1_ps(x[k + 1]);
-            UNROLL
-            for (int g = 0; g < 2; g++) {
-                const uint8_t *at = group + (uint64_t)g * bytes;
-                even[g] = _mm512_fmadd_ps(load_float(at, k, type), x0, even[g]);
-                odd[g] = _mm512_fmadd_ps(load_float(at, k + 1, type), x1, odd[g]);
-            }
-        }
+        for (int i = 0; i < 4; i++)
+            acc[i / 2][i % 2] = _mm512_setzero_ps();
+        for (; k + 4 <= cols; k += 4)
+            strip_part(group, bytes, x, k, 4, acc, type);
+        for (; k + 2 <= cols; k += 2)
+            strip_part(group, bytes, x, k, 2, acc, type);
+        if (k < cols)
+            strip_part(group, bytes, x, k, 1, acc, type);
         UNROLL
-        for (int g = 0; g < 2; g++) {
-            if (k < cols)
-                even[g] = _mm512_fmadd_ps(load_float(group + (uint64_t)g * bytes, k, type),
-                                          _mm512_set1_ps(x[k]), even[g]);
-            _mm512_storeu_ps(out[g], _mm512_add_ps(even[g], odd[g]));
-        }
+        for (int g = 0; g < 2; g++)
+            _mm512_storeu_ps(out[g], _mm512_add_ps(acc[0][g], acc[1][g]));
     }
     if (n)
         tile_float(group, cols, x, out, 1, type);

@@ -16,7 +16,7 @@
 
 #define SPREAD_ROWS 4 /* up to this many rows, splits are spread       */
 
-/* Nothing yet: all of it comes with the first part. */
+/* Nothing yet. */
 static void empty(struct partial *total, uint64_t dim)
 {
     total->max = -INFINITY;
@@ -29,11 +29,20 @@ static void merge(struct partial *total, const struct partial *part, uint64_t di
 {
     if (part->max == -INFINITY)
         return;
+    uint64_t d = 0;
+    if (total->max == -INFINITY) { /* as below, with factors 0 and 1 */
+        total->max = part->max;
+        total->sum = part->sum;
+        for (; d + 8 <= dim; d += 8)
+            _mm256_storeu_ps(total->y + d, _mm256_add_ps(_mm256_loadu_ps(part->y + d), _mm256_setzero_ps()));
+        for (; d < dim; d++)
+            total->y[d] = part->y[d] + 0.0f;
+        return;
+    }
     float max = total->max > part->max ? total->max : part->max;
     float factor[8] = {total->max - max, part->max - max};
     _mm256_storeu_ps(factor, vec_exp(_mm256_loadu_ps(factor)));
     const __m256 keep = _mm256_set1_ps(factor[0]), add = _mm256_set1_ps(factor[1]);
-    uint64_t d = 0;
     total->max = max;
     total->sum = fmaf(part->sum, factor[1], total->sum * factor[0]);
     for (; d + 8 <= dim; d += 8)

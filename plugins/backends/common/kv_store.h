@@ -89,7 +89,13 @@ INLINE void interleave(uint8_t *eight, uint64_t lane, const uint8_t *row, uint64
             eight += 16;
             row += 2;
         }
-        for (uint64_t i = 0; i < n; i++)
+        uint64_t i = 0;
+        for (; i + 8 <= n; i += 8) {
+            UNROLL
+            for (uint64_t j = i; j < i + 8; j++)
+                memcpy(eight + (8 * j + lane) * element, row + j * element, element);
+        }
+        for (; i < n; i++)
             memcpy(eight + (8 * i + lane) * element, row + i * element, element);
         eight += 8 * n * element;
         row += n * element;

@@ -416,6 +416,10 @@ int32_t norm_glu(const struct rz_kernel_call *c, int wide)
     int n_products = node_has(c->node, RZ_A_NO_GATE) ? 1 : 2;
     prepare(c, &c->in[0], region_norm(c->node, 5, &norm), p, n_products, wide, &a);
     uint64_t total = groups_in(p[0].w);
+    if (c->n_rows == 1 && c->n_threads == 1) {
+        glu_groups(c, p, n_products, 0, total, &a, 0, 1);
+        return RZ_OK;
+    }
     uint32_t pieces = piece_count(c, total), rows = block_rows(&a);
     struct share share = share_out(c, pieces);
     for (int32_t t; (t = share_take(c, &share)) >= 0;) {
