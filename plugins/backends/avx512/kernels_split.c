@@ -66,10 +66,13 @@ struct pairs {
 };
 
 /* Where the pairs of one split lie, in pieces: keys of 16 positions [dim / 2][16]; values of `per` pairs of
- * positions [per][dim]. Pointers are set from the first to the last position that some query sees. */
+ * positions [per][dim]. Pointers are set from the first to the last position that some query sees. Behind
+ * these, if `ahead`, come those of what is read next: the first queries that pass by a piece of values, or
+ * BLOCKS_AT_ONCE of keys, have the second-level cache get as many words further on. */
 struct pieces {
-    const uint32_t *at[SPLIT / 16];
+    const uint32_t *at[SPLIT / 16 + BLOCKS_AT_ONCE];
     uint64_t per;
+    bool ahead;
 };
 
 /* Words 0 .. 15 of a and of b, rounded, in the order of their 32-bit lanes, then permuted. */
@@ -87,10 +90,14 @@ INLINE void pair_keys(const struct job *j, uint64_t begin, uint64_t from, uint64
                                            7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
     for (uint64_t pos = from / 16 * 16; pos < end; pos += 16) {
         struct keys k = keys_of(j, pos, from, end);
+        struct ahead ahead = ahead_of(j, pos > from ? pos : from);
         uint32_t *at = out->at + (pos - begin) / 16 * (j->dim / 2) * 16;
-        for (uint64_t d = 0; d < j->dim; d += 2, at += 16)
+        for (uint64_t d = 0; d < j->dim; d += 2, at += 16) {
+            fetch_part(&ahead, d, 16 * kv_element(type));
+            fetch_part(&ahead, d + 1, 16 * kv_element(type));
             _mm512_store_si512(at, round_both(load_sixteen(k.at[0] + 8 * d * kv_element(type), type),
                                               load_sixteen(k.at[1] + 8 * d * kv_element(type), type), order));
+        }
     }
 }
 
@@ -129,9 +136,10 @@ INLINE __m512 pair_product(__m512 acc, __m512i pairs, uint32_t pair)
     return _mm512_dpbf16_ps(acc, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32((int32_t)pair));
 }
 
-/* Scores of n queries for some blocks of 16 positions. */
-INLINE void coarse_scores(const uint32_t *q, uint64_t dim, const uint32_t *const *k, float (*s)[SPLIT],
-                          uint64_t at, const int n, const int blocks)
+/* Scores of n queries for some blocks of 16 positions; ahead: what the caches get meanwhile, or NULL. */
+INLINE void coarse_scores(const uint32_t *q, uint64_t dim, const uint32_t *const *k,
+                          const uint32_t *const *ahead, float (*s)[SPLIT], uint64_t at, const int n,
+                          const int blocks)
 {
     __m512 acc[QUERIES_AT_ONCE][BLOCKS_AT_ONCE];
     UNROLL
@@ -145,6 +153,11 @@ INLINE void coarse_scores(const uint32_t *q, uint64_t dim, const uint32_t *const
         UNROLL
         for (int b = 0; b < blocks; b++)
             key[b] = _mm512_load_si512(k[b] + 16 * d);
+        if (ahead) {
+            UNROLL
+            for (int b = 0; b < blocks; b++)
+                fetch(ahead[b] + 16 * d);
+        }
         UNROLL
         for (int i = 0; i < n; i++) {
             UNROLL
@@ -175,12 +188,19 @@ INLINE void coarse_tile(const uint32_t (*w)[SPLIT / 2], const struct pieces *v, 
     }
     for (uint64_t pair = first, stop; pair < end; pair = stop) {
         const uint32_t *row = v->at[pair / v->per] + pair % v->per * dim + d;
+        const uint32_t *ahead = v->ahead ? v->at[pair / v->per + 1] + pair % v->per * dim + d : NULL;
         stop = (pair / v->per + 1) * v->per < end ? (pair / v->per + 1) * v->per : end;
         for (uint64_t at = pair; at < stop; at++, row += dim) {
             __m512i value[VECTORS_AT_ONCE];
             UNROLL
             for (int k = 0; k < vectors; k++)
                 value[k] = _mm512_maskz_mov_epi16(keep, _mm512_load_si512(row + 16 * (uint64_t)k));
+            if (ahead) {
+                UNROLL
+                for (int k = 0; k < vectors; k++)
+                    fetch(ahead + 16 * (uint64_t)k);
+                ahead += dim;
+            }
             UNROLL
             for (int i = 0; i < n; i++) {
                 UNROLL
@@ -298,16 +318,25 @@ static float coarse_weights(const float *s, float max, struct seen seen, uint32_
     return _mm512_reduce_add_ps(total);
 }
 
-/* Keys of the split in pairs, for the positions from .. end - 1. */
+/* Where a position's keys, or its values, begin; of keys a multiple of 16, of values of 2. Both have a page's
+ * positions side by side in the same number of words. */
+static const uint32_t *words_of(const struct job *j, uint64_t pos, uint64_t offset)
+{
+    uint64_t slot = pos % j->kv->page_tokens;
+    return (const uint32_t *)(const void *)(page_of(j, pos) + offset) + slot / 2 * j->dim;
+}
+
+/* Keys of the split in pairs, for the positions from .. end - 1. What comes next is the values of these. */
 static void key_pieces(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *room,
                        struct pieces *out)
 {
-    uint64_t first = (from - begin) / 16, last = (end - 1 - begin) / 16;
+    uint64_t first = (from - begin) / 16, last = (end - 1 - begin) / 16, next = from / 16 * 16;
+    out->ahead = j->kv->layout == RZ_KV_LAYOUT_PAIRS;
     if (j->kv->layout == RZ_KV_LAYOUT_PAIRS) {
-        for (uint64_t b = first; b <= last; b++) {
-            uint64_t slot = (begin + 16 * b) % j->kv->page_tokens;
-            out->at[b] = (const uint32_t *)(const void *)(page_of(j, begin + 16 * b)) + slot / 2 * j->dim;
-        }
+        for (uint64_t b = first; b <= last; b++)
+            out->at[b] = words_of(j, begin + 16 * b, 0);
+        for (uint64_t b = last + 1; b <= last + BLOCKS_AT_ONCE; b++, next += next + 16 < end ? 16 : 0)
+            out->at[b] = words_of(j, next, j->kv->v_offset);
     } else {
 #define CALL_KEYS(TYPE) pair_keys(j, begin, from, end, room, TYPE)
         KV_TYPE(CALL_KEYS, j->kv->type)
@@ -316,15 +345,16 @@ static void key_pieces(const struct job *j, uint64_t begin, uint64_t from, uint6
     }
 }
 
+/* And their values; what comes next is the keys of the next split. */
 static void value_pieces(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, struct pairs *room,
                          struct pieces *out)
 {
-    uint64_t tokens = j->kv->page_tokens;
+    uint64_t tokens = j->kv->page_tokens, page = (from - begin) / tokens;
     if (j->kv->layout == RZ_KV_LAYOUT_PAIRS) {
         out->per = tokens / 2;
-        for (uint64_t page = (from - begin) / tokens; page <= (end - 1 - begin) / tokens; page++)
-            out->at[page] =
-                (const uint32_t *)(const void *)(page_of(j, begin + page * tokens) + j->kv->v_offset);
+        for (; begin + page * tokens < end; page++)
+            out->at[page] = words_of(j, begin + page * tokens, j->kv->v_offset);
+        out->at[page] = end < j->end[0] ? words_of(j, end, 0) : out->at[page - 1];
         return;
     }
 #define CALL_VALUE_PAIRS(TYPE) pair_values(j, begin, from, end, room, TYPE)
@@ -348,9 +378,10 @@ static void coarse_queries(const struct job *j, const uint32_t *q, uint64_t from
         blocks = end - at > 16 * (BLOCKS_AT_ONCE - 1) ? BLOCKS_AT_ONCE : 1;
         for (int i = 0, n; i < j->n; i += n) {
             n = queries_at_once(j->n - i);
-            const uint32_t *first = q + (uint64_t)i * j->dim / 2;
-#define CALL_MANY_KEYS(N) coarse_scores(first, j->dim, k->at + at / 16, w + i, at, N, BLOCKS_AT_ONCE)
-#define CALL_KEYS_ONE(N) coarse_scores(first, j->dim, k->at + at / 16, w + i, at, N, 1)
+            const uint32_t *first = q + (uint64_t)i * j->dim / 2, *const *block = k->at + at / 16;
+            const uint32_t *const *ahead = k->ahead && !i ? block + BLOCKS_AT_ONCE : NULL;
+#define CALL_MANY_KEYS(N) coarse_scores(first, j->dim, block, ahead, w + i, at, N, BLOCKS_AT_ONCE)
+#define CALL_KEYS_ONE(N) coarse_scores(first, j->dim, block, ahead, w + i, at, N, 1)
             if (blocks == BLOCKS_AT_ONCE) {
                 QUERIES_N(CALL_MANY_KEYS, n)
             } else {
@@ -384,7 +415,7 @@ static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float 
         if (seen[i].first < seen[i].end)
             p[i].sum = coarse_weights(w[i], p[i].max, seen[i], weights[i]);
     value_pieces(j, begin, from, end, &room, &pieces);
-    for (int i = 0, n; i < j->n; i += n) {
+    for (int i = 0, n; i < j->n; i += n, pieces.ahead = false) {
         n = queries_at_once(j->n - i);
         coarse_few(weights + i, &pieces, j->dim, seen + i, p + i, n);
     }

@@ -77,9 +77,30 @@ INLINE void skip_keys(struct keys k[2], uint64_t bytes)
     }
 }
 
+/* Has the second-level cache get a line. Reads, and prefetches into the first level, wait for memory a third
+ * as many at a time; and many of these in a row do no better: they belong between products. */
+INLINE void fetch(const void *line)
+{
+    __builtin_prefetch(line, 0, 2);
+}
+
+/* What is fetched while keys are worked on: as many bytes of other keys and of values. */
+struct ahead {
+    const uint8_t *keys, *values; /* NULL: nothing */
+};
+
+/* The part that goes with element d of `bytes` bytes, if a line begins there. */
+INLINE void fetch_part(const struct ahead *a, uint64_t d, const uint64_t bytes)
+{
+    if (a->keys && d * bytes % 64 < bytes) {
+        fetch(a->keys + d * bytes);
+        fetch(a->values + d * bytes);
+    }
+}
+
 /* Scores of n queries for one or two vectors of positions. */
-INLINE void scores_tile(const struct job *j, int first, const struct keys *k, float (*s)[SPLIT], uint64_t at,
-                        const int n, const int vectors, const int type)
+INLINE void scores_tile(const struct job *j, int first, const struct keys *k, const struct ahead *ahead,
+                        float (*s)[SPLIT], uint64_t at, const int n, const int vectors, const int type)
 {
     const float *queries = j->q + (uint64_t)first * j->dim;
     const uint64_t block = type == RZ_TYPE_Q8_0 ? KV_BLOCK : j->dim;
@@ -99,6 +120,7 @@ INLINE void scores_tile(const struct job *j, int first, const struct keys *k, fl
         for (uint64_t d = 0; d < count; d++) {
             VEC k0 = load_keys(&at_k[0], d, scale[0], type);
             VEC k1 = vectors == 2 ? load_keys(&at_k[1], d, scale[1], type) : k0;
+            fetch_part(ahead, begin + d, (uint64_t)vectors * LANES * kv_element(type));
             UNROLL
             for (int i = 0; i < n; i++) {
                 VEC q = V(set1_ps)(queries[(uint64_t)i * j->dim + begin + d]);
@@ -117,10 +139,10 @@ INLINE void scores_tile(const struct job *j, int first, const struct keys *k, fl
     }
 }
 
-INLINE void scores_n(const struct job *j, int first, const struct keys *k, float (*s)[SPLIT], uint64_t at,
-                     int n, const int vectors, const int type)
+INLINE void scores_n(const struct job *j, int first, const struct keys *k, const struct ahead *ahead,
+                     float (*s)[SPLIT], uint64_t at, int n, const int vectors, const int type)
 {
-#define CALL_SCORES(N) scores_tile(j, first, k, s, at, N, vectors, type)
+#define CALL_SCORES(N) scores_tile(j, first, k, ahead, s, at, N, vectors, type)
     QUERIES_N(CALL_SCORES, n)
 }
 
@@ -139,6 +161,15 @@ static struct keys keys_of(const struct job *j, uint64_t pos, uint64_t from, uin
     return k;
 }
 
+/* The values of the positions from pos on, and keys some hundreds of products behind these. */
+static struct ahead ahead_of(const struct job *j, uint64_t pos)
+{
+    uint64_t next = pos + 4 * LANES < j->end[0] ? pos + 4 * LANES : pos;
+    uint64_t bytes = rz_kv_row_bytes(j->kv->type, j->dim), slot = pos % j->kv->page_tokens;
+    return (struct ahead){page_of(j, next) + next % j->kv->page_tokens / 8 * 8 * bytes,
+                          page_of(j, pos) + j->kv->v_offset + slot * bytes};
+}
+
 /* Scores of all queries for the blocks of positions from..end - 1; those that a query does not see are
  * overwritten later. s[.][i] belongs to position begin + i. */
 INLINE void scores_all(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, float (*s)[SPLIT],
@@ -150,12 +181,13 @@ INLINE void scores_all(const struct job *j, uint64_t begin, uint64_t from, uint6
         k[0] = k[1] = keys_of(j, pos, from, end);
         if (two)
             k[1] = keys_of(j, pos + LANES, from, end);
-        for (int i = 0, n; i < j->n; i += n) {
+        struct ahead ahead = ahead_of(j, pos > from ? pos : from);
+        for (int i = 0, n; i < j->n; i += n, ahead.keys = NULL) {
             n = queries_at_once(j->n - i);
             if (two)
-                scores_n(j, i, k, s, pos - begin, n, 2, type);
+                scores_n(j, i, k, &ahead, s, pos - begin, n, 2, type);
             else
-                scores_n(j, i, k, s, pos - begin, n, 1, type);
+                scores_n(j, i, k, &ahead, s, pos - begin, n, 1, type);
         }
     }
 }
