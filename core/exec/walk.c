@@ -1,8 +1,9 @@
 /* walk.c - runs one step: every thread of the team walks the plan, node by node, with a barrier between
  * those that they share.
  *
- * What a node needs is put together when a step has other numbers of rows than the last one. The batch is checked before anything is touched, so that kernels can trust token ids, positions and
- * pages. Nothing is allocated here.
+ * What a node needs is put together when a step has other numbers of rows than the last one. The batch is
+ * checked before anything is touched, so that kernels can trust token ids, positions and pages. Nothing is
+ * allocated here.
  */
 #include "plan.h"
 
