@@ -20,11 +20,16 @@
 #define KV_SHARE \
     2 /* an automatic KV pool takes at most 1 / KV_SHARE of the device's memory, and of the budget */
 
-static double now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
 }
 
 static uint64_t setting(const struct rz_models *m, const char *section, const char *key)
@@ -341,7 +346,7 @@ int32_t rz_model_plan(struct rz_model *model, uint32_t context, const struct rz_
 static int32_t check_files(void *ctx, struct rz_err *err)
 {
     struct rz_model *model = ctx;
-    double t = now();
+    double t = seconds_of(CLOCK_MONOTONIC_COARSE);
     if (t - model->checked < CHECK_SECONDS)
         return rz_source_readable(&model->set, err);
     model->checked = t;

@@ -200,8 +200,10 @@ static int32_t host_speed(struct rz_model *model, struct rz_speed *speed, struct
 {
     if (!model->loop)
         return not_running(model, err);
+    bool known = speed && RZ_HAS(speed, bytes_token);
     int32_t status = rz_loop_speed(model->loop, speed, err);
-    speed->bytes_token = rz_model_bytes_token(model); /* what nodes read, not what is loaded */
+    if (!status && !known) /* what nodes read, not what is loaded */
+        speed->bytes_token = rz_model_bytes_token(model);
     return status;
 }
 

@@ -10,6 +10,15 @@
         .size = sizeof(struct rz_err) \
     }
 
+/* An error that says nothing yet. A step has no time to zero all of it. */
+static inline void rz_err_clear(struct rz_err *err)
+{
+    err->size = sizeof(*err);
+    err->code = 0;
+    err->flags = err->zero = 0;
+    err->where[0] = err->message[0] = 0;
+}
+
 /* Fills err (which may be NULL) and returns code, so that `return rz_fail(...)` is one line. A message
  * that is already there is replaced. Invalid or cut UTF-8 in the arguments is the caller's concern:
  * use rz_show for bytes from outside. */

@@ -320,7 +320,7 @@ int32_t rz_loop_speed(struct rz_loop *loop, struct rz_speed *s, struct rz_err *e
         rc = speed_run(&lanes, s, err);
         lanes_close(&lanes);
     }
-    if (!rc && loop->setup.device->info(loop->setup.plan, &info) >= 0)
+    if (!rc && !s->bytes_token && loop->setup.device->info(loop->setup.plan, &info) >= 0)
         s->bytes_token = info.weight_bytes;
     rz_loop_yield(loop);
     return rc;

@@ -277,6 +277,9 @@ static int32_t make_plan(struct rz_cpu *cpu, const struct rz_program *program, c
         status = rz_plan_prepare(plan, err);
     if (!status)
         status = rz_plan_buffers(plan, err);
+    plan->runs = rz_arena_array(&plan->arena, plan->n_steps + 1, sizeof(*plan->runs));
+    if (!status && !plan->runs)
+        status = rz_fail(err, RZ_ENOMEM, "plan", "no memory for %u nodes", plan->n_steps);
     if (status) {
         cpu_destroy(plan);
         return status;

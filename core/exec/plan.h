@@ -26,6 +26,21 @@ struct rz_plan_step {
     bool only_logits; /* nobody needs it unless some row wants logits */
 };
 
+/* A node as a step with some numbers of rows runs it: all but the member and its tile. */
+struct rz_plan_run {
+    const struct rz_kernel_row *row;
+    uint32_t at; /* of steps */
+    bool shown;  /* its input to setup.observe */
+    struct rz_kernel_call call;
+    struct rz_view in[RZ_OPERANDS_MAX], out[RZ_OPERANDS_MAX];
+};
+
+/* What the runs depend on. */
+struct rz_plan_shape {
+    uint32_t n_rows, n_wanted, stage;
+    bool wants_logits;
+};
+
 /* A weight in the layout of some row. */
 struct rz_blob {
     int32_t weight;
@@ -67,9 +82,10 @@ struct rz_plan {
 
     /* the step that runs */
     struct rz_step step;
-    uint32_t *wanted; /* [max_rows] */
-    bool wants_logits;
-    uint32_t from_step, to_step; /* of the stage */
+    uint32_t *wanted;         /* [max_rows] */
+    struct rz_plan_run *runs; /* [n_steps], the first n_runs of them for a step of this shape */
+    uint32_t n_runs;
+    struct rz_plan_shape shape; /* n_rows 0: of none yet */
     _Atomic int32_t status;
     _Atomic uint32_t failed_at; /* step; UINT32_MAX: none */
     struct rz_err error;

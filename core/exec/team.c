@@ -49,7 +49,7 @@ struct rz_pool {
     _Alignas(LINE) _Atomic uint32_t arrived;
     struct gate *jobs; /* [n] number of jobs that the member was given */
     struct gate done;
-    _Atomic bool slept; /* somebody did, at a barrier of this job */
+    _Atomic bool slept; /* somebody did, at a barrier of this job or at its end */
     struct rz_team_pace pace;
     void (*fn)(void *arg, struct rz_team *team, uint32_t tid);
     void *arg;
@@ -59,9 +59,10 @@ struct rz_pool {
     struct rz_host_threads table;
     /* The loops of several models take turns, in the order in which they came: whoever has just had one does
      * not get the next while another waits. */
-    pthread_mutex_t turn_lock;
+    _Alignas(LINE) _Atomic uint64_t turns_asked;
+    _Atomic uint64_t turns_over;
+    pthread_mutex_t turn_lock; /* to wait */
     pthread_cond_t turn_over;
-    uint64_t turns_asked, turns_over;
 };
 
 struct member {
@@ -173,18 +174,23 @@ static void *member_main(void *arg)
 
 static void take_turn(struct rz_pool *p)
 {
+    uint64_t mine = atomic_fetch_add(&p->turns_asked, 1);
+    if (atomic_load(&p->turns_over) == mine)
+        return;
     pthread_mutex_lock(&p->turn_lock);
-    uint64_t mine = p->turns_asked++;
-    while (p->turns_over != mine)
+    while (atomic_load(&p->turns_over) != mine)
         pthread_cond_wait(&p->turn_over, &p->turn_lock);
     pthread_mutex_unlock(&p->turn_lock);
 }
 
+/* Whoever asks after this has looked finds the turn over. */
 static void end_turn(struct rz_pool *p)
 {
+    uint64_t over = atomic_fetch_add(&p->turns_over, 1) + 1;
+    if (atomic_load(&p->turns_asked) == over)
+        return;
     pthread_mutex_lock(&p->turn_lock);
-    if (++p->turns_over != p->turns_asked)
-        pthread_cond_broadcast(&p->turn_over);
+    pthread_cond_broadcast(&p->turn_over);
     pthread_mutex_unlock(&p->turn_lock);
 }
 
@@ -200,7 +206,8 @@ static void run_on(struct rz_pool *p, uint32_t n, void (*fn)(void *arg, struct r
         gate_open(&p->jobs[i]);
     fn(arg, &p->team, 0);
     for (uint32_t v; (v = atomic_load_explicit(&p->done.value, memory_order_acquire)) != target;)
-        gate_wait(&p->done, v);
+        if (gate_wait(&p->done, v))
+            atomic_store_explicit(&p->slept, true, memory_order_relaxed);
 }
 
 void rz_pool_run(struct rz_pool *p, void (*fn)(void *arg, struct rz_team *team, uint32_t tid), void *arg)

@@ -252,7 +252,7 @@ struct rz_speed {
     uint32_t n_prompt, n_gen, depth, n_seqs;
     uint32_t zero;
     double seconds;       /* out */
-    uint64_t bytes_token; /* out: weight bytes read for one token */
+    uint64_t bytes_token; /* weight bytes read for one token; 0: to be filled in */
 };
 RZ_ABI_SIZE(struct rz_speed, 40, bytes_token);
 

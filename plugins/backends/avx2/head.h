@@ -9,7 +9,7 @@
 
 /* tile_run for a group of a matrix in planes. */
 void planes_run(const struct rz_weight_view *w, uint64_t group, const union tile_x *x, int n,
-                float out[TILE_ROWS][GROUP]);
+                float (*out)[GROUP]);
 /* What the screening needs to know of one row of x: [cols / 32]. */
 void screen_prepare(const struct act_block *x, uint64_t cols, struct screen_x *out);
 /* Bit r of lanes[t]: the product of row r of the group and x[t] may be least[t] or more, for t < n (1..4).

@@ -92,7 +92,7 @@ static const struct tiles tiles_planes = {{tile_planes_1, tile_planes_2, tile_pl
                                           many_planes};
 
 void planes_run(const struct rz_weight_view *w, uint64_t group, const union tile_x *x, int n,
-                float out[TILE_ROWS][GROUP])
+                float (*out)[GROUP])
 {
     const struct x_planes planes = planes_at(w, group);
     run_tiles(&tiles_planes, &planes, w->cols, 0, x, n, out);

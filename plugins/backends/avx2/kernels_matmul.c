@@ -365,8 +365,8 @@ static const struct tiles *tiles_of(int32_t type)
 }
 
 void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-              float out[TILE_ROWS][GROUP])
+              float (*out)[GROUP])
 {
     (void)level; /* this table has one */
-    run_tiles(tiles_of(type), group, cols, x_group_bytes(type, cols) / (cols / 32), x, n, out);
+    run_tiles(tiles_of(type), group, cols, x_group_bytes(x_type(type), cols) / (cols / 32), x, n, out);
 }

@@ -49,9 +49,12 @@ void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint3
 
 /* out[t][r] = product of group row r with activation row t of a tile. */
 typedef void tile_fn(const void *group, uint64_t cols, const void *tile, float out[][GROUP]);
-/* [wide][rows]: rows 0..3 are tiles of 1, 2, 4 and 8. */
+/* The same of n groups that follow each other, with a tile of one row. */
+typedef void strip_fn(const void *groups, uint64_t n, uint64_t cols, const void *tile, float out[][GROUP]);
+/* [wide][rows]: rows 0..3 are tiles of 1, 2, 4 and 8. strip: NULL where a lone row waits for memory. */
 struct tiles {
     tile_fn *fn[2][4];
+    strip_fn *strip;
 };
 /* The tiles of a type. kernels_plain.c, kernels_k.c, kernels_float.c: those of their forms. */
 const struct tiles *tiles_of(int32_t type);

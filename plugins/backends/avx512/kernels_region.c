@@ -13,6 +13,14 @@ struct acts {
     int wide;
 };
 
+/* What all groups of a product have in common. */
+struct pairing {
+    const uint8_t *groups, *x; /* the tile that begins at row r lies at x + r * x_bytes */
+    uint64_t group_bytes, x_bytes;
+    tile_fn *const *fn; /* [tile_index] */
+    strip_fn *strip;    /* may be NULL  */
+};
+
 #include "../common/region.h"
 
 static uint64_t quantised_row_bytes(uint64_t cols, int wide)
@@ -91,8 +99,41 @@ static void prepare_rows(const struct rz_view *x, const struct norm *norm, const
     }
 }
 
+/* floats: where those of the activations begin. */
+static void pair(struct product *p, struct acts *a, const uint8_t *floats)
+{
+    const struct x_type *type = x_type(p->w->type);
+    const struct tiles *tiles = p->w->layout == LAYOUT_PLANES ? &tiles_planes : tiles_of(p->w->type);
+    p->with = (struct pairing){.groups = p->w->data,
+                               .x = type->quantised ? a->quantised : floats,
+                               .group_bytes = x_group_bytes(type, a->cols),
+                               .x_bytes = type->quantised ? a->quantised_bytes : a->float_bytes,
+                               .fn = tiles->fn[a->wide],
+                               .strip = tiles->strip};
+    if (type->quantised)
+        a->quantise = true;
+    else
+        a->keep = true;
+}
+
+/* A tile of one row is the row as it is. */
+static void prepare_lone(const struct rz_view *x, const struct norm *norm, struct product *products,
+                         int n_products, struct acts *a)
+{
+    float *normed = (float *)a->floats;
+    const float *f = x->data;
+    if (norm) {
+        act_norm(norm, f, normed, a->cols);
+        f = normed;
+    }
+    for (int i = 0; i < n_products; i++)
+        pair(&products[i], a, (const uint8_t *)f);
+    if (a->quantise)
+        quantise(f, 0, a, 1, (int32_t *)a->quantised);
+}
+
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
-                    const struct product *products, int n_products, int wide, struct acts *out)
+                    struct product *products, int n_products, int wide, struct acts *out)
 {
     bool few = c->n_rows <= FEW_ROWS;
     uint64_t cols = x->width, quantised = quantised_row_bytes(cols, wide), floats = float_row_bytes(cols);
@@ -106,48 +147,72 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
                          .float_bytes = floats,
                          .cols = cols,
                          .wide = wide};
-    for (int i = 0; i < n_products; i++) {
-        out->quantise |= x_type(products[i].w->type)->quantised;
-        out->keep |= !x_type(products[i].w->type)->quantised;
+    if (c->n_rows == 1) {
+        prepare_lone(x, norm, products, n_products, out);
+        return;
     }
+    for (int i = 0; i < n_products; i++)
+        pair(&products[i], out, out->floats);
     if (few) {
         prepare_rows(x, norm, out, normed, 0, c->n_rows);
         return;
     }
-    c->team->share(c->team, c->tid, (c->n_rows + TILE_ROWS - 1) / TILE_ROWS);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, (c->n_rows + TILE_ROWS - 1) / TILE_ROWS);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint32_t first = (uint32_t)t * TILE_ROWS;
         prepare_rows(x, norm, out, normed, first,
                      c->n_rows - first < TILE_ROWS ? c->n_rows : first + TILE_ROWS);
     }
-    c->team->barrier(c->team, c->tid);
+    wait_for_team(c);
 }
 
-static void group_times(const struct rz_weight_view *w, uint64_t group, const struct acts *a, uint32_t row,
-                        uint32_t n, float y[TILE_ROWS][GROUP])
+INLINE void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
+                        uint32_t n, float (*y)[GROUP])
 {
-    bool quantised = x_type(w->type)->quantised;
-    const uint8_t *x = quantised ? a->quantised + row * a->quantised_bytes : a->floats + row * a->float_bytes;
-    uint32_t index = tile_index(n);
-    if (w->layout == LAYOUT_PLANES) {
-        const struct x_planes planes = planes_at(w, group);
-        tiles_planes.fn[a->wide][index](&planes, a->cols, x, y);
+    const struct pairing *with = &p->with;
+    const uint8_t *x = with->x + row * with->x_bytes;
+    if (p->w->layout == LAYOUT_PLANES) {
+        const struct x_planes planes = planes_at(p->w, group);
+        with->fn[tile_index(n)](&planes, a->cols, x, y);
         return;
     }
-    tiles_of(w->type)->fn[a->wide][index]((const uint8_t *)w->data + group * x_group_bytes(w->type, a->cols),
-                                          a->cols, x, y);
+    with->fn[tile_index(n)](with->groups + group * with->group_bytes, a->cols, x, y);
 }
 
-static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
-                       uint64_t n)
+INLINE void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+                        uint32_t row, float y[STRIP][GROUP])
 {
-    __mmask16 m = first_lanes(n);
+    const struct pairing *with = &p->with;
+    if (with->strip) {
+        with->strip(with->groups + first * with->group_bytes, n, a->cols, with->x + row * with->x_bytes, y);
+        return;
+    }
+    for (uint64_t g = 0; g < n; g++)
+        group_times(p, first + g, a, row, 1, y + g);
+}
+
+INLINE void finish_some(float *out, const float *y, const float *bias, const float *add, float factor,
+                        __mmask16 m)
+{
     __m512 v = _mm512_loadu_ps(y);
     if (bias)
         v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, bias));
     if (add)
         v = _mm512_fmadd_ps(v, _mm512_set1_ps(factor), _mm512_maskz_loadu_ps(m, add));
-    _mm512_mask_storeu_ps(out, m, v);
+    if (m == 0xffff) /* what is read soon is not stored under a mask: it would have to wait for the cache */
+        _mm512_storeu_ps(out, v);
+    else
+        _mm512_mask_storeu_ps(out, m, v);
+}
+
+INLINE void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
+                       uint64_t n)
+{
+    uint64_t i = 0;
+    for (; i + GROUP <= n; i += GROUP)
+        finish_some(out + i, y + i, bias ? bias + i : NULL, add ? add + i : NULL, factor, 0xffff);
+    if (i < n)
+        finish_some(out + i, y + i, bias ? bias + i : NULL, add ? add + i : NULL, factor, first_lanes(n - i));
 }
 
 /* --- head --- */

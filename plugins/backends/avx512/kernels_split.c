@@ -52,6 +52,12 @@ INLINE __m512 load_values(const uint8_t *row, uint64_t d, const int type)
     return load_sixteen(row + d * kv_element(type), type);
 }
 
+INLINE __m512 only_lanes(__m512 v, uint64_t first, uint64_t end)
+{
+    __mmask16 seen = first_lanes(end) & (__mmask16)~first_lanes(first);
+    return _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), seen, v);
+}
+
 /* --- bfloat16 --- */
 
 /* Words of 16 x 2 elements, of the keys or of the values of one split. */

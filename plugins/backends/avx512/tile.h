@@ -152,8 +152,8 @@ INLINE void add_block(__m512 *acc, const struct block *b, const int32_t *x, cons
     TILE_BODY(name, form, 4, 1) \
     TILE_BODY(name, form, 8, 1) \
     const struct tiles tiles_##name = { \
-        {{tile_##name##_0_1, tile_##name##_0_2, tile_##name##_0_4, tile_##name##_0_8}, \
-         {tile_##name##_1_1, tile_##name##_1_2, tile_##name##_1_4, tile_##name##_1_8}}};
+        .fn = {{tile_##name##_0_1, tile_##name##_0_2, tile_##name##_0_4, tile_##name##_0_8}, \
+               {tile_##name##_1_1, tile_##name##_1_2, tile_##name##_1_4, tile_##name##_1_8}}};
 
 /* The eight vectors of unsigned 4-bit weights. */
 INLINE void load_4(const uint8_t (*qs)[GROUP][4], __m512i *w)

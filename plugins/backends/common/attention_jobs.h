@@ -16,16 +16,33 @@
 
 #define SPREAD_ROWS 4 /* up to this many rows, splits are spread       */
 
+/* Nothing yet. */
+static void empty(struct partial *total, uint64_t dim)
+{
+    total->max = -INFINITY;
+    total->sum = 0;
+    memset(total->y, 0, dim * sizeof(float));
+}
+
 /* total = total (+) part, where both are relative to their own maximum. */
 static void merge(struct partial *total, const struct partial *part, uint64_t dim)
 {
     if (part->max == -INFINITY)
         return;
+    uint64_t d = 0;
+    if (total->max == -INFINITY) { /* as below, with factors 0 and 1 */
+        total->max = part->max;
+        total->sum = part->sum;
+        for (; d + 8 <= dim; d += 8)
+            _mm256_storeu_ps(total->y + d, _mm256_add_ps(_mm256_loadu_ps(part->y + d), _mm256_setzero_ps()));
+        for (; d < dim; d++)
+            total->y[d] = part->y[d] + 0.0f;
+        return;
+    }
     float max = total->max > part->max ? total->max : part->max;
     float factor[8] = {total->max - max, part->max - max};
     _mm256_storeu_ps(factor, vec_exp(_mm256_loadu_ps(factor)));
     const __m256 keep = _mm256_set1_ps(factor[0]), add = _mm256_set1_ps(factor[1]);
-    uint64_t d = 0;
     total->max = max;
     total->sum = fmaf(part->sum, factor[1], total->sum * factor[0]);
     for (; d + 8 <= dim; d += 8)
@@ -145,11 +162,8 @@ static void run_rows(const struct rz_kernel_call *c, uint32_t row, uint32_t n_ro
         for (uint64_t h0 = 0; h0 < group; h0 += heads) {
             uint64_t k = group - h0 < heads ? group - h0 : heads;
             job_fill(&j, c, row + done, n, head, h0, k, coarse);
-            for (int i = 0; i < j.n; i++) {
-                total[i].max = -INFINITY;
-                total[i].sum = 0;
-                memset(total[i].y, 0, j.dim * sizeof(float));
-            }
+            for (int i = 0; i < j.n; i++)
+                empty(&total[i], j.dim);
             uint64_t end = j.end[j.n - 1];
             for (uint64_t begin = j.first[0] / SPLIT * SPLIT; begin < end; begin += SPLIT) {
                 attention_split(&j, begin, end < begin + SPLIT ? end : begin + SPLIT, w, part);
@@ -183,22 +197,29 @@ static struct splits splits_of(const struct rz_kernel_call *c, uint32_t row)
     return (struct splits){r.first / SPLIT, (r.end - 1) / SPLIT + 1 - r.first / SPLIT};
 }
 
-/* Split number `split` of those that the row sees. */
+/* Split number `split` of the max_splits that some row sees. A lone one is all there is of its queries. */
 static void run_split(const struct rz_kernel_call *c, uint32_t row, uint64_t head, uint32_t split,
-                      float *scratch, uint32_t max_splits, bool coarse)
+                      uint32_t max_splits, bool coarse)
 {
     const struct rz_attr *a = c->node->attr;
     uint64_t group = (uint64_t)(a[RZ_A_N_HEAD].i / a[RZ_A_N_KV_HEAD].i), dim = (uint64_t)a[RZ_A_HEAD_DIM].i;
     struct job j;
     float w[QUERIES][SPLIT];
-    struct partial part[QUERIES];
+    struct partial part[QUERIES], total;
     for (uint64_t h0 = 0; h0 < group; h0 += QUERIES) {
         job_fill(&j, c, row, 1, head, h0, group - h0 < QUERIES ? group - h0 : QUERIES, coarse);
-        uint64_t begin = (uint64_t)(splits_of(c, row).first + split) * SPLIT, end = j.end[0];
+        uint64_t begin = ((uint64_t)j.first[0] / SPLIT + split) * SPLIT, end = j.end[0];
         attention_split(&j, begin, end < begin + SPLIT ? end : begin + SPLIT, w, part);
         for (int i = 0; i < j.n; i++) {
-            uint64_t query = row * (uint64_t)a[RZ_A_N_HEAD].i + head * group + h0 + (uint64_t)i;
-            float *out = scratch + (query * max_splits + split) * partial_floats(dim);
+            uint64_t query_head = head * group + h0 + (uint64_t)i;
+            uint64_t query = row * (uint64_t)a[RZ_A_N_HEAD].i + query_head;
+            float *out = (float *)c->scratch + (query * max_splits + split) * partial_floats(dim);
+            if (max_splits == 1) {
+                empty(&total, dim);
+                merge(&total, &part[i], dim);
+                finish(c->node, query_head, &total, out_of(c, row, query_head, dim), dim);
+                continue;
+            }
             out[0] = part[i].max;
             out[1] = part[i].sum;
             memcpy(out + 2, part[i].y, dim * sizeof(float));
@@ -206,14 +227,14 @@ static void run_split(const struct rz_kernel_call *c, uint32_t row, uint64_t hea
     }
 }
 
-static void merge_query(const struct rz_kernel_call *c, uint32_t row, uint64_t head, const float *scratch,
-                        uint32_t max_splits)
+static void merge_query(const struct rz_kernel_call *c, uint32_t row, uint64_t head, uint32_t max_splits)
 {
     uint64_t dim = (uint64_t)c->node->attr[RZ_A_HEAD_DIM].i,
              query = row * (uint64_t)c->node->attr[RZ_A_N_HEAD].i + head;
-    struct partial total = {.max = -INFINITY}, part;
+    struct partial total, part;
+    empty(&total, dim);
     for (uint32_t s = 0; s < splits_of(c, row).n; s++) {
-        const float *in = scratch + (query * max_splits + s) * partial_floats(dim);
+        const float *in = (const float *)c->scratch + (query * max_splits + s) * partial_floats(dim);
         part.max = in[0];
         part.sum = in[1];
         memcpy(part.y, in + 2, dim * sizeof(float));
@@ -228,16 +249,18 @@ static void run_spread(const struct rz_kernel_call *c, uint64_t n_kv_head, bool 
     for (uint32_t r = 0; r < c->n_rows; r++)
         max_splits = splits_of(c, r).n > max_splits ? splits_of(c, r).n : max_splits;
     uint32_t per_row = (uint32_t)n_kv_head * max_splits, n_head = (uint32_t)c->node->attr[RZ_A_N_HEAD].i;
-    c->team->share(c->team, c->tid, c->n_rows * per_row);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, c->n_rows * per_row);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint32_t row = (uint32_t)t / per_row, head = (uint32_t)t % per_row / max_splits,
                  split = (uint32_t)t % max_splits;
-        if (split < splits_of(c, row).n)
-            run_split(c, row, head, split, (float *)c->scratch, max_splits, coarse);
+        if (max_splits == 1 || split < splits_of(c, row).n)
+            run_split(c, row, head, split, max_splits, coarse);
     }
-    c->team->barrier(c->team, c->tid);
+    if (max_splits == 1)
+        return;
+    wait_for_team(c);
     for (uint32_t t = c->tid; t < c->n_rows * n_head; t += c->n_threads)
-        merge_query(c, t / n_head, t % n_head, (const float *)c->scratch, max_splits);
+        merge_query(c, t / n_head, t % n_head, max_splits);
 }
 
 /* Rows of one tile: as many as share their reads, but enough tiles for all threads. */
@@ -261,13 +284,14 @@ static bool quantised_program(const struct rz_kernel_node *n)
 int32_t attention(const struct rz_kernel_call *c, int coarse)
 {
     coarse = coarse && quantised_program(c->node);
-    uint32_t n_kv_head = (uint32_t)c->node->attr[RZ_A_N_KV_HEAD].i, rows = rows_of_tile(c, n_kv_head);
+    uint32_t n_kv_head = (uint32_t)c->node->attr[RZ_A_N_KV_HEAD].i;
     if (c->n_rows <= SPREAD_ROWS) {
         run_spread(c, n_kv_head, coarse);
         return RZ_OK;
     }
-    c->team->share(c->team, c->tid, (c->n_rows + rows - 1) / rows * n_kv_head);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    uint32_t rows = rows_of_tile(c, n_kv_head);
+    struct share share = share_out(c, (c->n_rows + rows - 1) / rows * n_kv_head);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint32_t row = (uint32_t)t / n_kv_head * rows;
         run_rows(c, row, c->n_rows - row < rows ? c->n_rows - row : rows, (uint32_t)t % n_kv_head, coarse);
     }

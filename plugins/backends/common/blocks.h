@@ -28,7 +28,7 @@ union tile_x {
 /* The plugin's part: out[t][r] = product of group row r with x[t], for t < n (1..TILE_ROWS). level: which of
  * the plugin's instruction sets, for those that have several. */
 void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-              float out[TILE_ROWS][GROUP]);
+              float (*out)[GROUP]);
 
 /* latent.h: attention over a latent KV (RZ_A_LATENT). */
 int32_t latent_accept(const struct rz_kernel_node *n);

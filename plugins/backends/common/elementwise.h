@@ -12,7 +12,8 @@
 
 /* --- norms: sums in double precision --- */
 
-static double sum_lanes(__m256d lo, __m256d hi)
+/* Of a pair of four: neighbours first. */
+INLINE double sum_lanes(__m256d lo, __m256d hi)
 {
     double lanes[4];
     _mm256_storeu_pd(lanes, _mm256_add_pd(lo, hi));
@@ -34,15 +35,17 @@ static double mean_of(const float *x, uint64_t n)
     return sum / (double)n;
 }
 
-/* The sum of (x - mean)^2. */
-static double squares(const float *x, uint64_t n, double mean)
+/* The sum of (x - mean)^2; the mean counts if there is one. */
+INLINE double squares(const float *x, uint64_t n, double mean, const bool centre)
 {
     __m256d lo = _mm256_setzero_pd(), hi = _mm256_setzero_pd(), m = _mm256_set1_pd(mean);
     uint64_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        __m256 v = _mm256_loadu_ps(x + i);
-        __m256d a = _mm256_sub_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(v)), m),
-                b = _mm256_sub_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)), m);
+        __m256d a = _mm256_cvtps_pd(_mm_loadu_ps(x + i)), b = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4));
+        if (centre) {
+            a = _mm256_sub_pd(a, m);
+            b = _mm256_sub_pd(b, m);
+        }
         lo = _mm256_fmadd_pd(a, a, lo);
         hi = _mm256_fmadd_pd(b, b, hi);
     }
@@ -62,15 +65,15 @@ static __m256 centred(__m256 x, double mean, double scale)
 }
 
 /* Part of a row that is normed alone; w and b belong to it. */
-static void norm_part(const struct norm *norm, const float *x, const float *w, const float *b, float *out,
-                      uint64_t n)
+INLINE void norm_part(const struct norm *norm, const float *x, const float *w, const float *b, float *out,
+                      uint64_t n, const bool layer)
 {
-    double mean = norm->layer ? mean_of(x, n) : 0;
-    double scale = 1 / sqrt(squares(x, n, mean) / (double)n + norm->eps);
+    double mean = layer ? mean_of(x, n) : 0;
+    double scale = 1 / sqrt(squares(x, n, mean, layer) / (double)n + norm->eps);
     uint64_t i = 0;
     for (; i + 8 <= n; i += 8) {
         __m256 v = _mm256_loadu_ps(x + i);
-        v = norm->layer ? centred(v, mean, scale) : _mm256_mul_ps(v, _mm256_set1_ps((float)scale));
+        v = layer ? centred(v, mean, scale) : _mm256_mul_ps(v, _mm256_set1_ps((float)scale));
         if (w)
             v = _mm256_mul_ps(v, _mm256_loadu_ps(w + i));
         if (b)
@@ -78,7 +81,7 @@ static void norm_part(const struct norm *norm, const float *x, const float *w, c
         _mm256_storeu_ps(out + i, v);
     }
     for (; i < n; i++) {
-        float v = norm->layer ? (float)(((double)x[i] - mean) * scale) : x[i] * (float)scale;
+        float v = layer ? (float)(((double)x[i] - mean) * scale) : x[i] * (float)scale;
         if (w)
             v *= w[i];
         if (b)
@@ -87,11 +90,32 @@ static void norm_part(const struct norm *norm, const float *x, const float *w, c
     }
 }
 
+static void layer_norm(const struct norm *norm, const float *x, const float *w, const float *b, float *out,
+                       uint64_t n)
+{
+    norm_part(norm, x, w, b, out, n, true);
+}
+
+static void rms_norm(const struct norm *norm, const float *x, const float *w, const float *b, float *out,
+                     uint64_t n)
+{
+    if (w && !b)
+        norm_part(norm, x, w, NULL, out, n, false);
+    else
+        norm_part(norm, x, w, b, out, n, false);
+}
+
 void act_norm(const struct norm *norm, const float *x, float *out, uint64_t n)
 {
+    void (*part_norm)(const struct norm *, const float *, const float *, const float *, float *, uint64_t) =
+        norm->layer ? layer_norm : rms_norm;
+    if (norm->parts == 1) {
+        part_norm(norm, x, norm->w, norm->b, out, n);
+        return;
+    }
     uint64_t part = n / norm->parts;
     for (uint64_t at = 0; at < n; at += part)
-        norm_part(norm, x + at, norm->w ? norm->w + at % norm->cols : NULL,
+        part_norm(norm, x + at, norm->w ? norm->w + at % norm->cols : NULL,
                   norm->b ? norm->b + at % norm->cols : NULL, out + at, part);
 }
 

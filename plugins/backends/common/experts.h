@@ -123,8 +123,8 @@ static void begin_choice(const struct rz_kernel_call *c, int level, struct choic
     e->live = (uint32_t *)(void *)((uint8_t *)e->begin + round_up((e->n + 1) * sizeof(uint32_t)));
     if (c->tid == 0)
         sort_pairs(e);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, c->n_rows);
+    for (int32_t r; (r = share_take(c, &share)) >= 0;) {
         for (uint64_t i = 0; e->quantised && i < each; i++) {
             uint64_t input = (uint64_t)r * each + i;
             act_quantise(x_of(e, (uint64_t)r * e->places + i),
@@ -133,7 +133,7 @@ static void begin_choice(const struct rz_kernel_call *c, int level, struct choic
         if (e->heads && e->in_step > e->cols)
             pass_rest(e, (uint64_t)r);
     }
-    c->team->barrier(c->team, c->tid);
+    wait_for_team(c);
 }
 
 /* --- products --- */
@@ -156,7 +156,7 @@ static bool lanes_of(const struct choice *e, uint64_t matrix, uint64_t i, struct
 }
 
 static void tile(const struct choice *e, uint32_t w, const struct lanes *l, const uint32_t *pairs, int n,
-                 float out[TILE_ROWS][GROUP])
+                 float (*out)[GROUP])
 {
     const struct rz_weight_view *v = &e->c->node->weights[w];
     union tile_x x[TILE_ROWS];
@@ -168,7 +168,7 @@ static void tile(const struct choice *e, uint32_t w, const struct lanes *l, cons
         else
             x[t].f = x_of(e, pairs[t]);
     }
-    tile_run(e->level, v->type, (const uint8_t *)v->data + l->group * x_group_bytes(v->type, v->cols),
+    tile_run(e->level, v->type, (const uint8_t *)v->data + l->group * x_group_bytes(x_type(v->type), v->cols),
              v->cols, x, n, out);
     const float *bias = node_vector(e->c->node, w + (e->c->node->op == RZ_OP_GLU_ID ? 2 : 1));
     for (int t = 0; bias && t < n; t++)
@@ -206,8 +206,8 @@ static void run(const struct choice *e, pairs_fn *work)
     uint64_t span = (e->rows + GROUP - 1) / GROUP + (e->rows % GROUP != 0), total = e->live[e->n] * span;
     uint64_t most = (uint64_t)c->n_threads * TILES_A_THREAD;
     uint32_t tiles = (uint32_t)(total < most ? total : most);
-    c->team->share(c->team, c->tid, tiles);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, tiles);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint64_t end = total * ((uint64_t)t + 1) / tiles;
         for (uint64_t u = total * (uint64_t)t / tiles; u < end; u++) {
             uint32_t matrix = e->live[u / span];

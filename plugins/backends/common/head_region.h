@@ -52,7 +52,7 @@ static void begin_screening(const struct rz_kernel_call *c, const struct acts *a
     }
     for (uint32_t row = 0; row < c->n_rows; row++)
         s->best[row].n = 0;
-    c->team->barrier(c->team, c->tid);
+    wait_for_team(c);
 }
 
 /* Returns the number of rows. */
@@ -61,14 +61,14 @@ static uint32_t screened_tile(const struct product *p, uint64_t group, const str
 {
     float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX] = {0};
     uint32_t lanes[SCREEN_ROWS_MAX], some = 0, n = tile_rows(row, n_rows);
-    uint64_t valid = outputs_in(p->w, group);
+    uint64_t valid = outputs_in(p->w, group, 1);
     for (uint32_t t = 0; t < n; t++)
         least[t] = screen_least(s->shared, (int)(row + t));
     screen_lanes(planes_at(p->w, group).a, a, row, n, s->x + row * (a->cols / 32), least, lanes);
     for (uint32_t t = 0; t < n; t++)
         some |= lanes[t] &= (1u << valid) - 1;
     if (some)
-        group_times(p->w, group, a, row, n, y);
+        group_times(p, group, a, row, n, y);
     for (uint32_t t = 0; t < n; t++) {
         for (int r = 0; !some && r < GROUP; r++)
             y[t][r] = -INFINITY;
@@ -86,8 +86,8 @@ static void run_screened(const struct rz_kernel_call *c, const struct product *p
     begin_screening(c, a, s);
     uint64_t groups = groups_in(p->w);
     uint32_t pieces = piece_count(c, groups);
-    c->team->share(c->team, c->tid, pieces);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, pieces);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint64_t first = groups * (uint64_t)t / pieces, end = groups * ((uint64_t)t + 1) / pieces;
         for (uint64_t g = first; g < end; g++)
             for (uint32_t row = 0; row < c->n_rows;)
@@ -101,18 +101,18 @@ int32_t head(const struct rz_kernel_call *c, int wide)
     struct screening s;
     struct norm norm;
     const struct rz_view *hidden = &c->out[0];
-    const struct product p = product_of(c, 1, 2, c->out[1].data, c->out[1].stride);
+    struct product p = product_of(c, 1, 2, c->out[1].data, c->out[1].stride);
     bool few = c->n_rows <= FEW_ROWS;
     region_norm(c->node, UINT32_MAX, &norm);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+    struct share share = share_out(c, c->n_rows);
+    for (int32_t r; (r = share_take(c, &share)) >= 0;)
         act_norm(&norm, c->in[0].data + (uint64_t)r * c->in[0].stride,
                  hidden->data + (uint64_t)r * hidden->stride, hidden->width);
     if (!few)
-        c->team->barrier(c->team, c->tid);
+        wait_for_team(c);
     prepare(c, few ? &c->in[0] : hidden, few ? &norm : NULL, &p, 1, wide, &a);
     if (few)
-        c->team->barrier(c->team, c->tid);
+        wait_for_team(c);
     if (screen_wanted(c, s.wish))
         run_screened(c, &p, &a, &s);
     else

@@ -114,7 +114,11 @@ struct x_type {
 };
 /* types.h */
 const struct x_type *x_type(int32_t type);
-uint64_t x_group_bytes(int32_t type, uint64_t cols);
+/* Bytes of a group of that many columns. */
+static inline uint64_t x_group_bytes(const struct x_type *t, uint64_t cols)
+{
+    return cols / t->block * t->bytes;
+}
 uint64_t x_bytes(const struct rz_weight_view *file);
 void x_prep(const struct rz_weight_view *file, void *dst, uint64_t first, uint64_t n);
 

@@ -172,21 +172,16 @@ static inline void pack_q6_k(void *group, int r, const void *block)
     ROW(Q5_0, q5_0, RZ_QK), ROW(Q5_1, q5_1, RZ_QK), ROW(Q8_0, q8_0, RZ_QK), ROW(Q4_K, q4_k, RZ_QKK), \
     ROW(Q5_K, q5_k, RZ_QKK), ROW(Q6_K, q6_k, RZ_QKK)
 
-uint64_t x_group_bytes(int32_t type, uint64_t cols)
-{
-    return cols / x_type(type)->block * x_type(type)->bytes;
-}
-
 uint64_t x_bytes(const struct rz_weight_view *file)
 {
-    return (file->rows + GROUP - 1) / GROUP * x_group_bytes(file->type, file->cols);
+    return (file->rows + GROUP - 1) / GROUP * x_group_bytes(x_type(file->type), file->cols);
 }
 
 void x_prep(const struct rz_weight_view *file, void *dst, uint64_t first, uint64_t n)
 {
     const struct x_type *x = x_type(file->type);
     uint64_t row_bytes = file->bytes / file->rows, block_bytes = rz_type_info(file->type)->bytes;
-    uint64_t group_bytes = x_group_bytes(file->type, file->cols);
+    uint64_t group_bytes = x_group_bytes(x, file->cols);
     for (uint64_t g = first; g < first + n; g++) {
         uint8_t *out = (uint8_t *)dst + g * group_bytes;
         if ((g + 1) * GROUP > file->rows)

@@ -79,9 +79,9 @@ void kv_row_store(uint8_t *row, const float *x, uint64_t dim, int type)
 }
 
 /* Puts a key that is stored as a row into lane `lane` of the blocks of its eight positions. */
-static void interleave(uint8_t *eight, uint64_t lane, const uint8_t *row, uint64_t dim, int type)
+INLINE void interleave(uint8_t *eight, uint64_t lane, const uint8_t *row, uint64_t dim, const int type)
 {
-    uint64_t element = kv_element(type), block = type == RZ_TYPE_Q8_0 ? KV_BLOCK : dim;
+    const uint64_t element = kv_element(type), block = type == RZ_TYPE_Q8_0 ? KV_BLOCK : dim;
     for (uint64_t d = 0; d < dim; d += block) {
         uint64_t n = dim - d < block ? dim - d : block;
         if (type == RZ_TYPE_Q8_0) {
@@ -89,7 +89,13 @@ static void interleave(uint8_t *eight, uint64_t lane, const uint8_t *row, uint64
             eight += 16;
             row += 2;
         }
-        for (uint64_t i = 0; i < n; i++)
+        uint64_t i = 0;
+        for (; i + 8 <= n; i += 8) {
+            UNROLL
+            for (uint64_t j = i; j < i + 8; j++)
+                memcpy(eight + (8 * j + lane) * element, row + j * element, element);
+        }
+        for (; i < n; i++)
             memcpy(eight + (8 * i + lane) * element, row + i * element, element);
         eight += 8 * n * element;
         row += n * element;
@@ -121,7 +127,8 @@ void attention_store_row(const struct rz_kernel_call *c, uint32_t row, const flo
         }
 #endif
         kv_row_store(key, k + h * dim, dim, kv->type);
-        interleave(at + slot / 8 * 8 * row_bytes, slot % 8, key, dim, kv->type);
+#define CALL_INTERLEAVE(TYPE) interleave(at + slot / 8 * 8 * row_bytes, slot % 8, key, dim, TYPE)
+        KV_TYPE(CALL_INTERLEAVE, kv->type)
         kv_row_store(at + kv->v_offset + slot * row_bytes, v + h * dim, dim, kv->type);
     }
 }

@@ -5,7 +5,8 @@
  * for itself (cheaper than a barrier); many are shared out. Then groups of outputs are shared out, all
  * rows each.
  *
- * The file that includes this has struct acts before it, and behind it the functions of "the plugin's part".
+ * The file that includes this has struct acts and struct pairing before it, and behind it the functions of
+ * "the plugin's part".
  */
 #ifndef RZ_X86_REGION_H
 #define RZ_X86_REGION_H
@@ -17,6 +18,7 @@
 
 #define FEW_ROWS 4 /* up to here every thread prepares all rows for itself */
 #define PIECES_A_THREAD 6
+#define STRIP 8 /* groups of outputs of a lone row that are worked on together */
 #define ALIGN 64u
 
 /* One matrix product: out[row][o] = (w[o] . x[row] + bias[o]) * factor + add[row][o]. */
@@ -26,6 +28,7 @@ struct product {
     float *out;
     uint64_t out_stride, add_stride;
     float factor;
+    struct pairing with; /* the activations that it meets */
 };
 
 static inline uint64_t round_up(uint64_t n)
@@ -37,17 +40,20 @@ static inline uint64_t round_up(uint64_t n)
 
 /* Scratch for the activations of one region. */
 static uint64_t acts_bytes(uint64_t cols, uint32_t max_rows, uint32_t n_threads);
-/* Makes the activations of all rows visible to this thread. products: what will meet them. */
+/* Makes the activations of all rows visible to this thread, and says how the products meet them. */
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
-                    const struct product *products, int n_products, int wide, struct acts *out);
+                    struct product *products, int n_products, int wide, struct acts *out);
 /* How many rows the tile has that begins at `row`, when `end` is behind the last row. */
 static uint32_t tile_rows(uint32_t row, uint32_t end);
 /* Rows whose activations stay in the L2 cache while groups pass by: whole tiles. */
 static uint32_t block_rows(const struct acts *a);
 /* y = group times the tile of n rows that begins at `row`. */
-static void group_times(const struct rz_weight_view *w, uint64_t group, const struct acts *a, uint32_t row,
-                        uint32_t n, float y[TILE_ROWS][GROUP]);
-/* out = (y + bias) * factor + add for n <= GROUP outputs of one row; bias and add may be NULL, and the factor
+static void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
+                        uint32_t n, float (*y)[GROUP]);
+/* y[g] = group first + g times row `row` alone, for n <= STRIP groups. */
+static void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+                        uint32_t row, float y[STRIP][GROUP]);
+/* out = (y + bias) * factor + add for n outputs of one row; bias and add may be NULL, and the factor
  * counts where there is something to add. */
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,
                        uint64_t n);
@@ -59,10 +65,10 @@ static uint64_t groups_in(const struct rz_weight_view *w)
     return (w->rows + GROUP - 1) / GROUP;
 }
 
-/* Outputs of a group that are rows of the weight. */
-static uint64_t outputs_in(const struct rz_weight_view *w, uint64_t group)
+/* Outputs of n groups that are rows of the weight. */
+static uint64_t outputs_in(const struct rz_weight_view *w, uint64_t group, uint64_t n)
 {
-    return w->rows - group * GROUP < GROUP ? w->rows - group * GROUP : GROUP;
+    return w->rows - group * GROUP < n * GROUP ? w->rows - group * GROUP : n * GROUP;
 }
 
 /* Rows row .. row + n - 1 of one group's outputs. */
@@ -70,11 +76,22 @@ static void product_tile(const struct product *p, uint64_t group, const struct a
                          uint32_t n)
 {
     float y[TILE_ROWS][GROUP];
-    uint64_t o = group * GROUP, valid = outputs_in(p->w, group);
-    group_times(p->w, group, a, row, n, y);
+    uint64_t o = group * GROUP, valid = outputs_in(p->w, group, 1);
+    group_times(p, group, a, row, n, y);
     for (uint32_t t = 0; t < n; t++)
         finish_row(p->out + (row + t) * p->out_stride + o, y[t], p->bias ? p->bias + o : NULL,
                    p->add ? p->add + (row + t) * p->add_stride + o : NULL, p->factor, valid);
+}
+
+/* A lone row of n <= STRIP groups. */
+static void product_strip(const struct product *p, uint64_t group, uint64_t n, const struct acts *a,
+                          uint32_t row)
+{
+    float y[STRIP][GROUP];
+    uint64_t o = group * GROUP;
+    strip_times(p, group, n, a, row, y);
+    finish_row(p->out + row * p->out_stride + o, y[0], p->bias ? p->bias + o : NULL,
+               p->add ? p->add + row * p->add_stride + o : NULL, p->factor, outputs_in(p->w, group, n));
 }
 
 /* Groups are shared out in pieces. */
@@ -84,16 +101,31 @@ static uint32_t piece_count(const struct rz_kernel_call *c, uint64_t groups)
     return (uint32_t)(groups < most ? groups : most);
 }
 
-/* A group of some product, over the rows first .. end - 1. */
-static void group_rows(const struct product *products, uint64_t group, const struct acts *a, uint32_t first,
-                       uint32_t end)
+/* Groups first .. end - 1 over the rows from `row` to to - 1. */
+static void run_groups(const struct product *p, uint64_t first, uint64_t end, const struct acts *a,
+                       uint32_t row, uint32_t to)
 {
-    const struct product *p = products;
-    for (; group >= groups_in(p->w); p++)
-        group -= groups_in(p->w);
-    for (uint32_t row = first, n; row < end; row += n) {
-        n = tile_rows(row, end);
-        product_tile(p, group, a, row, n);
+    if (to - row == 1) {
+        for (uint64_t g = first; g < end; g += STRIP)
+            product_strip(p, g, end - g < STRIP ? end - g : STRIP, a, row);
+        return;
+    }
+    for (uint64_t g = first; g < end; g++)
+        for (uint32_t r = row, n; r < to; r += n) {
+            n = tile_rows(r, to);
+            product_tile(p, g, a, r, n);
+        }
+}
+
+/* The same, where the groups of several products count as those of one. */
+static void run_piece(const struct product *products, uint64_t first, uint64_t end, const struct acts *a,
+                      uint32_t row, uint32_t to)
+{
+    for (const struct product *p = products; end; p++) {
+        uint64_t groups = groups_in(p->w), stop = end < groups ? end : groups;
+        run_groups(p, first, stop, a, row, to);
+        first = first < groups ? 0 : first - groups;
+        end -= stop;
     }
 }
 
@@ -102,16 +134,20 @@ static void run_products(const struct rz_kernel_call *c, const struct product *p
                          const struct acts *a)
 {
     uint64_t total = 0;
+    if (c->n_rows == 1 && c->n_threads == 1) {
+        for (int i = 0; i < n; i++)
+            run_groups(&products[i], 0, groups_in(products[i].w), a, 0, 1);
+        return;
+    }
     uint32_t rows = block_rows(a);
     for (int i = 0; i < n; i++)
         total += groups_in(products[i].w);
     uint32_t pieces = piece_count(c, total);
-    c->team->share(c->team, c->tid, pieces);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, pieces);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint64_t first = total * (uint64_t)t / pieces, end = total * ((uint64_t)t + 1) / pieces;
         for (uint32_t row = 0; row < c->n_rows; row += rows)
-            for (uint64_t g = first; g < end; g++)
-                group_rows(products, g, a, row, c->n_rows - row < rows ? c->n_rows : row + rows);
+            run_piece(products, first, end, a, row, c->n_rows - row < rows ? c->n_rows : row + rows);
     }
 }
 
@@ -255,16 +291,16 @@ int32_t norm_qkv(const struct rz_kernel_call *c, int wide)
     uint64_t stride = round_up(kv_width(c->node) * sizeof(float)) / sizeof(float);
     float *k = (float *)(c->scratch + acts_bytes(c->in[0].width, c->node->max_rows, c->n_threads));
     float *v = k + c->node->max_rows * stride;
-    const struct product products[3] = {
+    struct product products[3] = {
         product_of(c, 1, 4, c->out[0].data, c->out[0].stride),
         product_of(c, 2, 5, k, stride),
         product_of(c, 3, 6, v, stride),
     };
     prepare(c, &c->in[0], region_norm(c->node, 7, &norm), products, 3, wide, &a);
     run_products(c, products, 3, &a);
-    c->team->barrier(c->team, c->tid);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+    wait_for_team(c);
+    struct share share = share_out(c, c->n_rows);
+    for (int32_t r; (r = share_take(c, &share)) >= 0;)
         finish_qkv(c, (uint32_t)r, k + (uint64_t)r * stride, v + (uint64_t)r * stride);
     return RZ_OK;
 }
@@ -290,9 +326,9 @@ static void post_norm(const struct rz_kernel_call *c)
 {
     const struct norm norm = {
         .w = node_vector(c->node, 2), .cols = c->out[0].width, .parts = 1, .eps = c->node->attr[RZ_A_EPS].f};
-    c->team->barrier(c->team, c->tid);
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;) {
+    wait_for_team(c);
+    struct share share = share_out(c, c->n_rows);
+    for (int32_t r; (r = share_take(c, &share)) >= 0;) {
         float *out = c->out[0].data + (uint64_t)r * c->out[0].stride;
         act_norm(&norm, out, out, c->out[0].width);
         if (node_has(c->node, RZ_A_FACTOR))
@@ -319,59 +355,78 @@ int32_t proj_add(const struct rz_kernel_call *c, int wide)
     return RZ_OK;
 }
 
-/* --- norm_glu: gate and up of the same eight outputs, then the activation --- */
+/* --- norm_glu: gate and up of the same outputs, then the activation --- */
 
-static void add_bias(float y[TILE_ROWS][GROUP], const float *bias, uint64_t valid, uint32_t n)
+/* n outputs of one row, from `at` on; p: up and, unless there is none, gate. */
+static void glu_outputs(const struct rz_kernel_call *c, const struct product *p, int n_products, float *up,
+                        float *gate, uint32_t row, uint64_t at, uint64_t n)
 {
-    for (uint32_t t = 0; bias && t < n; t++)
-        for (uint64_t r = 0; r < valid; r++)
-            y[t][r] += bias[r];
+    float *out = c->out[0].data + row * c->out[0].stride + at;
+    uint32_t act = node_act(c->node);
+    if (p[0].bias)
+        act_add(up, p[0].bias + at, up, n);
+    if (n_products == 1) {
+        act_apply(act, up, NULL, out, n);
+        return;
+    }
+    if (p[1].bias)
+        act_add(gate, p[1].bias + at, gate, n);
+    act_apply(act, gate, up, out, n);
 }
 
-/* p: up and, unless there is none, gate. */
 static void glu_tile(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
                      const struct acts *a, uint32_t row, uint32_t n)
 {
     float y[2][TILE_ROWS][GROUP];
-    uint64_t o = group * GROUP, valid = outputs_in(p[0].w, group);
-    uint32_t act = node_act(c->node);
-    for (int i = 0; i < n_products; i++) {
-        group_times(p[i].w, group, a, row, n, y[i]);
-        add_bias(y[i], p[i].bias ? p[i].bias + o : NULL, valid, n);
-    }
-    for (uint32_t t = 0; t < n; t++) {
-        float *out = c->out[0].data + (row + t) * c->out[0].stride + o;
-        if (n_products == 2)
-            act_apply(act, y[1][t], y[0][t], out, valid);
-        else
-            act_apply(act, y[0][t], NULL, out, valid);
-    }
+    for (int i = 0; i < n_products; i++)
+        group_times(&p[i], group, a, row, n, y[i]);
+    for (uint32_t t = 0; t < n; t++)
+        glu_outputs(c, p, n_products, y[0][t], y[1][t], row + t, group * GROUP, outputs_in(p[0].w, group, 1));
 }
 
-static void glu_group(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
-                      const struct acts *a, uint32_t first, uint32_t end)
+static void glu_strip(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
+                      uint64_t n, const struct acts *a, uint32_t row)
 {
-    for (uint32_t row = first, n; row < end; row += n) {
-        n = tile_rows(row, end);
-        glu_tile(c, p, n_products, group, a, row, n);
+    float y[2][STRIP][GROUP];
+    for (int i = 0; i < n_products; i++)
+        strip_times(&p[i], group, n, a, row, y[i]);
+    glu_outputs(c, p, n_products, y[0][0], y[1][0], row, group * GROUP, outputs_in(p[0].w, group, n));
+}
+
+static void glu_groups(const struct rz_kernel_call *c, const struct product *p, int n_products,
+                       uint64_t first, uint64_t end, const struct acts *a, uint32_t row, uint32_t to)
+{
+    if (to - row == 1) {
+        for (uint64_t g = first; g < end; g += STRIP)
+            glu_strip(c, p, n_products, g, end - g < STRIP ? end - g : STRIP, a, row);
+        return;
     }
+    for (uint64_t g = first; g < end; g++)
+        for (uint32_t r = row, n; r < to; r += n) {
+            n = tile_rows(r, to);
+            glu_tile(c, p, n_products, g, a, r, n);
+        }
 }
 
 int32_t norm_glu(const struct rz_kernel_call *c, int wide)
 {
     struct acts a;
     struct norm norm;
-    const struct product p[2] = {product_of(c, 2, 4, NULL, 0), product_of(c, 1, 3, NULL, 0)};
+    struct product p[2] = {product_of(c, 2, 4, NULL, 0), product_of(c, 1, 3, NULL, 0)};
     int n_products = node_has(c->node, RZ_A_NO_GATE) ? 1 : 2;
     prepare(c, &c->in[0], region_norm(c->node, 5, &norm), p, n_products, wide, &a);
     uint64_t total = groups_in(p[0].w);
+    if (c->n_rows == 1 && c->n_threads == 1) {
+        glu_groups(c, p, n_products, 0, total, &a, 0, 1);
+        return RZ_OK;
+    }
     uint32_t pieces = piece_count(c, total), rows = block_rows(&a);
-    c->team->share(c->team, c->tid, pieces);
-    for (int32_t t; (t = c->team->take(c->team, c->tid)) >= 0;) {
+    struct share share = share_out(c, pieces);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
         uint64_t first = total * (uint64_t)t / pieces, end = total * ((uint64_t)t + 1) / pieces;
         for (uint32_t row = 0; row < c->n_rows; row += rows)
-            for (uint64_t g = first; g < end; g++)
-                glu_group(c, p, n_products, g, &a, row, c->n_rows - row < rows ? c->n_rows : row + rows);
+            glu_groups(c, p, n_products, first, end, &a, row,
+                       c->n_rows - row < rows ? c->n_rows : row + rows);
     }
     return RZ_OK;
 }

@@ -14,6 +14,12 @@ struct acts {
     int level; /* of the instruction set, for tile_run */
 };
 
+/* What all groups of a product have in common. */
+struct pairing {
+    uint64_t group_bytes;
+    bool quantised;
+};
+
 #include "region.h"
 
 static uint64_t acts_row_bytes(uint64_t cols)
@@ -37,13 +43,16 @@ static void prepare_row(const float *x, const struct norm *norm, float *f, struc
 }
 
 static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, const struct norm *norm,
-                    const struct product *products, int n_products, int level, struct acts *out)
+                    struct product *products, int n_products, int level, struct acts *out)
 {
     bool quantise = false, few = c->n_rows <= FEW_ROWS;
+    uint64_t cols = x->width;
     for (int i = 0; i < n_products; i++) {
-        quantise |= x_type(products[i].w->type)->quantised;
+        const struct x_type *type = x_type(products[i].w->type);
+        products[i].with = (struct pairing){x_group_bytes(type, cols), type->quantised};
+        quantise |= type->quantised;
     }
-    uint64_t cols = x->width, f_bytes = round_up(cols * sizeof(float)), row_bytes = acts_row_bytes(cols);
+    uint64_t f_bytes = round_up(cols * sizeof(float)), row_bytes = acts_row_bytes(cols);
     uint8_t *base = c->scratch + (few ? (uint64_t)c->tid * FEW_ROWS * row_bytes : 0);
     *out = (struct acts){.f = norm ? (const float *)base : x->data,
                          .q = (const struct act_block *)(base + f_bytes),
@@ -59,11 +68,11 @@ static void prepare(const struct rz_kernel_call *c, const struct rz_view *x, con
                         (struct act_block *)(base + r * row_bytes + f_bytes), cols, quantise);
         return;
     }
-    c->team->share(c->team, c->tid, c->n_rows);
-    for (int32_t r; (r = c->team->take(c->team, c->tid)) >= 0;)
+    struct share share = share_out(c, c->n_rows);
+    for (int32_t r; (r = share_take(c, &share)) >= 0;)
         prepare_row(x->data + (uint64_t)r * x->stride, norm, (float *)(base + (uint64_t)r * row_bytes),
                     (struct act_block *)(base + (uint64_t)r * row_bytes + f_bytes), cols, quantise);
-    c->team->barrier(c->team, c->tid);
+    wait_for_team(c);
 }
 
 static uint32_t tile_rows(uint32_t row, uint32_t end)
@@ -87,19 +96,26 @@ static void tile_inputs(const struct acts *a, bool quantised, uint32_t row, uint
     }
 }
 
-static void group_times(const struct rz_weight_view *w, uint64_t group, const struct acts *a, uint32_t row,
-                        uint32_t n, float y[TILE_ROWS][GROUP])
+static void group_times(const struct product *p, uint64_t group, const struct acts *a, uint32_t row,
+                        uint32_t n, float (*y)[GROUP])
 {
     union tile_x x[TILE_ROWS];
-    tile_inputs(a, x_type(w->type)->quantised, row, n, x);
+    tile_inputs(a, p->with.quantised, row, n, x);
 #ifdef LAYOUT_PLANES
-    if (w->layout == LAYOUT_PLANES) {
-        planes_run(w, group, x, (int)n, y);
+    if (p->w->layout == LAYOUT_PLANES) {
+        planes_run(p->w, group, x, (int)n, y);
         return;
     }
 #endif
-    tile_run(a->level, w->type, (const uint8_t *)w->data + group * x_group_bytes(w->type, w->cols), w->cols,
-             x, (int)n, y);
+    tile_run(a->level, p->w->type, (const uint8_t *)p->w->data + group * p->with.group_bytes, a->cols, x,
+             (int)n, y);
+}
+
+static void strip_times(const struct product *p, uint64_t first, uint64_t n, const struct acts *a,
+                        uint32_t row, float y[STRIP][GROUP])
+{
+    for (uint64_t g = 0; g < n; g++)
+        group_times(p, first + g, a, row, 1, y + g);
 }
 
 static void finish_row(float *out, const float *y, const float *bias, const float *add, float factor,

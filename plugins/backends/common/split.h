@@ -31,6 +31,8 @@ static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, floa
  * values. */
 INLINE VEC load_keys(const struct keys *k, uint64_t d, VEC scale, const int type);
 INLINE VEC load_values(const uint8_t *row, uint64_t d, const int type);
+/* Lanes first .. end - 1 of v, the others -infinity. */
+INLINE VEC only_lanes(VEC v, uint64_t first, uint64_t end);
 
 static const uint8_t *page_of(const struct job *j, uint64_t pos)
 {
@@ -226,10 +228,8 @@ static void softmax(const struct job *j, int i, uint64_t begin, struct seen seen
     uint64_t from = first / LANES * LANES, to = (end + LANES - 1) / LANES * LANES;
     if (j->softcap != 0 || j->slope[i] != 0)
         shape(j, i, begin, s, from, to);
-    for (uint64_t k = from; k < first; k++)
-        s[k] = -INFINITY;
-    for (uint64_t k = end; k < to; k++)
-        s[k] = -INFINITY;
+    V(storeu_ps)(s + from, only_lanes(V(loadu_ps)(s + from), first - from, end - from));
+    V(storeu_ps)(s + to - LANES, only_lanes(V(loadu_ps)(s + to - LANES), 0, end + LANES - to));
     VEC top = V(loadu_ps)(s + from);
     for (uint64_t k = from + LANES; k < to; k += LANES)
         top = V(max_ps)(top, V(loadu_ps)(s + k));

@@ -22,6 +22,13 @@ INLINE __m256 load_values(const uint8_t *row, uint64_t d, const int type)
     return kv_row_eight(row, d, type);
 }
 
+INLINE __m256 only_lanes(__m256 v, uint64_t first, uint64_t end)
+{
+    const __m256 lanes = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), none = _mm256_set1_ps(-INFINITY);
+    v = _mm256_blendv_ps(v, none, _mm256_cmp_ps(lanes, _mm256_set1_ps((float)first), _CMP_LT_OQ));
+    return _mm256_blendv_ps(v, none, _mm256_cmp_ps(lanes, _mm256_set1_ps((float)end - 1), _CMP_GT_OQ));
+}
+
 static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p)
 {

@@ -59,6 +59,34 @@ int32_t head(const struct rz_kernel_call *c, int wide);
 /* Rotates the heads of one row in place. */
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
 
+/* --- the team: a lone member has nobody to ask --- */
+
+/* What is left to a lone member. */
+struct share {
+    uint32_t next, n;
+};
+
+/* As rz_team's share, take and barrier. */
+static inline struct share share_out(const struct rz_kernel_call *c, uint32_t n)
+{
+    if (c->n_threads > 1)
+        c->team->share(c->team, c->tid, n);
+    return (struct share){0, n};
+}
+
+static inline int32_t share_take(const struct rz_kernel_call *c, struct share *s)
+{
+    if (c->n_threads > 1)
+        return c->team->take(c->team, c->tid);
+    return s->next < s->n ? (int32_t)s->next++ : -1;
+}
+
+static inline void wait_for_team(const struct rz_kernel_call *c)
+{
+    if (c->n_threads > 1)
+        c->team->barrier(c->team, c->tid);
+}
+
 /* --- what attributes of a node say --- */
 
 static inline bool node_has(const struct rz_kernel_node *n, uint32_t attr)

@@ -80,7 +80,7 @@ INLINE void read_sums(const struct sums *s, __m256i *out, const int n)
 #include "tile.h"
 
 void tile_base(int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-               float out[TILE_ROWS][GROUP])
+               float (*out)[GROUP])
 {
     for (int t = 0, now; t < n; t += now) {
         now = n - t < ROWS ? n - t : ROWS;

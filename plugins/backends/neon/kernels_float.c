@@ -29,7 +29,7 @@ INLINE __m256 load_float(const void *group, uint64_t k, const int type)
     }
 
 INLINE void floats(const int type, const void *group, uint64_t cols, const union tile_x *x, const int n,
-                   float out[TILE_ROWS][GROUP])
+                   float (*out)[GROUP])
 {
     __m256 even[AT_ONCE], odd[AT_ONCE];
     float32x4_t v[AT_ONCE];
@@ -61,8 +61,7 @@ INLINE void floats(const int type, const void *group, uint64_t cols, const union
 }
 
 #define FLOATS(name, type, n) \
-    static void name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                           float out[TILE_ROWS][GROUP]) \
+    static void name##_##n(const void *group, uint64_t cols, const union tile_x *x, float(*out)[GROUP]) \
     { \
         floats(type, group, cols, x, n, out); \
     }
@@ -76,11 +75,11 @@ FLOATS_ALL(f32, RZ_TYPE_F32)
 FLOATS_ALL(f16, RZ_TYPE_F16)
 FLOATS_ALL(bf16, RZ_TYPE_BF16)
 
-typedef void floats_fn(const void *group, uint64_t cols, const union tile_x *x, float out[TILE_ROWS][GROUP]);
+typedef void floats_fn(const void *group, uint64_t cols, const union tile_x *x, float (*out)[GROUP]);
 
 /* Types that are not named here are widened to float32 in their layout. */
 void tile_float(int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-                float out[TILE_ROWS][GROUP])
+                float (*out)[GROUP])
 {
     static floats_fn *const of[3][AT_ONCE] = {NAMES(f32), NAMES(f16), NAMES(bf16)};
     int form = type == RZ_TYPE_F16 ? 1 : type == RZ_TYPE_BF16 ? 2 : 0;

@@ -70,7 +70,7 @@ INLINE void read_sums(const struct sums *s, __m256i *out, const int n)
 #include "tile.h"
 
 void tile_mm(int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-             float out[TILE_ROWS][GROUP])
+             float (*out)[GROUP])
 {
     union tile_x even[ROWS];
     if (n == 1) {

@@ -20,7 +20,7 @@ RUNS_ALL(dot, LEVEL_DOT)
 RUNS_ALL(mm, LEVEL_MM)
 
 void tile_run(int level, int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-              float out[TILE_ROWS][GROUP])
+              float (*out)[GROUP])
 {
     if (!x_type(type)->quantised)
         tile_float(type, group, cols, x, n, out);

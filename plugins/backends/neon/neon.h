@@ -27,7 +27,7 @@ enum level {
 /* As tile_run. Each level has its own for quantised types (kernels_base.c, kernels_dot.c, kernels_mm.c);
  * float types have one for all (kernels_float.c). */
 typedef void tile_fn(int32_t type, const void *group, uint64_t cols, const union tile_x *x, int n,
-                     float out[TILE_ROWS][GROUP]);
+                     float (*out)[GROUP]);
 tile_fn tile_base, tile_dot, tile_mm, tile_float;
 
 #endif

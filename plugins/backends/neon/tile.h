@@ -78,7 +78,7 @@ INLINE void add_whole(const int type, const void *group, uint64_t k, const union
 }
 
 INLINE void tile_rows_n(const int type, const void *group, uint64_t cols, const union tile_x *x, const int n,
-                        float out[TILE_ROWS][GROUP])
+                        float (*out)[GROUP])
 {
     __m256 acc[ROWS];
     UNROLL
@@ -102,11 +102,10 @@ INLINE void tile_rows_n(const int type, const void *group, uint64_t cols, const 
         _mm256_storeu_ps(out[t], acc[t]);
 }
 
-typedef void rows_fn(const void *group, uint64_t cols, const union tile_x *x, float out[TILE_ROWS][GROUP]);
+typedef void rows_fn(const void *group, uint64_t cols, const union tile_x *x, float (*out)[GROUP]);
 
 #define TILE(name, type, n) \
-    static void name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                           float out[TILE_ROWS][GROUP]) \
+    static void name##_##n(const void *group, uint64_t cols, const union tile_x *x, float(*out)[GROUP]) \
     { \
         tile_rows_n(type, group, cols, x, n, out); \
     }
