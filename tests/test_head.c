@@ -57,10 +57,10 @@ static void head_free(struct head *h)
 #define NUMERICS 3
 
 /* A table with this numerics that screens heads, or NULL: the widest one with each choice of its option
- * activations, and the machine's own. */
+ * activations, and the machine's own with its planes. */
 static const struct rz_kernels *table_of(uint32_t numerics)
 {
-    const struct rz_kernels *k = numerics < 2 ? kernel_table(&WIDEST, numerics) : kernel_table(&FAST, 0);
+    const struct rz_kernels *k = numerics < 2 ? kernel_table(&WIDEST, numerics) : kernel_table(&FAST, 1);
     for (uint32_t i = 0; k && i < k->n_rows; i++)
         if (((const struct rz_kernel_row *)((const char *)k->rows + (size_t)i * k->row_stride))->op ==
             RZ_OP_HEAD)

@@ -13,27 +13,40 @@
 RUNS_ALL(int8, 0)
 RUN(head, int8, 0)
 
-static const struct rz_kernel_row rows[] = {ROWS_ALL(int8, ""), HEAD_ROW(int8, "")};
-static const struct rz_kernels kernels = TABLE("avx2", rows);
+static const struct rz_kernel_row plain_rows[] = {ROWS_ALL(int8, "")},
+                                  head_rows[] = {ROWS_ALL(int8, ""), HEAD_ROW(int8, "")};
+static const struct rz_kernels plain = TABLE("avx2", plain_rows), planes = TABLE("avx2", head_rows);
 
+/* clang-format off */
+static const struct rz_option options[] = {
+    {.size = sizeof(struct rz_option), .type = RZ_OPT_CHOICE, .name = "head", .def = "x8",
+     .choices = "x8|planes",
+     .help = "how an LM head of Q8_0 lies; planes: it can be screened, and reading all of it takes longer"},
+};
+/* clang-format on */
+
+/* self is the table with the head that was asked for. */
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
                     struct rz_err *err)
 {
-    (void)host, (void)config, (void)err;
-    *self = NULL;
+    (void)host, (void)err;
+    bool screened = config && config->n_values && config->values[0].i == 1;
+    *self = (void *)(screened ? &planes : &plain);
     return RZ_OK;
 }
 
 static const void *query(void *self, const char *id, uint32_t minor_need)
 {
-    (void)self;
-    return !strcmp(id, RZ_KERNELS_1) && minor_need == 0 ? &kernels : NULL;
+    return !strcmp(id, RZ_KERNELS_1) && minor_need == 0 ? self : NULL;
 }
 
 RZ_PLUGIN_DEFINE = {
     .header = {RZ_HEADER(RZ_KIND_KERNELS), .isa = {RZ_ISA_AVX | RZ_ISA_AVX2 | RZ_ISA_FMA | RZ_ISA_F16C},
                .name = "avx2", .version = "0.1.0", .vendor = "rz", .licence = "MIT",
                .provides = "kernels:avx2"},
+    .options = options,
+    .n_options = sizeof(options) / sizeof(options[0]),
+    .option_stride = sizeof(options[0]),
     .init = init,
     .query = query,
 };
