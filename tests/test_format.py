@@ -183,9 +183,10 @@ class Format(unittest.TestCase):
         deep = {"properties": {"a/b": {"items": {"uniqueItems": True}}}}
         for path in ("/v1/chat/completions", "/v1/completions"):
             self.refused("response_format", "#/properties/a~1b/items/uniqueItems", path=path, response_format=named(deep))
-            self.refused("json_schema", "#/not", path=path, guided_json={"not": {}})
+            self.refused("guided_json", "#/not", path=path, guided_json={"not": {}})
             self.refused("json_schema", "no text fits", path=path, json_schema={"enum": []})
             self.refused("grammar", "line 2", "column", path=path, grammar="root ::= x\nx ::= [a")
+            self.refused("guided_grammar", "line 1", path=path, guided_grammar="root = ")
             self.refused("guided_regex", "byte 2", path=path, guided_regex="a(")
             self.refused("guided_regex", path=path, guided_regex="")
             self.refused("response_format", "guided_regex asks", path=path, guided_regex="a", response_format=named(SCHEMA))
