@@ -368,5 +368,5 @@ void tile_run(int level, int32_t type, const void *group, uint64_t cols, const u
               float (*out)[GROUP])
 {
     (void)level; /* this table has one */
-    run_tiles(tiles_of(type), group, cols, x_group_bytes(x_type(type), cols) / (cols / 32), x, n, out);
+    run_tiles(tiles_of(type), group, cols, x_group_bytes(x_type(type), 256) / 8, x, n, out);
 }
