@@ -333,7 +333,8 @@ RZ_TEST(table, broken_kernel_tables)
 RZ_TEST(table, functions_that_other_kinds_must_have)
 {
     /* pointers are only compared with NULL here, so any address will do */
-    uint64_t words[16];
+    uint64_t words[64];
+    _Static_assert(sizeof(struct rz_device) <= sizeof(words), "room for the largest");
     struct {
         const char *id;
         uint32_t size, first, n; /* of the function pointers and the name, in 8-byte words */
