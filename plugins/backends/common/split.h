@@ -77,13 +77,6 @@ INLINE void skip_keys(struct keys k[2], uint64_t bytes)
     }
 }
 
-/* Has the second-level cache get a line. Reads, and prefetches into the first level, wait for memory a third
- * as many at a time; and many of these in a row do no better: they belong between products. */
-INLINE void fetch(const void *line)
-{
-    __builtin_prefetch(line, 0, 2);
-}
-
 /* What is fetched while keys are worked on: as many bytes of other keys and of values. */
 struct ahead {
     const uint8_t *keys, *values; /* NULL: nothing */
