@@ -166,7 +166,8 @@ static float element(const uint32_t *regs, uint32_t reg, uint32_t half, bool bf1
     return bf16 ? rz_bf16_to_f32(h) : rz_f16_to_f32(h);
 }
 
-/* d += a b, [16, 8] of 16 products each; product(w, row, col, k) finds the elements in the lanes' registers. */
+/* d += a b, [16, 8] of 16 products each; product(w, row, col, k) finds the elements in the registers of the
+ * lanes. */
 template <typename T, typename Product>
 static void multiply(T *d, const uint32_t *a, const uint32_t *b, Product product)
 {
