@@ -1,7 +1,8 @@
 /* parse.c - fuzz target: an answer, read as one of the ways in which models write calls and reasoning.
  *
  * The first byte chooses the way, the second how the answer is cut. Read in one piece and in many it must
- * give the same; arguments are JSON objects, or the beginning of one that was cut; where no calls are known nothing is missing. */
+ * give the same; arguments are JSON objects, or the beginning of one that was cut; where no calls are known
+ * nothing is missing. */
 #include "parse.h"
 #include "fuzz.h"
 #include "parse_call.h"
