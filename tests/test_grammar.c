@@ -475,6 +475,11 @@ RZ_TEST(grammar, masks_of_a_larger_vocabulary_are_what_the_bytes_say)
         {RZ_GRAMMAR_GBNF,
          "root ::= (w | n)+ \"}\"\nw ::= [a-bZ]+ (\" \" w)?\nn ::= [0-9]{2,40} (\".\" [0-9])? \"-\"",
          "aab Zb90.0-b a}"},
+        /* so ambiguous that not all readings are followed */
+        {RZ_GRAMMAR_REGEX,
+         "(([a-zA-Z]{1,2}|[^a]{5,51}\xf0\x9f\x98\x80[\xe6\xbc\xa2\xc3\xa9]{5,5})([^\xc3\xa9]{4,9}|\n*"
+         "[a-zA-Z]{0,}){2,47}){52,56}",
+         "Z\xe6\xbc\xa2Z\na\xe6\xbc\xa2"},
     };
     struct rz_err err = RZ_ERR_INIT;
     struct rz_trie *t = NULL;

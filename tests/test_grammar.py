@@ -31,7 +31,7 @@ def ask(cases, vocab=None, limit=300):
                           input="".join(json.dumps(c) + "\n" for c in cases))
     if done.returncode:
         raise rzlib.Failed("tool_grammar: exit status %d\n%s" % (done.returncode, done.stderr[-3000:]))
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n") if line]
 
 
 def valid(schema, text):

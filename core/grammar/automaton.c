@@ -118,8 +118,9 @@ static uint32_t push(struct rz_automaton *a, uint32_t parent, uint32_t node, uin
 /* --- closure: all readings that a node begins --- */
 
 /* False: this node was there already with this stack, and as fresh. */
-static bool visit(struct rz_closure *w, uint32_t node, uint32_t stack, bool fresh)
+static bool visit(struct rz_automaton *a, uint32_t node, uint32_t stack, bool fresh)
 {
+    struct rz_closure *w = a->work;
     uint64_t key = ((uint64_t)stack << 32 | node) << 1 | fresh;
     for (uint32_t i = 0; i < w->n_visits && i < SOON; i++)
         if (w->soon[i] == key)
@@ -132,8 +133,10 @@ static bool visit(struct rz_closure *w, uint32_t node, uint32_t stack, bool fres
     for (; w->visits[at].epoch == w->epoch; at = (at + 1) & (VISITS - 1))
         if (w->visits[at].key == key)
             return false;
-    if (w->n_visits == VISITS / 2)
+    if (w->n_visits == VISITS / 2) {
+        a->widest = UINT32_MAX;
         return false;
+    }
     w->n_visits++;
     w->visits[at] = (struct visit){key, w->epoch};
     return true;
@@ -143,8 +146,12 @@ static void want(struct rz_automaton *a, uint32_t node, uint32_t stack)
 {
     struct rz_closure *w = a->work;
     /* Nodes that cannot end within the stack are no way on: this is what keeps dead ends away. */
-    if (a->g->need[node] + a->frames[stack].depth <= RZ_NFA_DEPTH_MAX && w->n_items < WORK)
+    if (a->g->need[node] + a->frames[stack].depth > RZ_NFA_DEPTH_MAX)
+        return;
+    if (w->n_items < WORK)
         w->items[w->n_items++] = (struct item){node, stack};
+    else
+        a->widest = UINT32_MAX;
 }
 
 /* A repetition of which `count` bodies are behind. */
@@ -206,7 +213,7 @@ static void close_over(struct rz_automaton *a, uint32_t node, uint32_t stack, ui
     for (; w->n_items && w->n_list - from < most; a->budget--) {
         struct item it = w->items[--w->n_items];
         const struct rz_nfa_node *n = &a->g->nodes[it.node];
-        if (!visit(w, it.node, it.stack, a->frames[it.stack].depth > base))
+        if (!visit(a, it.node, it.stack, a->frames[it.stack].depth > base))
             continue;
         switch (n->kind) {
         case RZ_NFA_K_END:
@@ -306,6 +313,7 @@ static void follow(struct rz_automaton *a, const struct rz_state *s)
                 w->of_class[64 * v + (uint32_t)__builtin_ctzll(left)][i / 64] |= 1ull << (i & 63);
     }
     w->from[s->n] = w->n_list;
+    a->widest = w->n_list > a->widest ? w->n_list : a->widest;
 }
 
 /* The state that the marked readings lead to together. */
@@ -453,6 +461,16 @@ uint32_t rz_automaton_alike(struct rz_automaton *a, uint32_t state, uint32_t far
     return found ? found : state;
 }
 
+/* For each stack of the one state the other has no more successors than were counted. */
+bool rz_automaton_follows_all(const struct rz_automaton *a, uint32_t state)
+{
+    const struct rz_state *s = &a->states[state];
+    uint32_t stacks = 1; /* readings are in their order */
+    for (uint32_t i = 1; i < s->n; i++)
+        stacks += a->readings[s->first + i] >> 32 != a->readings[s->first + i - 1] >> 32;
+    return (uint64_t)stacks * a->widest < RZ_READINGS_MAX;
+}
+
 /* --- room --- */
 
 bool rz_automaton_crowded(const struct rz_automaton *a)
@@ -496,5 +514,6 @@ uint32_t rz_automaton_renew(struct rz_automaton *a, uint32_t keep)
     a->n_readings = 0;
     memset(a->expanded, 0, STATES * sizeof(*a->expanded));
     a->full = false;
+    a->widest = 0;
     return state_of(a, a->work->merged, n);
 }

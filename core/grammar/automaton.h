@@ -45,9 +45,10 @@ struct rz_automaton {
     uint8_t *expanded; /* [states] the row is there                */
     uint32_t *frame_slots, *state_slots;
     uint32_t n_frames, n_states, n_readings;
-    int64_t budget; /* work that may still be done; the user sets it */
-    bool spent;     /* it was not enough                             */
-    bool full;      /* something did not fit since rz_automaton_renew */
+    int64_t budget;  /* work that may still be done; the user sets it */
+    bool spent;      /* it was not enough                             */
+    bool full;       /* something did not fit since rz_automaton_renew */
+    uint32_t widest; /* successors that a state's readings had, at most; UINT32_MAX: some were left out */
     struct rz_closure *work;
     /* of rz_automaton_kinds: [n_nodes], [n_sets], [RZ_KINDS_MOST] */
     struct rz_mark *marks, *set_marks;
@@ -70,6 +71,10 @@ bool rz_automaton_over(const struct rz_automaton *a, uint32_t state);
  * counts that are as far from their bounds are taken as equal. States that lead to the same one can share
  * what is known of it. */
 uint32_t rz_automaton_alike(struct rz_automaton *a, uint32_t state, uint32_t far, uint32_t *same);
+/* All readings of a state were followed where those of its alike were, since rz_automaton_renew: the readings
+ * that differ in their counts alone are no more than its stacks. Where some may be left out, those of the
+ * one are not those of the other, and what is known of the one must not be shared. */
+bool rz_automaton_follows_all(const struct rz_automaton *a, uint32_t state);
 /* Room is getting short: time for rz_automaton_renew. */
 bool rz_automaton_crowded(const struct rz_automaton *a);
 /* Forgets all states but one; returns its new number. */

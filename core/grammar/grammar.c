@@ -304,10 +304,12 @@ static uint32_t slot_of(struct rz_grammar *g, uint32_t state)
         g->masks_found++;
     for (uint32_t k = 0; !i && k < 2; k++) {
         uint32_t alike = rz_automaton_alike(&g->automaton, state, fars[k], &same);
-        if (alike == state)
+        if (alike == state || !rz_automaton_follows_all(&g->automaton, state))
             continue;
         i = slot_of(g, alike); /* which is alike to itself only, at this distance */
-        if (same < g->slots[i].deepest && !(g->slots[i].flags & RZ_GRAMMAR_SPENT))
+        if (!rz_automaton_follows_all(&g->automaton, state))
+            i = 0;
+        else if (same < g->slots[i].deepest && !(g->slots[i].flags & RZ_GRAMMAR_SPENT))
             i = make_mask(g, state, i, same);
     }
     i = i ? i : make_mask(g, state, 0, 0);
