@@ -3,6 +3,7 @@
 #include "models.h"
 
 #include "access.h"
+#include "grow.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,16 +20,14 @@ struct parts {
 static int32_t read_parts(const struct rz_model *model, struct parts *out)
 {
     *out = (struct parts){.program = &model->graph->program, .device = model->device->name};
-    for (uint32_t cap = 0;;) {
-        if (out->n == cap) { /* where devices share layers there are more parts than nodes */
-            cap = cap ? 2 * cap : out->program->n_nodes + 1;
-            struct rz_plan_part *more = realloc(out->at, cap * sizeof(*more));
-            if (!more) {
-                free(out->at);
-                return RZ_ENOMEM;
-            }
-            out->at = more;
+    for (size_t cap = 0;;) { /* where devices share layers there are more parts than nodes */
+        struct rz_plan_part *more =
+            rz_heap_grow(out->at, out->n, &cap, sizeof(*more), (size_t)out->program->n_nodes + 1);
+        if (!more) {
+            free(out->at);
+            return RZ_ENOMEM;
         }
+        out->at = more;
         struct rz_plan_part *p = &out->at[out->n];
         *p = (struct rz_plan_part){.size = sizeof(*p)};
         if (model->device->part(model->plan, out->n, p) != RZ_OK || p->node >= out->program->n_nodes)

@@ -315,13 +315,16 @@ static int32_t mixed_measure(void *ctx, const struct rz_program *program, const 
     struct rz_mixed *m = ctx;
     int32_t status = RZ_OK;
     (void)nodes, (void)n;
+    out->flags = RZ_PLAN_INVARIANT | RZ_PLAN_OWNS_WEIGHTS | RZ_PLAN_SHARES_WEIGHTS;
     for (uint32_t i = 0; i < program->n_weights; i++)
         out->weight_bytes += rz_weight_at(program, i)->bytes;
     for (uint32_t i = 0; i < m->cut.n_parts && !status; i++) {
         struct rz_plan_info one;
         status = measure_part(m, i, limits, &one, err);
-        if (!status)
+        if (!status) {
             add_info(out, &one);
+            out->flags &= one.flags;
+        }
     }
     return status;
 }
@@ -400,7 +403,7 @@ static int32_t mixed_info(struct rz_plan *plan, struct rz_plan_info *out)
     out->wants = 1u << RZ_WANT_NONE;
     out->wants |= program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
     out->wants |= program->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;
-    out->flags = RZ_PLAN_INVARIANT | RZ_PLAN_OWNS_WEIGHTS;
+    out->flags = RZ_PLAN_INVARIANT | RZ_PLAN_OWNS_WEIGHTS | RZ_PLAN_SHARES_WEIGHTS;
     out->weight_bytes = out->prepared_bytes = out->kv_bytes = out->state_bytes = 0;
     out->scratch_bytes = p->value_bytes;
     if (out->size >= sizeof(*out))

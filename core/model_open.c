@@ -282,7 +282,7 @@ static int32_t measure(struct rz_model *model, struct rz_err *err)
     }
     int32_t status =
         d->measure(d->ctx, &model->graph->program, model->nodes, model->n_nodes, &model->limits, &info, err);
-    if (model->base && model->cpu)
+    if (model->base && info.flags & RZ_PLAN_SHARES_WEIGHTS)
         info.prepared_bytes = info.mapped_bytes = 0;
     model->bytes = plan_bytes(&info);
     return status;

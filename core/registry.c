@@ -10,6 +10,7 @@
 #include "header.h"
 
 #include "err.h"
+#include "grow.h"
 #include "nearest.h"
 
 #include <dirent.h>
@@ -44,16 +45,11 @@ static const struct rz_plugin *const builtins[] = {
 
 static struct rz_slot *new_slot(struct rz_registry *r)
 {
-    if (r->n == SLOTS_MAX)
+    struct rz_slot **slots =
+        r->n < SLOTS_MAX ? rz_heap_grow(r->slots, r->n, &r->cap, sizeof(*slots), 16) : NULL;
+    if (!slots)
         return NULL;
-    if (r->n == r->cap) {
-        uint32_t cap = r->cap ? r->cap * 2 : 16;
-        struct rz_slot **slots = realloc(r->slots, cap * sizeof(*slots));
-        if (!slots)
-            return NULL;
-        r->slots = slots;
-        r->cap = cap;
-    }
+    r->slots = slots;
     struct rz_slot *slot = rz_arena_alloc(&r->arena, sizeof(*slot));
     if (slot)
         r->slots[r->n++] = slot;

@@ -38,7 +38,8 @@ struct rz_registry {
     struct rz_settings *settings;
     const struct rz_host *host;
     struct rz_slot **slots;
-    uint32_t n, cap;
+    uint32_t n;
+    size_t cap;
     const char *dir; /* where plugins are found; NULL: nowhere */
     bool strict;
     bool kernels_alone; /* --plugin scalar: the other kernel tables are not offered */

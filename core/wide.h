@@ -37,7 +37,8 @@ struct rz_share {
 
 struct rz_wide_plan {
     struct rz_scheme *schemes; /* [0] is RZ_WIDE_WHOLE */
-    uint32_t n_schemes, cap;
+    uint32_t n_schemes;
+    size_t cap;
     struct rz_share *shares; /* [n_values] */
     /* Of attention by KV group and place: schemes of queries, of keys and values. */
     uint32_t heads[RZ_WIDE_GROUPS][RZ_WIDE_MAX], keys[RZ_WIDE_GROUPS][RZ_WIDE_MAX];
@@ -70,7 +71,8 @@ struct rz_wide_packed {
 struct rz_wide_weights {
     struct rz_arena *arena;
     struct rz_wide_packed *packed;
-    uint32_t n_packed, cap_packed;
+    uint32_t n_packed;
+    size_t cap_packed;
     uint8_t *memory[RZ_WIDE_MAX];
     uint64_t bytes[RZ_WIDE_MAX];
     uint32_t users[RZ_WIDE_MAX]; /* plans that read it */

@@ -4,6 +4,7 @@
 #include "wide_build.h"
 
 #include "err.h"
+#include "grow.h"
 
 #include <string.h>
 
@@ -17,34 +18,32 @@ uint16_t rz_widen_having(const int32_t *table, int32_t v)
     return mask;
 }
 
-void *rz_widen_room(struct rz_widening *w, uint64_t n, size_t each)
+static void *check_memory(struct rz_widening *w, void *memory)
 {
-    void *memory = rz_arena_array(&w->wide->arena, n + 1, each);
     if (!memory && !w->status)
         w->status =
             rz_fail(w->err, RZ_ENOMEM, "layers", "no memory to divide a program of %u nodes", w->p->n_nodes);
     return memory;
 }
 
+void *rz_widen_room(struct rz_widening *w, uint64_t n, size_t each)
+{
+    return check_memory(w, rz_arena_array(&w->wide->arena, n + 1, each));
+}
+
 /* --- the new program's tables --- */
 
-static void *more(struct rz_widening *w, void *table, uint32_t n, uint32_t *cap, size_t each)
+static void *more(struct rz_widening *w, void *table, uint32_t n, size_t *cap, size_t each)
 {
-    if (n < *cap || w->status)
+    if (w->status)
         return table;
-    uint32_t larger = *cap ? 2 * *cap : 1024;
-    void *to = rz_widen_room(w, larger, each);
-    if (!to)
-        return table;
-    if (n)
-        memcpy(to, table, n * each);
-    *cap = larger;
-    return to;
+    void *to = check_memory(w, rz_arena_grow(&w->wide->arena, table, n, cap, each, 1024));
+    return to ? to : table;
 }
 
 int32_t rz_widen_value(struct rz_widening *w, int32_t like, uint64_t columns)
 {
-    uint32_t cap = w->cap_values;
+    size_t cap = w->cap_values;
     w->values = more(w, w->values, w->n_values, &cap, sizeof(*w->values));
     w->maker = more(w, w->maker, w->n_values, &w->cap_values, sizeof(*w->maker));
     if (w->status)

@@ -38,7 +38,7 @@ struct rz_widening {
     struct rz_wide_group *groups;
     int32_t *refs;
     uint32_t n_nodes, n_values, n_weights, n_groups, n_refs;
-    uint32_t cap_nodes, cap_values, cap_weights, cap_refs;
+    size_t cap_nodes, cap_values, cap_weights, cap_refs;
     uint32_t leaf;                      /* that is being copied */
     struct rz_attr nowhere[RZ_A_COUNT]; /* to write to where there is no memory */
     int32_t status;

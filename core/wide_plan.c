@@ -10,6 +10,7 @@
 
 #include "access.h"
 #include "err.h"
+#include "grow.h"
 #include "numeric.h"
 
 #include <string.h>
@@ -199,16 +200,10 @@ static void share(struct planning *p, const struct set *s, uint32_t scheme)
 static struct rz_scheme *new_scheme(struct planning *p, uint32_t units, uint16_t devices)
 {
     struct rz_wide_plan *o = p->out;
-    if (o->n_schemes == o->cap) {
-        uint32_t cap = o->cap ? 2 * o->cap : 64;
-        struct rz_scheme *more = rz_arena_array(p->arena, cap, sizeof(*more));
-        if (!more)
-            return NULL;
-        if (o->n_schemes)
-            memcpy(more, o->schemes, o->n_schemes * sizeof(*more));
-        o->schemes = more;
-        o->cap = cap;
-    }
+    struct rz_scheme *more = rz_arena_grow(p->arena, o->schemes, o->n_schemes, &o->cap, sizeof(*more), 64);
+    if (!more)
+        return NULL;
+    o->schemes = more;
     struct rz_scheme *s = &o->schemes[o->n_schemes++];
     *s = (struct rz_scheme){.units = units, .devices = devices};
     return s;

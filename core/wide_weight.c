@@ -5,6 +5,7 @@
 
 #include "checked.h"
 #include "err.h"
+#include "grow.h"
 #include "numeric.h"
 
 #include <string.h>
@@ -28,17 +29,11 @@ void rz_wide_weights_deinit(struct rz_wide_weights *w)
 
 static bool grow(struct rz_wide_weights *w)
 {
-    if (w->n_packed < w->cap_packed)
-        return true;
-    uint32_t cap = w->cap_packed ? 2 * w->cap_packed : 64;
-    struct rz_wide_packed *more = rz_arena_array(w->arena, cap, sizeof(*more));
-    if (!more)
-        return false;
-    if (w->n_packed)
-        memcpy(more, w->packed, w->n_packed * sizeof(*more));
-    w->packed = more;
-    w->cap_packed = cap;
-    return true;
+    struct rz_wide_packed *more =
+        rz_arena_grow(w->arena, w->packed, w->n_packed, &w->cap_packed, sizeof(*more), 64);
+    if (more)
+        w->packed = more;
+    return more;
 }
 
 /* Nothing of it: another name, so that what is kept of the whole weight is not taken for it. */

@@ -212,6 +212,18 @@ uint32_t device_run(struct device_plan *p, const struct device_step *step, float
     return b.n_rows;
 }
 
+void device_hand_over(const struct device_plan *from, struct device_plan *to, uint32_t group)
+{
+    struct rz_err err = {.size = sizeof err};
+    int64_t n = from->device->fetch(from->plan, group, 0, NULL, 0, &err);
+    rz_check(n > 0);
+    uint8_t *bytes = must_alloc((size_t)n);
+    rz_check_eq(from->device->fetch(from->plan, group, 0, bytes, (uint64_t)n, &err), n);
+    rz_check_ok(to->device->store(to->plan, group, 0, bytes, (uint64_t)n, &err), &err);
+    rz_check_eq(to->device->store(to->plan, group, 0, bytes, (uint64_t)n - 1, &err), RZ_EINVAL);
+    free(bytes);
+}
+
 /* --- devices --- */
 
 const struct rz_device *device_find(const char *path, const struct rz_option_value *values, uint32_t n)

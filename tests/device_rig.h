@@ -85,6 +85,9 @@ void device_plan_close(struct device_plan *p);
 /* Runs a step; out gets [rows, width]. Returns the number of rows. The token of a row depends on its
  * sequence and its position only. */
 uint32_t device_run(struct device_plan *p, const struct device_step *step, float *out);
+/* What one plan has in page 0 of a group (of the states: in slot 0) goes to another; a byte less is
+ * refused. */
+void device_hand_over(const struct device_plan *from, struct device_plan *to, uint32_t group);
 
 /* The device of a plugin in a shared object; values are those of its options, in order. */
 const struct rz_device *device_find(const char *path, const struct rz_option_value *values, uint32_t n);

@@ -1,10 +1,12 @@
 """rzlib.py - what the process tests share: running rz and the reference, reading arrays, comparing logits."""
 
 import array
+import contextlib
 import json
 import math
 import os
 import subprocess
+import unittest
 
 SOURCE = os.environ.get("RZ_SOURCE") or os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 BUILD = os.environ.get("RZ_BUILD") or os.path.join(SOURCE, "build", "release")
@@ -41,6 +43,34 @@ def default_model():
                           capture_output=True, text=True, check=True)
     path = done.stdout.strip()
     return path if os.path.isfile(path) else None
+
+
+def need_default_model():
+    """The same; a test without it is skipped."""
+    model = default_model()
+    if not model:
+        raise unittest.SkipTest("the default model is not in the cache (make run fetches it)")
+    return model
+
+
+def need_release(why):
+    """Skips what is done in the release configuration only."""
+    if os.environ.get("RZ_CONFIG", "release") != "release":
+        raise unittest.SkipTest(why)
+
+
+@contextlib.contextmanager
+def changed(path, text, instead):
+    """A source file with a fault in it: another text in place of the first such one, for the while."""
+    with open(path, encoding="utf-8") as f:
+        good = f.read()
+    try:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(good.replace(text, instead, 1))
+        yield
+    finally:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(good)
 
 
 class Failed(AssertionError):

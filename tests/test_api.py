@@ -259,10 +259,50 @@ class Talk(unittest.TestCase):
         o = self.server.json("/v1/chat/completions", body)
         choice = o["choices"][0]
         self.assertEqual((len(choice["message"]["tool_calls"]), choice["finish_reason"]), (1, "tool_calls"))
-        self.assertEqual(o["usage"]["completion_tokens"], 9)
+        self.assertEqual(o["usage"]["completion_tokens"], 8)  # with the last brace of its arguments
         events = [e["choices"][0] for _, e in self.server.events("/v1/chat/completions", dict(body, stream=True)) if e != "[DONE]"]
         self.assertEqual(len([1 for c in events if "tool_calls" in c["delta"]]), 1)
         self.assertEqual(events[-1]["finish_reason"], "tool_calls")
+
+    def test_arguments_while_they_are_written(self):
+        """Each token of the arguments is a delta; together they are what an answer in one piece has."""
+        said = ["Hm.", "<tool_call>", "{\"name\": \"get\", \"argu", "ments\": {\"ci", "ty\": \"\u00cele\", ", "\"n\": [1", ", 2]", "}}",
+                "</tool_call>", "<tool_call> ", "{\"name\": \"get\", \"arguments\": {\"city\":", " 5 x"]
+        server = Server(scripted.write(os.path.join(self.folder.name, "pieces.gguf"), said, THOUGHTS))
+        try:
+            for limit in [None] + list(range(1, len(said) + 1)):
+                body = {"messages": [user("Hi")], "tools": [TOOL], "temperature": 0, "max_tokens": limit}
+                choice = server.json("/v1/chat/completions", body)["choices"][0]
+                whole = [c["function"] for c in choice["message"].get("tool_calls", [])]
+                events = [e["choices"][0] for _, e in server.events("/v1/chat/completions", dict(body, stream=True)) if e != "[DONE]"]
+                calls, pieces = [], []
+                for call in [c for e in events for c in e["delta"].get("tool_calls", [])]:
+                    if call["index"] == len(calls):
+                        self.assertEqual((set(call), call["type"], len(call["id"])), ({"index", "id", "type", "function"}, "function", 9))
+                        calls.append(call["function"])
+                        pieces.append(1)
+                    else:
+                        self.assertEqual((call["index"] + 1, set(call), set(call["function"])), (len(calls), {"index", "function"}, {"arguments"}))
+                        calls[-1]["arguments"] += call["function"]["arguments"]
+                        pieces[-1] += 1
+                self.assertEqual(calls, whole)
+                content = "".join(e["delta"].get("content", "") for e in events)
+                self.assertEqual((content, events[-1]["finish_reason"]), (choice["message"]["content"] or "", choice["finish_reason"]))
+                response = {"input": "Hi", "tools": [FLAT], "temperature": 0, "max_output_tokens": limit}
+                items = [i for i in server.json("/v1/responses", response)["output"] if i["type"] == "function_call"]
+                self.assertEqual([(i["name"], i["arguments"]) for i in items], [(c["name"], c["arguments"]) for c in whole])
+                told = server.events("/v1/responses", dict(response, stream=True))
+                self.assertEqual("".join(e["delta"] for n, e in told if n == "response.function_call_arguments.delta"),
+                                 "".join(c["arguments"] for c in whole))
+                done = [e["item"] for n, e in told if n == "response.output_item.done" and e["item"]["type"] == "function_call"]
+                self.assertEqual([(i["name"], i["arguments"], i["status"]) for i in done], [(i["name"], i["arguments"], i["status"]) for i in items])
+                if limit == 6:
+                    self.assertEqual((whole[0]["arguments"], items[0]["status"], choice["finish_reason"]),
+                                     ("{\"city\": \"\u00cele\", \"n\": [1", "incomplete", "length"))
+            self.assertEqual([c["arguments"] for c in whole], ["{\"city\": \"\u00cele\", \"n\": [1, 2]}", "{\"city\": 5 "])
+            self.assertEqual((content, pieces, [i["status"] for i in items]), ("Hm.x", [5, 2], ["completed", "incomplete"]))
+        finally:
+            server.stop()
 
     def respond(self, status=200, **fields):
         return self.server.json("/v1/responses", dict({"input": "Hi", "temperature": 0}, **fields), status=status)

@@ -5,6 +5,7 @@
 #include "buf.h"
 #include "checked.h"
 #include "err.h"
+#include "grow.h"
 #include "map.h"
 #include "utf8.h"
 
@@ -68,6 +69,64 @@ RZ_TEST(arena, zeroes_aligns_and_caps)
     rz_check(!rz_arena_array(&a, SIZE_MAX / 2, 3));
     rz_check_streq(rz_arena_strndup(&a, "abcdef", 3), "abc");
     rz_check_streq(rz_arena_printf(&a, "%d-%s", 5, "x"), "5-x");
+    rz_arena_free(&a);
+}
+
+RZ_TEST(grow, doubles_in_an_arena_and_keeps_what_is_there)
+{
+    struct rz_arena a;
+    rz_arena_init(&a, 4000);
+    uint32_t *array = NULL, n = 0, moved = 0;
+    size_t cap = 0;
+    for (void *more; (more = rz_arena_grow(&a, array, n, &cap, sizeof(*array), 3)); array[n] = n, n++) {
+        moved += more != array;
+        array = more;
+        rz_check_eq(array[n], 0);
+    }
+    /* 12, 24, ... 1536 bytes, each rounded to 16; 3072 more are beyond the arena's cap. */
+    rz_check_eq(n, 384);
+    rz_check_eq(cap, 384);
+    rz_check_eq(moved, 8);
+    for (uint32_t i = 0; i < n; i++)
+        rz_check_eq(array[i], i);
+    rz_arena_free(&a);
+}
+
+RZ_TEST(grow, doubles_in_memory_of_its_own)
+{
+    uint64_t *array = NULL;
+    size_t cap = 0;
+    for (uint32_t n = 0; n < 100; n++) {
+        uint64_t *more = rz_heap_grow(array, n, &cap, sizeof(*array), 7);
+        rz_check(more);
+        array = more;
+        array[n] = n;
+    }
+    rz_check_eq(cap, 112);
+    for (uint32_t i = 0; i < 100; i++)
+        rz_check_eq(array[i], i);
+    free(array);
+}
+
+RZ_TEST(grow, refuses_what_cannot_be_counted)
+{
+    struct rz_arena a;
+    rz_arena_init(&a, 0);
+    uint8_t byte = 5;
+    size_t many[] = {(size_t)1 << 31, SIZE_MAX / 2, SIZE_MAX};
+    for (size_t i = 0; i < sizeof(many) / sizeof(many[0]); i++) {
+        size_t cap = many[i];
+        rz_check(!rz_arena_grow(&a, &byte, cap, &cap, 1, 64));
+        rz_check(!rz_heap_grow(&byte, cap, &cap, 1, 64));
+        rz_check_eq(cap, many[i]);
+    }
+    size_t cap = 1 << 20, none = 0;
+    rz_check(!rz_arena_grow(&a, &byte, cap, &cap, SIZE_MAX >> 20, 64));
+    rz_check(!rz_heap_grow(&byte, cap, &cap, SIZE_MAX >> 20, 64));
+    rz_check(!rz_heap_grow(NULL, 0, &none, 1, SIZE_MAX));
+    rz_check_eq(cap, 1 << 20);
+    rz_check_eq(none, 0);
+    rz_check_eq(byte, 5);
     rz_arena_free(&a);
 }
 

@@ -28,7 +28,7 @@ from server import Server  # noqa: E402
 
 MODEL = rzlib.default_model()
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a colour."}]
-CALL = ["Let me see.", "<tool_call>", "{\"name\": \"get\", ", "\"arguments\": {\"city\": \"Paris\"}}", "</tool_call>"]
+CALL = ["Let me see.", "<tool_call>", "{\"name\": \"get\", ", "\"arguments\": {\"ci", "ty\": \"Pa", "ris\"", "}}", "</tool_call>"]
 FUNCTION = {"name": "get", "description": "The weather of a city",
             "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
 TOOL = {"type": "function", "function": FUNCTION}
@@ -105,7 +105,9 @@ class OpenAI(Case):
         self.assertEqual((choice.finish_reason, call.function.name), ("tool_calls", "get"))
         self.assertEqual(json.loads(call.function.arguments), {"city": "Paris"})
         with self.tools.chat.completions.stream(**ask) as s:
+            pieces = [e.arguments_delta for e in s if e.type == "tool_calls.function.arguments.delta"]
             streamed = s.get_final_completion().choices[0].message.tool_calls[0]
+        self.assertEqual((len(pieces), "".join(pieces)), (4, call.function.arguments))
         self.assertEqual(streamed.function.arguments, call.function.arguments)
         back = MESSAGES + [choice.message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.id, "content": "21"}]
         again = self.tools.chat.completions.create(**dict(ask, messages=back))
@@ -180,6 +182,11 @@ class OpenAI(Case):
         self.assertEqual((text, final.output_text, final.status), (whole.output_text, whole.output_text, whole.status))
         called = self.tools.responses.create(model="caller", input="Hi", temperature=0, tools=[dict(FUNCTION, type="function", strict=False)])
         self.assertEqual([i.type for i in called.output], ["message", "function_call"])
+        flat = dict(FUNCTION, type="function", strict=False)
+        with self.tools.responses.stream(model="caller", input="Hi", temperature=0, tools=[flat]) as s:
+            pieces = [e.delta for e in s if e.type == "response.function_call_arguments.delta"]
+            final = s.get_final_response().output[1]
+        self.assertEqual((len(pieces), "".join(pieces), final.arguments), (4, final.arguments, called.output[1].arguments))
         with self.assertRaises(self.openai.BadRequestError) as e:
             self.client.responses.create(**ask, previous_response_id="resp_1")
         self.assertEqual(e.exception.param, "previous_response_id")

@@ -88,19 +88,11 @@ class Mutations(unittest.TestCase):
                     self.see(tree, what, file, text, instead, test)
 
     def see(self, tree, what, file, text, instead, test):
-        path = os.path.join(tree, FOLDER + file)
-        with open(path, encoding="utf-8") as f:
-            good = f.read()
-        try:
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(good.replace(text, instead, 1))
+        with rzlib.changed(os.path.join(tree, FOLDER + file), text, instead):
             done = self.build(tree)
             self.assertEqual(done.returncode, 0, done.stderr[-2000:])
             # what the order of the threads hides is looked for the other way round as well
             seen = not self.passes(tree, test) or not self.passes(tree, test, RZ_SHIM_ORDER="reverse")
-        finally:
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(good)
         print("    %-52s %s" % (what, "seen" if seen else "NOT SEEN"))
         self.assertTrue(seen)
 

@@ -184,6 +184,21 @@ RZ_TEST(jinja, nesting)
     rz_check_streq(out, "x");
 }
 
+RZ_TEST(jinja, limits_of_growing_lists)
+{
+    static char text[1 << 20], out[64];
+    for (uint32_t extra = 0; extra < 2; extra++) {
+        int n = 0;
+        for (uint32_t i = 0; i < (1u << 14) + extra; i++)
+            n += snprintf(text + n, sizeof(text) - (size_t)n, "{%%set v%u=1%%}", i);
+        int32_t code = render(text, (size_t)n, json, NULL, out, sizeof(out));
+        if (!extra)
+            rz_check_ok(code, &err);
+        else if (!code || !strstr(err.message, "too many names"))
+            rz_fail_test("%u names gave %d: %s", (1u << 14) + extra, code, err.message);
+    }
+}
+
 static const char *const whole[] = {
     "{% for m in messages %}{{ m.role|upper ~ ': ' + m['content'][1:] }}{% else %}-{% endfor %}",
     "{% macro m(a, b=[1, {'x': 2}], *) %}{% endmacro %}{% call(x) m(1, b=2) %}{{ x }}{% endcall %}",

@@ -19,11 +19,8 @@ MORE = 40e6
 class Memory(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if os.environ.get("RZ_CONFIG", "release") != "release":
-            raise unittest.SkipTest("sanitizers have a memory of their own; done in the release configuration")
-        cls.model = rzlib.default_model()
-        if not cls.model:
-            raise unittest.SkipTest("the default model is not in the cache (make run fetches it)")
+        rzlib.need_release("sanitizers have a memory of their own; done in the release configuration")
+        cls.model = rzlib.need_default_model()
 
     def highest(self, *args):
         """Bytes; the context is filled but for a few tokens."""

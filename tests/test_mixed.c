@@ -178,8 +178,7 @@ RZ_TEST(mixed, pages_and_states_go_out_and_come_back)
 {
     struct rig r;
     struct device_plan a, b;
-    struct rz_err err = {.size = sizeof err};
-    uint8_t of[RIG_NODES], bytes[65536];
+    uint8_t of[RIG_NODES];
     float want[40], got[40];
     make(&r, 11);
     halves(&r, of);
@@ -189,13 +188,8 @@ RZ_TEST(mixed, pages_and_states_go_out_and_come_back)
     device_open(&b, d, &r, &options);
     float *prompt = must_alloc(64 * 40 * sizeof *prompt);
     device_run(&a, &(struct device_step){{13}}, prompt);
-    for (uint32_t g = 0; g <= 2; g++) {
-        int64_t n = d->fetch(a.plan, g, 0, NULL, 0, &err);
-        rz_check(n > 0 && n <= (int64_t)sizeof bytes);
-        rz_check_eq(d->fetch(a.plan, g, 0, bytes, (uint64_t)n, &err), n);
-        rz_check_ok(d->store(b.plan, g, 0, bytes, (uint64_t)n, &err), &err);
-        rz_check_eq(d->store(b.plan, g, 0, bytes, (uint64_t)n - 1, &err), RZ_EINVAL);
-    }
+    for (uint32_t g = 0; g <= 2; g++)
+        device_hand_over(&a, &b, g);
     b.length[0] = 13;
     device_run(&a, &(struct device_step){{1}}, want);
     device_run(&b, &(struct device_step){{1}}, got);

@@ -401,6 +401,40 @@ class Guesses(Models):
         weights = os.path.getsize(small) * 3 // 4
         self.assertLess(both, plain["d"] + plain["e"] - weights, (both, plain, weights))
 
+    def on_device(self, *device):
+        """What d takes that guesses with e, and e, and what e's weights take, on a device; they say what they said."""
+        small = os.path.join(self.folder, "e.gguf")
+        if not os.path.exists(small):
+            rzlib.rz("quantize", self.path("d"), small, "Q4_0")
+        server = self.start({"d": {}, "e": {}}, *device)
+        want, _ = self.text(server, "d", **self.TALK), self.text(server, "e")
+        plain = {name: int(self.of(server, "rz_model_memory_bytes", name)) for name in "de"}
+        self.assertEqual(server.stop(), 0)
+        server = self.start({"d": {"draft_model": "e", "speculate": "draft"}, "e": {}}, *device)
+        self.assertEqual(self.text(server, "d", **self.TALK), want)
+        self.assertGreater(self.of(server, self.DRAFTED, "d"), 0)
+        both = [int(self.of(server, "rz_model_memory_bytes", name)) for name in "de"]
+        self.assertEqual(server.stop(), 0)
+        weights = os.path.getsize(small) * 3 // 4
+        self.assertEqual(both[1], plain["e"])
+        self.assertLess(both[0], plain["d"] + plain["e"] - weights, (both, plain, weights))
+        return sum(both), weights
+
+    def test_a_draft_model_is_once_on_a_gpu(self):
+        plugin = os.path.join(rzlib.BUILD, "tests", "cuda-host.so")
+        device = ("--plugin", plugin, "-o", "plugin.cuda-host.reserve=0", "-o", "engine.kv_pages=64")
+        taken, weights = self.on_device(*device)
+        os.environ["RZ_SHIM_MEMORY"] = str(taken + weights // 2)  # no room for them once more
+        self.addCleanup(os.environ.pop, "RZ_SHIM_MEMORY")
+        self.on_device(*device)
+
+    @unittest.skipIf(rzlib.CONFIG == "tsan", "the platform's own threads are not built with this sanitizer")
+    def test_a_draft_model_is_once_on_opencl(self):
+        why = rzlib.device_missing("opencl")
+        if why:
+            self.skipTest("no OpenCL device: " + why)
+        self.on_device("--plugin", "opencl", "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
+
     def test_a_request_may_do_without(self):
         server = self.start({"c": {"speculate": "lookup"}})
         texts, drafted = [], []

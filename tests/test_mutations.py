@@ -233,19 +233,11 @@ class Mutations(unittest.TestCase):
             case = name.replace("-folder", "")
             model = rzlib.shared("arch", case, "hf" if name != case else "model.gguf")
             with self.subTest(what=what, case=name):
-                path = os.path.join(tree, file)
-                with open(path, encoding="utf-8") as f:
-                    good = f.read()
-                self.mutate(path, good.replace(text, instead, 1), tree)
-                self.report(what, name, self.error(case, model, os.path.join(tree, "build", "release", "rz")))
-                with open(path, "w", encoding="utf-8") as f:
-                    f.write(good)
-
-    def mutate(self, path, text, tree):
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        done = subprocess.run(["make", "-C", tree, "-j2", "config=release", "all"], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+                with rzlib.changed(os.path.join(tree, file), text, instead):
+                    done = subprocess.run(["make", "-C", tree, "-j2", "config=release", "all"], capture_output=True,
+                                          text=True)
+                    self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+                    self.report(what, name, self.error(case, model, os.path.join(tree, "build", "release", "rz")))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ def plugin_text():
 class Outside(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if os.environ.get("RZ_CONFIG", "release") != "release":
-            raise unittest.SkipTest("installs and builds; done once, in the release configuration")
+        rzlib.need_release("installs and builds; done once, in the release configuration")
         cls.folder = tempfile.mkdtemp()
         cls.root = os.path.join(cls.folder, "root")
         subprocess.run(["make", "-s", "-C", rzlib.SOURCE, "install", "DESTDIR=" + cls.root, "PREFIX=/usr"], check=True,

@@ -12,11 +12,13 @@ static const char tools[] = "[{\"type\":\"function\",\"function\":{\"name\":\"ge
                             "{\"city\":{\"type\":\"string\"},\"days\":{\"type\":\"integer\"}}}}},"
                             "{\"type\":\"function\",\"function\":{\"name\":\"add\",\"parameters\":{}}}]";
 
-/* What came out, with a letter for each kind; pieces of a kind that follow each other are one. */
+/* What came out, with a letter for each kind; pieces of a kind that follow each other are one. Behind the
+ * arguments of a call: ~ if they are cut, # and its id. */
 struct seen {
     char text[8192];
     size_t n;
-    uint32_t kind;
+    uint32_t kind, calls;
+    bool inside; /* of a call */
 };
 
 static void put(struct seen *s, struct rz_str t)
@@ -31,18 +33,27 @@ static void take(void *arg, const struct rz_chat_piece *piece)
 {
     struct seen *s = arg;
     rz_check(piece->size == sizeof(*piece));
-    if (piece->kind != s->kind || piece->kind == RZ_CHAT_CALL)
+    const bool call = piece->kind == RZ_CHAT_CALL;
+    rz_check(call || !piece->flags);
+    rz_check_eq(!s->inside, !call || piece->flags & RZ_CHAT_BEGIN); /* pieces of a call are not parted */
+    if (call ? piece->flags & RZ_CHAT_BEGIN : piece->kind != s->kind)
         put(s, (struct rz_str){piece->kind == RZ_CHAT_CONTENT     ? "|C "
                                : piece->kind == RZ_CHAT_REASONING ? "|R "
                                                                   : "|T ",
                                3});
     s->kind = piece->kind;
-    if (piece->kind == RZ_CHAT_CALL) {
-        put(s, piece->name);
+    if (call) {
+        bool end = piece->flags & RZ_CHAT_END;
+        rz_check(piece->name.len && (piece->text.len || end) && (end || !(piece->flags & RZ_CHAT_CUT)));
+        s->calls += (piece->flags & RZ_CHAT_BEGIN) != 0;
+        rz_check_eq(piece->index + 1, s->calls);
+        if (piece->flags & RZ_CHAT_BEGIN)
+            put(s, piece->name);
         put(s, piece->text);
-        if (piece->id.len)
-            put(s, (struct rz_str){"#", 1});
-        put(s, piece->id);
+        s->inside = !end;
+        put(s, (struct rz_str){"~", piece->flags & RZ_CHAT_CUT ? 1 : 0});
+        put(s, (struct rz_str){"#", end && piece->id.len ? 1 : 0});
+        put(s, end ? piece->id : (struct rz_str){"", 0});
     } else {
         rz_check(piece->text.len > 0);
         put(s, piece->text);
@@ -153,7 +164,10 @@ RZ_TEST(parse, what_is_no_call_is_content)
         "a <tool_cal b <tool_call",
         "<tool_call>{\"name\":\"get\"} junk </tool_call>\n",
         "<tool_call>[]</tool_call>",
-        "<tool_call>[{\"name\":\"get\"},5]</tool_call>",
+        "<tool_call>[5,{\"name\":\"get\"}]</tool_call>",
+        "<tool_call>{\"name\":\"\",\"arguments\":{}}</tool_call>",
+        "<tool_call>{\"name\":\"get\",\"arguments\": \"{",
+        "<tool_call>{\"arguments\": {\"name\": \"get\"}, \"x\": {\"arguments\": {}}}</tool_call>",
     };
     for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
         char want[256];
@@ -165,6 +179,114 @@ RZ_TEST(parse, what_is_no_call_is_content)
           "|C <tool_call>{\"name\":|T get{}");
     reads(&w, "x\n<tool_call>{]</tool_call>\n<tool_call>{\"name\":\"add\"}</tool_call>",
           "|C x\n<tool_call>{]</tool_call>|T add{}");
+}
+
+/* What is out stays: the call ends where its JSON does, and the rest is content. */
+RZ_TEST(parse, calls_that_break_off)
+{
+    const struct way w = {"<tool_call>", NULL, true}, named = {"<function=", NULL, true},
+                     keyed = {"<|tools_prefix|>", NULL, true}, llama = {"<|python_tag|>", NULL, true},
+                     deepseek = {"<｜tool▁calls▁begin｜>", NULL, true};
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{", "|T get{~"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{\"city\":\"P\"}", "|T get{\"city\":\"P\"}"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{}, \"x\": 1", "|T get{}"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{}}</tool", "|T get{}"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{\"a\":tru}} b", "|T get{\"a\":tru~|C }} b"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{\"a\":01}}", "|T get{\"a\":0~|C 1}}"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{\"a\":\"\\u12x\"}}", "|T get{\"a\":\"\\u12~|C x\"}}"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{]}\n<tool_call>{\"name\":\"add\"}</tool_call>",
+         "|T get{~|C ]}|T add{}"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{}}}</tool_call>\nok", "|T get{}|C }ok"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{}} junk </tool_call>", "|T get{}|C junk"},
+        {"<tool_call>{\"name\":\"get\",\"arguments\":{}; 1</tool_call>", "|T get{}|C ; 1</tool_call>"},
+        {"<tool_call>[{\"name\":\"get\"},5]</tool_call>", "|T get{}|C 5]</tool_call>"},
+        {"<tool_call>[{\"name\":\"get\"} , {\"x\":5}]</tool_call>", "|T get{}|C {\"x\":5}]</tool_call>"},
+        {"<tool_call>[{\"name\":\"get\",\"arguments\":{}},{\"name\":\"ad", "|T get{}|C {\"name\":\"ad"},
+        {"<tool_call>[{\"name\":\"get\",\"arguments\":{}}, ", "|T get{}"},
+        {"<tool_call>[{\"name\":\"get\",\"id\":\"a\"},{\"arguments\":{\"b\":1},\"name\":\"add\",\"id\":\"b\"}"
+         ","
+         "{\"name\":\"get\",\"arguments\":{\"c\":2},\"function\":{\"name\":\"x\"}}]</tool_call>.",
+         "|T get{}#a|T add{\"b\":1}#b|T get{\"c\":2}|C ."},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        reads(&w, cases[i].text, cases[i].want);
+    reads(&named, "<function=get>{\"a\":1} x</function>", "|T get{\"a\":1}|C x");
+    reads(&named, "<function=get>{\"a\":}</function>", "|T get{\"a\":~|C }</function>");
+    reads(&named, "<function=a b>{}</function>", "|C <function=a b>{}</function>");
+    reads(&keyed, "<|tools_prefix|>[{\"get\": {}, \"b\": {}}]", "|T get{}|C , \"b\": {}}]");
+    reads(&llama, "{\"name\": \"get\", \"parameters\": {\"a\": x", "|T get{\"a\": ~|C x");
+    reads(&llama, "{\"name\": \"got\", \"parameters\": {\"a\": 1}}",
+          "|C {\"name\": \"got\", \"parameters\": {\"a\": 1}}");
+    reads(&deepseek, "<｜tool▁call▁begin｜>function<｜tool▁sep｜>get\n```json\n{\"a\":", "|T get{\"a\":~");
+}
+
+static size_t same_end(const struct seen *s, const char *text, size_t n)
+{
+    return s->n >= n && !memcmp(s->text + s->n - n, text, n);
+}
+
+/* Byte by byte, no byte of the arguments is kept waiting, and none comes before the name. */
+RZ_TEST(parse, arguments_come_as_they_are_written)
+{
+    static const char args[] =
+        "{\"city\": \"<|x|></tool_call>]\\\"}\", \"l\": [1.5e3, {\"t\": true}], \"n\": -0}";
+    static const struct {
+        struct way way;
+        const char *before, *behind;
+    } forms[] = {
+        {{"<tool_call>", NULL, true},
+         "x <tool_call>\n{\"id\": \"7\", \"name\": \"get\", \"arguments\": ",
+         "}\n</tool_call>"},
+        {{"<tool_call>", NULL, true},
+         "<tool_call>[{\"name\": \"add\"}, {\"name\": \"get\", \"parameters\": ",
+         "}]</tool_call>"},
+        {{"<|python_tag|>", NULL, true}, "{\"name\": \"get\", \"parameters\": ", "}"},
+        {{"[TOOL_CALLS]", NULL, true},
+         "[TOOL_CALLS][{\"name\": \"get\", \"arguments\": ",
+         ", \"id\": \"1\"}]"},
+        {{"[TOOL_CALLS]", NULL, true}, "[TOOL_CALLS]get[ARGS]", ""},
+        {{">>>all", "\n\n>>>", true}, "get\n", "\n>>>all\nok"},
+        {{"<function=", NULL, true}, "<function=get>", "</function>"},
+        {{"<｜tool▁calls▁begin｜>", NULL, true},
+         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get\n```json\n",
+         "\n```<｜tool▁call▁end｜>"},
+        {{"<|tool_calls_section_begin|>", NULL, true},
+         "<|tool_call_begin|>functions.get:0<|tool_call_argument_begin|>",
+         "<|tool_call_end|>"},
+        {{"<|START_ACTION|>", NULL, true},
+         "<|START_ACTION|>[{\"tool_call_id\": \"0\", \"tool_name\": \"get\", \"parameters\": ",
+         "}]<|END_ACTION|>"},
+        {{"<|tools_prefix|>", NULL, true}, "<|tools_prefix|>[{\"get\": ", "}]<|tools_suffix|>"},
+        {{"<tool_calls>", NULL, true}, "<tool_calls>[{\"name\": \"get\", \"arguments\": ", "}]</tool_calls>"},
+        {{"<|tool_call|>", NULL, true}, "<|tool_call|>[{\"name\": \"get\", \"arguments\": ", "}]"},
+        {{"'function call' <|role_sep|>", NULL, true},
+         "function call<|role_sep|>\n{\"name\": \"get\", \"arguments\": ",
+         "}"},
+    };
+    struct rz_err err = RZ_ERR_INIT;
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        struct rz_parser *p = make(&forms[i].way);
+        struct seen s = {.n = 0};
+        for (const char *c = forms[i].before; *c; c++)
+            feed(p, c, 1, &s);
+        uint32_t calls = s.calls;
+        rz_check(!s.inside);
+        for (size_t k = 0; k < sizeof(args) - 1; k++) {
+            feed(p, args + k, 1, &s);
+            rz_check_eq(s.calls, calls + 1);
+            rz_check_eq(s.inside, k + 2 < sizeof(args));
+            if (!same_end(&s, args, k + 1) && k + 2 < sizeof(args))
+                rz_fail_test("%s: \"%.*s\" gave %s", forms[i].before, (int)k + 1, args, s.text);
+        }
+        for (const char *c = forms[i].behind; *c; c++)
+            feed(p, c, 1, &s);
+        rz_check_ok(rz_parser_finish(p, take, &s, &err), &err);
+        rz_check(!s.inside && strstr(s.text, args));
+        rz_parser_free(p);
+    }
 }
 
 RZ_TEST(parse, tags_and_their_types)
@@ -217,10 +339,13 @@ RZ_TEST(parse, mistral_kimi_functionary)
                      k = {"<|tool_calls_section_begin|>", NULL, true}, f32 = {">>>all", "\n\n>>>", true},
                      f31 = {"<function=", NULL, true};
     reads(&m, "[TOOL_CALLS][{\"name\": \"get\", \"arguments\": {\"city\": \"]\"}, \"id\": \"abcdefg12\"}]",
+          "|T get{\"city\": \"]\"}"); /* its id comes too late */
+    reads(&m, "[TOOL_CALLS][{\"name\": \"get\", \"id\": \"abcdefg12\", \"arguments\": {\"city\": \"]\"}}]",
           "|T get{\"city\": \"]\"}#abcdefg12");
     reads(&m, "[THINK]so[/THINK][TOOL_CALLS]get[ARGS]{\"city\": \"P\"}[TOOL_CALLS]add[CALL_ID]x1[ARGS]{}",
           "|R so|T get{\"city\": \"P\"}|T add{}#x1");
-    reads(&m, "[TOOL_CALLS]get[ARGS]{\"city\"", "|C [TOOL_CALLS]get[ARGS]{\"city\"");
+    reads(&m, "[TOOL_CALLS]get[ARGS]", "|C [TOOL_CALLS]get[ARGS]");
+    reads(&m, "[TOOL_CALLS]get[ARGS]{\"city\"", "|T get{\"city\"~");
     reads(&k,
           "A<|tool_calls_section_begin|><|tool_call_begin|>functions.get:0<|tool_call_argument_begin|>"
           "{\"city\":\"P\"}<|tool_call_end|><|tool_calls_section_end|>",
@@ -268,6 +393,10 @@ RZ_TEST(parse, harmony)
     reads(&off, "<|channel|>commentary to=functions.get<|message|>{}<|call|>",
           "|C <|channel|>commentary to=functions.get<|message|>{}");
     reads(&w, "no header at all", "|C no header at all");
+    reads(&w, "<|channel|>commentary to=functions.add<|message|>", "|T add{}");
+    reads(&w, " to=functions.get<|channel|>commentary<|message|> {\"city\": \"P", "|T get{\"city\": \"P~");
+    reads(&w, " to=functions.get<|channel|>commentary<|message|>{\"a\": x}<|call|>", "|T get{\"a\": ~|C x}");
+    reads(&w, " to=functions.get<|channel|>commentary<|message|>{} y <|call|> z", "|T get{}|C y z");
 }
 
 RZ_TEST(parse, other_families)
@@ -287,7 +416,7 @@ RZ_TEST(parse, other_families)
     reads(&apertus, "<|tools_prefix|>[{\"get\": {\"city\": \"P\"}}, {\"add\": {}}]<|tools_suffix|>",
           "|T get{\"city\": \"P\"}|T add{}");
     reads(&apriel, "<tool_calls>[{\"name\": \"get\", \"arguments\": {}, \"id\": \"1\"}]</tool_calls>",
-          "|T get{}#1");
+          "|T get{}");
     reads(&granite, "<think>a</think>\n<response>b</response>", "|R a|C b");
     reads(&granite, "<|tool_call|>[{\"name\": \"get\", \"arguments\": {}}]", "|T get{}");
     reads(&lfm,

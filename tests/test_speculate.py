@@ -190,9 +190,7 @@ class Company(unittest.TestCase):
 class Default(Company):
     @classmethod
     def setUpClass(cls):
-        cls.model = rzlib.default_model()
-        if not cls.model:
-            raise unittest.SkipTest("the default model is not in the cache (make run fetches it)")
+        cls.model = rzlib.need_default_model()
         if not rzlib.SLOW:
             raise unittest.SkipTest("takes minutes (RZ_SLOW=0)")
 

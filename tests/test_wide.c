@@ -142,8 +142,6 @@ RZ_TEST(wide, pages_go_out_and_come_back)
 {
     struct rig r;
     struct device_plan a, b;
-    struct rz_err err = {.size = sizeof err};
-    uint8_t bytes[65536];
     float want[VOCAB], got[VOCAB], *prompt = must_alloc(64 * VOCAB * sizeof *prompt);
     make(&r, 6, 3, RZ_TYPE_F32, 11);
     struct rz_mixed *m = wide(&r, 2);
@@ -151,10 +149,7 @@ RZ_TEST(wide, pages_go_out_and_come_back)
     device_open(&a, d, &r, &options);
     device_open(&b, d, &r, &options);
     device_run(&a, &(struct device_step){{13}}, prompt);
-    int64_t n = d->fetch(a.plan, 0, 0, NULL, 0, &err);
-    rz_check(n > 0 && n <= (int64_t)sizeof bytes);
-    rz_check_eq(d->fetch(a.plan, 0, 0, bytes, (uint64_t)n, &err), n);
-    rz_check_ok(d->store(b.plan, 0, 0, bytes, (uint64_t)n, &err), &err);
+    device_hand_over(&a, &b, 0);
     b.length[0] = 13;
     device_run(&a, &(struct device_step){{1}}, want);
     device_run(&b, &(struct device_step){{1}}, got);

@@ -83,7 +83,8 @@ struct rz_template {
     struct rz_arena arena;
     struct rz_jnode *body;
     struct rz_jvalue *names;
-    uint32_t n_names, cap_names;
+    uint32_t n_names;
+    size_t cap_names;
 };
 
 /* tokens: jinja_lex.c */
@@ -170,7 +171,8 @@ struct rz_jvar {
 struct rz_jscope {
     struct rz_jscope *parent;
     struct rz_jvar *vars;
-    uint32_t n, cap;
+    uint32_t n;
+    size_t cap;
 };
 
 #define RZ_J_ARGS_MAX 255
@@ -185,7 +187,7 @@ struct rz_jargs {
     uint32_t n, n_named;
     struct rz_jvalue *v;
     struct rz_jarg *named;
-    uint32_t cap, cap_named;
+    size_t cap, cap_named;
 };
 
 struct rz_jmacro {

@@ -2,6 +2,8 @@
  */
 #include "jinja_ast.h"
 
+#define VALUES_MAX (1u << 20) /* arguments of a call */
+#define NAMED_MAX (1u << 12)
 #define DEPTH_MAX 600 /* expressions and blocks within each other, macros included */
 
 static struct rz_jvalue undefined(struct rz_jenv *e, const char *owner, struct rz_jvalue name)
@@ -33,16 +35,10 @@ void rz_j_set(struct rz_jenv *e, uint32_t name, struct rz_jvalue v)
             s->vars[i].value = v;
             return;
         }
-    if (s->n == s->cap) {
-        uint32_t cap = s->cap ? s->cap * 2 : 4;
-        struct rz_jvar *vars = rz_j_alloc(e, cap, sizeof(*vars));
-        if (!vars)
-            return;
-        if (s->n)
-            memcpy(vars, s->vars, s->n * sizeof(*vars));
-        s->vars = vars;
-        s->cap = cap;
-    }
+    struct rz_jvar *vars = rz_j_grow(e, s->vars, s->n, &s->cap, sizeof(*vars), 4);
+    if (!vars)
+        return;
+    s->vars = vars;
     s->vars[s->n++] = (struct rz_jvar){name, v};
 }
 
@@ -144,18 +140,14 @@ struct rz_jvalue rz_j_item(struct rz_jenv *e, struct rz_jvalue v, struct rz_jval
 
 void rz_jargs_add(struct rz_jenv *e, struct rz_jargs *args, struct rz_jvalue v)
 {
-    if (args->n == args->cap) {
-        uint32_t cap = args->cap ? args->cap * 2 : 4;
-        struct rz_jvalue *more = cap > 1u << 20 ? NULL : rz_j_alloc(e, cap, sizeof(*more));
-        if (!more) {
-            rz_j_limit(e, "too many arguments");
-            return;
-        }
-        if (args->n)
-            memcpy(more, args->v, args->n * sizeof(*more));
-        args->v = more;
-        args->cap = cap;
+    struct rz_jvalue *more = NULL;
+    if (args->n < VALUES_MAX)
+        more = rz_j_grow(e, args->v, args->n, &args->cap, sizeof(*more), 4);
+    if (!more) {
+        rz_j_limit(e, "too many arguments");
+        return;
     }
+    args->v = more;
     args->v[args->n++] = v;
 }
 
@@ -166,18 +158,14 @@ void rz_jargs_name(struct rz_jenv *e, struct rz_jargs *args, struct rz_jvalue na
             rz_j_fail(e, "an argument is given twice");
             return;
         }
-    if (args->n_named == args->cap_named) {
-        uint32_t cap = args->cap_named ? args->cap_named * 2 : 4;
-        struct rz_jarg *more = cap > 1u << 12 ? NULL : rz_j_alloc(e, cap, sizeof(*more));
-        if (!more) {
-            rz_j_limit(e, "too many arguments");
-            return;
-        }
-        if (args->n_named)
-            memcpy(more, args->named, args->n_named * sizeof(*more));
-        args->named = more;
-        args->cap_named = cap;
+    struct rz_jarg *more = NULL;
+    if (args->n_named < NAMED_MAX)
+        more = rz_j_grow(e, args->named, args->n_named, &args->cap_named, sizeof(*more), 4);
+    if (!more) {
+        rz_j_limit(e, "too many arguments");
+        return;
     }
+    args->named = more;
     args->named[args->n_named++] = (struct rz_jarg){name, v};
 }
 

@@ -28,16 +28,10 @@ static void push(struct rz_jenv *e, struct rz_jtext *t, size_t from, size_t to)
         t->spans[t->n - 1].to = to;
         return;
     }
-    if (t->n == t->cap) {
-        size_t cap = t->cap ? t->cap * 2 : 8;
-        struct rz_jspan *more = rz_j_alloc(e, cap, sizeof(*more));
-        if (!more)
-            return;
-        if (t->n)
-            memcpy(more, t->spans, t->n * sizeof(*more));
-        t->spans = more;
-        t->cap = cap;
-    }
+    struct rz_jspan *more = rz_j_grow(e, t->spans, t->n, &t->cap, sizeof(*more), 8);
+    if (!more)
+        return;
+    t->spans = more;
     t->spans[t->n++] = (struct rz_jspan){from, to};
 }
 

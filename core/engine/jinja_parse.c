@@ -1,5 +1,6 @@
 /* jinja_parse.c - the statements of a template as a tree; owns the parsed template.
  */
+#include "grow.h"
 #include "jinja_ast.h"
 
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 
 #define TEMPLATE_MAX ((size_t)1 << 20)
 #define TREE_MAX ((size_t)256 << 20)
+#define NAMES_MAX (1u << 14)
 #define BLOCKS_MAX 60 /* blocks within blocks */
 
 /* What is handed out when there is no memory: the parser has failed by then, nobody evaluates it. */
@@ -113,18 +115,14 @@ uint32_t rz_jp_intern(struct rz_jparse *p, struct rz_jvalue name)
     for (uint32_t i = 0; i < t->n_names; i++)
         if (t->names[i].u.s->n == name.u.s->n && !memcmp(t->names[i].u.s->p, name.u.s->p, name.u.s->n))
             return i;
-    if (t->n_names == t->cap_names) {
-        uint32_t cap = t->cap_names ? t->cap_names * 2 : 64;
-        struct rz_jvalue *names = rz_arena_array(&t->arena, cap, sizeof(*names));
-        if (!names || cap > 1u << 14) {
-            rz_jp_fail(p, "too many names");
-            return 0;
-        }
-        if (t->n_names)
-            memcpy(names, t->names, t->n_names * sizeof(*names));
-        t->names = names;
-        t->cap_names = cap;
+    struct rz_jvalue *names = NULL;
+    if (t->n_names < NAMES_MAX)
+        names = rz_arena_grow(&t->arena, t->names, t->n_names, &t->cap_names, sizeof(*names), 64);
+    if (!names) {
+        rz_jp_fail(p, "too many names");
+        return 0;
     }
+    t->names = names;
     t->names[t->n_names] = name;
     return t->n_names++;
 }

@@ -1,6 +1,7 @@
 /* jinja_value.c - making and finding values; errors and costs of a rendering.
  */
 #define _GNU_SOURCE /* qsort_r */
+#include "grow.h"
 #include "jinja_ast.h"
 #include "utf8.h"
 
@@ -139,16 +140,10 @@ const struct rz_jvalue *rz_jdict_text(const struct rz_jdict *d, const char *key,
 
 static bool append_pair(struct rz_arena *a, struct rz_jdict *d, struct rz_jvalue key, struct rz_jvalue value)
 {
-    if (d->n == d->cap) {
-        size_t cap = d->cap ? d->cap * 2 : 8;
-        struct rz_jpair *pairs = rz_arena_array(a, cap, sizeof(*pairs));
-        if (!pairs)
-            return false;
-        if (d->n)
-            memcpy(pairs, d->pairs, d->n * sizeof(*pairs));
-        d->pairs = pairs;
-        d->cap = cap;
-    }
+    struct rz_jpair *pairs = rz_arena_grow(a, d->pairs, d->n, &d->cap, sizeof(*pairs), 8);
+    if (!pairs)
+        return false;
+    d->pairs = pairs;
     d->pairs[d->n++] = (struct rz_jpair){key, value};
     d->sorted = NULL;
     return true;
@@ -231,13 +226,22 @@ bool rz_j_step(struct rz_jenv *e, uint64_t n)
     return true;
 }
 
-void *rz_j_alloc(struct rz_jenv *e, size_t n, size_t each)
+static void *check_memory(struct rz_jenv *e, void *p)
 {
-    void *p = e->failed ? NULL : rz_arena_array(&e->arena, n, each);
     if (!p)
         rz_j_limit(e, "the template's values need more than %llu bytes",
                    (unsigned long long)e->limits.max_memory);
     return p;
+}
+
+void *rz_j_alloc(struct rz_jenv *e, size_t n, size_t each)
+{
+    return check_memory(e, e->failed ? NULL : rz_arena_array(&e->arena, n, each));
+}
+
+void *rz_j_grow(struct rz_jenv *e, void *array, size_t n, size_t *cap, size_t each, size_t first)
+{
+    return check_memory(e, e->failed ? NULL : rz_arena_grow(&e->arena, array, n, cap, each, first));
 }
 
 static struct rz_jvalue make(struct rz_jenv *e, const char *p, size_t n, size_t chars, uint32_t flags,
@@ -330,18 +334,10 @@ struct rz_jseq *rz_j_seq(struct rz_jenv *e, uint32_t kind, size_t cap)
 
 bool rz_j_push(struct rz_jenv *e, struct rz_jseq *s, struct rz_jvalue v)
 {
-    if (!s || e->failed)
+    struct rz_jvalue *items = s ? rz_j_grow(e, s->items, s->n, &s->cap, sizeof(*items), 8) : NULL;
+    if (!items)
         return false;
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 8;
-        struct rz_jvalue *items = rz_j_alloc(e, cap, sizeof(*items));
-        if (!items)
-            return false;
-        if (s->n)
-            memcpy(items, s->items, s->n * sizeof(*items));
-        s->items = items;
-        s->cap = cap;
-    }
+    s->items = items;
     s->items[s->n++] = v;
     return true;
 }

@@ -145,6 +145,8 @@ struct rz_jvalue rz_j_limit(struct rz_jenv *e, const char *format, ...) __attrib
 bool rz_j_step(struct rz_jenv *e, uint64_t n);
 /* Memory of the rendering, zeroed; NULL: it has ended. */
 void *rz_j_alloc(struct rz_jenv *e, size_t n, size_t each);
+/* rz_arena_grow in that memory. */
+void *rz_j_grow(struct rz_jenv *e, void *array, size_t n, size_t *cap, size_t each, size_t first);
 
 /* A copy of bytes that are valid UTF-8. */
 struct rz_jvalue rz_j_str(struct rz_jenv *e, const char *p, size_t n);

@@ -2,7 +2,8 @@
  *
  * The text is taken in steps that look only at what has come so far and at whether more may come; a step
  * that could end otherwise with more text waits. So the pieces together do not depend on the cuts. A call
- * that is none goes back to content: its mark is shown and what is behind it is read again.
+ * that is none goes back to content: its mark is shown and what is behind it is read again. What is out
+ * stays: calls in JSON come out while they are read (parse_stream.c).
  */
 #define _GNU_SOURCE /* memmem */
 #include "parse_state.h"
@@ -12,7 +13,6 @@
 
 #define TEXT_MAX ((size_t)64 << 20)
 #define NAME_MAX_BYTES 512 /* before the JSON of a call  */
-#define TAIL_MAX_BYTES 64  /* between its JSON and its end */
 #define RETRIES_MAX 64     /* failed calls, after which all is content */
 
 enum {
@@ -50,10 +50,9 @@ static void reset(struct rz_parser *p)
         add_mark(p, f->sections[1], MARK_SECTION_END);
     }
     p->n_calls = p->retries = 0;
-    p->fresh = p->begun = p->named = false;
+    p->fresh = p->begun = p->s.telling = false;
     p->unmarked = p->kind.inside;
-    p->scan = (struct rz_json_scan){0};
-    p->scanned = p->from = 0;
+    p->scanned = 0;
     p->state = f->flags & RZ_PARSE_HARMONY            ? RZ_PS_HEADER
                : p->kind.thinking                     ? RZ_PS_THINK
                : p->kind.inside                       ? RZ_PS_CALL
@@ -70,6 +69,7 @@ struct rz_parser *rz_parser_new(const struct rz_parse_kind *kind, const char *to
     rz_buf_init(&p->in, TEXT_MAX);
     rz_buf_init(&p->held, TEXT_MAX);
     rz_buf_init(&p->header, TEXT_MAX);
+    rz_call_init(&p->s.call);
     p->tools = n ? json_loadb(tools, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
     if (!json_array_size(p->tools)) {
         json_decref(p->tools);
@@ -93,6 +93,7 @@ void rz_parser_free(struct rz_parser *p)
     rz_buf_free(&p->in);
     rz_buf_free(&p->held);
     rz_buf_free(&p->header);
+    rz_call_free(&p->s.call);
     free(p);
 }
 
@@ -107,7 +108,10 @@ void rz_parse_show(const struct rz_parser *p, uint32_t kind, const char *text, s
 
 void rz_parse_show_call(struct rz_parser *p, const struct rz_call *call)
 {
-    struct rz_chat_piece piece = {.size = sizeof(piece), .kind = RZ_CHAT_CALL, .index = p->n_calls++};
+    struct rz_chat_piece piece = {.size = sizeof(piece),
+                                  .kind = RZ_CHAT_CALL,
+                                  .index = p->n_calls++,
+                                  .flags = RZ_CHAT_BEGIN | RZ_CHAT_END};
     piece.text = (struct rz_str){call->arguments.data, call->arguments.len};
     piece.name = (struct rz_str){call->name.data, call->name.len};
     piece.id = (struct rz_str){call->id.data ? call->id.data : "", call->id.len};
@@ -138,6 +142,11 @@ static void show_text(struct rz_parser *p, uint32_t kind, const char *text, size
     rz_buf_add(&p->held, text + end, n - end);
 }
 
+void rz_parse_show_content(struct rz_parser *p, const char *text, size_t n)
+{
+    show_text(p, RZ_CHAT_CONTENT, text, n);
+}
+
 /* --- marks --- */
 
 const struct rz_parse_mark *rz_parse_find(const struct rz_parse_mark *marks, size_t n_marks, const char *p,
@@ -164,9 +173,7 @@ static void begin_call(struct rz_parser *p, bool unmarked)
 {
     p->state = RZ_PS_CALL;
     p->unmarked = unmarked;
-    p->named = false;
-    p->scan = (struct rz_json_scan){0};
-    p->scanned = p->from = 0;
+    p->scanned = 0;
 }
 
 static bool bare_allowed(const struct rz_parser *p)
@@ -238,44 +245,61 @@ static bool think_step(struct rz_parser *p, bool last)
 
 /* --- calls --- */
 
-/* What was taken for a call is content, and what is behind its mark is read once more. */
-static void back_to_content(struct rz_parser *p)
+/* Where too many were none, no more calls are looked for. */
+static void failed(struct rz_parser *p)
 {
-    const char *open = p->kind.format->open;
     p->state = RZ_PS_CONTENT;
     p->retries++;
-    if (!p->unmarked)
-        show_text(p, RZ_CHAT_CONTENT, open, strlen(open));
-    else if (p->in.len) { /* its brace, so that it is not tried again */
-        show_text(p, RZ_CHAT_CONTENT, p->in.data, 1);
-        rz_buf_drop(&p->in, 1);
-    }
     for (size_t i = 0; p->retries >= RETRIES_MAX && i < p->n_marks; i++)
         if (p->marks[i].what == MARK_CALL)
             p->marks[i] = p->marks[--p->n_marks];
 }
 
-/* The call is the first n bytes; `all` of them are taken. */
-static bool end_call(struct rz_parser *p, size_t n, size_t all)
+void rz_parse_no_call(struct rz_parser *p)
+{
+    const char *open = p->kind.format->open;
+    if (p->s.told) {
+        p->fresh = true;
+    } else if (!p->unmarked) {
+        show_text(p, RZ_CHAT_CONTENT, open, strlen(open));
+    } else if (p->in.len) { /* its brace, so that it is not tried again */
+        show_text(p, RZ_CHAT_CONTENT, p->in.data, 1);
+        rz_buf_drop(&p->in, 1);
+    }
+    p->s.told = false;
+    failed(p);
+}
+
+static bool read_body(struct rz_parser *p, size_t n)
 {
     struct rz_calls calls = {.tools = p->tools};
     bool ok = p->tools && rz_parse_body(&calls, p->kind.format, (struct rz_part){p->in.data, n});
     for (size_t i = 0; ok && i < calls.n; i++)
         rz_parse_show_call(p, &calls.list[i]);
     rz_calls_clear(&calls);
-    if (!ok) {
-        back_to_content(p);
-        return true;
-    }
-    rz_buf_clear(&p->held);
-    rz_buf_drop(&p->in, all);
-    p->fresh = true;
-    p->state = bare_allowed(p) ? RZ_PS_BARE : RZ_PS_CONTENT;
-    return true;
+    return ok;
 }
 
-/* Looks for the end from byte `from` on. False: not there. */
-static bool find_close(const struct rz_parser *p, size_t from, size_t *at)
+void rz_parse_call_over(struct rz_parser *p, size_t n, size_t all)
+{
+    if (!p->s.told && !read_body(p, n)) {
+        rz_parse_no_call(p);
+        return;
+    }
+    p->fresh = true;
+    rz_buf_clear(&p->held);
+    if (p->s.told) { /* what is no part of it, before its end */
+        struct rz_part rest = rz_part_trim((struct rz_part){p->in.data, n});
+        bool fence = p->kind.format->flags & RZ_PARSE_NAMED && rest.n == 3 && !memcmp(rest.p, "```", 3);
+        show_text(p, RZ_CHAT_CONTENT, rest.p, fence ? 0 : rest.n);
+    }
+    rz_buf_drop(&p->in, all);
+    p->s.told = false;
+    p->fresh = true;
+    p->state = bare_allowed(p) ? RZ_PS_BARE : RZ_PS_CONTENT;
+}
+
+bool rz_parse_close(const struct rz_parser *p, size_t from, size_t *at)
 {
     const char *close = p->kind.format->close;
     const char *hit =
@@ -289,56 +313,50 @@ static size_t close_bytes(const struct rz_parser *p)
     return p->kind.format->close && !p->unmarked ? strlen(p->kind.format->close) : 0;
 }
 
+static bool text_over(struct rz_parser *p, size_t n, size_t all)
+{
+    p->s.told = false;
+    rz_parse_call_over(p, n, all);
+    return true;
+}
+
 /* A body without JSON ends where its mark is, wherever that is. */
 static bool text_call(struct rz_parser *p, bool last)
 {
     size_t at, n = close_bytes(p);
-    if (find_close(p, p->scanned, &at))
-        return end_call(p, at, at + n);
+    if (rz_parse_close(p, p->scanned, &at))
+        return text_over(p, at, at + n);
     if (last)
-        return end_call(p, p->in.len, p->in.len);
+        return text_over(p, p->in.len, p->in.len);
     p->scanned = n && p->in.len >= n ? p->in.len - n + 1 : 0;
     return false;
 }
 
-/* A body with JSON ends behind it: a mark inside of a text is not its end. */
-static bool json_call(struct rz_parser *p, bool last)
+/* Where the JSON of a call is to begin, at byte `from` or, behind a name, later. */
+static bool begin_json(struct rz_parser *p, size_t from, bool last)
 {
     size_t at, n = close_bytes(p);
-    if (!p->named) {
-        const char *brace =
-            p->in.data[p->from] == '[' ? p->in.data + p->from : memchr(p->in.data, '{', p->in.len);
-        bool closed = find_close(p, 0, &at);
-        if (closed && (!brace || brace > p->in.data + at))
-            return end_call(p, at, at + n);
-        size_t before = brace ? (size_t)(brace - p->in.data) : p->in.len;
-        if (before > NAME_MAX_BYTES || (!brace && last)) {
-            back_to_content(p);
-            return true;
-        }
-        if (!brace)
-            return false;
-        p->named = true;
-        p->scanned = (size_t)(brace - p->in.data);
-    }
-    if (!p->scan.ended)
-        p->scanned += rz_json_scan(&p->scan, p->in.data + p->scanned, p->in.len - p->scanned);
-    if (p->scan.bad || (last && !p->scan.ended)) {
-        back_to_content(p);
+    bool box = p->in.data[from] == '[' || p->in.data[from] == '{';
+    const char *brace = box ? p->in.data + from : memchr(p->in.data, '{', p->in.len);
+    bool closed = rz_parse_close(p, 0, &at) && (!brace || brace > p->in.data + at);
+    if (closed && at <= NAME_MAX_BYTES)
+        return text_over(p, at, at + n);
+    size_t before = brace ? (size_t)(brace - p->in.data) : p->in.len;
+    bool bad = closed || before > NAME_MAX_BYTES + (brace ? 0 : n) || (!brace && last);
+    if (!bad && !brace)
+        return false;
+    p->s.told = false;
+    rz_call_clear(&p->s.call);
+    if (bad || (!box && !rz_call_head(&p->s.call, (struct rz_part){p->in.data, before}))) {
+        rz_parse_no_call(p);
         return true;
     }
-    if (!p->scan.ended)
-        return false;
-    if (!n)
-        return end_call(p, p->scanned, p->scanned);
-    if (find_close(p, p->scanned, &at) && at - p->scanned <= TAIL_MAX_BYTES)
-        return end_call(p, at, at + n);
-    size_t tail = p->in.len - p->scanned;
-    if (!last && tail < TAIL_MAX_BYTES + n)
-        return false;
-    /* its end does not come; of an answer that was cut there, a part of it may be there */
-    bool part = tail < n && !memcmp(p->in.data + p->scanned, p->kind.format->close, tail);
-    return end_call(p, p->scanned, p->scanned + (part ? tail : 0));
+    rz_parse_json_begin(p);
+    if (!box) {
+        rz_buf_drop(&p->in, before);
+        rz_parse_tell_begin(p);
+    }
+    return true;
 }
 
 static bool call_step(struct rz_parser *p, bool last)
@@ -354,22 +372,20 @@ static bool call_step(struct rz_parser *p, bool last)
         rz_buf_drop(&p->in, n);
         return true;
     }
-    if (!p->tools) {
-        back_to_content(p);
-        return true;
-    }
-    for (p->from = 0; p->from < p->in.len && blank(p->in.data[p->from]);)
-        p->from++;
-    if (p->from == p->in.len && !last)
+    size_t from = 0;
+    p->s.told = false;
+    while (from < p->in.len && blank(p->in.data[from]))
+        from++;
+    if (p->tools && from == p->in.len && !last)
         return false;
-    if (p->from == p->in.len) {
-        back_to_content(p);
+    if (!p->tools || from == p->in.len) {
+        rz_parse_no_call(p);
         return true;
     }
-    char first = p->in.data[p->from];
+    char first = p->in.data[from];
     bool text = flags & (RZ_PARSE_LOOSE | RZ_PARSE_INVOKE | RZ_PARSE_CALLS);
     if (flags & RZ_PARSE_NAMED || (!text && (first == '{' || first == '[')))
-        return json_call(p, last);
+        return begin_json(p, from, last);
     return text_call(p, last);
 }
 
@@ -393,7 +409,8 @@ static bool bare_step(struct rz_parser *p)
 
 static bool step(struct rz_parser *p, bool last)
 {
-    if (!p->in.len && p->state != RZ_PS_CALL && p->state < RZ_PS_HEADER)
+    bool call = p->state == RZ_PS_CALL || p->state == RZ_PS_JSON;
+    if (!p->in.len && (call ? !last : p->state < RZ_PS_HEADER))
         return false;
     switch (p->state) {
     case RZ_PS_BARE:
@@ -403,9 +420,9 @@ static bool step(struct rz_parser *p, bool last)
     case RZ_PS_THINK:
         return think_step(p, last);
     case RZ_PS_CALL:
-        if (!p->in.len && !last)
-            return false;
         return call_step(p, last);
+    case RZ_PS_JSON:
+        return rz_parse_json(p, last);
     default:
         return rz_parse_harmony(p, last);
     }
@@ -452,7 +469,7 @@ uint32_t rz_parser_state(const struct rz_parser *p)
 {
     if (p->state == RZ_PS_THINK)
         return RZ_CHAT_REASONING;
-    if (p->state == RZ_PS_CALL)
+    if (p->state == RZ_PS_CALL || p->state == RZ_PS_JSON)
         return RZ_CHAT_CALL;
     return p->state == RZ_PS_BODY ? p->channel : RZ_CHAT_CONTENT;
 }

@@ -14,6 +14,26 @@
 
 /* --- lists of calls --- */
 
+void rz_call_init(struct rz_call *call)
+{
+    rz_buf_init(&call->name, NAME_BYTES);
+    rz_buf_init(&call->id, NAME_BYTES);
+    rz_buf_init(&call->arguments, ARGUMENTS_MAX);
+}
+
+void rz_call_free(struct rz_call *call)
+{
+    rz_buf_free(&call->name);
+    rz_buf_free(&call->id);
+    rz_buf_free(&call->arguments);
+}
+
+void rz_call_clear(struct rz_call *call)
+{
+    rz_call_free(call); /* one that is full is good again */
+    rz_call_init(call);
+}
+
 struct rz_call *rz_calls_add(struct rz_calls *calls)
 {
     if (calls->n == RZ_CALLS_MAX)
@@ -26,21 +46,14 @@ struct rz_call *rz_calls_add(struct rz_calls *calls)
         calls->list = list;
         calls->cap = cap;
     }
-    struct rz_call *call = &calls->list[calls->n++];
-    rz_buf_init(&call->name, NAME_BYTES);
-    rz_buf_init(&call->id, NAME_BYTES);
-    rz_buf_init(&call->arguments, ARGUMENTS_MAX);
-    return call;
+    rz_call_init(&calls->list[calls->n]);
+    return &calls->list[calls->n++];
 }
 
 static void drop_calls(struct rz_calls *calls, size_t keep)
 {
-    while (calls->n > keep) {
-        struct rz_call *call = &calls->list[--calls->n];
-        rz_buf_free(&call->name);
-        rz_buf_free(&call->id);
-        rz_buf_free(&call->arguments);
-    }
+    while (calls->n > keep)
+        rz_call_free(&calls->list[--calls->n]);
 }
 
 void rz_calls_clear(struct rz_calls *calls)
@@ -103,12 +116,23 @@ bool rz_call_is_text(const struct rz_calls *calls, const struct rz_call *call, s
 
 /* --- JSON --- */
 
-static bool is_key(struct rz_part key, const char *const *names)
+enum rz_call_key rz_call_key(struct rz_part key)
 {
-    for (; *names; names++)
-        if (strlen(*names) == key.n && !memcmp(*names, key.p, key.n))
-            return true;
-    return false;
+    static const struct {
+        const char *name;
+        enum rz_call_key is;
+    } keys[] = {{"name", RZ_KEY_NAME},
+                {"tool_name", RZ_KEY_NAME},
+                {"function", RZ_KEY_FUNCTION},
+                {"id", RZ_KEY_ID},
+                {"tool_call_id", RZ_KEY_ID},
+                {"arguments", RZ_KEY_ARGUMENTS},
+                {"parameters", RZ_KEY_ARGUMENTS},
+                {"args", RZ_KEY_ARGUMENTS}};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (strlen(keys[i].name) == key.n && !memcmp(keys[i].name, key.p, key.n))
+            return keys[i].is;
+    return RZ_KEY_OTHER;
 }
 
 /* An object of arguments, or a text that holds one. */
@@ -129,21 +153,19 @@ static bool one_object(struct rz_calls *calls, const struct rz_parse_format *for
 static bool read_members(struct rz_calls *calls, const struct rz_parse_format *format, struct rz_part object,
                          struct rz_call *call, bool outer)
 {
-    static const char *const names[] = {"name", "tool_name", NULL}, *const functions[] = {"function", NULL},
-                             *const ids[] = {"id", "tool_call_id", NULL},
-                             *const arguments[] = {"arguments", "parameters", "args", NULL};
     struct rz_part key, value;
     for (size_t at = 0; rz_json_next(object, &at, &key, &value);) {
+        enum rz_call_key is = rz_call_key(key);
         bool text = value.p[0] == '"';
-        if (is_key(key, functions) && value.p[0] == '{' && outer) {
+        if (is == RZ_KEY_FUNCTION && value.p[0] == '{' && outer) {
             drop_calls(calls, calls->n - 1);
             return one_object(calls, format, value, false);
         }
-        if ((is_key(key, names) || is_key(key, functions)) && text && !call->name.len) {
+        if ((is == RZ_KEY_NAME || is == RZ_KEY_FUNCTION) && text && !call->name.len) {
             rz_json_unquote(&call->name, value);
-        } else if (is_key(key, ids) && text && !call->id.len) {
+        } else if (is == RZ_KEY_ID && text && !call->id.len) {
             rz_json_unquote(&call->id, value);
-        } else if (is_key(key, arguments) && !call->arguments.len) {
+        } else if (is == RZ_KEY_ARGUMENTS && !call->arguments.len) {
             if (!set_arguments(call, value))
                 return false;
         }
@@ -181,7 +203,7 @@ static bool json_body(struct rz_calls *calls, const struct rz_parse_format *form
     return calls->n > before;
 }
 
-/* --- a name, then JSON --- */
+/* --- a name, then JSON, which parse_stream.c reads --- */
 
 static bool cut(struct rz_part *text, const char *at, struct rz_part *before)
 {
@@ -194,8 +216,7 @@ static bool cut(struct rz_part *text, const char *at, struct rz_part *before)
     return true;
 }
 
-/* What stands before the arguments: the name and words that each model puts around it. */
-static bool read_name(struct rz_call *call, struct rz_part text)
+bool rz_call_head(struct rz_call *call, struct rz_part text)
 {
     struct rz_part before, id = {"", 0};
     text = rz_part_trim(text);
@@ -230,22 +251,11 @@ static bool read_name(struct rz_call *call, struct rz_part text)
 
 static bool named_body(struct rz_calls *calls, const struct rz_parse_format *format, struct rz_part body)
 {
-    const char *brace = memchr(body.p, '{', body.n);
-    if (body.n && body.p[0] == '[')
+    if (body.n && (body.p[0] == '[' || body.p[0] == '{'))
         return json_body(calls, format, body);
-    if (brace == body.p)
-        return json_body(calls, format, body);
-    if (!brace) { /* a function without arguments, if something says that the call is over */
-        struct rz_call *bare = format->close ? rz_calls_add(calls) : NULL;
-        return bare && read_name(bare, body) && rz_buf_str(&bare->arguments, "{}");
-    }
-    struct rz_part name = {body.p, (size_t)(brace - body.p)}, rest = {brace, body.n - name.n};
-    size_t n = rz_json_valid(rest.p, rest.n);
-    struct rz_call *call = n ? rz_calls_add(calls) : NULL;
-    if (!call || !read_name(call, name) || !rz_buf_add(&call->arguments, rest.p, n))
-        return false;
-    struct rz_part end = rz_part_trim((struct rz_part){rest.p + n, rest.n - n});
-    return !end.n || (end.n == 3 && !memcmp(end.p, "```", 3));
+    /* a function without arguments, if something says that the call is over */
+    struct rz_call *bare = format->close ? rz_calls_add(calls) : NULL;
+    return bare && rz_call_head(bare, body) && rz_buf_str(&bare->arguments, "{}");
 }
 
 /* --- tags --- */

@@ -14,13 +14,39 @@ struct rz_part {
     size_t n;
 };
 
-/* Where a value of JSON ends, byte by byte and by its brackets and strings only; zero it to begin. */
-struct rz_json_scan {
-    uint32_t depth;
-    bool begun, quoted, escaped, ended, bad;
+#define RZ_JSON_NEST_MAX 64
+
+/* What may come next. */
+enum {
+    RZ_JP_VALUE,
+    RZ_JP_ITEM,   /* a value, or the end of the list   */
+    RZ_JP_MEMBER, /* a key, or the end of the object   */
+    RZ_JP_KEY,
+    RZ_JP_COLON,
+    RZ_JP_NEXT, /* behind a value: a comma or the end */
+    RZ_JP_ENDED,
+    RZ_JP_TEXT,
+    RZ_JP_ESCAPE,
+    RZ_JP_HEX,
+    RZ_JP_WORD,
+    RZ_JP_MINUS, /* inside of a number, from here on   */
+    RZ_JP_ZERO,
+    RZ_JP_WHOLE,
+    RZ_JP_POINT,
+    RZ_JP_FRACTION,
+    RZ_JP_E,
+    RZ_JP_SIGN,
+    RZ_JP_EXPONENT,
 };
-/* Takes bytes until the value ends; returns how many. A value that is no list or object is bad. */
-size_t rz_json_scan(struct rz_json_scan *s, const char *p, size_t n);
+
+/* A value that is read byte by byte; zero it to begin. */
+struct rz_json_push {
+    uint64_t objects;       /* bit i: box i of those that are open is an object */
+    uint32_t depth, state;  /* boxes that are open; RZ_JP_*                      */
+    uint32_t key, word, at; /* the text is a key; which word, and where in it    */
+};
+/* False: with this byte no valid JSON begins so. */
+bool rz_json_push(struct rz_json_push *j, char c);
 
 /* The length of the valid JSON value at p, 0 if there is none. Blanks around are not part of it. */
 size_t rz_json_valid(const char *p, size_t n);
@@ -48,11 +74,25 @@ struct rz_calls {
     const json_t *tools;
 };
 
+void rz_call_init(struct rz_call *call);
+void rz_call_clear(struct rz_call *call);
+void rz_call_free(struct rz_call *call);
 /* A new call, or NULL: too many or no memory. */
 struct rz_call *rz_calls_add(struct rz_calls *calls);
 void rz_calls_clear(struct rz_calls *calls);
 /* A name that a function may have. */
 bool rz_call_name(struct rz_call *call, struct rz_part name);
+/* Name and id from what stands before the arguments, in each form that models write. */
+bool rz_call_head(struct rz_call *call, struct rz_part head);
+/* What a member of a call's object is, by its key. */
+enum rz_call_key {
+    RZ_KEY_OTHER,
+    RZ_KEY_NAME,
+    RZ_KEY_FUNCTION, /* the name, or an object with name and arguments */
+    RZ_KEY_ID,
+    RZ_KEY_ARGUMENTS,
+};
+enum rz_call_key rz_call_key(struct rz_part key);
 bool rz_call_known(const struct rz_calls *calls, const struct rz_call *call);
 /* True if parameter `key` of the function is declared as a text. *declared: its type is known. */
 bool rz_call_is_text(const struct rz_calls *calls, const struct rz_call *call, struct rz_part key,

@@ -13,6 +13,7 @@
 #define START "<|start|>"
 #define CHANNEL "<|channel|>"
 #define MESSAGE "<|message|>"
+#define BLANKS " \n\t\r"
 
 static const struct rz_parse_mark ends[] = {
     {"<|end|>", 7, 0}, {"<|return|>", 10, 0}, {"<|call|>", 8, 0}, {START, 9, 1}, {CHANNEL, 11, 2},
@@ -77,46 +78,63 @@ static bool header_step(struct rz_parser *p, bool last)
     return true;
 }
 
-static void end_call(struct rz_parser *p, size_t n)
+/* The header is that of a call, whose body begins with these bytes; `whole`: that is all of it. False: not
+ * known yet whether it is a call. */
+static bool begin_call(struct rz_parser *p, size_t n, bool whole)
 {
-    struct rz_calls calls = {0};
-    struct rz_part body = rz_part_trim((struct rz_part){p->in.data ? p->in.data : "", n});
+    size_t at = 0;
+    while (at < n && strchr(BLANKS, p->in.data[at]) && p->in.data[at])
+        at++;
+    if (at == n && !whole)
+        return false;
     struct rz_harmony h =
         rz_harmony_header((struct rz_part){p->header.data, p->header.len - (sizeof(MESSAGE) - 1)});
-    struct rz_call *call = rz_calls_add(&calls);
-    bool ok = call && rz_call_name(call, h.name) && (!body.n || (rz_json_is(body) && body.p[0] == '{'));
-    if (ok && rz_buf_add(&call->arguments, body.n ? body.p : "{}", body.n ? body.n : 2)) {
-        rz_parse_show_call(p, call);
-    } else {
-        rz_parse_show(p, RZ_CHAT_CONTENT, p->header.data, p->header.len);
-        rz_parse_show(p, RZ_CHAT_CONTENT, p->in.data, n);
+    rz_call_clear(&p->s.call);
+    bool object = at < n && p->in.data[at] == '{';
+    if ((!object && at < n) || !rz_call_name(&p->s.call, h.name)) {
+        give_up(p);
+        return true;
     }
-    rz_calls_clear(&calls);
+    rz_buf_drop(&p->in, at);
     rz_buf_clear(&p->header);
+    rz_parse_json_begin(p);
+    p->state = RZ_PS_BODY;
+    if (object) {
+        rz_parse_tell_begin(p);
+        return true;
+    }
+    p->channel = RZ_CHAT_CONTENT;
+    rz_buf_str(&p->s.call.arguments, "{}");
+    rz_parse_show_call(p, &p->s.call);
+    return true;
+}
+
+/* Up to n bytes of arguments; `whole`: more do not come. False: more is needed. */
+static bool tell_call(struct rz_parser *p, size_t n, bool whole)
+{
+    int over = rz_parse_tell(p, n);
+    if (!over && !whole)
+        return false;
+    if (!over)
+        rz_parse_tell_cut(p);
+    p->fresh = over > 0;
+    p->channel = RZ_CHAT_CONTENT;
+    return true;
 }
 
 static bool body_step(struct rz_parser *p, bool last)
 {
-    size_t at;
-    if (p->channel == RZ_CHAT_CALL) { /* kept whole: looked through again only behind what was seen */
-        size_t from = p->scanned < p->in.len ? p->scanned : p->in.len;
-        const struct rz_parse_mark *m = rz_parse_find(ends, sizeof(ends) / sizeof(ends[0]), p->in.data + from,
-                                                      p->in.len - from, last, &at);
-        p->scanned = from + at;
-        if (!m && !last)
-            return false;
-        end_call(p, p->scanned);
-        rz_buf_drop(&p->in, p->scanned);
-        p->scanned = 0;
-        p->channel = RZ_CHAT_CONTENT;
-        if (!m)
-            return false;
-    }
-    if (!p->in.len)
-        return false;
+    size_t at, skip = 0;
     const struct rz_parse_mark *m =
         rz_parse_find(ends, sizeof(ends) / sizeof(ends[0]), p->in.data, p->in.len, last, &at);
-    rz_parse_show(p, p->channel, p->in.data, at);
+    if (p->channel == RZ_CHAT_CALL) {
+        bool begun = p->s.telling, known = begun || begin_call(p, at, m || last);
+        return begun ? tell_call(p, at, m || last) : known;
+    }
+    while (p->fresh && skip < at && strchr(BLANKS, p->in.data[skip]) && p->in.data[skip])
+        skip++;
+    p->fresh &= skip == at && !m;
+    rz_parse_show(p, p->channel, p->in.data + skip, at - skip);
     rz_buf_drop(&p->in, at);
     if (!m)
         return false;
@@ -130,7 +148,7 @@ static bool body_step(struct rz_parser *p, bool last)
 static bool between_step(struct rz_parser *p, bool last)
 {
     size_t at = 0;
-    while (at < p->in.len && strchr(" \n\t\r", p->in.data[at]) && p->in.data[at])
+    while (at < p->in.len && strchr(BLANKS, p->in.data[at]) && p->in.data[at])
         at++;
     rz_buf_drop(&p->in, at);
     if (!p->in.len)

@@ -1,4 +1,4 @@
-/* parse_json.c - JSON as bytes: where a value ends, whether it is valid, what its members are.
+/* parse_json.c - JSON as bytes: whether it is valid so far, where a value ends, what its members are.
  *
  * No tree is made, so that arguments reach the client as the model wrote them. Nesting is bounded.
  */
@@ -6,8 +6,6 @@
 #include "utf8.h"
 
 #include <string.h>
-
-#define NEST_MAX 64
 
 static bool blank(char c)
 {
@@ -25,29 +23,6 @@ struct rz_part rz_part_trim(struct rz_part part)
     return part;
 }
 
-size_t rz_json_scan(struct rz_json_scan *s, const char *p, size_t n)
-{
-    size_t i = 0;
-    for (; i < n && !s->ended && !s->bad; i++) {
-        char c = p[i];
-        if (s->quoted) {
-            s->quoted = s->escaped || c != '"';
-            s->escaped = !s->escaped && c == '\\';
-        } else if (c == '"') {
-            s->quoted = true;
-        } else if (c == '{' || c == '[') {
-            s->depth++;
-        } else if ((c == '}' || c == ']') && s->depth) {
-            s->ended = --s->depth == 0;
-        }
-        if (!blank(c) && !s->begun) {
-            s->begun = true;
-            s->bad = c != '{' && c != '[';
-        }
-    }
-    return i;
-}
-
 static size_t skip_blanks(const char *p, size_t n, size_t i)
 {
     while (i < n && blank(p[i]))
@@ -55,115 +30,168 @@ static size_t skip_blanks(const char *p, size_t n, size_t i)
     return i;
 }
 
-static bool hex4(const char *p)
+/* --- byte by byte --- */
+
+static const char *const words[] = {"true", "false", "null"};
+
+static bool digit(char c)
 {
-    for (int i = 0; i < 4; i++) {
-        char c = (char)(p[i] | 32);
-        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
-            return false;
-    }
+    return c >= '0' && c <= '9';
+}
+
+static void value_over(struct rz_json_push *j)
+{
+    j->state = j->depth ? RZ_JP_NEXT : RZ_JP_ENDED;
+}
+
+static bool open_box(struct rz_json_push *j, char c)
+{
+    if (j->depth == RZ_JSON_NEST_MAX)
+        return false;
+    uint64_t bit = (uint64_t)1 << j->depth++;
+    j->objects = c == '{' ? j->objects | bit : j->objects & ~bit;
+    j->state = c == '{' ? RZ_JP_MEMBER : RZ_JP_ITEM;
     return true;
 }
 
-/* The length of a string at p, 0: none. */
-static size_t string_length(const char *p, size_t n)
+static bool close_box(struct rz_json_push *j, char c)
 {
-    if (!n || p[0] != '"')
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((unsigned char)p[i] < ' ')
-            return 0;
-        if (p[i] == '"')
-            return i + 1;
-        if (p[i] != '\\')
-            continue;
-        i++;
-        if (i >= n || !p[i] || !strchr("\"\\/bfnrtu", p[i]))
-            return 0;
-        if (p[i] == 'u') {
-            if (n - i < 5 || !hex4(p + i + 1))
-                return 0;
-            i += 4;
+    if (c != (j->objects >> (j->depth - 1) & 1 ? '}' : ']'))
+        return false;
+    j->depth--;
+    value_over(j);
+    return true;
+}
+
+static bool begin_text(struct rz_json_push *j, char c, bool key)
+{
+    j->key = key;
+    j->state = RZ_JP_TEXT;
+    return c == '"';
+}
+
+static bool begin_value(struct rz_json_push *j, char c)
+{
+    if (c == '{' || c == '[')
+        return open_box(j, c);
+    if (c == '"')
+        return begin_text(j, c, false);
+    j->at = 1;
+    for (j->word = 0; j->word < 3; j->word++)
+        if (words[j->word][0] == c) {
+            j->state = RZ_JP_WORD;
+            return true;
         }
-    }
-    return 0;
+    j->state = c == '-' ? RZ_JP_MINUS : c == '0' ? RZ_JP_ZERO : RZ_JP_WHOLE;
+    return c == '-' || digit(c);
 }
 
-static size_t digits(const char *p, size_t n)
+static bool text_byte(struct rz_json_push *j, char c)
 {
-    size_t i = 0;
-    while (i < n && p[i] >= '0' && p[i] <= '9')
-        i++;
-    return i;
+    if (j->state == RZ_JP_HEX) {
+        if (!digit(c) && !((c | 32) >= 'a' && (c | 32) <= 'f'))
+            return false;
+        j->state = ++j->at == 4 ? RZ_JP_TEXT : RZ_JP_HEX;
+    } else if (j->state == RZ_JP_ESCAPE) {
+        j->at = 0;
+        j->state = c == 'u' ? RZ_JP_HEX : RZ_JP_TEXT;
+        return c && strchr("\"\\/bfnrtu", c);
+    } else if (c == '"' && j->key) {
+        j->state = RZ_JP_COLON;
+    } else if (c == '"') {
+        value_over(j);
+    } else if (c == '\\') {
+        j->state = RZ_JP_ESCAPE;
+    }
+    return (unsigned char)c >= ' ';
 }
 
-static size_t number_length(const char *p, size_t n)
+static bool word_byte(struct rz_json_push *j, char c)
 {
-    size_t i = n && p[0] == '-', whole = digits(p + i, n - i), more;
-    if (!whole || (whole > 1 && p[i] == '0'))
-        return 0;
-    i += whole;
-    if (i < n && p[i] == '.') {
-        more = digits(p + i + 1, n - i - 1);
-        if (!more)
-            return 0;
-        i += 1 + more;
-    }
-    if (i < n && (p[i] | 32) == 'e') {
-        size_t sign = i + 1 < n && (p[i + 1] == '+' || p[i + 1] == '-');
-        more = digits(p + i + 1 + sign, n - i - 1 - sign);
-        if (!more)
-            return 0;
-        i += 1 + sign + more;
-    }
-    return i;
+    if (words[j->word][j->at++] != c)
+        return false;
+    if (!words[j->word][j->at])
+        value_over(j);
+    return true;
 }
 
-static size_t value_length(const char *p, size_t n, unsigned depth);
-
-/* A list or an object, p[0] being its bracket. */
-static size_t box_length(const char *p, size_t n, unsigned depth)
+static bool number_whole(uint32_t state)
 {
-    char close = p[0] == '{' ? '}' : ']';
-    size_t i = skip_blanks(p, n, 1), len;
-    if (i < n && p[i] == close)
-        return i + 1;
-    for (;;) {
-        if (close == '}') {
-            len = i < n ? string_length(p + i, n - i) : 0;
-            i = len ? skip_blanks(p, n, i + len) : n;
-            if (i >= n || p[i] != ':')
-                return 0;
-            i = skip_blanks(p, n, i + 1);
-        }
-        len = i < n ? value_length(p + i, n - i, depth + 1) : 0;
-        i = len ? skip_blanks(p, n, i + len) : n;
-        if (i >= n || (p[i] != ',' && p[i] != close))
-            return 0;
-        if (p[i] == close)
-            return i + 1;
-        i = skip_blanks(p, n, i + 1);
+    return state == RZ_JP_ZERO || state == RZ_JP_WHOLE || state == RZ_JP_FRACTION || state == RZ_JP_EXPONENT;
+}
+
+/* False: not part of the number. */
+static bool number_byte(struct rz_json_push *j, char c)
+{
+    uint32_t s = j->state;
+    if (digit(c)) {
+        j->state = s == RZ_JP_MINUS                  ? (c == '0' ? RZ_JP_ZERO : RZ_JP_WHOLE)
+                   : s == RZ_JP_POINT                ? RZ_JP_FRACTION
+                   : s == RZ_JP_E || s == RZ_JP_SIGN ? RZ_JP_EXPONENT
+                                                     : s;
+        return s != RZ_JP_ZERO;
+    }
+    if (c == '.' && (s == RZ_JP_ZERO || s == RZ_JP_WHOLE))
+        j->state = RZ_JP_POINT;
+    else if ((c | 32) == 'e' && number_whole(s) && s != RZ_JP_EXPONENT)
+        j->state = RZ_JP_E;
+    else if ((c == '+' || c == '-') && s == RZ_JP_E)
+        j->state = RZ_JP_SIGN;
+    else
+        return false;
+    return true;
+}
+
+/* Between texts, words and numbers. */
+static bool mark_byte(struct rz_json_push *j, char c)
+{
+    if (blank(c))
+        return j->state != RZ_JP_ENDED;
+    switch (j->state) {
+    case RZ_JP_ITEM:
+        return c == ']' ? close_box(j, c) : begin_value(j, c);
+    case RZ_JP_MEMBER:
+        return c == '}' ? close_box(j, c) : begin_text(j, c, true);
+    case RZ_JP_KEY:
+        return begin_text(j, c, true);
+    case RZ_JP_COLON:
+        j->state = RZ_JP_VALUE;
+        return c == ':';
+    case RZ_JP_NEXT:
+        if (c != ',')
+            return close_box(j, c);
+        j->state = j->objects >> (j->depth - 1) & 1 ? RZ_JP_KEY : RZ_JP_VALUE;
+        return true;
+    default:
+        return j->state == RZ_JP_VALUE && begin_value(j, c);
     }
 }
 
-static size_t value_length(const char *p, size_t n, unsigned depth)
+bool rz_json_push(struct rz_json_push *j, char c)
 {
-    static const char *const words[] = {"true", "false", "null"};
-    if (!n || depth > NEST_MAX)
-        return 0;
-    if (p[0] == '{' || p[0] == '[')
-        return box_length(p, n, depth);
-    if (p[0] == '"')
-        return string_length(p, n);
-    for (size_t i = 0; i < 3; i++)
-        if (n >= strlen(words[i]) && !memcmp(p, words[i], strlen(words[i])))
-            return strlen(words[i]);
-    return number_length(p, n);
+    if (j->state >= RZ_JP_TEXT && j->state <= RZ_JP_HEX)
+        return text_byte(j, c);
+    if (j->state == RZ_JP_WORD)
+        return word_byte(j, c);
+    if (j->state >= RZ_JP_MINUS) {
+        if (number_byte(j, c))
+            return true;
+        if (!number_whole(j->state) || (j->state == RZ_JP_ZERO && digit(c)))
+            return false;
+        value_over(j);
+    }
+    return mark_byte(j, c);
 }
 
 size_t rz_json_valid(const char *p, size_t n)
 {
-    return value_length(p, n, 0);
+    struct rz_json_push j = {0};
+    size_t i = 0;
+    if (!n || blank(p[0]))
+        return 0;
+    while (i < n && j.state != RZ_JP_ENDED && rz_json_push(&j, p[i]))
+        i++;
+    return j.state == RZ_JP_ENDED || (!j.depth && number_whole(j.state)) ? i : 0;
 }
 
 bool rz_json_is(struct rz_part part)
@@ -181,7 +209,7 @@ bool rz_json_next(struct rz_part box, size_t *at, struct rz_part *key, struct rz
     if (i >= box.n || box.p[i] == '}' || box.p[i] == ']')
         return false;
     if (box.p[0] == '{') {
-        size_t len = string_length(box.p + i, box.n - i);
+        size_t len = rz_json_valid(box.p + i, box.n - i);
         *key = (struct rz_part){box.p + i + 1, len - 2};
         i = skip_blanks(box.p, box.n, i + len);
         i = skip_blanks(box.p, box.n, i + 1); /* behind the colon */

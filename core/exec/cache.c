@@ -10,6 +10,7 @@
 
 #include "checked.h"
 #include "err.h"
+#include "grow.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -201,12 +202,10 @@ static size_t list_files(int dir_fd, DIR *d, struct old_file **out)
                 unlinkat(dir_fd, e->d_name, 0);
             continue;
         }
-        if (n == cap) {
-            struct old_file *grown = realloc(*out, (cap = 2 * cap + 16) * sizeof(**out));
-            if (!grown)
-                return n;
-            *out = grown;
-        }
+        struct old_file *grown = rz_heap_grow(*out, n, &cap, sizeof(*grown), 16);
+        if (!grown)
+            return n;
+        *out = grown;
         (*out)[n] = (struct old_file){.used = st.st_mtim, .bytes = (uint64_t)st.st_size};
         memcpy((*out)[n++].name, e->d_name, strlen(e->d_name) + 1);
     }

@@ -338,7 +338,7 @@ static int32_t cpu_part(struct rz_plan *plan, uint32_t i, struct rz_plan_part *o
 
 static int32_t cpu_info(struct rz_plan *plan, struct rz_plan_info *out)
 {
-    out->flags = plan->variant ? 0 : RZ_PLAN_INVARIANT;
+    out->flags = RZ_PLAN_SHARES_WEIGHTS | (plan->variant ? 0 : RZ_PLAN_INVARIANT);
     out->wants = 1u << RZ_WANT_NONE;
     out->wants |= plan->program->hidden >= 0 ? 1u << RZ_WANT_HIDDEN : 0;
     out->wants |= plan->program->logits >= 0 ? 1u << RZ_WANT_LOGITS | 1u << RZ_WANT_TOP_K : 0;

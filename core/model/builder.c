@@ -7,6 +7,7 @@
 #include "builder.h"
 
 #include "checked.h"
+#include "grow.h"
 #include "nearest.h"
 #include "numeric.h"
 #include "transform.h"
@@ -20,22 +21,13 @@
 #define COPY_ALIGN 64u   /* of weights that are copied */
 #define LOOKED_AT 65536u /* bytes of the largest weight that a program is made of, not only for */
 
-/* Room for one more element of a growing table; false: no memory. */
-static bool room(struct rz_builder *b, void **table, uint32_t n, uint32_t *cap, size_t each)
+/* The table, with room for one more element unless the build has failed. */
+static void *more(struct rz_builder *b, void *table, uint32_t n, size_t *cap, size_t each)
 {
-    if (b->status)
-        return false;
-    if (n < *cap)
-        return true;
-    uint32_t more = *cap ? *cap * 2 : 64;
-    void *p = realloc(*table, (size_t)more * each);
-    if (!p) {
-        b->status = rz_fail(b->err, RZ_ENOMEM, "program", "no memory for %u entries", more);
-        return false;
-    }
-    *table = p;
-    *cap = more;
-    return true;
+    void *to = b->status ? NULL : rz_heap_grow(table, n, cap, each, 64);
+    if (!to && !b->status)
+        b->status = rz_fail(b->err, RZ_ENOMEM, "program", "no memory for %u entries", n + 1);
+    return to ? to : table;
 }
 
 const struct rz_hparams *rz_build_hparams(const struct rz_builder *b)
@@ -45,7 +37,8 @@ const struct rz_hparams *rz_build_hparams(const struct rz_builder *b)
 
 int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, uint64_t width)
 {
-    if (!room(b, (void **)&b->values, b->n_values, &b->cap_values, sizeof(*b->values)))
+    b->values = more(b, b->values, b->n_values, &b->cap_values, sizeof(*b->values));
+    if (b->status)
         return -1;
     b->values[b->n_values] =
         (struct rz_value){.size = sizeof(struct rz_value), .rows = rows, .width = width, .name = name};
@@ -54,7 +47,8 @@ int32_t rz_build_value(struct rz_builder *b, const char *name, uint32_t rows, ui
 
 int32_t rz_build_state(struct rz_builder *b, int32_t layer, uint64_t floats)
 {
-    if (!room(b, (void **)&b->states, b->n_states, &b->cap_states, sizeof(*b->states)))
+    b->states = more(b, b->states, b->n_states, &b->cap_states, sizeof(*b->states));
+    if (b->status)
         return -1;
     b->states[b->n_states] =
         (struct rz_state){.size = sizeof(struct rz_state), .layer = layer, .floats = floats};
@@ -65,7 +59,8 @@ static uint32_t add_refs(struct rz_builder *b, const int32_t *refs, uint32_t n)
 {
     uint32_t first = b->n_refs;
     for (uint32_t i = 0; i < n; i++) {
-        if (!room(b, (void **)&b->refs, b->n_refs, &b->cap_refs, sizeof(*b->refs)))
+        b->refs = more(b, b->refs, b->n_refs, &b->cap_refs, sizeof(*b->refs));
+        if (b->status)
             return 0;
         b->refs[b->n_refs++] = refs[i];
     }
@@ -74,7 +69,8 @@ static uint32_t add_refs(struct rz_builder *b, const int32_t *refs, uint32_t n)
 
 uint32_t rz_build_begin(struct rz_builder *b, uint16_t op, int32_t layer, const struct rz_operands *o)
 {
-    if (!room(b, (void **)&b->nodes, b->n_nodes, &b->cap_nodes, sizeof(*b->nodes)))
+    b->nodes = more(b, b->nodes, b->n_nodes, &b->cap_nodes, sizeof(*b->nodes));
+    if (b->status)
         return 0;
     struct rz_attr *attrs = rz_arena_array(&b->graph->arena, RZ_A_COUNT, sizeof(*attrs));
     if (!attrs) {
@@ -212,7 +208,8 @@ bool rz_build_locate(struct rz_builder *b, const struct rz_part *p, const char *
 
 static int32_t keep_weight(struct rz_builder *b, const struct rz_weight *w)
 {
-    if (!room(b, (void **)&b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights)))
+    b->weights = more(b, b->weights, b->n_weights, &b->cap_weights, sizeof(*b->weights));
+    if (b->status)
         return -1;
     b->weights[b->n_weights] = *w;
     return (int32_t)b->n_weights++;

@@ -21,14 +21,14 @@ struct rz_builder {
     struct rz_value *values;
     struct rz_weight *weights;
     int32_t *refs;
-    uint32_t n_nodes, cap_nodes, n_values, cap_values, n_weights, cap_weights, n_refs, cap_refs;
+    uint32_t n_nodes, n_values, n_weights, n_refs, n_states;
+    size_t cap_nodes, cap_values, cap_weights, cap_refs, cap_states;
     struct rz_rope ropes[RZ_BUILD_GROUPS_MAX];
     struct rz_kv_group kv_groups[RZ_BUILD_GROUPS_MAX];
     uint32_t n_ropes, n_kv_groups;
     uint32_t rope_pairs; /* bit i: ropes i and i + 1 are variants of one */
     uint32_t context;    /* positions that sequences may have            */
     struct rz_state *states;
-    uint32_t n_states, cap_states;
     int32_t hidden, logits;
 };
 

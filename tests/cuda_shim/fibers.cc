@@ -166,44 +166,42 @@ static float element(const uint32_t *regs, uint32_t reg, uint32_t half, bool bf1
     return bf16 ? rz_bf16_to_f32(h) : rz_f16_to_f32(h);
 }
 
-/* The places of elements are those of mma.m16n8k16 in the documentation of PTX. */
-void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16)
+/* d += a b, [16, 8] of 16 products each; product(w, row, col, k) finds the elements in the registers of the
+ * lanes. */
+template <typename T, typename Product>
+static void multiply(T *d, const uint32_t *a, const uint32_t *b, Product product)
 {
     uint32_t lane = current % WARP;
     struct warp *w = &warps[current / WARP];
     w->a[lane] = a;
     w->b[lane] = b;
     meet_warp();
-    float sum[4];
+    T sum[4];
     for (uint32_t i = 0; i < 4; i++) {
-        uint32_t row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
         sum[i] = d[i];
         for (uint32_t k = 0; k < 16; k++)
-            sum[i] += element(w->a[row % 8 * 4 + k % 8 / 2], k / 8 * 2 + row / 8, k % 2, bf16) *
-                      element(w->b[col * 4 + k % 8 / 2], k / 8, k % 2, bf16);
+            sum[i] += product(w, lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2, k);
     }
     meet_warp();
     memcpy(d, sum, sizeof(sum));
 }
 
+/* The places of elements are those of mma.m16n8k16 in the documentation of PTX. */
+void shim_mma(float *d, const uint32_t *a, const uint32_t *b, bool bf16)
+{
+    multiply(d, a, b, [bf16](const struct warp *w, uint32_t row, uint32_t col, uint32_t k) {
+        return element(w->a[row % 8 * 4 + k % 8 / 2], k / 8 * 2 + row / 8, k % 2, bf16) *
+               element(w->b[col * 4 + k % 8 / 2], k / 8, k % 2, bf16);
+    });
+}
+
 /* The places of elements are those of mma.m16n8k16 of .s8. */
 void shim_mma_bytes(int *d, const uint32_t *a, const uint32_t *b)
 {
-    uint32_t lane = current % WARP;
-    struct warp *w = &warps[current / WARP];
-    w->a[lane] = a;
-    w->b[lane] = b;
-    meet_warp();
-    int sum[4];
-    for (uint32_t i = 0; i < 4; i++) {
-        uint32_t row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-        sum[i] = d[i];
-        for (uint32_t k = 0; k < 16; k++)
-            sum[i] += (int8_t)(w->a[row % 8 * 4 + k / 4][row / 8] >> (k % 4 * 8)) *
-                      (int8_t)(w->b[col * 4 + k / 4][0] >> (k % 4 * 8));
-    }
-    meet_warp();
-    memcpy(d, sum, sizeof(sum));
+    multiply(d, a, b, [](const struct warp *w, uint32_t row, uint32_t col, uint32_t k) {
+        return (int8_t)(w->a[row % 8 * 4 + k / 4][row / 8] >> (k % 4 * 8)) *
+               (int8_t)(w->b[col * 4 + k / 4][0] >> (k % 4 * 8));
+    });
 }
 
 /* As ldmatrix.x4: a lane's elements are 2 (lane % 4) and the next one of row lane / 4, or turned. */

@@ -1,7 +1,8 @@
 /* parse.c - fuzz target: an answer, read as one of the ways in which models write calls and reasoning.
  *
  * The first byte chooses the way, the second how the answer is cut. Read in one piece and in many it must
- * give the same; arguments are JSON objects; where no calls are known nothing is missing. */
+ * give the same; arguments are JSON objects, or the beginning of one that was cut; where no calls are known
+ * nothing is missing. */
 #include "parse.h"
 #include "fuzz.h"
 #include "parse_call.h"
@@ -40,10 +41,34 @@ static const char tools[] =
 
 /* All that came out, pieces of a kind joined. */
 struct seen {
-    struct rz_buf text;
+    struct rz_buf text, arguments; /* the latter of the call that comes */
     uint32_t kind, calls;
     size_t content;
+    bool inside; /* of a call */
 };
+
+/* Pieces of a call follow each other, and together they are an object, or the beginning of one. */
+static void take_call(struct seen *s, const struct rz_chat_piece *piece)
+{
+    bool begin = piece->flags & RZ_CHAT_BEGIN, end = piece->flags & RZ_CHAT_END;
+    if (begin == s->inside || piece->index + 1 != (s->calls += begin) || !piece->name.len)
+        __builtin_trap();
+    if (begin) {
+        rz_buf_printf(&s->text, "\1call %.*s ", (int)piece->name.len, piece->name.data);
+        rz_buf_add(&s->text, piece->id.data, piece->id.len);
+        rz_buf_clear(&s->arguments);
+    }
+    rz_buf_add(&s->text, piece->text.data, piece->text.len);
+    rz_buf_add(&s->arguments, piece->text.data, piece->text.len);
+    s->inside = !end;
+    if (!end)
+        return;
+    struct rz_part arguments = {s->arguments.data, s->arguments.len};
+    bool cut = piece->flags & RZ_CHAT_CUT;
+    rz_buf_str(&s->text, cut ? "~" : "");
+    if (!arguments.n || arguments.p[0] != '{' || rz_json_is(arguments) == cut)
+        __builtin_trap();
+}
 
 static void take(void *arg, const struct rz_chat_piece *piece)
 {
@@ -51,19 +76,18 @@ static void take(void *arg, const struct rz_chat_piece *piece)
     fuzz_read(piece->text.data, piece->text.len);
     fuzz_read(piece->name.data, piece->name.len);
     fuzz_read(piece->id.data, piece->id.len);
-    if (piece->kind != s->kind || piece->kind == RZ_CHAT_CALL)
-        rz_buf_printf(&s->text, "\1%u ", piece->kind);
-    s->kind = piece->kind;
-    rz_buf_add(&s->text, piece->text.data, piece->text.len);
-    if (piece->kind == RZ_CHAT_CONTENT)
-        s->content += piece->text.len;
-    if (piece->kind != RZ_CHAT_CALL)
-        return;
-    struct rz_part arguments = {piece->text.data, piece->text.len};
-    if (!rz_json_is(arguments) || arguments.p[0] != '{' || !piece->name.len || piece->index != s->calls++)
+    bool call = piece->kind == RZ_CHAT_CALL;
+    if (s->inside && !call)
         __builtin_trap();
-    rz_buf_add(&s->text, piece->name.data, piece->name.len);
-    rz_buf_add(&s->text, piece->id.data, piece->id.len);
+    if (call) {
+        take_call(s, piece);
+    } else {
+        if (piece->kind != s->kind)
+            rz_buf_printf(&s->text, "\1%u ", piece->kind);
+        rz_buf_add(&s->text, piece->text.data, piece->text.len);
+        s->content += piece->kind == RZ_CHAT_CONTENT ? piece->text.len : 0;
+    }
+    s->kind = piece->kind;
 }
 
 /* step 0: in one piece; else the sizes follow from it. */
@@ -73,6 +97,7 @@ static void read_answer(const struct rz_parse_kind *kind, const char *text, size
     struct rz_err err = RZ_ERR_INIT;
     struct rz_parser *p = rz_parser_new(kind, tools, strlen(tools));
     rz_buf_init(&s->text, 64 << 20);
+    rz_buf_init(&s->arguments, 64 << 20);
     for (size_t at = 0, size; p && at < n; at += size) {
         size = step ? 1 + (step + at) % 7 : n;
         size = size < n - at ? size : n - at;
@@ -82,6 +107,9 @@ static void read_answer(const struct rz_parse_kind *kind, const char *text, size
     if (p)
         fuzz_status(rz_parser_finish(p, take, s, &err), &err);
     rz_parser_free(p);
+    rz_buf_free(&s->arguments);
+    if (s->inside)
+        __builtin_trap();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -17,17 +17,22 @@ extern "C" {
 
 #define RZ_CHAT_CONTENT 1u   /* text of the answer                            */
 #define RZ_CHAT_REASONING 2u /* text of the model's reasoning                 */
-#define RZ_CHAT_CALL 3u      /* a whole tool call: text holds the arguments   */
+#define RZ_CHAT_CALL 3u      /* a tool call: text holds arguments             */
+
+/* A call comes in one piece or in several, one after the other. */
+#define RZ_CHAT_BEGIN 1u /* its first piece                                              */
+#define RZ_CHAT_END 2u   /* its last piece: all texts together are a JSON object ...      */
+#define RZ_CHAT_CUT 4u   /* ... or the beginning of one, that the model did not finish    */
 
 /* A piece of an answer. Texts live until the callback returns. */
 struct rz_chat_piece {
     uint32_t size;
-    uint32_t kind;  /* RZ_CHAT_*                                                       */
-    uint32_t index; /* RZ_CHAT_CALL: 0 for the first call of the answer, 1 for the next */
-    uint32_t zero;
-    struct rz_str text; /* RZ_CHAT_CALL: a JSON object                                 */
-    struct rz_str name; /* RZ_CHAT_CALL: of the function                               */
-    struct rz_str id;   /* RZ_CHAT_CALL: as the model gave it; len 0: it gives none    */
+    uint32_t kind;      /* RZ_CHAT_*                                                       */
+    uint32_t index;     /* RZ_CHAT_CALL: 0 for the first call of the answer, 1 for the next */
+    uint32_t flags;     /* RZ_CHAT_CALL: RZ_CHAT_BEGIN, _END, _CUT                         */
+    struct rz_str text; /* RZ_CHAT_CALL: of a JSON object, len may be 0                */
+    struct rz_str name; /* RZ_CHAT_CALL: of the function, in each of its pieces         */
+    struct rz_str id;   /* RZ_CHAT_CALL: as the model gave it; len 0: it gives none     */
 };
 RZ_ABI_SIZE(struct rz_chat_piece, 64, id);
 

@@ -42,12 +42,14 @@ struct rz_claim {
 RZ_ABI_SIZE(struct rz_claim, 32, why);
 
 /* flags of a plan */
-#define RZ_PLAN_OWNS_WEIGHTS 1u /* it reads no weight of the program any more: the host drops their pages */
-#define RZ_PLAN_INVARIANT 2u    /* results do not depend on which rows share a step                       */
+#define RZ_PLAN_OWNS_WEIGHTS 1u   /* it reads no weight of the program any more: the host drops their pages */
+#define RZ_PLAN_INVARIANT 2u      /* results do not depend on which rows share a step                       */
+#define RZ_PLAN_SHARES_WEIGHTS 4u /* another plan of the same program and nodes takes none of its own    */
 
 struct rz_plan_info {
     uint32_t size;
     uint32_t wants; /* mask of 1 << RZ_WANT_* */
+    /* prepared_bytes: weights in memory of the plan, without those that it has from another plan */
     uint64_t weight_bytes, prepared_bytes, kv_bytes, scratch_bytes, state_bytes;
     uint64_t flags; /* RZ_PLAN_* */
     uint64_t

@@ -88,11 +88,12 @@ INLINE __m256 add_ready_sum(__m256 acc, __m256i sum, const struct ready *r, cons
             } \
         } \
     }
+
 /* What is unpacked next comes nearer while rows meet what is: there is nothing else to be read meanwhile. */
 INLINE void fetch_ahead(const uint8_t *at, uint64_t bytes)
 {
     for (uint64_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)at + i, _MM_HINT_T1);
+        fetch(at + i);
 }
 
 /* One block. */

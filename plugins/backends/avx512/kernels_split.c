@@ -18,6 +18,7 @@
 #define QUERIES_AT_ONCE 6
 #define VECTORS_AT_ONCE 4
 #define BLOCKS_AT_ONCE 4 /* of 16 keys */
+#define COARSE_QUERIES (2 * QUERIES_AT_ONCE)
 #include "../common/split.h"
 
 INLINE __m512 both_eights(__m256 low, __m256 high)
@@ -136,10 +137,11 @@ INLINE __m512 pair_product(__m512 acc, __m512i pairs, uint32_t pair)
     return _mm512_dpbf16_ps(acc, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32((int32_t)pair));
 }
 
-/* Scores of n queries for some blocks of 16 positions; ahead: what the caches get meanwhile, or NULL. */
+/* Scores of n queries for some blocks of 16 positions; ahead: what the caches get meanwhile, or NULL. top:
+ * lane by lane the largest so far, where all of these positions count, or NULL. */
 INLINE void coarse_scores(const uint32_t *q, uint64_t dim, const uint32_t *const *k,
-                          const uint32_t *const *ahead, float (*s)[SPLIT], uint64_t at, const int n,
-                          const int blocks)
+                          const uint32_t *const *ahead, float (*s)[SPLIT], __m512 *top, uint64_t at,
+                          const int n, const int blocks)
 {
     __m512 acc[QUERIES_AT_ONCE][BLOCKS_AT_ONCE];
     UNROLL
@@ -170,6 +172,15 @@ INLINE void coarse_scores(const uint32_t *q, uint64_t dim, const uint32_t *const
         UNROLL
         for (int b = 0; b < blocks; b++)
             _mm512_storeu_ps(&s[i][at + 16 * (uint64_t)b], acc[i][b]);
+    }
+    if (!top)
+        return;
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int b = 1; b < blocks; b++)
+            acc[i][0] = _mm512_max_ps(acc[i][0], acc[i][b]);
+        top[i] = _mm512_max_ps(top[i], acc[i][0]);
     }
 }
 
@@ -284,22 +295,31 @@ INLINE __m512 coarse_exp2(__m512 x)
     return (__m512)_mm512_add_epi32((__m512i)y, _mm512_slli_epi32((__m512i)n, 23));
 }
 
-/* The largest score of query i; what it does not see of its first and last 32 becomes -infinity. */
-static float coarse_max(const struct job *j, int i, uint64_t begin, struct seen seen, float *s)
+/* Something is done with the scores of query i before the softmax. */
+static bool shaped(const struct job *j, int i)
+{
+    return j->softcap != 0 || j->slope[i] != 0;
+}
+
+/* The largest score of query i, of which those of the positions in `known` are in top; what it does not see
+ * of its first and last 32 becomes -infinity. */
+static float coarse_max(const struct job *j, int i, uint64_t begin, struct seen seen, struct seen known,
+                        __m512 top, float *s)
 {
     uint64_t from = seen.first / 32 * 32, to = (seen.end + 31) / 32 * 32;
-    if (j->softcap != 0 || j->slope[i] != 0)
+    if (shaped(j, i))
         shape(j, i, begin, s, from, to);
     for (uint64_t k = from; k < seen.first; k++)
         s[k] = -INFINITY;
     for (uint64_t k = seen.end; k < to; k++)
         s[k] = -INFINITY;
-    __m512 top0 = _mm512_loadu_ps(s + from), top1 = _mm512_loadu_ps(s + from + 16);
-    for (uint64_t k = from + 32; k < to; k += 32) {
-        top0 = _mm512_max_ps(top0, _mm512_loadu_ps(s + k));
-        top1 = _mm512_max_ps(top1, _mm512_loadu_ps(s + k + 16));
+    for (uint64_t k = from; k < to; k += 16) {
+        if (k == known.first)
+            k = known.end;
+        if (k < to)
+            top = _mm512_max_ps(top, _mm512_loadu_ps(s + k));
     }
-    return _mm512_reduce_max_ps(_mm512_max_ps(top0, top1));
+    return _mm512_reduce_max_ps(top);
 }
 
 /* Scores become weights exp(s - max) in bfloat16; returns the sum of what they became. */
@@ -350,6 +370,7 @@ static void value_pieces(const struct job *j, uint64_t begin, uint64_t from, uin
                          struct pieces *out)
 {
     uint64_t tokens = j->kv->page_tokens, page = (from - begin) / tokens;
+    out->ahead = j->kv->layout == RZ_KV_LAYOUT_PAIRS;
     if (j->kv->layout == RZ_KV_LAYOUT_PAIRS) {
         out->per = tokens / 2;
         for (; begin + page * tokens < end; page++)
@@ -363,25 +384,61 @@ static void value_pieces(const struct job *j, uint64_t begin, uint64_t from, uin
     out->at[0] = room->at;
 }
 
-/* All queries in pairs of bfloat16: [n][dim / 2]. */
-static void query_pairs(const struct job *j, uint32_t *q)
+/* Some queries of a job, number `first` on; positions are relative to the split. */
+struct few {
+    int first, n;
+    struct seen seen[COARSE_QUERIES], known; /* known: whose scores are in top */
+    __m512 top[COARSE_QUERIES];
+};
+
+/* What of the positions from .. all queries see, in steps of 64, unless their scores are not yet final. */
+static struct seen known_of(const struct job *j, const struct few *few, uint64_t from, uint64_t end)
 {
-    for (uint64_t d = 0; d < (uint64_t)j->n * j->dim; d += 16)
-        _mm256_storeu_si256((__m256i *)(q + d / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(j->q + d)));
+    const uint64_t step = 16 * BLOCKS_AT_ONCE;
+    struct seen known = {0, end};
+    for (int i = 0; i < few->n; i++) {
+        known.first = few->seen[i].first > known.first ? few->seen[i].first : known.first;
+        known.end = few->seen[i].end < known.end ? few->seen[i].end : known.end;
+        if (shaped(j, few->first + i))
+            known.end = 0;
+    }
+    known.first = from + (known.first > from ? (known.first - from + step - 1) / step * step : 0);
+    if (known.end < known.first + step)
+        return (struct seen){0};
+    known.end = known.first + (known.end - known.first) / step * step;
+    return known;
 }
 
-/* Scores of all queries: a few keys stay in the cache while the queries pass by. */
-static void coarse_queries(const struct job *j, const uint32_t *q, uint64_t from, uint64_t end,
-                           const struct pieces *k, float (*w)[SPLIT])
+static void few_begin(const struct job *j, uint64_t begin, uint64_t from, uint64_t end, int first,
+                      struct few *few, struct partial *p)
+{
+    few->first = first;
+    few->n = j->n - first < COARSE_QUERIES ? j->n - first : COARSE_QUERIES;
+    for (int i = 0; i < few->n; i++) {
+        struct seen seen = seen_of(j, first + i, begin, end);
+        few->seen[i] = (struct seen){seen.first - begin, seen.end - begin};
+        few->top[i] = _mm512_set1_ps(-INFINITY);
+        memset(p[first + i].y, 0, j->dim * sizeof(float));
+        p[first + i].max = -INFINITY;
+        p[first + i].sum = 0;
+    }
+    few->known = known_of(j, few, (from - begin) / 16 * 16, end - begin);
+}
+
+/* Their scores: a few keys stay in the cache while the queries pass by. */
+static void few_scores(const struct job *j, uint64_t from, uint64_t end, const struct pieces *k,
+                       struct few *few, float (*w)[SPLIT])
 {
     for (uint64_t at = from / 16 * 16, blocks; at < end; at += 16 * blocks) {
         blocks = end - at > 16 * (BLOCKS_AT_ONCE - 1) ? BLOCKS_AT_ONCE : 1;
-        for (int i = 0, n; i < j->n; i += n) {
-            n = queries_at_once(j->n - i);
-            const uint32_t *first = q + (uint64_t)i * j->dim / 2, *const *block = k->at + at / 16;
+        for (int i = 0, n; i < few->n; i += n) {
+            n = queries_at_once(few->n - i);
+            const uint32_t *mine = j->pairs + (uint64_t)(few->first + i) * j->dim / 2;
+            const uint32_t *const *block = k->at + at / 16;
             const uint32_t *const *ahead = k->ahead && !i ? block + BLOCKS_AT_ONCE : NULL;
-#define CALL_MANY_KEYS(N) coarse_scores(first, j->dim, block, ahead, w + i, at, N, BLOCKS_AT_ONCE)
-#define CALL_KEYS_ONE(N) coarse_scores(first, j->dim, block, ahead, w + i, at, N, 1)
+            __m512 *top = at >= few->known.first && at < few->known.end ? few->top + i : NULL;
+#define CALL_MANY_KEYS(N) coarse_scores(mine, j->dim, block, ahead, w + i, top, at, N, BLOCKS_AT_ONCE)
+#define CALL_KEYS_ONE(N) coarse_scores(mine, j->dim, block, ahead, w + i, NULL, at, N, 1)
             if (blocks == BLOCKS_AT_ONCE) {
                 QUERIES_N(CALL_MANY_KEYS, n)
             } else {
@@ -391,41 +448,53 @@ static void coarse_queries(const struct job *j, const uint32_t *q, uint64_t from
     }
 }
 
-static void coarse_run(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
-                       struct partial *p)
+static void few_weights(const struct job *j, uint64_t begin, const struct few *few, float (*w)[SPLIT],
+                        uint32_t (*weights)[SPLIT / 2], struct partial *p)
 {
-    struct pairs room;
-    struct pieces pieces;
-    struct seen seen[QUERIES];
-    uint32_t weights[QUERIES][SPLIT / 2], q[QUERIES * HEAD_MAX / 2];
-    uint64_t from = j->first[0] > begin ? j->first[0] : begin;
-    key_pieces(j, begin, from, end, &room, &pieces);
-    query_pairs(j, q);
-    coarse_queries(j, q, from - begin, end - begin, &pieces, w);
-    for (int i = 0; i < j->n; i++) {
-        memset(p[i].y, 0, j->dim * sizeof(float));
-        p[i].max = -INFINITY;
-        p[i].sum = 0;
-        seen[i] = seen_of(j, i, begin, end);
-        seen[i] = (struct seen){seen[i].first - begin, seen[i].end - begin};
-        if (seen[i].first < seen[i].end)
-            p[i].max = coarse_max(j, i, begin, seen[i], w[i]);
-    }
-    for (int i = 0; i < j->n; i++)
-        if (seen[i].first < seen[i].end)
-            p[i].sum = coarse_weights(w[i], p[i].max, seen[i], weights[i]);
-    value_pieces(j, begin, from, end, &room, &pieces);
-    for (int i = 0, n; i < j->n; i += n, pieces.ahead = false) {
-        n = queries_at_once(j->n - i);
-        coarse_few(weights + i, &pieces, j->dim, seen + i, p + i, n);
+    for (int i = 0; i < few->n; i++) {
+        struct seen seen = few->seen[i];
+        if (seen.first >= seen.end)
+            continue;
+        p[i].max = coarse_max(j, few->first + i, begin, seen, few->known, few->top[i], w[i]);
+        p[i].sum = coarse_weights(w[i], p[i].max, seen, weights[i]);
     }
 }
 
-static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
+static void few_values(const struct job *j, const struct few *few, struct pieces *v,
+                       const uint32_t (*weights)[SPLIT / 2], struct partial *p)
+{
+    for (int i = 0, n; i < few->n; i += n, v->ahead = false) {
+        n = queries_at_once(few->n - i);
+        coarse_few(weights + i, v, j->dim, few->seen + i, p + i, n);
+    }
+}
+
+/* A few queries at a time, whose scores and weights stay in the first-level cache. */
+static void split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p)
+{
+    struct pairs keys_room, values_room;
+    struct pieces keys, values;
+    struct few few;
+    uint32_t weights[COARSE_QUERIES][SPLIT / 2];
+    uint64_t from = j->first[0] > begin ? j->first[0] : begin;
+    key_pieces(j, begin, from, end, &keys_room, &keys);
+    value_pieces(j, begin, from, end, &values_room, &values);
+    for (int i = 0; i < j->n; i += few.n, keys.ahead = false) {
+        few_begin(j, begin, from, end, i, &few, p);
+        few_scores(j, from - begin, end - begin, &keys, &few, w);
+        few_weights(j, begin, &few, w, weights, p + i);
+        few_values(j, &few, &values, weights, p + i);
+    }
+}
+
+/* Queries become pairs of bfloat16, in place. */
+static bool coarse_begin(struct job *j)
 {
     if (j->dim % 16 || j->kv->type == RZ_TYPE_Q8_0) /* whose keys have scales in between */
         return false;
-    coarse_run(j, begin, end, w, p);
+    for (uint64_t d = 0; d < (uint64_t)j->n * j->dim; d += 16)
+        _mm256_storeu_si256((__m256i *)(j->pairs + d / 2),
+                            (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(j->q + d)));
     return true;
 }

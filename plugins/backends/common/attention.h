@@ -16,13 +16,16 @@ struct job {
     const struct rz_kv_view *kv;
     const int32_t *pages;
     uint64_t layer, head, dim;
-    int n;                                 /* queries                                          */
-    float softcap;                         /* of the scores; 0: none                           */
-    bool coarse;                           /* products may be of bfloat16                      */
-    uint32_t first[QUERIES], end[QUERIES]; /* positions that the query sees: first .. end - 1  */
-    uint32_t pos[QUERIES];                 /* its own                                          */
-    float slope[QUERIES];                  /* ALiBi: what a position of distance takes off     */
-    float q[QUERIES * HEAD_MAX];           /* [n][dim], scaled: dense, so that it stays in the L1 cache */
+    int n;                                      /* queries                                          */
+    float softcap;                              /* of the scores; 0: none                           */
+    bool coarse;                                /* products may be of bfloat16                      */
+    uint32_t first[QUERIES], end[QUERIES];      /* positions that the query sees: first .. end - 1  */
+    uint32_t pos[QUERIES];                      /* its own                                          */
+    float slope[QUERIES];                       /* ALiBi: what a position of distance takes off     */
+    union {                                     /* dense, so that they stay in the L1 cache */
+        float q[QUERIES * HEAD_MAX];            /* [n][dim], scaled           */
+        uint32_t pairs[QUERIES * HEAD_MAX / 2]; /* [n][dim / 2], where coarse */
+    };
 };
 
 /* A query's sum over some positions: weights relative to max. */
@@ -31,7 +34,10 @@ struct partial {
     float y[HEAD_MAX];
 };
 
-/* kernels_split.c: all queries over the positions begin .. end - 1 of one split; w is room for their
+/* kernels_split.c: makes a job whose queries are there ready for its splits. */
+void attention_begin(struct job *j);
+
+/* All queries over the positions begin .. end - 1 of one split; w is room for their
  * weights. A query that sees none of them gets max -INFINITY, sum 0 and y 0. */
 void attention_split(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p);
 

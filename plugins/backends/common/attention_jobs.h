@@ -130,6 +130,7 @@ static void job_fill(struct job *j, const struct rz_kernel_call *c, uint32_t row
             act_map(&(struct act_map){.factor = scale}, q, j->q + (uint64_t)j->n * j->dim, j->dim);
         }
     }
+    attention_begin(j);
 }
 
 /* Rows from `row` on that follow each other in one sequence, at most n. */

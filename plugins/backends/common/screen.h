@@ -10,10 +10,15 @@
  * given as -inf.
  *
  * The bound. Over a block of 32, with l = u & 7 and e = l - 3.5, the exact integer sum is
- *     s = sum w x = sum (8 (u >> 3) - 128 + 3.5) x + sum e x,   |sum e x| <= |e|_2 |x|_2  (Cauchy-Schwarz).
+ *     s = sum w x = sum (8 (u >> 3) - 128 + 3.5) x + sum e x.
+ * Cut x at any t: x = x' + y, where |x'_j| = min(|x_j|, t) and |y_j| = max(|x_j| - t, 0). Then
+ *     |sum e x| <= |e|_2 |x'|_2 + 3.5 |y|_1     (Cauchy-Schwarz; no |e_j| is above 3.5).
+ * Hidden states have a few large elements, for which 3.5 |x_j| says far more than the norm of all of e; best
+ * is t = 3.5 |x'|_2 / |e|_2, which screen_cut comes near for a usual |e|_2.
  * The value is the chain v += s p over blocks, p = d_w d_x, the estimate A the same chain with
  * a = 8 sum (u >> 3) x - 124.5 sum x. Both chains of n blocks are within (n + 4) 2^-23 of their sums of |s p|
- * and |a p|, and |s|, |a| <= 132 |x|_1. So with N >= |e|_2, X >= |x|_2 and R = 2 (n + 4) 2^-23 132 |x|_1,
+ * and |a p|, and |s|, |a| <= 132 |x|_1. So with N >= |e|_2, X >= |x'|_2 and
+ * R = 3.5 |y|_1 + 2 (n + 4) 2^-23 132 |x|_1,
  *     |v - A| <= B = sum |p| (N X + R),
  * and B is computed with all terms positive, within a relative 2 n 2^-23, that the factor 1 + 2^-8 covers
  * for n up to 2^13 together with the rounding of A + B (A is at most 300 B, for N >= 2.8 always).
@@ -30,13 +35,14 @@
 #define SCREEN_K_MAX 64   /* above, too many rows stay, but for another limit */
 #define SCREEN_ROWS_MAX 4 /* rows of a step                                  */
 #define SCREEN_BLOCKS_MAX 8192
+#define SCREEN_CUT_ROUNDS 4
 #define SCREEN_NORM_STEPS 12 /* the error norm is stored in twelfths, rounded up */
 
 /* One block of x, for the estimate. */
 struct screen_x {
     float offset; /* -124.5 times the sum of its integers */
     float norm;   /* X / SCREEN_NORM_STEPS                */
-    float slack;  /* R                                    */
+    float slack;  /* R, with what the cut takes off       */
     float d;
 };
 
@@ -75,18 +81,42 @@ static inline float screen_float(int32_t i)
     return x;
 }
 
+/* Where to cut the sizes of 32 integers: 3.5 |x'|_2 / 13, 13 being about the norm of 32 errors. From the
+ * largest cut down; any cut is right. */
+static inline uint32_t screen_cut(const uint32_t size[32])
+{
+    uint32_t cut = UINT32_MAX;
+    for (int round = 0; round < SCREEN_CUT_ROUNDS; round++) {
+        uint64_t square = 0;
+        for (int i = 0; i < 32; i++) {
+            uint64_t s = size[i] < cut ? size[i] : cut;
+            square += s * s;
+        }
+        cut = (uint32_t)(sqrtf((float)square) * (3.5f / 13)) + 1;
+    }
+    return cut;
+}
+
 /* Of 32 integers times d: see the head of the file. n: blocks of the row. */
 static inline struct screen_x screen_block(const int32_t q[32], float d, uint64_t n)
 {
-    int64_t sum = 0, size = 0, square = 0;
+    int64_t sum = 0, all = 0, above = 0, square = 0;
+    uint32_t size[32];
     for (int i = 0; i < 32; i++) {
         sum += q[i];
-        size += q[i] < 0 ? -q[i] : q[i];
-        square += (int64_t)q[i] * q[i];
+        size[i] = (uint32_t)(q[i] < 0 ? -q[i] : q[i]);
     }
+    uint32_t cut = screen_cut(size);
+    for (int i = 0; i < 32; i++) {
+        int64_t s = size[i] < cut ? size[i] : cut;
+        all += size[i];
+        above += size[i] - s;
+        square += s * s;
+    }
+    float chains = 2.0f * (float)(n + 4) * 0x1p-23f * 132.0f * (float)all;
     return (struct screen_x){.offset = -124.5f * (float)sum,
                              .norm = sqrtf((float)square) * (1.0f + 0x1p-20f) / SCREEN_NORM_STEPS,
-                             .slack = 2.0f * (float)(n + 4) * 0x1p-23f * 132.0f * (float)size,
+                             .slack = 3.5f * (float)above + chains,
                              .d = d};
 }
 

@@ -24,8 +24,9 @@ struct keys {
     const uint8_t *at[LANES / 8];
 };
 
-/* Does the split in a coarser way if there is one; the plugin's own. */
-static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
+/* A coarser way, if the plugin has one for this job: makes its queries ready; does a split. */
+static bool coarse_begin(struct job *j);
+static void split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p);
 /* Element d of the keys of LANES positions, for Q8_0 times scale; elements d .. d + LANES - 1 of a row of
  * values. */
@@ -75,13 +76,6 @@ INLINE void skip_keys(struct keys k[2], uint64_t bytes)
         k[0].at[b] += bytes;
         k[1].at[b] += bytes;
     }
-}
-
-/* Has the second-level cache get a line. Reads, and prefetches into the first level, wait for memory a third
- * as many at a time; and many of these in a row do no better: they belong between products. */
-INLINE void fetch(const void *line)
-{
-    __builtin_prefetch(line, 0, 2);
 }
 
 /* What is fetched while keys are worked on: as many bytes of other keys and of values. */
@@ -362,10 +356,17 @@ INLINE void split_run(const struct job *j, uint64_t begin, uint64_t end, float (
     }
 }
 
+void attention_begin(struct job *j)
+{
+    j->coarse = j->coarse && coarse_begin(j);
+}
+
 void attention_split(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT], struct partial *p)
 {
-    if (j->coarse && split_coarse(j, begin, end, w, p))
+    if (j->coarse) {
+        split_coarse(j, begin, end, w, p);
         return;
+    }
 #define CALL_SPLIT(TYPE) split_run(j, begin, end, w, p, TYPE)
     KV_TYPE(CALL_SPLIT, j->kv->type)
 }

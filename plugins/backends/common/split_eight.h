@@ -29,11 +29,16 @@ INLINE __m256 only_lanes(__m256 v, uint64_t first, uint64_t end)
     return _mm256_blendv_ps(v, none, _mm256_cmp_ps(lanes, _mm256_set1_ps((float)end - 1), _CMP_GT_OQ));
 }
 
-static bool split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
+static bool coarse_begin(struct job *j)
+{
+    (void)j;
+    return false;
+}
+
+static void split_coarse(const struct job *j, uint64_t begin, uint64_t end, float (*w)[SPLIT],
                          struct partial *p)
 {
     (void)j, (void)begin, (void)end, (void)w, (void)p;
-    return false;
 }
 
 #endif

@@ -102,6 +102,8 @@ static int32_t build(struct rz_plan *plan, const uint32_t *nodes, uint32_t n, st
         return status;
     cu_fuse(plan);
     status = cu_weights_plan(plan, err);
+    if (!status)
+        cu_weights_share(plan);
     return status ? status : cu_lt_open(plan, err);
 }
 
@@ -160,6 +162,7 @@ int32_t cu_compile(void *ctx, const struct rz_program *program, const uint32_t *
         cu_destroy(plan);
         return status;
     }
+    cu_weights_offer(plan);
     *out = plan;
     return RZ_OK;
 }

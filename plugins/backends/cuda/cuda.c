@@ -62,11 +62,12 @@ int32_t cu_info(struct rz_plan *plan, struct rz_plan_info *out)
     out->weight_bytes = 0;
     for (uint32_t i = 0; i < p->n_weights; i++)
         out->weight_bytes += rz_weight_at(p, i)->bytes;
-    out->prepared_bytes = plan->weight_bytes;
+    out->prepared_bytes = plan->shares ? 0 : plan->weight_bytes;
     out->kv_bytes = plan->kv_bytes;
     out->state_bytes = plan->state_bytes;
     out->scratch_bytes = plan->scratch_bytes + plan->value_bytes + plan->rope_bytes;
-    out->flags = RZ_PLAN_OWNS_WEIGHTS | (plan->device->invariant ? RZ_PLAN_INVARIANT : 0);
+    out->flags =
+        RZ_PLAN_OWNS_WEIGHTS | RZ_PLAN_SHARES_WEIGHTS | (plan->device->invariant ? RZ_PLAN_INVARIANT : 0);
     return RZ_OK;
 }
 
@@ -186,6 +187,7 @@ static int32_t numbered(void *ctx, uint32_t index, void **out, struct rz_err *er
                                 .use_lt = first->use_lt,
                                 .reserve = first->reserve};
         d->table.ctx = d;
+        pthread_mutex_init(&d->lock, NULL);
         first->next = d;
     }
     *out = d;
@@ -199,6 +201,7 @@ static void fini(void *self)
         next = d->next;
         for (uint32_t i = 0; i < d->n_libraries; i++)
             cudaLibraryUnload(d->library[i]);
+        pthread_mutex_destroy(&d->lock);
         free(d);
     }
 }
@@ -210,6 +213,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     if (!d)
         return rz_fail(err, RZ_ENOMEM, "cuda", "no memory");
     d->host = host;
+    pthread_mutex_init(&d->lock, NULL);
     d->index = (int)config->values[OPT_DEVICE].i;
     d->invariant = config->values[OPT_NUMERICS].i == 0;
     d->products = (int)config->values[OPT_PRODUCTS].i;

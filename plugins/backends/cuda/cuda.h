@@ -13,6 +13,7 @@
 #include "batch_check.h"
 
 #include <cuda_runtime_api.h>
+#include <pthread.h>
 #include <rz/device.h>
 #include <rz/host.h>
 #include <rz/plugin.h>
@@ -55,8 +56,10 @@ struct cu_device {
     bool ready;
     char name[128];
     struct cu_shared *shares;
-    int capability;  /* 90 for 9.0 */
-    uint64_t shared; /* bytes of shared memory that a block may have */
+    pthread_mutex_t lock;
+    struct rz_plan *plans; /* those that are whole; under lock */
+    int capability;        /* 90 for 9.0 */
+    uint64_t shared;       /* bytes of shared memory that a block may have */
 };
 
 /* Kernels of an op: what each file calls its own, and those of lt.c. */
@@ -109,6 +112,10 @@ struct rz_plan {
     cudaStream_t stream;
     cudaEvent_t uploaded;
     cudaEvent_t done[CU_DONE]; /* the last stages that were begun */
+
+    struct rz_plan *next;  /* of the device                                      */
+    uint32_t *weight_refs; /* plans with these weights; under the device's lock */
+    bool shares;           /* they were another plan's                           */
 
     /* device memory */
     uint8_t *weights, *values, *kv, *states, *scratch, *ropes;
@@ -221,7 +228,12 @@ void cu_fuse(struct rz_plan *plan);
 /* --- weights.c --- */
 /* Sizes and places of all weights that ops need, from offset 0. */
 int32_t cu_weights_plan(struct rz_plan *plan, struct rz_err *err);
-/* Lays them out and brings them to plan->weights. */
+/* Takes those of another plan of the program, if it has them at the same places. */
+void cu_weights_share(struct rz_plan *plan);
+/* The plan is whole: others may share its weights. */
+void cu_weights_offer(struct rz_plan *plan);
+void cu_weights_free(struct rz_plan *plan);
+/* Lays them out and brings them to plan->weights, unless they are there. */
 int32_t cu_weights_upload(struct rz_plan *plan, struct rz_err *err);
 /* The name of a type that kernels know; NULL: decoded on load. */
 const char *cu_type_name(int32_t type);

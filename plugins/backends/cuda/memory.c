@@ -211,7 +211,7 @@ static int32_t check_room(struct rz_plan *plan, struct rz_err *err)
 {
     size_t available = 0, total = 0;
     uint64_t other = plan->value_bytes + plan->scratch_bytes + plan->rope_bytes + plan->state_bytes;
-    uint64_t need = plan->weight_bytes + plan->kv_bytes + other;
+    uint64_t weights = plan->shares ? 0 : plan->weight_bytes, need = weights + plan->kv_bytes + other;
     int32_t status = cu_check(cudaMemGetInfo(&available, &total), "asking for free memory", err);
     if (status || need + plan->device->reserve <= available)
         return status;
@@ -219,8 +219,8 @@ static int32_t check_room(struct rz_plan *plan, struct rz_err *err)
         err, RZ_ENOMEM, plan->device->name,
         "%llu MiB are needed (weights %llu, KV %llu, values and state %llu) and %llu kept free, of "
         "%llu MiB %llu are free: lower engine.context, engine.max_seqs or engine.kv_pages",
-        MIB(need), MIB(plan->weight_bytes), MIB(plan->kv_bytes), MIB(other), MIB(plan->device->reserve),
-        MIB(total), MIB(available));
+        MIB(need), MIB(weights), MIB(plan->kv_bytes), MIB(other), MIB(plan->device->reserve), MIB(total),
+        MIB(available));
 }
 
 static int32_t take(uint8_t **out, uint64_t bytes, const char *what, struct rz_err *err)
@@ -228,9 +228,20 @@ static int32_t take(uint8_t **out, uint64_t bytes, const char *what, struct rz_e
     return cu_check(cudaMalloc((void **)out, bytes ? bytes : 1), what, err);
 }
 
+static int32_t take_weights(struct rz_plan *plan, struct rz_err *err)
+{
+    if (plan->shares)
+        return RZ_OK;
+    plan->weight_refs = malloc(sizeof(*plan->weight_refs));
+    if (!plan->weight_refs)
+        return rz_fail(err, RZ_ENOMEM, "plan", "no memory");
+    *plan->weight_refs = 1;
+    return take(&plan->weights, plan->weight_bytes, "memory for weights", err);
+}
+
 static int32_t take_device(struct rz_plan *plan, struct rz_err *err)
 {
-    int32_t status = take(&plan->weights, plan->weight_bytes, "memory for weights", err);
+    int32_t status = take_weights(plan, err);
     if (!status)
         status = take(&plan->values, plan->value_bytes, "memory for values", err);
     if (!status)
@@ -362,7 +373,7 @@ int32_t cu_memory_take(struct rz_plan *plan, struct rz_err *err)
 
 void cu_memory_free(struct rz_plan *plan)
 {
-    uint8_t *device[] = {plan->weights, plan->values, plan->kv, plan->states, plan->scratch, plan->ropes};
+    uint8_t *device[] = {plan->values, plan->kv, plan->states, plan->scratch, plan->ropes};
     void *pinned[] = {plan->staged, plan->few_logits, plan->few_ids, plan->few_values};
     for (size_t i = 0; i < sizeof(device) / sizeof(device[0]); i++)
         if (device[i])
@@ -370,6 +381,7 @@ void cu_memory_free(struct rz_plan *plan)
     for (size_t i = 0; i < sizeof(pinned) / sizeof(pinned[0]); i++)
         if (pinned[i])
             cudaFreeHost(pinned[i]);
+    cu_weights_free(plan);
     if (plan->many_logits)
         munmap(plan->many_logits, plan->many_bytes ? plan->many_bytes : 1);
     if (plan->top_logits)

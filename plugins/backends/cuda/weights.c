@@ -341,25 +341,93 @@ static uint64_t stage_bytes(const struct rz_plan *plan)
     return most;
 }
 
+/* Offsets become addresses. */
+static void settle(struct rz_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->program->n_weights; i++) {
+        if (plan->vectors[i])
+            plan->vectors[i] = (const float *)(plan->weights + (uintptr_t)plan->vectors[i]);
+        if (plan->mats[i].type == RZ_TYPE_NONE)
+            continue;
+        plan->mats[i].a = plan->weights + (uintptr_t)plan->mats[i].a;
+        plan->mats[i].b = plan->weights + (uintptr_t)plan->mats[i].b;
+    }
+}
+
 int32_t cu_weights_upload(struct rz_plan *plan, struct rz_err *err)
 {
     const struct rz_program *p = plan->program;
     struct stage stage = {.at = 0};
+    settle(plan);
+    if (plan->shares)
+        return RZ_OK;
     int32_t status = stage_open(&stage, stage_bytes(plan), err);
     for (uint32_t i = 0; i < p->n_weights && !status; i++) {
         const struct rz_weight *w = rz_weight_at(p, i);
-        if (plan->vectors[i]) {
-            plan->vectors[i] = (const float *)(plan->weights + (uintptr_t)plan->vectors[i]);
+        if (plan->vectors[i])
             status = copy_up(plan, plan->vectors[i], w->data, w->bytes, err);
-        }
-        if (plan->mats[i].type == RZ_TYPE_NONE || status)
-            continue;
-        plan->mats[i].a = plan->weights + (uintptr_t)plan->mats[i].a;
-        plan->mats[i].b = plan->weights + (uintptr_t)plan->mats[i].b;
-        status = upload_matrix(plan, &stage, i, err);
+        if (plan->mats[i].type != RZ_TYPE_NONE && !status)
+            status = upload_matrix(plan, &stage, i, err);
     }
     if (!status)
         status = cu_check(cudaStreamSynchronize(plan->stream), "copying weights", err);
     stage_close(&stage);
     return status;
+}
+
+/* --- one set of weights for all plans that want the same --- */
+
+/* a has offsets yet, b has addresses. */
+static bool same_places(const struct rz_plan *a, const struct rz_plan *b)
+{
+    bool same = a->program == b->program && a->weight_bytes == b->weight_bytes;
+    for (uint32_t i = 0; same && i < a->program->n_weights; i++) {
+        const struct cu_mat *x = &a->mats[i], *y = &b->mats[i];
+        const uint8_t *v = (const uint8_t *)b->vectors[i];
+        same = x->type == y->type && (uintptr_t)a->vectors[i] == (v ? (uintptr_t)(v - b->weights) : 0);
+        if (same && x->type != RZ_TYPE_NONE)
+            same = (uintptr_t)x->a == (uintptr_t)(y->a - b->weights) &&
+                   (uintptr_t)x->b == (uintptr_t)(y->b - b->weights);
+    }
+    return same;
+}
+
+void cu_weights_share(struct rz_plan *plan)
+{
+    pthread_mutex_lock(&plan->device->lock);
+    const struct rz_plan *other = plan->device->plans;
+    while (other && !same_places(plan, other))
+        other = other->next;
+    if (other) {
+        plan->weights = other->weights;
+        plan->weight_refs = other->weight_refs;
+        plan->shares = true;
+        ++*plan->weight_refs;
+    }
+    pthread_mutex_unlock(&plan->device->lock);
+}
+
+void cu_weights_offer(struct rz_plan *plan)
+{
+    pthread_mutex_lock(&plan->device->lock);
+    plan->next = plan->device->plans;
+    plan->device->plans = plan;
+    pthread_mutex_unlock(&plan->device->lock);
+}
+
+void cu_weights_free(struct rz_plan *plan)
+{
+    pthread_mutex_lock(&plan->device->lock);
+    struct rz_plan **at = &plan->device->plans;
+    while (*at && *at != plan)
+        at = &(*at)->next;
+    if (*at)
+        *at = plan->next;
+    bool others = plan->weight_refs && --*plan->weight_refs;
+    pthread_mutex_unlock(&plan->device->lock);
+    if (others)
+        return;
+    if (plan->weights)
+        cudaFree(plan->weights);
+    free(plan->weight_refs);
 }

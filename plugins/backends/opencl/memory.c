@@ -120,6 +120,20 @@ static int32_t upload_vector(struct plan *p, const struct rz_weight *w, struct d
     return unmap(p, d->mem, at, err);
 }
 
+/* True: another plan of the program has it there. */
+static bool adopt(struct plan *p, struct dev_weight *d)
+{
+    pthread_mutex_lock(&p->cl->lock);
+    for (const struct plan *o = p->cl->plans; o && !d->mem; o = o->next)
+        for (uint32_t i = 0; o->program == p->program && i < o->n_weights; i++)
+            if (o->weights[i].weight == d->weight && o->weights[i].parts == d->parts &&
+                !p->cl->lib.RetainMemObject(o->weights[i].mem))
+                d->mem = o->weights[i].mem;
+    pthread_mutex_unlock(&p->cl->lock);
+    p->n_weights += d->mem != NULL;
+    return d->mem != NULL;
+}
+
 int32_t plan_weight(struct plan *p, int32_t weight, uint32_t parts, const struct dev_weight **out,
                     struct rz_err *err)
 {
@@ -138,6 +152,9 @@ int32_t plan_weight(struct plan *p, int32_t weight, uint32_t parts, const struct
         if (!rz_mul_u64(d->strip_bytes, d->strips * parts, &d->bytes))
             return rz_fail(err, RZ_ELIMIT, "opencl", "%.*s is too large", (int)w->name.len, w->name.data);
     }
+    *out = d;
+    if (adopt(p, d))
+        return RZ_OK;
     p->weight_bytes += d->bytes;
     if (p->weight_bytes + p->kv_bytes + p->value_bytes + p->state_bytes > p->cl->memory)
         return rz_fail(
@@ -149,7 +166,6 @@ int32_t plan_weight(struct plan *p, int32_t weight, uint32_t parts, const struct
             (unsigned long long)p->cl->memory);
     int32_t status = parts ? upload_matrix(p, w, d, err) : upload_vector(p, w, d, err);
     p->n_weights++; /* even a broken one: its buffer is released with the plan */
-    *out = d;
     return status;
 }
 

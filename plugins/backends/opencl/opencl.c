@@ -26,6 +26,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
     if (!cl)
         return rz_fail(err, RZ_ENOMEM, "opencl", "no memory");
     cl->host = host;
+    pthread_mutex_init(&cl->lock, NULL);
     if (config && config->n_values >= 4) {
         cl->want_platform = config->values[0].text;
         cl->want_device = config->values[1].text;
@@ -52,6 +53,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
 static void fini(void *self)
 {
     device_close(self);
+    pthread_mutex_destroy(&((struct opencl *)self)->lock);
     free(self);
 }
 

@@ -6,6 +6,7 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 
+#include <pthread.h>
 #include <rz/device.h>
 #include <rz/plugin.h>
 #include <stdbool.h>
@@ -22,6 +23,7 @@
     X(CreateCommandQueue) \
     X(ReleaseCommandQueue) \
     X(CreateBuffer) \
+    X(RetainMemObject) \
     X(ReleaseMemObject) \
     X(CreateProgramWithSource) \
     X(CreateProgramWithBinary) \
@@ -68,6 +70,8 @@ struct opencl {
     cl_command_queue queue;
     char platform_name[96], device_name[128], driver[96], version[96];
     uint64_t memory, largest;
+    pthread_mutex_t lock;
+    struct plan *plans; /* those that are whole; under lock */
 };
 
 int32_t device_open(void *ctx, struct rz_err *err);
@@ -161,6 +165,7 @@ struct kv_group {
 
 struct plan {
     struct opencl *cl;
+    struct plan *next; /* of the device */
     const struct rz_program *program;
     struct rz_plan_limits limits;
     void *bounds; /* struct rz_batch_bounds */
@@ -209,7 +214,8 @@ int32_t plan_store(struct rz_plan *plan, uint32_t group, int32_t index, const vo
 
 int32_t plan_memory(struct plan *p, const uint32_t *nodes, uint32_t n, struct rz_err *err);
 int32_t new_buffer(struct plan *p, const char *what, uint64_t bytes, cl_mem *out, struct rz_err *err);
-/* The weight on the device, uploaded when first asked for. parts 0: as a vector. */
+/* The weight on the device, uploaded when first asked for, unless another plan of the program has it there.
+ * parts 0: as a vector. */
 int32_t plan_weight(struct plan *p, int32_t weight, uint32_t parts, const struct dev_weight **out,
                     struct rz_err *err);
 

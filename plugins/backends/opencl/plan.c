@@ -75,6 +75,10 @@ int32_t plan_compile(void *ctx, const struct rz_program *program, const uint32_t
         plan_destroy((struct rz_plan *)p);
         return status;
     }
+    pthread_mutex_lock(&cl->lock);
+    p->next = cl->plans;
+    cl->plans = p;
+    pthread_mutex_unlock(&cl->lock);
     *out = (struct rz_plan *)p;
     return RZ_OK;
 }
@@ -92,7 +96,7 @@ int32_t plan_info(struct rz_plan *plan, struct rz_plan_info *out)
     out->kv_bytes = p->kv_bytes;
     out->state_bytes = p->state_bytes;
     out->scratch_bytes = p->value_bytes + p->rope_bytes;
-    out->flags = RZ_PLAN_OWNS_WEIGHTS | RZ_PLAN_INVARIANT;
+    out->flags = RZ_PLAN_OWNS_WEIGHTS | RZ_PLAN_INVARIANT | RZ_PLAN_SHARES_WEIGHTS;
     return RZ_OK;
 }
 
@@ -115,11 +119,24 @@ static void release(struct plan *p, cl_mem mem)
         p->cl->lib.ReleaseMemObject(mem);
 }
 
+/* From now on its weights are given to no other. */
+static void leave(struct plan *p)
+{
+    pthread_mutex_lock(&p->cl->lock);
+    struct plan **at = &p->cl->plans;
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (*at)
+        *at = p->next;
+    pthread_mutex_unlock(&p->cl->lock);
+}
+
 void plan_destroy(struct rz_plan *plan)
 {
     struct plan *p = (struct plan *)plan;
     if (!p)
         return;
+    leave(p);
     if (p->cl->queue)
         p->cl->lib.Finish(p->cl->queue);
     for (uint32_t i = 0; i < p->n_launches; i++)

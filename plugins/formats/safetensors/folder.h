@@ -79,13 +79,16 @@ struct rz_hf_model {
     float *numbers; /* of the RZ_HF_NUMBER that is read */
     /* tensors as stored, of all files, and their names */
     struct rz_tensor *stored;
-    uint64_t n_stored, cap_stored;
+    uint64_t n_stored;
+    size_t cap_stored;
     struct rz_map names;
     /* the tables to be */
     struct rz_meta *meta;
-    uint64_t n_meta, cap_meta;
+    uint64_t n_meta;
+    size_t cap_meta;
     struct rz_tensor *tensors;
-    uint64_t n_tensors, cap_tensors;
+    uint64_t n_tensors;
+    size_t cap_tensors;
 };
 
 /* --- model.c: files, errors, memory, metadata --- */
@@ -103,8 +106,8 @@ json_t *rz_hf_json(struct rz_hf_model *m, const char *name);
 /* Zeroed memory of the model; NULL (and the error is set): there is none. */
 void *rz_hf_array(struct rz_hf_model *m, uint64_t n, size_t each);
 struct rz_str rz_hf_copy(struct rz_hf_model *m, const char *s, size_t n);
-/* Room for one more element of a growing table in the arena. */
-bool rz_hf_room(struct rz_hf_model *m, void **table, uint64_t n, uint64_t *cap, size_t each);
+/* The table of n elements, with room for one more unless m->status. */
+void *rz_hf_more(struct rz_hf_model *m, void *table, uint64_t n, size_t *cap, size_t each);
 
 /* Metadata: an entry of that key; strings are copied, arrays are borrowed (of the arena). */
 void rz_hf_put_str(struct rz_hf_model *m, const char *key, const char *s, size_t n);

@@ -174,7 +174,8 @@ static void read_entry(struct header *h, const char *name, json_t *entry)
         read_offsets(h, name, json_object_get(entry, "data_offsets"), &t);
     if (!m->status)
         check_size(h, name, &t);
-    if (!rz_hf_room(m, (void **)&m->stored, m->n_stored, &m->cap_stored, sizeof(*m->stored)))
+    m->stored = rz_hf_more(m, m->stored, m->n_stored, &m->cap_stored, sizeof(*m->stored));
+    if (m->status)
         return;
     t.name = rz_hf_copy(m, name, strlen(name));
     m->stored[m->n_stored++] = t;

@@ -2,6 +2,7 @@
 #include "folder.h"
 
 #include "err.h"
+#include "grow.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -96,12 +97,16 @@ json_t *rz_hf_json(struct rz_hf_model *m, const char *name)
     return NULL;
 }
 
-void *rz_hf_array(struct rz_hf_model *m, uint64_t n, size_t each)
+static void *check_memory(struct rz_hf_model *m, void *p, uint64_t n)
 {
-    void *p = m->status ? NULL : rz_arena_array(&m->arena, n ? n : 1, each);
     if (!p)
         rz_hf_fail(m, RZ_ENOMEM, "model", "no memory for %llu entries", (unsigned long long)n);
     return p;
+}
+
+void *rz_hf_array(struct rz_hf_model *m, uint64_t n, size_t each)
+{
+    return check_memory(m, m->status ? NULL : rz_arena_array(&m->arena, n ? n : 1, each), n);
 }
 
 struct rz_str rz_hf_copy(struct rz_hf_model *m, const char *s, size_t n)
@@ -114,21 +119,10 @@ struct rz_str rz_hf_copy(struct rz_hf_model *m, const char *s, size_t n)
     return (struct rz_str){p, n};
 }
 
-bool rz_hf_room(struct rz_hf_model *m, void **table, uint64_t n, uint64_t *cap, size_t each)
+void *rz_hf_more(struct rz_hf_model *m, void *table, uint64_t n, size_t *cap, size_t each)
 {
-    if (m->status)
-        return false;
-    if (n < *cap)
-        return true;
-    uint64_t more = *cap ? *cap * 2 : 64;
-    void *p = rz_hf_array(m, more, each);
-    if (!p)
-        return false;
-    if (n)
-        memcpy(p, *table, n * each);
-    *table = p;
-    *cap = more;
-    return true;
+    void *to = m->status ? NULL : rz_arena_grow(&m->arena, table, n, cap, each, 64);
+    return check_memory(m, to, n + 1) ? to : table;
 }
 
 /* --- metadata --- */
@@ -136,7 +130,8 @@ bool rz_hf_room(struct rz_hf_model *m, void **table, uint64_t n, uint64_t *cap, 
 static void put(struct rz_hf_model *m, const char *key, uint32_t type, uint32_t elem_type, const void *data,
                 uint64_t n)
 {
-    if (!rz_hf_room(m, (void **)&m->meta, m->n_meta, &m->cap_meta, sizeof(*m->meta)))
+    m->meta = rz_hf_more(m, m->meta, m->n_meta, &m->cap_meta, sizeof(*m->meta));
+    if (m->status)
         return;
     m->meta[m->n_meta++] = (struct rz_meta){.size = sizeof(struct rz_meta),
                                             .type = type,

@@ -573,7 +573,8 @@ static void shape(struct making *g)
 
 static void add(struct rz_hf_model *m, struct rz_tensor t)
 {
-    if (rz_hf_room(m, (void **)&m->tensors, m->n_tensors, &m->cap_tensors, sizeof(*m->tensors)))
+    m->tensors = rz_hf_more(m, m->tensors, m->n_tensors, &m->cap_tensors, sizeof(*m->tensors));
+    if (!m->status)
         m->tensors[m->n_tensors++] = t;
 }
 

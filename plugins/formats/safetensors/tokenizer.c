@@ -6,6 +6,7 @@
 #include "stream.h"
 
 #include "err.h"
+#include "grow.h"
 
 #include <rz/tokenizer.h>
 #include <stdio.h>
@@ -110,18 +111,16 @@ static uint64_t read_merge_list(struct rz_hf_model *m, struct rz_str merges, str
 {
     struct rz_hf_stream r = rz_hf_stream_begin(m, merges);
     struct rz_str left, right;
-    uint64_t n = 0, cap = 0;
+    uint64_t n = 0;
+    size_t cap = 0;
     char what[80];
     while (!m->status && rz_hf_stream_merge(&r, &left, &right)) {
-        if (n == cap) {
-            cap = cap ? 2 * cap : 1024;
-            struct rz_str *grown = realloc(*table, cap * sizeof(**table));
-            if (!grown) {
-                rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %llu merges", (unsigned long long)cap);
-                break;
-            }
-            *table = grown;
+        struct rz_str *grown = rz_heap_grow(*table, n, &cap, sizeof(*grown), 1024);
+        if (!grown) {
+            rz_hf_fail(m, RZ_ENOMEM, FILE_NAME, "no memory for %llu merges", (unsigned long long)n + 1);
+            break;
         }
+        *table = grown;
         if (right.data)
             left = join(m, left, right);
         r.bad |= !left.data;

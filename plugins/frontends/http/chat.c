@@ -33,22 +33,59 @@ static void chunk(struct rz_http_request *r, struct rz_http_run *run, json_t *de
     rz_http_sse(r, NULL, o);
 }
 
-const char *rz_http_call_id(const struct rz_http_choice *choice, const struct rz_chat_piece *piece,
-                            char own[80])
+/* Nine letters and digits, the only form of an id that all templates take: seven of them tell answers apart,
+ * the others the calls of an answer. */
+json_t *rz_http_call_id(const struct rz_http_choice *choice, const struct rz_chat_piece *piece)
 {
-    const struct rz_http_request *r = choice->r;
-    snprintf(own, 80, "call_%s_%u_%u", r->id + strlen(r->shape->id), choice->run->index, piece->index);
-    return own;
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    char own[9];
+    uint64_t hash = 0xcbf29ce484222325u ^ choice->run->index, number = piece->index;
+    if (piece->id.len)
+        return rz_http_text(piece->id.data, piece->id.len);
+    for (const char *c = choice->r->id; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    for (size_t i = 0; i < sizeof(own); i++) {
+        uint64_t *from = i < 7 ? &hash : &number;
+        own[i] = digits[*from % 36];
+        *from /= 36;
+    }
+    return json_stringn(own, sizeof(own));
 }
 
+/* All that a piece of a call says. */
 static json_t *call_json(const struct rz_http_choice *choice, const struct rz_chat_piece *piece)
 {
-    char own[80];
-    json_t *id = piece->id.len ? rz_http_text(piece->id.data, piece->id.len)
-                               : json_string(rz_http_call_id(choice, piece, own));
-    json_t *f = json_pack("{s:o,s:o}", "name", rz_http_text(piece->name.data, piece->name.len), "arguments",
-                          rz_http_text(piece->text.data, piece->text.len));
-    return json_pack("{s:o,s:s,s:o}", "id", id, "type", "function", "function", f);
+    json_t *arguments = rz_http_text(piece->text.data, piece->text.len);
+    if (!(piece->flags & RZ_CHAT_BEGIN))
+        return json_pack("{s:{s:o}}", "function", "arguments", arguments);
+    return json_pack("{s:o,s:s,s:{s:o,s:o}}", "id", rz_http_call_id(choice, piece), "type", "function",
+                     "function", "name", rz_http_text(piece->name.data, piece->name.len), "arguments",
+                     arguments);
+}
+
+static void stream_call(const struct rz_http_choice *choice, const struct rz_chat_piece *piece)
+{
+    if (!piece->text.len && !(piece->flags & RZ_CHAT_BEGIN))
+        return;
+    json_t *call = call_json(choice, piece);
+    json_object_set_new(call, "index", json_integer(piece->index));
+    chunk(choice->r, choice->run, json_pack("{s:[o]}", "tool_calls", call), NULL);
+}
+
+static void collect_call(const struct rz_http_choice *choice, const struct rz_chat_piece *piece)
+{
+    struct rz_http_run *run = choice->run;
+    run->calls = run->calls ? run->calls : json_array();
+    if (piece->flags & RZ_CHAT_BEGIN) {
+        json_array_append_new(run->calls, call_json(choice, piece));
+        rz_buf_clear(&run->arguments);
+    }
+    rz_buf_add(&run->arguments, piece->text.data, piece->text.len);
+    run->text.bad |= run->arguments.bad;
+    json_t *call = json_array_get(run->calls, json_array_size(run->calls) - 1);
+    if (piece->flags & RZ_CHAT_END)
+        json_object_set_new(json_object_get(call, "function"), "arguments",
+                            rz_http_buf_text(&run->arguments));
 }
 
 static void take_piece(void *arg, const struct rz_chat_piece *piece)
@@ -57,15 +94,10 @@ static void take_piece(void *arg, const struct rz_chat_piece *piece)
     struct rz_http_request *r = choice->r;
     struct rz_http_run *run = choice->run;
     bool stream = r->phase == PHASE_SSE;
-    if (piece->kind == RZ_CHAT_CALL) {
-        json_t *call = call_json(choice, piece);
-        if (stream) {
-            json_object_set_new(call, "index", json_integer(piece->index));
-            chunk(r, run, json_pack("{s:[o]}", "tool_calls", call), NULL);
-        } else {
-            run->calls = run->calls ? run->calls : json_array();
-            json_array_append_new(run->calls, call);
-        }
+    if (piece->kind == RZ_CHAT_CALL && stream) {
+        stream_call(choice, piece);
+    } else if (piece->kind == RZ_CHAT_CALL) {
+        collect_call(choice, piece);
     } else if (stream) {
         const char *key = piece->kind == RZ_CHAT_CONTENT ? "content" : "reasoning_content";
         chunk(r, run, json_pack("{s:o}", key, rz_http_text(piece->text.data, piece->text.len)), NULL);
@@ -88,8 +120,8 @@ static void pass(void *arg, const struct rz_chat_piece *piece)
     struct rz_http_run *run = gate->choice->run;
     if (run->cut)
         return;
-    run->n_calls += piece->kind == RZ_CHAT_CALL;
-    run->cut = piece->kind == RZ_CHAT_CALL && gate->choice->r->ask.one_call;
+    run->n_calls += (piece->flags & RZ_CHAT_BEGIN) != 0;
+    run->cut = piece->flags & RZ_CHAT_END && gate->choice->r->ask.one_call;
     gate->emit(gate->choice, piece);
 }
 

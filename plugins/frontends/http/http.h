@@ -177,6 +177,7 @@ struct rz_http_run {
     struct rz_chat *chat;
     struct rz_buf reasoning; /* PHASE_WHOLE: so far */
     json_t *calls;           /* PHASE_WHOLE: so far; NULL: none */
+    struct rz_buf arguments; /* PHASE_WHOLE: of the last of them, so far */
     uint32_t n_calls, n_reasoning;
     struct rz_buf ids; /* native.c: the tokens so far */
     float *vector;     /* embeddings.c: once ended */
@@ -478,9 +479,8 @@ struct rz_http_choice {
 };
 void rz_http_chat_feed(struct rz_http_choice *choice, const struct rz_event *ev, bool last,
                        rz_chat_emit *emit);
-/* The id of a call that has none of its own is made into `own`. */
-const char *rz_http_call_id(const struct rz_http_choice *choice, const struct rz_chat_piece *piece,
-                            char own[80]);
+/* The id of a call: the model's, or one that is made. */
+json_t *rz_http_call_id(const struct rz_http_choice *choice, const struct rz_chat_piece *piece);
 /* Frees what responses.c keeps. */
 void rz_http_items_free(struct rz_http_request *r);
 

@@ -183,10 +183,12 @@ const struct rz_http_schema rz_http_schemas[] = {
                                                    ", 'delta': " REF("Delta") ", 'logprobs': " OR_NULL(REF(
                                                        "ChatLogprobs")) ", " FINISH("'stop', 'length', "
                                                                                     "'tool_calls', null"))))},
-    {"Delta", "{'type': 'object', 'properties': {'role': {'const': 'assistant'}, 'content': " TEXT
-              ", 'reasoning_content': " TEXT ", 'tool_calls': " LIST(
-                  OBJECT("'index', 'id', 'type', 'function'",
-                         "'index': " COUNT ", " CALL_PARTS)) "}, 'additionalProperties': false}"},
+    {"Delta",
+     "{'type': 'object', 'properties': {'role': {'const': 'assistant'}, 'content': " TEXT
+     ", 'reasoning_content': " TEXT ", 'tool_calls': " LIST(OBJECT(
+         "'index', 'function'",
+         "'index': " COUNT ", 'id': " TEXT ", 'type': {'const': 'function'}, 'function': " OBJECT(
+             "'arguments'", "'name': " TEXT ", 'arguments': " TEXT))) "}, 'additionalProperties': false}"},
     {"Response",
      OBJECT("'id', 'object', 'created_at', 'status', 'model', 'output', 'error', 'incomplete_details', "
             "'usage', 'tools', 'tool_choice', 'parallel_tool_calls'",

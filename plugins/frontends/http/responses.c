@@ -158,7 +158,14 @@ static void close_item(struct rz_http_request *r, const char *status)
     if (!items->open)
         return;
     json_object_set_new(items->open, "status", json_string(status));
-    if (items->kind != RZ_CHAT_CALL) {
+    if (items->kind == RZ_CHAT_CALL) {
+        json_object_set_new(items->open, "arguments", rz_http_buf_text(&items->text));
+        json_t *done = json_pack(
+            "{s:I,s:O,s:O,s:O}", "output_index", (json_int_t)json_array_size(items->output) - 1, "item_id",
+            json_object_get(items->open, "id"), "arguments", json_object_get(items->open, "arguments"),
+            "name", json_object_get(items->open, "name"));
+        tell(r, "response.function_call_arguments.done", done);
+    } else {
         json_t *whole = part(items);
         bool content = items->kind == RZ_CHAT_CONTENT;
         tell_text(r, content ? "response.output_text.done" : "response.reasoning_text.done", "text",
@@ -173,22 +180,20 @@ static void close_item(struct rz_http_request *r, const char *status)
 static void take_call(struct rz_http_request *r, const struct rz_http_choice *choice,
                       const struct rz_chat_piece *piece)
 {
-    char own[80];
-    json_t *id = piece->id.len ? rz_http_text(piece->id.data, piece->id.len)
-                               : json_string(rz_http_call_id(choice, piece, own));
-    json_t *name = rz_http_text(piece->name.data, piece->name.len);
-    json_t *arguments = rz_http_text(piece->text.data, piece->text.len);
-    close_item(r, "completed");
-    open_item(r, RZ_CHAT_CALL, "fc",
-              json_pack("{s:s,s:o,s:O,s:s}", "type", "function_call", "call_id", id, "name", name,
-                        "arguments", ""));
-    tell_item(r, "response.function_call_arguments.delta", "delta", json_incref(arguments));
-    json_object_set(r->items->open, "arguments", arguments);
-    json_t *done =
-        json_pack("{s:I,s:O,s:o,s:o}", "output_index", (json_int_t)json_array_size(r->items->output) - 1,
-                  "item_id", json_object_get(r->items->open, "id"), "arguments", arguments, "name", name);
-    tell(r, "response.function_call_arguments.done", done);
-    close_item(r, "completed");
+    struct rz_http_items *items = r->items;
+    if (piece->flags & RZ_CHAT_BEGIN) {
+        close_item(r, "completed");
+        open_item(r, RZ_CHAT_CALL, "fc",
+                  json_pack("{s:s,s:o,s:o,s:s}", "type", "function_call", "call_id",
+                            rz_http_call_id(choice, piece), "name",
+                            rz_http_text(piece->name.data, piece->name.len), "arguments", ""));
+    }
+    rz_buf_add(&items->text, piece->text.data, piece->text.len);
+    if (piece->text.len)
+        tell_item(r, "response.function_call_arguments.delta", "delta",
+                  rz_http_text(piece->text.data, piece->text.len));
+    if (piece->flags & RZ_CHAT_END)
+        close_item(r, piece->flags & RZ_CHAT_CUT ? "incomplete" : "completed");
 }
 
 static void take_piece(void *arg, const struct rz_chat_piece *piece)

@@ -37,6 +37,7 @@ int32_t rz_http_prompts(struct rz_http_request *r, size_t n, struct rz_err *err)
         run->decode.size = sizeof(run->decode);
         rz_buf_init(&run->text, RZ_HTTP_TEXT_MAX);
         rz_buf_init(&run->reasoning, RZ_HTTP_TEXT_MAX);
+        rz_buf_init(&run->arguments, RZ_HTTP_TEXT_MAX);
         rz_buf_init(&run->ids, RZ_HTTP_TEXT_MAX);
     }
     return RZ_OK;
@@ -278,6 +279,7 @@ static void free_run(struct rz_http_request *r, struct rz_http_run *run)
     json_decref(run->calls);
     rz_buf_free(&run->text);
     rz_buf_free(&run->reasoning);
+    rz_buf_free(&run->arguments);
     rz_buf_free(&run->ids);
     free(run->vector);
 }

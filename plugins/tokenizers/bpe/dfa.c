@@ -7,6 +7,7 @@
 #include "dfa.h"
 
 #include "err.h"
+#include "grow.h"
 #include "regex.h"
 #include "utf8.h"
 
@@ -244,15 +245,12 @@ static int32_t make_states(struct builder *b)
     if (dead || start < 0)
         return RZ_ENOMEM;
     d->start = (uint32_t)start * width;
-    uint32_t room = 0;
+    size_t room = 0;
     for (uint32_t s = 0; s < d->n_states; s++) {
-        if (s == room) {
-            room = room ? 2 * room : 64;
-            void *more = realloc(d->next, (size_t)room * width * sizeof(*d->next));
-            if (!more)
-                return RZ_ENOMEM;
-            d->next = more;
-        }
+        void *more = rz_heap_grow(d->next, s, &room, width * sizeof(*d->next), 64);
+        if (!more)
+            return RZ_ENOMEM;
+        d->next = more;
         for (uint32_t c = 0; c < width; c++) {
             int32_t status = make_entry(b, s, c, &d->next[s * width + c]);
             if (status)

@@ -2,6 +2,7 @@
 #include "sets.h"
 
 #include "../common/unicode.h"
+#include "grow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +11,12 @@
 
 void rz_set_add(struct rz_set_builder *b, uint32_t lo, uint32_t hi)
 {
-    if (b->n == b->cap) {
-        uint32_t cap = b->cap ? 2 * b->cap : 16;
-        void *more = rz_arena_array(b->arena, cap, sizeof(*b->range));
-        if (!more) {
-            b->bad = true;
-            return;
-        }
-        if (b->n)
-            memcpy(more, b->range, b->n * sizeof(*b->range));
-        b->range = more;
-        b->cap = cap;
+    void *more = rz_arena_grow(b->arena, b->range, b->n, &b->cap, sizeof(*b->range), 16);
+    if (!more) {
+        b->bad = true;
+        return;
     }
+    b->range = more;
     b->range[b->n][0] = lo;
     b->range[b->n++][1] = hi;
 }

@@ -8,7 +8,8 @@
 struct rz_set_builder {
     struct rz_arena *arena;
     uint32_t (*range)[2]; /* in any order, overlapping */
-    uint32_t n, cap;
+    uint32_t n;
+    size_t cap;
     bool bad;
 };
 

@@ -6,8 +6,9 @@
  */
 #include "pairs.h"
 
+#include "grow.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 #define NONE RZ_PAIR_NONE
 #define HEAPED (UINT32_MAX - 1)
@@ -34,17 +35,12 @@ bool rz_pairs_reserve(struct rz_pairs *p, size_t n)
 
 static void push(struct rz_pairs *p, uint64_t **heap, size_t *n, size_t *cap, uint64_t entry)
 {
-    if (*n == *cap) {
-        size_t more = *cap ? 2 * *cap : 256;
-        uint64_t *grown = realloc(*heap, more * sizeof(**heap));
-        if (!grown) {
-            p->failed = true;
-            return;
-        }
-        *heap = grown;
-        *cap = more;
+    uint64_t *h = rz_heap_grow(*heap, *n, cap, sizeof(*h), 256);
+    if (!h) {
+        p->failed = true;
+        return;
     }
-    uint64_t *h = *heap;
+    *heap = h;
     size_t i = (*n)++;
     for (; i && h[(i - 1) / 2] > entry; i = (i - 1) / 2)
         h[i] = h[(i - 1) / 2];
