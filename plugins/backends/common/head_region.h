@@ -18,8 +18,14 @@ static void screen_rows(const struct acts *a, uint32_t row, uint32_t n, struct s
 static void screen_lanes(const struct x_plane_a *at, const struct acts *a, uint32_t row, uint32_t n,
                          const struct screen_x *s, const float *least, uint32_t *lanes);
 
+/* Where more than three eighths of the groups stay, the estimates cost more than they save: after so many
+ * looked at, as many are computed without, and twice as many each time that it is found so again. */
+#define SCREEN_LOOK 32
+
 /* What a thread of a screened product has for itself. */
 struct screening {
+    uint32_t looked, stayed; /* tiles since the last count, and those of them that stayed */
+    uint32_t skip, skip_next;
     struct screen_shared *shared;
     struct screen_best *best; /* [SCREEN_ROWS_MAX]                                   */
     struct screen_x *x;       /* tile that begins at row r: from r * cols / 32 on    */
@@ -50,32 +56,63 @@ static void begin_screening(const struct rz_kernel_call *c, const struct acts *a
         n = tile_rows(row, c->n_rows);
         screen_rows(a, row, n, s->x + row * (a->cols / 32));
     }
+    s->looked = s->stayed = s->skip = 0;
+    s->skip_next = SCREEN_LOOK;
     for (uint32_t row = 0; row < c->n_rows; row++)
         s->best[row].n = 0;
     wait_for_team(c);
 }
 
+static void count_stay(struct screening *s, bool stayed)
+{
+    s->stayed += stayed;
+    if (++s->looked < SCREEN_LOOK)
+        return;
+    bool many = s->stayed > SCREEN_LOOK * 3 / 8;
+    s->skip = many ? s->skip_next : 0;
+    s->skip_next = many ? 2 * s->skip_next : SCREEN_LOOK;
+    s->looked = s->stayed = 0;
+}
+
+/* The rows of the group, of the valid ones, that the tile of n rows may want; true: there are some. */
+static bool tile_lanes(const struct product *p, uint64_t group, const struct acts *a, struct screening *s,
+                       uint32_t row, uint32_t n, uint32_t valid, const float *least, uint32_t *lanes)
+{
+    bool some = false;
+    if (s->skip) {
+        s->skip--;
+        for (uint32_t t = 0; t < n; t++)
+            lanes[t] = valid;
+        return true;
+    }
+    screen_lanes(planes_at(p->w, group).a, a, row, n, s->x + row * (a->cols / 32), least, lanes);
+    for (uint32_t t = 0; t < n; t++)
+        some |= (lanes[t] &= valid) != 0;
+    count_stay(s, some);
+    return some;
+}
+
 /* Returns the number of rows. */
 static uint32_t screened_tile(const struct product *p, uint64_t group, const struct acts *a,
-                              const struct screening *s, uint32_t row, uint32_t n_rows)
+                              struct screening *s, uint32_t row, uint32_t n_rows)
 {
     float y[TILE_ROWS][GROUP], least[SCREEN_ROWS_MAX] = {0};
-    uint32_t lanes[SCREEN_ROWS_MAX], some = 0, n = tile_rows(row, n_rows);
+    uint32_t lanes[SCREEN_ROWS_MAX], n = tile_rows(row, n_rows);
     uint64_t valid = outputs_in(p->w, group, 1);
     for (uint32_t t = 0; t < n; t++)
         least[t] = screen_least(s->shared, (int)(row + t));
-    screen_lanes(planes_at(p->w, group).a, a, row, n, s->x + row * (a->cols / 32), least, lanes);
-    for (uint32_t t = 0; t < n; t++)
-        some |= lanes[t] &= (1u << valid) - 1;
+    bool some = tile_lanes(p, group, a, s, row, n, (1u << valid) - 1, least, lanes);
     if (some)
         group_times(p, group, a, row, n, y);
     for (uint32_t t = 0; t < n; t++) {
         for (int r = 0; !some && r < GROUP; r++)
             y[t][r] = -INFINITY;
         memcpy(p->out + (row + t) * p->out_stride + group * GROUP, y[t], valid * sizeof(float));
-        for (uint32_t left = lanes[t]; left; left &= left - 1)
-            screen_take(s->shared, (int)(row + t), &s->best[row + t], &s->wish[row + t],
-                        y[t][__builtin_ctz(left)]);
+        for (uint32_t left = lanes[t]; left; left &= left - 1) {
+            float v = y[t][__builtin_ctz(left)];
+            if (!(v < least[t]))
+                screen_take(s->shared, (int)(row + t), &s->best[row + t], &s->wish[row + t], v);
+        }
     }
     return n;
 }
