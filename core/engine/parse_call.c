@@ -6,6 +6,8 @@
 #define _GNU_SOURCE /* memmem */
 #include "parse_call.h"
 
+#include "grow.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,16 +38,12 @@ void rz_call_clear(struct rz_call *call)
 
 struct rz_call *rz_calls_add(struct rz_calls *calls)
 {
-    if (calls->n == RZ_CALLS_MAX)
+    struct rz_call *list = NULL;
+    if (calls->n < RZ_CALLS_MAX)
+        list = rz_heap_grow(calls->list, calls->n, &calls->cap, sizeof(*list), 4);
+    if (!list)
         return NULL;
-    if (calls->n == calls->cap) {
-        size_t cap = calls->cap ? calls->cap * 2 : 4;
-        struct rz_call *list = realloc(calls->list, cap * sizeof(*list));
-        if (!list)
-            return NULL;
-        calls->list = list;
-        calls->cap = cap;
-    }
+    calls->list = list;
     rz_call_init(&calls->list[calls->n]);
     return &calls->list[calls->n++];
 }
