@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATTERNS 48
+#define PATTERNS 240
 #define PATTERN_MAX 4000
 #define STEPS 24
 
