@@ -19,7 +19,7 @@
 #define FEW_ROWS 4 /* up to here every thread prepares all rows for itself */
 #define PIECES_A_THREAD 6
 #define OWN_ROWS 64 /* from here on a thread works on rows of its own */
-#define STRIP 8 /* groups of outputs of a lone row that are worked on together */
+#define STRIP 8     /* groups of outputs of a lone row that are worked on together */
 #define ALIGN 64u
 
 /* One matrix product: out[row][o] = (w[o] . x[row] + bias[o]) * factor + add[row][o]. */
@@ -394,31 +394,48 @@ int32_t proj_add(const struct rz_kernel_call *c, int wide)
 
 /* --- norm_glu: gate and up of the same outputs, then the activation --- */
 
-/* n outputs of one row, from `at` on; p: up and, unless there is none, gate. */
-static void glu_outputs(const struct rz_kernel_call *c, const struct product *p, int n_products, float *up,
-                        float *gate, uint32_t row, uint64_t at, uint64_t n)
+/* The biases of n outputs of one row, from `at` on; p: up and, unless there is none, gate. */
+static void glu_biases(const struct product *p, int n_products, float *up, float *gate, uint64_t at,
+                       uint64_t n)
 {
-    float *out = c->out[0].data + row * c->out[0].stride + at;
-    uint32_t act = node_act(c->node);
     if (p[0].bias)
         act_add(up, p[0].bias + at, up, n);
-    if (n_products == 1) {
-        act_apply(act, up, NULL, out, n);
-        return;
-    }
-    if (p[1].bias)
+    if (n_products == 2 && p[1].bias)
         act_add(gate, p[1].bias + at, gate, n);
-    act_apply(act, gate, up, out, n);
 }
 
+static void glu_apply(const struct rz_kernel_call *c, int n_products, const float *up, const float *gate,
+                      float *out, uint64_t n)
+{
+    if (n_products == 1)
+        act_apply(node_act(c->node), up, NULL, out, n);
+    else
+        act_apply(node_act(c->node), gate, up, out, n);
+}
+
+static float *glu_out(const struct rz_kernel_call *c, uint32_t row, uint64_t at)
+{
+    return c->out[0].data + row * c->out[0].stride + at;
+}
+
+/* The activation is one run over all rows of the tile: the few outputs of a single one would wait for each
+ * other. */
 static void glu_tile(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
                      const struct acts *a, uint32_t row, uint32_t n)
 {
     float y[2][TILE_ROWS][GROUP];
+    uint64_t at = group * GROUP, valid = outputs_in(p[0].w, group, 1);
     for (int i = 0; i < n_products; i++)
         group_times(&p[i], group, a, row, n, y[i]);
     for (uint32_t t = 0; t < n; t++)
-        glu_outputs(c, p, n_products, y[0][t], y[1][t], row + t, group * GROUP, outputs_in(p[0].w, group, 1));
+        glu_biases(p, n_products, y[0][t], y[1][t], at, valid);
+    glu_apply(c, n_products, y[0][0], y[1][0], y[0][0], n * GROUP);
+    for (uint32_t t = 0; t < n; t++) {
+        if (valid == GROUP)
+            memcpy(glu_out(c, row + t, at), y[0][t], sizeof(y[0][t]));
+        else
+            memcpy(glu_out(c, row + t, at), y[0][t], valid * sizeof(float));
+    }
 }
 
 static void glu_strip(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
@@ -427,7 +444,9 @@ static void glu_strip(const struct rz_kernel_call *c, const struct product *p, i
     float y[2][STRIP][GROUP];
     for (int i = 0; i < n_products; i++)
         strip_times(&p[i], group, n, a, row, y[i]);
-    glu_outputs(c, p, n_products, y[0][0], y[1][0], row, group * GROUP, outputs_in(p[0].w, group, n));
+    uint64_t at = group * GROUP, valid = outputs_in(p[0].w, group, n);
+    glu_biases(p, n_products, y[0][0], y[1][0], at, valid);
+    glu_apply(c, n_products, y[0][0], y[1][0], glu_out(c, row, at), valid);
 }
 
 static void glu_groups(const struct rz_kernel_call *c, const struct product *p, int n_products,
