@@ -5,6 +5,8 @@ Installs rz into a temporary folder, builds a plugin there from the installed he
 that it is listed, used, and gives the text that rz gives without it.
 """
 
+import concurrent.futures
+import glob
 import os
 import re
 import shutil
@@ -102,11 +104,8 @@ class Outside(unittest.TestCase):
         self.assertRegex(self.run_rz("--plugin", plugin, "plugin", "list"), r"(?m)^%s\s+device\s" % name)
         return plugin
 
-    def check_cases(self, name, plugin, *args):
+    def check_cases(self, plugin, inside, *args):
         """Cases of different architectures, and the bits that the plugin of the tree gives."""
-        why = rzlib.device_missing(name)
-        if why:
-            self.skipTest("no device for %s: %s" % (name, why))
         if not rzlib.shared("arch"):
             self.skipTest("no reference data arch/ (RZ_SHARED)")
         for case in ("llama", "gemma2", "mamba2", "mixtral", "deepseek_v2"):
@@ -114,7 +113,7 @@ class Outside(unittest.TestCase):
             truth = os.path.join(folder, "gguf_logits.f32")
             truth = rzlib.floats(truth if os.path.exists(truth) else os.path.join(folder, "logits.f32"))
             given = []
-            for which in (plugin, name):
+            for which in (plugin, inside):
                 self.run_rz("eval", "--plugin", which, "-m", folder + "/model.gguf", "--tokens", folder + "/tokens.i32",
                             "--logits", out, "-o", "engine.kv_type=f32", *args)
                 given.append(rzlib.floats(out))
@@ -123,12 +122,50 @@ class Outside(unittest.TestCase):
             self.assertEqual(given[0], given[1], case)
 
     def test_opencl_built_outside(self):
-        self.check_cases("opencl", self.build_outside("opencl"), "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
+        why = rzlib.device_missing("opencl")
+        if why:
+            self.skipTest("no device for opencl: " + why)
+        self.check_cases(self.build_outside("opencl"), "opencl", "-o", "plugin.opencl.cache=" + rzlib.OPENCL_CACHE)
 
     def test_cuda_built_outside(self):
+        """Without a GPU it gives the reason that the one of the tree gives."""
         if not os.path.exists(os.path.join(rzlib.BUILD, "plugins", "cuda.so")):
             self.skipTest("no nvcc: cuda was not built")
-        self.check_cases("cuda", self.build_outside("cuda"))
+        plugin = self.build_outside("cuda")
+        if not rzlib.device_missing("cuda"):
+            self.check_cases(plugin, "cuda")
+            return
+        said = []
+        for which in (plugin, "cuda"):
+            done = subprocess.run([self.rz, "--plugin", which, "run", "-m", rzlib.fixture("tiny-llama.gguf"), "-p", "the", "-n",
+                                   "1"], capture_output=True, text=True, cwd=self.folder)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            said.append(done.stderr.splitlines()[-1])
+        self.assertIn("driver", said[0])
+        self.assertEqual(said[0], said[1])
+
+    def test_cuda_built_outside_over_the_shim(self):
+        """The same sources against the installed headers, with what runs kernels on this CPU in the place of CUDA."""
+        if not rzlib.SLOW:
+            self.skipTest("takes minutes (RZ_SLOW=0)")
+        root, shim = os.path.join(self.root, "usr"), os.path.join(rzlib.SOURCE, "tests", "cuda_shim")
+        build = os.path.join(self.folder, "cuda-shim")
+        shutil.copytree(os.path.join(rzlib.SOURCE, "plugins", "backends", "cuda"), build)
+        common = ["-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-I.", "-I" + shim, "-I%s/include" % root,
+                  "-I%s/include/rz/base" % root]
+        cxx = ["clang++" if "clang" in CC else "g++", "-std=c++17", "-DRZ_CUDA_SHIM", "-Wno-unknown-pragmas",
+               "-fno-math-errno", *common]
+        jobs = [[CC, "-std=gnu11", '-DCU_NAME="cuda-host"', *common, "-c", f, "-o", f + ".o"]
+                for f in sorted(os.listdir(build)) if f.endswith(".c")]
+        jobs += [[*cxx, "-x", "c++", "-c", f, "-o", os.path.basename(f) + ".o"]
+                 for f in sorted(os.listdir(build)) + sorted(glob.glob(shim + "/*.cc")) if f.endswith((".cu", ".cc"))]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for done in pool.map(lambda job: subprocess.run(job, cwd=build, capture_output=True, text=True), jobs):
+                self.assertEqual(done.returncode, 0, done.stderr)
+        plugin = os.path.join(build, "cuda-host.so")
+        subprocess.run([CC, "-shared", *sorted(glob.glob(build + "/*.o")), "-L%s/lib" % root, "-lrz_base", "-lm",
+                        "-Wl,--exclude-libs,ALL", "-o", plugin], check=True)
+        self.check_cases(plugin, os.path.join(rzlib.BUILD, "tests", "cuda-host.so"))
 
 
 if __name__ == "__main__":
