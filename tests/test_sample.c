@@ -244,7 +244,7 @@ RZ_TEST(sample, greedy_takes_the_best_and_of_equals_the_first)
     rz_sample_scratch_deinit(&s);
 }
 
-/* Whole words of the mask, and 64 logits at once, are passed over: any length, few tokens allowed, many equal. */
+/* Whole words of the mask, and 64 logits at once, are passed over: any length, few allowed, many equal. */
 RZ_TEST(sample, what_is_passed_over_under_a_mask_could_not_be_taken)
 {
     static float x[300];

@@ -42,8 +42,8 @@ INLINE __m512i bytes_of(uint8_t b)
 }
 
 /* Asks for what lies a page behind a part of the weights, if the block says so. The CPU's own fetching ahead
- * ends with a page and begins anew in the next one, after a miss: of eight rows that meet each weight once that
- * costs a third of the time. One or two rows wait for memory alone, and are not quicker for it. */
+ * ends with a page and begins anew in the next one, after a miss: of eight rows that meet each weight once
+ * that costs a third of the time. One or two rows wait for memory alone, and are not quicker for it. */
 #define FETCH_AHEAD 4096
 #define FETCH_ROWS 4
 INLINE void fetch_ahead(const struct block *b, const void *part, const uint64_t bytes)
