@@ -1,5 +1,5 @@
-/* kernels_experts.c - products in which each row meets a matrix of its own choice, over this table's tiles: the
- * pairs of a matrix are cut as the rows of a step are, and lie side by side in its tiles.
+/* kernels_experts.c - products in which each row meets a matrix of its own choice, over this table's tiles:
+ * the pairs of a matrix are cut as the rows of a step are, and lie side by side in its tiles.
  */
 #include "acts.h"
 
@@ -7,7 +7,8 @@
 
 #define CHUNK 64 /* pairs that a thread prepares at a time */
 
-/* Inputs lie at their place in e->order, quantised ones first; those of a lone row at their place of the row. */
+/* Inputs lie at their place in e->order, quantised ones first; those of a lone row at their place of the
+ * row. */
 static uint64_t inputs_of(const struct choice *e, uint64_t rows)
 {
     return rows == 1 && !e->in_step ? 1 : rows * e->places;

@@ -1,6 +1,6 @@
 /* blocks.h - what the tables with tiles of rows share: activations as 8-bit blocks of 32 that lie row by row,
- * and all that is built on them (region_rows.h, experts_rows.h) or beside them (latent.h, recurrent.h). The file
- * that includes this has defined GROUP and TILE_ROWS, the activation rows of one tile.
+ * and all that is built on them (region_rows.h, experts_rows.h) or beside them (latent.h, recurrent.h). The
+ * file that includes this has defined GROUP and TILE_ROWS, the activation rows of one tile.
  */
 #ifndef RZ_BACKENDS_BLOCKS_H
 #define RZ_BACKENDS_BLOCKS_H

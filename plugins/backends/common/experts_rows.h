@@ -1,5 +1,5 @@
-/* experts_rows.h - products by choice over tiles of rows: inputs lie one after the other, as 8-bit blocks of 32;
- * those of float weights are read where they are.
+/* experts_rows.h - products by choice over tiles of rows: inputs lie one after the other, as 8-bit blocks
+ * of 32; those of float weights are read where they are.
  */
 #ifndef RZ_BACKENDS_EXPERTS_ROWS_H
 #define RZ_BACKENDS_EXPERTS_ROWS_H

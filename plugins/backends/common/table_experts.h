@@ -1,5 +1,5 @@
-/* table_experts.h - the rows of products by choice and of the choice itself, for tables that have experts.h. Included
- * like table.h. No ISA here.
+/* table_experts.h - the rows of products by choice and of the choice itself, for tables that have
+ * experts.h. Included like table.h. No ISA here.
  */
 #ifndef RZ_BACKENDS_TABLE_EXPERTS_H
 #define RZ_BACKENDS_TABLE_EXPERTS_H
