@@ -244,6 +244,45 @@ RZ_TEST(sample, greedy_takes_the_best_and_of_equals_the_first)
     rz_sample_scratch_deinit(&s);
 }
 
+/* Whole words of the mask, and 64 logits at once, are passed over: any length, few tokens allowed, many equal. */
+RZ_TEST(sample, what_is_passed_over_under_a_mask_could_not_be_taken)
+{
+    static float x[300];
+    uint64_t mask[300 / 64 + 1];
+    for (uint32_t n = 1; n <= 300; n++) {
+        struct rz_sample_scratch s = open_scratch(n);
+        struct rz_sampling greedy = neutral(), two = neutral();
+        int32_t best = -1, second = -1;
+        greedy.temperature = 0;
+        two.top_k = 2;
+        memset(mask, 0, sizeof(mask));
+        for (uint32_t i = 0; i < n; i++) {
+            x[i] = uniform() < 0.5 ? -INFINITY : (float)(int)(uniform() * 8);
+            if (uniform() < (n % 2 ? 0.9 : 0.05) || i == n / 2)
+                mask[i / 64] |= 1ull << i % 64;
+        }
+        x[n / 2] = (float)(int)(uniform() * 8);
+        for (uint32_t i = 0; i < n; i++) {
+            if (!(mask[i / 64] >> i % 64 & 1) || x[i] == -INFINITY)
+                continue;
+            if (best < 0 || x[i] > x[best]) {
+                second = best;
+                best = (int32_t)i;
+            } else if (second < 0 || x[i] > x[second]) {
+                second = (int32_t)i;
+            }
+        }
+        struct rz_sample_job job = {.sampling = &greedy, .logits = x, .mask = mask};
+        rz_check_eq(sample_once(&s, &job), best);
+        job.sampling = &two;
+        for (job.draw = 0; job.draw < 20; job.draw++) {
+            int32_t t = sample_once(&s, &job);
+            rz_check(t == best || t == second);
+        }
+        rz_sample_scratch_deinit(&s);
+    }
+}
+
 RZ_TEST(sample, penalties_look_at_the_last_n_tokens_only)
 {
     struct rz_sample_scratch s = open_scratch(4);

@@ -123,17 +123,29 @@ static void pop(struct rz_candidate *c, uint32_t n, bool worst_first)
     sift(c, n - 1, 0, worst_first);
 }
 
-/* The first token from i on that the mask allows; n: none. */
-static inline uint32_t allowed_from(const uint64_t *mask, uint32_t i, uint32_t n)
+/* Is any of 64 logits above `least`? No branches: the compiler makes vectors of it. */
+static bool any_above(const float *x, float least)
 {
-    if (!mask || i >= n)
-        return i;
-    uint64_t bits = mask[i >> 6] >> (i & 63);
-    if (bits)
-        return i + (uint32_t)__builtin_ctzll(bits);
-    for (i = (i >> 6) + 1; i < (n + 63) / 64; i++)
-        if (mask[i])
-            return 64 * i + (uint32_t)__builtin_ctzll(mask[i]);
+    int32_t some = 0;
+    for (int i = 0; i < 64; i++)
+        some |= x[i] > least;
+    return some;
+}
+
+/* The first token from i on that the mask allows and whose logit is above `least`; n: none. */
+static uint32_t next_above(const float *x, const uint64_t *mask, uint32_t n, uint32_t i, float least)
+{
+    while (i < n) {
+        uint64_t bits = mask ? mask[i / 64] >> i % 64 : UINT64_MAX;
+        uint32_t left = 64 - i % 64 < n - i ? 64 - i % 64 : n - i;
+        if (!bits || (left == 64 && !any_above(x + i, least))) {
+            i += left;
+            continue;
+        }
+        for (; left; left--, i++, bits >>= 1)
+            if ((bits & 1) && x[i] > least)
+                return i;
+    }
     return n;
 }
 
@@ -142,18 +154,19 @@ static uint32_t select_best(const float *x, const uint64_t *mask, uint32_t n, ui
                             struct rz_candidate *c)
 {
     uint32_t kept = 0;
-    for (uint32_t i = allowed_from(mask, 0, n); i < n; i = allowed_from(mask, i + 1, n)) {
+    float least = -INFINITY; /* an equal one has a higher id: it is not better */
+    for (uint32_t i = 0; (i = next_above(x, mask, n, i, least)) < n; i++) {
         struct rz_candidate next = {.key = x[i], .logit = x[i], .id = (int32_t)i};
-        if (x[i] == -INFINITY)
-            continue;
         if (kept < k) {
             c[kept++] = next;
             if (kept == k)
                 heapify(c, k, true);
-        } else if (x[i] > c[0].logit) { /* an equal one has a higher id: it is not better */
+        } else {
             c[0] = next;
             sift(c, k, 0, true);
         }
+        if (kept == k)
+            least = c[0].logit;
     }
     if (kept < k)
         heapify(c, kept, true);
@@ -342,9 +355,8 @@ static int32_t chain(const struct rz_sampling *s, struct rz_candidate *c, uint32
 static uint32_t all_candidates(const float *x, const uint64_t *mask, uint32_t n, struct rz_candidate *c)
 {
     uint32_t kept = 0;
-    for (uint32_t i = allowed_from(mask, 0, n); i < n; i = allowed_from(mask, i + 1, n))
-        if (x[i] != -INFINITY)
-            c[kept++] = (struct rz_candidate){.key = x[i], .logit = x[i], .id = (int32_t)i};
+    for (uint32_t i = 0; (i = next_above(x, mask, n, i, -INFINITY)) < n; i++)
+        c[kept++] = (struct rz_candidate){.key = x[i], .logit = x[i], .id = (int32_t)i};
     return kept;
 }
 
@@ -369,17 +381,24 @@ static void log_probabilities(struct rz_sample_scratch *scratch, const struct rz
 
 /* --- the whole --- */
 
+static bool any_unusable(const float *x)
+{
+    int32_t some = 0;
+    for (int i = 0; i < 64; i++)
+        some |= !(x[i] <= FLT_MAX);
+    return some;
+}
+
 /* NaN and +inf come from broken weights or kernels; -inf is a token that the model rules out. */
 static int32_t check_logits(const float *x, uint32_t n, struct rz_err *err)
 {
-    uint32_t bad = 0;
-    for (uint32_t i = 0; i < n; i++)
-        bad |= !(x[i] <= FLT_MAX);
-    if (!bad)
-        return RZ_OK;
     uint32_t i = 0;
-    while (x[i] <= FLT_MAX)
+    while (n - i >= 64 && !any_unusable(x + i))
+        i += 64;
+    while (i < n && x[i] <= FLT_MAX)
         i++;
+    if (i == n)
+        return RZ_OK;
     return rz_fail(err, RZ_EDEVICE, "logits",
                    "the value of token %u is %s: the model's weights or a kernel are broken", i,
                    isnan(x[i]) ? "not a number" : "infinite");
@@ -387,11 +406,13 @@ static int32_t check_logits(const float *x, uint32_t n, struct rz_err *err)
 
 static int32_t best_token(const float *x, const uint64_t *mask, uint32_t n)
 {
-    uint32_t best = allowed_from(mask, 0, n);
-    for (uint32_t i = best; i < n; i = allowed_from(mask, i + 1, n))
-        if (x[i] > x[best])
-            best = i;
-    return best >= n || x[best] == -INFINITY ? -1 : (int32_t)best;
+    int32_t best = -1;
+    float least = -INFINITY;
+    for (uint32_t i = 0; (i = next_above(x, mask, n, i, least)) < n; i++) {
+        best = (int32_t)i;
+        least = x[i];
+    }
+    return best;
 }
 
 int32_t rz_sample_run(struct rz_sample_scratch *scratch, const struct rz_sample_job *job,

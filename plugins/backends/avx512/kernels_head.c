@@ -26,6 +26,8 @@ INLINE void load_planes(const void *group, uint64_t k, struct block *b)
     const struct x_plane_b *low = at->b + k;
     const __m512i mask = bytes_of(0x78), h = load(at->a[k].qh), one = load(low->one);
     const __m512i two[2] = {load(low->two[0]), load(low->two[1])};
+    fetch_ahead(b, &at->a[k], sizeof(at->a[k]));
+    fetch_ahead(b, low, sizeof(*low));
     UNROLL
     for (int i = 0; i < 4; i++) {
         __m512i v = load(at->a[k].qs[i]);

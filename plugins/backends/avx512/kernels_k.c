@@ -15,6 +15,12 @@ INLINE void small_pairs(const void *p, __m512 *first, __m512 *second)
     *second = _mm512_cvtepi32_ps(_mm512_srai_epi32(v, 16));
 }
 
+/* An eighth of a block, for its 32 elements. */
+INLINE void fetch_part(const struct block *b, const void *block, uint64_t bytes, uint64_t k)
+{
+    fetch_ahead(b, (const uint8_t *)block + k % 8 * (bytes / 8), bytes / 8);
+}
+
 /* m = -dmin mn */
 INLINE __m512 minimum(const uint16_t *dmin, __m512 mn)
 {
@@ -24,6 +30,7 @@ INLINE __m512 minimum(const uint16_t *dmin, __m512 mn)
 INLINE void load_q4_k(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q4_k *s = (const struct x_q4_k *)group + k / 8;
+    fetch_part(b, s, sizeof(*s), k);
     load_4(s->qs[k % 8], b->w);
     b->d = _mm512_mul_ps(halves(s->d), small_bytes(s->sc[k % 8]));
     b->m = minimum(s->dmin, small_bytes(s->mn[k % 8]));
@@ -33,6 +40,7 @@ INLINE void load_q5_k(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q5_k *s = (const struct x_q5_k *)group + k / 8;
     __m512i h = load(s->b[k % 8].qh);
+    fetch_part(b, s, sizeof(*s), k);
     load_4(s->b[k % 8].qs, b->w);
     ADD_BITS(b->w, h, 4);
     b->d = _mm512_mul_ps(halves(s->d), small_bytes(s->sc[k % 8]));
@@ -55,6 +63,7 @@ INLINE void load_q6_k(const void *group, uint64_t k, struct block *b)
     const struct x_q6_k *s = (const struct x_q6_k *)group + k / 8;
     const __m512i low = bytes_of(0x3c), high = bytes_of(0xc0);
     __m512i up[8];
+    fetch_part(b, s, sizeof(*s), k);
     upper_pairs(s->b[k % 8].qh[0], up);
     upper_pairs(s->b[k % 8].qh[1], up + 4);
     UNROLL
@@ -75,6 +84,7 @@ INLINE void load_q3_k(const void *group, uint64_t k, struct block *b)
     const struct x_q3_k *s = (const struct x_q3_k *)group + k / 8;
     const __m512i bits = bytes_of(0x60);
     __m512i h = load(s->b[k % 8].qh);
+    fetch_part(b, s, sizeof(*s), k);
     UNROLL
     for (int i = 0; i < 2; i++) {
         __m512i v = load(s->b[k % 8].qs[i]);
@@ -94,6 +104,7 @@ INLINE void load_q2_k(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q2_k *s = (const struct x_q2_k *)group + k / 8;
     const __m512i low = bytes_of(3), nibble = _mm512_set1_epi32(15);
+    fetch_part(b, s, sizeof(*s), k);
     UNROLL
     for (int i = 0; i < 2; i++) {
         __m512i v = load(s->qs[k % 8][i]);
@@ -116,6 +127,7 @@ INLINE void load_iq4_xs(const void *group, uint64_t k, struct block *b)
 {
     const struct x_iq4_xs *s = (const struct x_iq4_xs *)group + k / 8;
     __m512i sc = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)s->sc[k % 8]));
+    fetch_part(b, s, sizeof(*s), k);
     load_table(s->qs[k % 8], table_of(rz_values_iq4), b->w);
     b->d = _mm512_mul_ps(halves(s->d), _mm512_cvtepi32_ps(sc));
 }
@@ -123,6 +135,7 @@ INLINE void load_iq4_xs(const void *group, uint64_t k, struct block *b)
 INLINE void load_i8(const void *group, uint64_t k, struct block *b)
 {
     const struct x_i8 *g = (const struct x_i8 *)group + k;
+    fetch_ahead(b, g, sizeof(*g));
     UNROLL
     for (int i = 0; i < 8; i++)
         b->w[i] = _mm512_xor_si512(load(g->qs[i]), bytes_of(128));

@@ -6,6 +6,7 @@
 INLINE void load_q4_0(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q4_0 *g = (const struct x_q4_0 *)group + k;
+    fetch_ahead(b, g, sizeof(*g));
     load_4_high(g->qs, b->w);
     b->d = _mm512_mul_ps(halves(g->d), _mm512_set1_ps(1.0f / 16));
 }
@@ -13,6 +14,7 @@ INLINE void load_q4_0(const void *group, uint64_t k, struct block *b)
 INLINE void load_q4_1(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q4_1 *g = (const struct x_q4_1 *)group + k;
+    fetch_ahead(b, g, sizeof(*g));
     load_4(g->qs, b->w);
     b->d = halves(g->d);
     b->m = halves(g->m);
@@ -23,6 +25,7 @@ INLINE void load_q5_0(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q5_0 *g = (const struct x_q5_0 *)group + k;
     const __m512i low = bytes_of(0x78), h = load(g->qh);
+    fetch_ahead(b, g, sizeof(*g));
     UNROLL
     for (int i = 0; i < 4; i++) {
         __m512i v = load(g->qs[i]);
@@ -37,6 +40,7 @@ INLINE void load_q5_1(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q5_1 *g = (const struct x_q5_1 *)group + k;
     __m512i h = load(g->qh);
+    fetch_ahead(b, g, sizeof(*g));
     load_4(g->qs, b->w);
     ADD_BITS(b->w, h, 4);
     b->d = halves(g->d);
@@ -46,6 +50,7 @@ INLINE void load_q5_1(const void *group, uint64_t k, struct block *b)
 INLINE void load_q8_0(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q8_0 *g = (const struct x_q8_0 *)group + k;
+    fetch_ahead(b, g, sizeof(*g));
     UNROLL
     for (int i = 0; i < 8; i++)
         b->w[i] = _mm512_xor_si512(load(g->qs[i]), bytes_of(128));
@@ -55,6 +60,7 @@ INLINE void load_q8_0(const void *group, uint64_t k, struct block *b)
 INLINE void load_iq4_nl(const void *group, uint64_t k, struct block *b)
 {
     const struct x_q4_0 *g = (const struct x_q4_0 *)group + k;
+    fetch_ahead(b, g, sizeof(*g));
     load_table(g->qs, table_of(rz_values_iq4), b->w);
     b->d = halves(g->d);
 }
@@ -63,6 +69,7 @@ INLINE void load_mxfp4(const void *group, uint64_t k, struct block *b)
 {
     const struct x_mxfp4 *g = (const struct x_mxfp4 *)group + k;
     __m512i d = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)g->d));
+    fetch_ahead(b, g, sizeof(*g));
     load_table(g->qs, table_of(rz_values_fp4), b->w);
     b->d = _mm512_castsi512_ps(_mm512_slli_epi32(d, 16));
 }

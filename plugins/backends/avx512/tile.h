@@ -23,6 +23,7 @@ enum form {
 struct block {
     __m512i w[8]; /* byte [r][j] of w[i]: element 4i + j of row r */
     __m512 d, d1, m, m1;
+    bool fetches;
 };
 
 INLINE __m512i load(const void *p)
@@ -38,6 +39,20 @@ INLINE __m512 halves(const uint16_t *h)
 INLINE __m512i bytes_of(uint8_t b)
 {
     return _mm512_set1_epi8((char)b);
+}
+
+/* Asks for what lies a page behind a part of the weights, if the block says so. The CPU's own fetching ahead
+ * ends with a page and begins anew in the next one, after a miss: of eight rows that meet each weight once that
+ * costs a third of the time. One or two rows wait for memory alone, and are not quicker for it. */
+#define FETCH_AHEAD 4096
+#define FETCH_ROWS 4
+INLINE void fetch_ahead(const struct block *b, const void *part, const uint64_t bytes)
+{
+    if (!b->fetches)
+        return;
+    UNROLL
+    for (uint64_t line = 0; line < bytes; line += 64)
+        __builtin_prefetch((const uint8_t *)part + FETCH_AHEAD + line, 0, 2);
 }
 
 /* a | (b & mask) */
@@ -130,6 +145,7 @@ INLINE void add_block(__m512 *acc, const struct block *b, const int32_t *x, cons
             acc[t] = _mm512_setzero_ps(); \
         for (uint64_t k = 0; k < cols / 32; k++, x += ACT_WORDS(n, wide)) { \
             struct block b; \
+            b.fetches = (n) >= FETCH_ROWS; \
             load_##name(group, k, &b); \
             UNROLL \
             for (int t = 0; t < (n); t += ROWS_AT_ONCE(n, wide)) \

@@ -18,7 +18,8 @@
 
 #define FEW_ROWS 4 /* up to here every thread prepares all rows for itself */
 #define PIECES_A_THREAD 6
-#define STRIP 8 /* groups of outputs of a lone row that are worked on together */
+#define OWN_ROWS 64 /* from here on a thread works on rows of its own */
+#define STRIP 8     /* groups of outputs of a lone row that are worked on together */
 #define ALIGN 64u
 
 /* One matrix product: out[row][o] = (w[o] . x[row] + bias[o]) * factor + add[row][o]. */
@@ -129,6 +130,42 @@ static void run_piece(const struct product *products, uint64_t first, uint64_t e
     }
 }
 
+/* How groups and rows are shared out: in pieces of some groups and all rows of a block. Where there are rows
+ * enough a thread has blocks of its own, here and in what comes before and behind: what it wrote is in its
+ * own caches, and what it writes again no other one has read. */
+struct grid {
+    uint64_t groups;
+    uint32_t rows, block; /* all; of a block: a multiple of any tile's */
+    uint32_t n, across;   /* pieces: all, of a block */
+};
+
+static struct grid grid_of(const struct rz_kernel_call *c, uint64_t groups)
+{
+    uint32_t blocks = c->n_rows / OWN_ROWS < c->n_threads ? c->n_rows / OWN_ROWS : c->n_threads;
+    struct grid g = {.groups = groups, .rows = c->n_rows, .block = c->n_rows};
+    if (blocks > 1)
+        g.block = ((c->n_rows + blocks - 1) / blocks + OWN_ROWS / 4 - 1) / (OWN_ROWS / 4) * (OWN_ROWS / 4);
+    blocks = (c->n_rows + g.block - 1) / g.block;
+    g.across = (piece_count(c, groups) + blocks - 1) / blocks;
+    g.n = blocks * g.across;
+    return g;
+}
+
+/* Piece t: groups first .. end - 1 with rows row .. to - 1. */
+struct piece {
+    uint64_t first, end;
+    uint32_t row, to;
+};
+
+static struct piece piece_at(const struct grid *g, uint32_t t)
+{
+    uint32_t at = t % g->across, row = t / g->across * g->block;
+    return (struct piece){.first = g->groups * at / g->across,
+                          .end = g->groups * (at + 1) / g->across,
+                          .row = row,
+                          .to = g->rows - row < g->block ? g->rows : row + g->block};
+}
+
 /* Shares the groups of several products out over the team. */
 static void run_products(const struct rz_kernel_call *c, const struct product *products, int n,
                          const struct acts *a)
@@ -142,12 +179,12 @@ static void run_products(const struct rz_kernel_call *c, const struct product *p
     uint32_t rows = block_rows(a);
     for (int i = 0; i < n; i++)
         total += groups_in(products[i].w);
-    uint32_t pieces = piece_count(c, total);
-    struct share share = share_out(c, pieces);
+    const struct grid grid = grid_of(c, total);
+    struct share share = share_out(c, grid.n);
     for (int32_t t; (t = share_take(c, &share)) >= 0;) {
-        uint64_t first = total * (uint64_t)t / pieces, end = total * ((uint64_t)t + 1) / pieces;
-        for (uint32_t row = 0; row < c->n_rows; row += rows)
-            run_piece(products, first, end, a, row, c->n_rows - row < rows ? c->n_rows : row + rows);
+        const struct piece p = piece_at(&grid, (uint32_t)t);
+        for (uint32_t row = p.row; row < p.to; row += rows)
+            run_piece(products, p.first, p.end, a, row, p.to - row < rows ? p.to : row + rows);
     }
 }
 
@@ -357,31 +394,48 @@ int32_t proj_add(const struct rz_kernel_call *c, int wide)
 
 /* --- norm_glu: gate and up of the same outputs, then the activation --- */
 
-/* n outputs of one row, from `at` on; p: up and, unless there is none, gate. */
-static void glu_outputs(const struct rz_kernel_call *c, const struct product *p, int n_products, float *up,
-                        float *gate, uint32_t row, uint64_t at, uint64_t n)
+/* The biases of n outputs of one row, from `at` on; p: up and, unless there is none, gate. */
+static void glu_biases(const struct product *p, int n_products, float *up, float *gate, uint64_t at,
+                       uint64_t n)
 {
-    float *out = c->out[0].data + row * c->out[0].stride + at;
-    uint32_t act = node_act(c->node);
     if (p[0].bias)
         act_add(up, p[0].bias + at, up, n);
-    if (n_products == 1) {
-        act_apply(act, up, NULL, out, n);
-        return;
-    }
-    if (p[1].bias)
+    if (n_products == 2 && p[1].bias)
         act_add(gate, p[1].bias + at, gate, n);
-    act_apply(act, gate, up, out, n);
 }
 
+static void glu_apply(const struct rz_kernel_call *c, int n_products, const float *up, const float *gate,
+                      float *out, uint64_t n)
+{
+    if (n_products == 1)
+        act_apply(node_act(c->node), up, NULL, out, n);
+    else
+        act_apply(node_act(c->node), gate, up, out, n);
+}
+
+static float *glu_out(const struct rz_kernel_call *c, uint32_t row, uint64_t at)
+{
+    return c->out[0].data + row * c->out[0].stride + at;
+}
+
+/* The activation is one run over all rows of the tile: the few outputs of a single one would wait for each
+ * other. */
 static void glu_tile(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
                      const struct acts *a, uint32_t row, uint32_t n)
 {
     float y[2][TILE_ROWS][GROUP];
+    uint64_t at = group * GROUP, valid = outputs_in(p[0].w, group, 1);
     for (int i = 0; i < n_products; i++)
         group_times(&p[i], group, a, row, n, y[i]);
     for (uint32_t t = 0; t < n; t++)
-        glu_outputs(c, p, n_products, y[0][t], y[1][t], row + t, group * GROUP, outputs_in(p[0].w, group, 1));
+        glu_biases(p, n_products, y[0][t], y[1][t], at, valid);
+    glu_apply(c, n_products, y[0][0], y[1][0], y[0][0], n * GROUP);
+    for (uint32_t t = 0; t < n; t++) {
+        if (valid == GROUP)
+            memcpy(glu_out(c, row + t, at), y[0][t], sizeof(y[0][t]));
+        else
+            memcpy(glu_out(c, row + t, at), y[0][t], valid * sizeof(float));
+    }
 }
 
 static void glu_strip(const struct rz_kernel_call *c, const struct product *p, int n_products, uint64_t group,
@@ -390,7 +444,9 @@ static void glu_strip(const struct rz_kernel_call *c, const struct product *p, i
     float y[2][STRIP][GROUP];
     for (int i = 0; i < n_products; i++)
         strip_times(&p[i], group, n, a, row, y[i]);
-    glu_outputs(c, p, n_products, y[0][0], y[1][0], row, group * GROUP, outputs_in(p[0].w, group, n));
+    uint64_t at = group * GROUP, valid = outputs_in(p[0].w, group, n);
+    glu_biases(p, n_products, y[0][0], y[1][0], at, valid);
+    glu_apply(c, n_products, y[0][0], y[1][0], glu_out(c, row, at), valid);
 }
 
 static void glu_groups(const struct rz_kernel_call *c, const struct product *p, int n_products,
@@ -420,13 +476,13 @@ int32_t norm_glu(const struct rz_kernel_call *c, int wide)
         glu_groups(c, p, n_products, 0, total, &a, 0, 1);
         return RZ_OK;
     }
-    uint32_t pieces = piece_count(c, total), rows = block_rows(&a);
-    struct share share = share_out(c, pieces);
+    const struct grid grid = grid_of(c, total);
+    uint32_t rows = block_rows(&a);
+    struct share share = share_out(c, grid.n);
     for (int32_t t; (t = share_take(c, &share)) >= 0;) {
-        uint64_t first = total * (uint64_t)t / pieces, end = total * ((uint64_t)t + 1) / pieces;
-        for (uint32_t row = 0; row < c->n_rows; row += rows)
-            glu_groups(c, p, n_products, first, end, &a, row,
-                       c->n_rows - row < rows ? c->n_rows : row + rows);
+        const struct piece at = piece_at(&grid, (uint32_t)t);
+        for (uint32_t row = at.row; row < at.to; row += rows)
+            glu_groups(c, p, n_products, at.first, at.end, &a, row, at.to - row < rows ? at.to : row + rows);
     }
     return RZ_OK;
 }
