@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ROWS_MAX 9
+#define ROWS_MAX 70
+#define ROW 4096 /* one block a row */
 
 /* --- products by choice --- */
 
@@ -23,7 +24,8 @@ struct mix {
     int32_t type;
     uint32_t experts, rows, cols, used, n, part; /* part: of x, for one place; 0: all places have the row's */
     bool bias;
-    double step; /* of the activations, in units of the largest of their block; 0: exact */
+    double step;    /* of the activations, in units of the largest of their block; 0: exact */
+    uint32_t block; /* elements */
 };
 
 struct mix_data {
@@ -95,9 +97,9 @@ static double mix_truth(const struct mix *m, const struct mix_data *d, uint32_t 
         return x[m->cols + o - m->rows];
     }
     for (uint32_t i = 0; i < m->cols; i++) {
-        if (i % 32 == 0) {
+        if (i % m->block == 0) {
             largest = 0;
-            for (uint32_t j = i; j < i + 32 && j < m->cols; j++)
+            for (uint32_t j = i; j < i + m->block && j < m->cols; j++)
                 largest = fmax(largest, fabsf(x[j]));
         }
         sum += (double)w[i] * (double)x[i];
@@ -130,7 +132,7 @@ static void mix_check(const struct mix *m, struct rng *r)
         }
     kernel_run(&k, m->n, 3, in, &again, NULL);
     rz_check_memeq(again, y, width * m->n * sizeof *y);
-    for (uint32_t row = 0; row < m->n; row++) {
+    for (uint32_t row = 0; row < m->n; row += 1 + m->n / 4) {
         float *one[2] = {d.x + row * in_width(m), d.ids + row * m->used};
         kernel_run(&k, 1, 1, one, &again, NULL);
         rz_check_memeq(again, y + row * width, width * sizeof *y);
@@ -141,12 +143,13 @@ static void mix_check(const struct mix *m, struct rng *r)
     mix_free(&d);
 }
 
-static void mixes(const struct rz_kernels *t, int32_t type, double step)
+static void mixes(const struct rz_kernels *t, int32_t type, double step, uint32_t block)
 {
     /* experts, rows and columns of one, chosen, rows of the step */
-    static const uint32_t sizes[][5] = {{4, 8, 256, 2, 1},  {5, 7, 256, 3, 2},  {3, 1, 256, 1, 3},
-                                        {8, 9, 512, 4, 4},  {2, 33, 256, 2, 5}, {16, 12, 256, 8, 6},
-                                        {6, 16, 256, 5, 7}, {4, 3, 768, 4, 8},  {7, 20, 256, 6, 9}};
+    static const uint32_t sizes[][5] = {{4, 8, 256, 2, 1},   {5, 7, 256, 3, 2},  {3, 1, 256, 1, 3},
+                                        {8, 9, 512, 4, 4},   {2, 33, 256, 2, 5}, {16, 12, 256, 8, 6},
+                                        {6, 16, 256, 5, 7},  {4, 3, 768, 4, 8},  {7, 20, 256, 6, 9},
+                                        {3, 17, 256, 2, 37}, {2, 9, 256, 1, 70}};
     struct rng r = {(uint64_t)type + 7};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct mix m = {.table = t,
@@ -158,7 +161,8 @@ static void mixes(const struct rz_kernels *t, int32_t type, double step)
                         .used = sizes[i][3],
                         .n = sizes[i][4],
                         .bias = i % 2,
-                        .step = step};
+                        .step = step,
+                        .block = block};
         mix_check(&m, &r);
         m.part = m.cols;
         mix_check(&m, &r);
@@ -174,11 +178,17 @@ static void mixes(const struct rz_kernels *t, int32_t type, double step)
 #define MIXES(TYPE, STEP) \
     RZ_TEST(matmul_id, scalar_##TYPE) \
     { \
-        mixes(kernel_table_or_skip(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0); \
+        mixes(kernel_table_or_skip(&rz_builtin_scalar), RZ_TYPE_##TYPE, 0, 32); \
     } \
     RZ_TEST(matmul_id, fast_##TYPE) \
     { \
-        mixes(kernel_table_or_skip(&FAST), RZ_TYPE_##TYPE, STEP); \
+        mixes(kernel_table_or_skip(&FAST), RZ_TYPE_##TYPE, STEP, 32); \
+    } \
+    RZ_TEST(matmul_id, widest_##TYPE) \
+    { \
+        mixes(kernel_table_or_skip(&WIDEST), RZ_TYPE_##TYPE, STEP, 32); \
+        if (kernel_table_or_skip(&WIDEST) != kernel_table(&WIDEST, 1)) \
+            mixes(kernel_table(&WIDEST, 1), RZ_TYPE_##TYPE, (STEP) / 257, ROW); \
     }
 MIXES(F32, 0)
 MIXES(BF16, 0)
@@ -256,6 +266,129 @@ RZ_TEST(glu_id, fast_clamped)
     if (kernel_table_or_skip(&FAST) == kernel_table_or_skip(&rz_builtin_scalar))
         rz_skip("scalar runs the parts of this region");
     glu(kernel_table_or_skip(&FAST), true);
+}
+
+RZ_TEST(glu_id, widest_silu_and_clamped)
+{
+    for (int64_t numerics = 0; numerics < 2; numerics++)
+        for (int clamped = 0; kernel_table_or_skip(&WIDEST) && clamped < 2; clamped++)
+            glu(kernel_table(&WIDEST, numerics), clamped);
+}
+
+/* One node with these matrices, over all rows at once, and row by row: the same bits. */
+static void glu_run(const struct rz_kernels *t, uint16_t op, const int32_t *types, void *const *w,
+                    const uint32_t *sizes, float *x, float *ids, float *y)
+{
+    uint32_t experts = sizes[0], rows = sizes[1], cols = sizes[2], used = sizes[3], n = sizes[4];
+    struct kernel_case k;
+    uint64_t in_width[2] = {cols, used}, width = (uint64_t)used * rows;
+    float *in[2] = {x, ids}, *again = must_alloc(width * n * sizeof *again);
+    kernel_begin(&k, t, op);
+    for (int i = 0; i < (op == RZ_OP_GLU_ID ? 2 : 1); i++)
+        kernel_weight(&k, types[i], cols, (uint64_t)experts * rows, w[i]);
+    kernel_no_weight(&k);
+    if (op == RZ_OP_GLU_ID) {
+        kernel_attr(&k, RZ_A_SILU, 1, 1);
+        kernel_no_weight(&k);
+    }
+    rz_check(kernel_open(&k, in_width, 2, &width, 1, ROWS_MAX, -1));
+    kernel_run(&k, n, 2, in, &y, NULL);
+    for (uint32_t row = 0; row < n; row += 1 + n / 4) {
+        float *one[2] = {x + row * cols, ids + row * used};
+        kernel_run(&k, 1, 1 + row % 3, one, &again, NULL);
+        rz_check_memeq(again, y + row * width, width * sizeof *y);
+    }
+    kernel_close(&k);
+    free(again);
+}
+
+/* Gate and up of any types are the products of MATMUL_ID, with the activation. */
+static void glu_of_types(const struct rz_kernels *t, const int32_t *types)
+{
+    static const uint32_t sizes[][5] = {{5, 11, 256, 3, 9}, {3, 40, 512, 2, 21}, {16, 16, 256, 6, 4}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const uint32_t *s = sizes[i];
+        struct rng r = {i + 19};
+        size_t n = (size_t)s[0] * s[1] * s[2], outputs = (size_t)s[1] * s[3] * s[4];
+        void *w[2];
+        float *x = random_floats((size_t)s[2] * s[4], 1, &r), *ids = must_alloc(s[3] * s[4] * sizeof *ids),
+              *y[3];
+        for (int m = 0; m < 2; m++) {
+            w[m] = must_alloc(weight_bytes(types[m], n));
+            weight_random(types[m], w[m], n, 0.1, &r);
+        }
+        for (uint32_t p = 0; p < s[3] * s[4]; p++)
+            ids[p] = (float)rng_int(&r, 0, (int)s[0] - 1);
+        for (int m = 0; m < 3; m++)
+            y[m] = must_alloc(outputs * sizeof *y[m]);
+        glu_run(t, RZ_OP_GLU_ID, types, w, s, x, ids, y[2]);
+        for (int m = 0; m < 2; m++)
+            glu_run(t, RZ_OP_MATMUL_ID, types + m, w + m, s, x, ids, y[m]);
+        for (size_t o = 0; o < outputs; o++) {
+            double truth = silu((double)y[0][o]) * (double)y[1][o];
+            rz_check_near(y[2][o], truth, 1e-5 * fabs(truth) + 1e-9);
+        }
+        for (int m = 0; m < 3; m++)
+            free(y[m]);
+        free(w[0]);
+        free(w[1]);
+        free(x);
+        free(ids);
+    }
+}
+
+static void glu_types(const struct rz_kernels *t)
+{
+    static const int32_t types[][2] = {{RZ_TYPE_Q4_0, RZ_TYPE_Q4_0}, {RZ_TYPE_Q4_K, RZ_TYPE_Q6_K},
+                                       {RZ_TYPE_F16, RZ_TYPE_Q8_0},  {RZ_TYPE_Q5_1, RZ_TYPE_BF16},
+                                       {RZ_TYPE_BF16, RZ_TYPE_BF16}, {RZ_TYPE_IQ2_S, RZ_TYPE_MXFP4}};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        glu_of_types(t, types[i]);
+}
+
+RZ_TEST(glu_id, fast_types)
+{
+    if (kernel_table_or_skip(&FAST) == kernel_table_or_skip(&rz_builtin_scalar))
+        rz_skip("scalar runs the parts of this region");
+    glu_types(kernel_table_or_skip(&FAST));
+}
+
+RZ_TEST(glu_id, widest_types)
+{
+    glu_types(kernel_table_or_skip(&WIDEST));
+    if (kernel_table_or_skip(&WIDEST) != kernel_table(&WIDEST, 1))
+        glu_types(kernel_table(&WIDEST, 1));
+}
+
+/* Scratch for more rows than there can be is more than there is, and nothing that wrapped around. */
+RZ_TEST(experts, scratch_is_checked)
+{
+    const struct rz_plugin *plugins[] = {&FAST, &WIDEST};
+    for (int i = 0; i < 2; i++) {
+        const struct rz_kernels *t = kernel_table(plugins[i], 0);
+        struct kernel_case k;
+        uint64_t in[2] = {1ull << 30, 1ull << 20}, out = 1ull << 24;
+        if (!t)
+            continue;
+        kernel_begin(&k, t, RZ_OP_MATMUL_ID);
+        k.weights[k.node.n_weights++] = (struct rz_weight_view){
+            .size = sizeof k.weights[0], .type = RZ_TYPE_Q8_0, .cols = in[0], .rows = 64, .bytes = 1};
+        kernel_no_weight(&k);
+        for (uint32_t r = 0; r < t->n_rows; r++) {
+            const struct rz_kernel_row *row =
+                (const void *)((const char *)t->rows + (size_t)r * t->row_stride);
+            if (row->op != RZ_OP_MATMUL_ID)
+                continue;
+            k.node.weights = k.weights;
+            k.node.attr = k.attrs;
+            k.node.n_in = 2;
+            k.node.n_out = 1;
+            memcpy(k.node.in_width, in, sizeof in);
+            k.node.out_width[0] = out;
+            rz_check(row->scratch(&k.node, UINT32_MAX, 8) == UINT64_MAX);
+            rz_check(row->scratch(&k.node, 1, 8) < UINT64_MAX);
+        }
+    }
 }
 
 /* --- sums, factors, switches --- */

@@ -13,6 +13,7 @@ import unittest
 import malformed
 import mkfolder
 import rzlib
+import test_golden
 
 U32, F32, BOOL = 4, 6, 7
 SCALAR = ("-o", "engine.kv_type=f32", "--plugin", "scalar")
@@ -121,6 +122,31 @@ class Moe(unittest.TestCase):
                                       os.path.join(self.folder.name, "out.f32"), "-o", "engine.kv_type=f32")
                 worst = max(abs(a - b) for a, b in zip(rzlib.as_floats(wide), truth))
                 self.assertLessEqual(worst, 2e-3 * rzlib.deviation(truth))
+
+    def quantised(self, case, args):
+        """From Q8_0, with another table's numerics: as near to the scalar table as they are, the same bits in company."""
+        path, ids = os.path.join(self.folder.name, "q8.gguf"), rzlib.shared("arch", case, "tokens.i32")
+        rzlib.rz("quantize", rzlib.shared("arch", case, "hf"), path, "Q8_0", "-y")
+
+        def logits(*more):
+            return rzlib.evaluate(path, ids, os.path.join(self.folder.name, "out.f32"), "-o", "engine.kv_type=f32", *more)
+
+        truth, whole = rzlib.as_floats(logits("--plugin", "scalar")), logits(*args)
+        for how in (("--chunk", "1"), ("--chunk", "7", "--beside", "2"), ("-t", "1"), ("-t", "3", "--chunk", "5")):
+            self.assertEqual(logits(*args, *how), whole, how)
+        apart = sorted(abs(a - b) for a, b in zip(rzlib.as_floats(whole), truth))
+        return apart[len(apart) // 2] / rzlib.deviation(truth)
+
+    def test_numerics(self):
+        """Medians: where a row nearly chose another expert, a rounding turns its choice over."""
+        fine = rzlib.has_plugin("avx512")
+        for case in ("mixtral", "qwen2_moe", "deepseek_v2", "gpt_oss", "llama4"):
+            with self.subTest(case=case):
+                coarse = self.quantised(case, ())
+                exact = self.quantised(case, test_golden.INT16) if fine else 0
+                print("    %-14s off by %.1e, int16 %.1e" % (case, coarse, exact))
+                self.assertLessEqual(coarse, 5e-2)
+                self.assertLessEqual(exact, 1e-3)
 
     def test_predicted_layers(self):
         """Layers at the end that only foretell further tokens are left out."""

@@ -9,9 +9,14 @@
 #define MORE_LAYOUTS PLANES_LAYOUT
 #include "../common/table_head.h"
 
+#include "../common/table_experts.h"
+
 RUNS(int8, 0, 0)
 RUNS(coarse, 0, 1)
 RUNS(wide, 1, 0)
+RUNS_EXPERTS(int8, 0)
+RUNS_EXPERTS(coarse, 0)
+RUNS_EXPERTS(wide, 1)
 RUN(head, int8, 0)
 RUN(head, coarse, 0)
 RUN(head, wide, 1)
@@ -27,6 +32,7 @@ static int32_t accept_qkv_pairs(const struct rz_kernel_node *n)
 #define ALL_ROWS(numerics, label, first) { \
     first \
     ROWS(numerics, label), \
+    ROWS_EXPERTS(numerics, label), \
     HEAD_ROW(numerics, label), \
 }
 /* clang-format on */

@@ -42,9 +42,9 @@ enum act_aux {
 /* kernels_act.c. Puts one row into slot t of a tile of n rows. */
 void act_put_int8(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
 void act_put_wide(const float *x, uint64_t cols, int32_t *tile, uint32_t n, uint32_t t);
-/* The same of rows x, x + stride, .. that fill a tile of eight. */
-void act_put_int8_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile);
-void act_put_wide_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile);
+/* The same of rows that fill a tile of eight. */
+void act_put_int8_eight(const float *const *rows, uint64_t cols, int32_t *tile);
+void act_put_wide_eight(const float *const *rows, uint64_t cols, int32_t *tile);
 void act_put_float(const float *x, uint64_t cols, float *tile, uint32_t n, uint32_t t);
 
 /* out[t][r] = product of group row r with activation row t of a tile. */

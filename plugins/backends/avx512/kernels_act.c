@@ -177,32 +177,32 @@ INLINE void inverses(__m256 top, float limit, float *out)
     _mm256_storeu_ps(out, _mm256_and_ps(_mm256_div_ps(_mm256_set1_ps(limit), top), some));
 }
 
-void act_put_int8_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile)
+void act_put_int8_eight(const float *const *rows, uint64_t cols, int32_t *tile)
 {
-    for (uint64_t b = 0; b < cols / 32; b++, x += 32, tile += ACT_WORDS(8, 0)) {
+    for (uint64_t k = 0; k < cols; k += 32, tile += ACT_WORDS(8, 0)) {
         __m512 v[8];
-        __m256i rows[8], h0, h1;
+        __m256i bytes[8], h0, h1;
         float inverse[8];
         UNROLL
         for (int t = 0; t < 8; t++) {
-            const float *row = x + (uint64_t)t * stride;
+            const float *row = rows[t] + k;
             v[t] = abs_max(_mm512_abs_ps(_mm512_loadu_ps(row)), _mm512_loadu_ps(row + 16));
         }
         __m256 top = largest_of_each(v);
         inverses(top, 127.0f, inverse);
         UNROLL
         for (int t = 0; t < 8; t++) {
-            const float *row = x + (uint64_t)t * stride;
-            rows[t] = low_bytes(to_integers(_mm512_loadu_ps(row), inverse[t], 127),
-                                to_integers(_mm512_loadu_ps(row + 16), inverse[t], 127));
+            const float *row = rows[t] + k;
+            bytes[t] = low_bytes(to_integers(_mm512_loadu_ps(row), inverse[t], 127),
+                                 to_integers(_mm512_loadu_ps(row + 16), inverse[t], 127));
         }
         __m256 d = _mm256_div_ps(top, _mm256_set1_ps(127.0f));
-        put_plane(rows, tile, &h0, &h1);
+        put_plane(bytes, tile, &h0, &h1);
         put_aux_eight(tile + 8 * 8, h0, h1, d, d);
     }
 }
 
-void act_put_wide_eight(const float *x, uint64_t stride, uint64_t cols, int32_t *tile)
+void act_put_wide_eight(const float *const *rows, uint64_t cols, int32_t *tile)
 {
     const int32_t limit = 127 * 256 + 127;
     __m512 v[8];
@@ -213,15 +213,15 @@ void act_put_wide_eight(const float *x, uint64_t stride, uint64_t cols, int32_t 
     for (uint64_t i = 0; i < cols; i += 16) {
         UNROLL
         for (int t = 0; t < 8; t++)
-            v[t] = abs_max(v[t], _mm512_loadu_ps(x + (uint64_t)t * stride + i));
+            v[t] = abs_max(v[t], _mm512_loadu_ps(rows[t] + i));
     }
     __m256 top = largest_of_each(v), d = _mm256_div_ps(top, _mm256_set1_ps((float)limit));
     inverses(top, (float)limit, inverse);
-    for (uint64_t b = 0; b < cols / 32; b++, x += 32, tile += ACT_WORDS(8, 1)) {
+    for (uint64_t k = 0; k < cols; k += 32, tile += ACT_WORDS(8, 1)) {
         __m256i high[8], low[8], h0, h1, l0, l1;
         UNROLL
         for (int t = 0; t < 8; t++) {
-            const float *row = x + (uint64_t)t * stride;
+            const float *row = rows[t] + k;
             __m512i q0 = to_integers(_mm512_loadu_ps(row), inverse[t], limit);
             __m512i q1 = to_integers(_mm512_loadu_ps(row + 16), inverse[t], limit);
             high[t] = low_bytes(high_of(q0), high_of(q1));

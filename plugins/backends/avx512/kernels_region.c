@@ -1,10 +1,8 @@
-/* kernels_region.c - the regions over this table's tiles. The rows of a step are cut into tiles of eight, and
- * the rest into 4, 2 and 1; the rows of a tile lie side by side.
+/* kernels_region.c - the regions over this table's tiles. Rows of activations lie in tiles (acts.h).
  */
+#include "acts.h"
 #include "head.h"
 #include "vec512.h"
-
-#define CACHED_BYTES (512 << 10)
 
 struct acts {
     uint8_t *quantised, *floats; /* the tile that begins at row r lies at r * bytes */
@@ -23,28 +21,12 @@ struct pairing {
 
 #include "../common/region.h"
 
-static uint64_t quantised_row_bytes(uint64_t cols, int wide)
-{
-    return round_up(cols / 32 * ACT_WORDS(1, wide) * sizeof(int32_t));
-}
-
-static uint64_t float_row_bytes(uint64_t cols)
-{
-    return round_up(cols * sizeof(float));
-}
-
 /* A tile of rows to norm into for each thread, then the rows. */
 static uint64_t acts_bytes(uint64_t cols, uint32_t max_rows, uint32_t n_threads)
 {
     uint64_t few = (uint64_t)FEW_ROWS * n_threads, rows = max_rows > few ? max_rows : few;
     return n_threads * TILE_ROWS * float_row_bytes(cols) +
            rows * (quantised_row_bytes(cols, 1) + float_row_bytes(cols));
-}
-
-/* Logarithm of the rows of the next tile, when `left` are left. */
-static uint32_t tile_index(uint32_t left)
-{
-    return left >= 8 ? 3 : left >= 4 ? 2 : left >= 2 ? 1 : 0;
 }
 
 static uint32_t tile_rows(uint32_t row, uint32_t end)
@@ -54,27 +36,16 @@ static uint32_t tile_rows(uint32_t row, uint32_t end)
 
 static uint32_t block_rows(const struct acts *a)
 {
-    uint64_t row = (a->quantise ? a->quantised_bytes : 0) + (a->keep ? a->float_bytes : 0);
-    uint64_t rows = CACHED_BYTES / row / TILE_ROWS * TILE_ROWS;
-    return rows < TILE_ROWS ? TILE_ROWS : rows > 1024 ? 1024 : (uint32_t)rows;
+    return cached_rows((a->quantise ? a->quantised_bytes : 0) + (a->keep ? a->float_bytes : 0));
 }
 
 /* Quantises n rows, one tile, from f on. */
 static void quantise(const float *f, uint64_t stride, const struct acts *a, uint32_t n, int32_t *tile)
 {
-    if (n == TILE_ROWS) {
-        if (a->wide)
-            act_put_wide_eight(f, stride, a->cols, tile);
-        else
-            act_put_int8_eight(f, stride, a->cols, tile);
-        return;
-    }
-    for (uint32_t t = 0; t < n; t++) {
-        if (a->wide)
-            act_put_wide(f + t * stride, a->cols, tile, n, t);
-        else
-            act_put_int8(f + t * stride, a->cols, tile, n, t);
-    }
+    const float *rows[TILE_ROWS];
+    for (uint32_t t = 0; t < n; t++)
+        rows[t] = f + t * stride;
+    quantise_tile(rows, n, a->cols, a->wide, tile);
 }
 
 /* Prepares rows first .. end - 1, whole tiles. normed: room for the rows of one. */

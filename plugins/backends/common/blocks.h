@@ -1,6 +1,6 @@
 /* blocks.h - what the tables with tiles of rows share: activations as 8-bit blocks of 32 that lie row by row,
- * and all that is built on them (region_rows.h, experts.h) or beside them (latent.h, recurrent.h). The file
- * that includes this has defined GROUP and TILE_ROWS, the activation rows of one tile.
+ * and all that is built on them (region_rows.h, experts_rows.h) or beside them (latent.h, recurrent.h). The
+ * file that includes this has defined GROUP and TILE_ROWS, the activation rows of one tile.
  */
 #ifndef RZ_BACKENDS_BLOCKS_H
 #define RZ_BACKENDS_BLOCKS_H
@@ -35,11 +35,6 @@ int32_t latent_accept(const struct rz_kernel_node *n);
 uint32_t latent_tiles(const struct rz_kernel_call *c);
 int32_t latent_store(const struct rz_kernel_call *c, struct rz_err *err);
 int32_t latent_attention(const struct rz_kernel_call *c, struct rz_err *err);
-
-/* experts.h: RZ_OP_MATMUL_ID and RZ_OP_MATMUL_HEADS, and RZ_OP_GLU_ID. */
-uint64_t experts_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
-int32_t experts_product(const struct rz_kernel_call *c, int level);
-int32_t experts_glu(const struct rz_kernel_call *c, int level);
 
 /* recurrent.h */
 int32_t recurrent_accept(const struct rz_kernel_node *n);

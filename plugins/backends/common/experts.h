@@ -3,41 +3,60 @@
  *
  * A step's (row, place) pairs are sorted by matrix, so that rows of all sequences share the reading of one,
  * and matrices that nobody chose are not read. Over the tiles of the plugin: an output is the same chain of
- * additions whoever else chose its matrix. A matrix may begin inside a group of eight rows; lanes of its
+ * additions whoever else chose its matrix. A matrix may begin inside a group of rows; lanes of its
  * neighbours are left out.
+ *
+ * A lone row is sorted and prepared by every thread for itself (cheaper than a barrier).
+ *
+ * The file that includes this has the functions of "the plugin's part" behind it.
  */
 #ifndef RZ_BACKENDS_EXPERTS_H
 #define RZ_BACKENDS_EXPERTS_H
 
-#include "blocks.h"
+#include "checked.h"
+#include "x86.h"
 
 #include <string.h>
 
-#define TILES_A_THREAD 6
+#define PIECES_A_THREAD 6
+#define PIECES_OF_ROWS 4 /* times as many where matrices may have been chosen unequally often */
+#define STRIP 8          /* groups of outputs of a lone pair that are worked on together      */
 #define ALIGN 64u
+_Static_assert(TILE_ROWS >= STRIP, "room for either");
 
 /* One node: x, matrices and results. A pair is row * places + place. */
 struct choice {
     const struct rz_kernel_call *c;
     uint64_t places, n, rows, cols; /* chosen by a row; matrices; rows and columns of one       */
     uint64_t in_step, out_step;     /* between places of a row; in_step 0: all have the row's x */
-    int level;                      /* of the instruction set, for tile_run                    */
-    bool heads, quantised;
-    uint8_t *acts;   /* quantised inputs                                       */
-    uint32_t *order; /* pairs, by matrix, then ascending                       */
-    uint32_t *begin; /* [n + 1] first pair of each matrix                      */
-    uint32_t *live;  /* [n] the matrices that somebody chose; [n]: their count */
+    int how;                        /* the plugin's: numerics, or level of the instruction set  */
+    bool heads, lone;               /* lone: the step has one row                               */
+    bool quantised, floats;         /* there are matrices that meet such inputs                 */
+    uint8_t *inputs;                /* as the tiles want them: the plugin's                     */
+    uint32_t *order;                /* pairs, by matrix, then ascending                         */
+    uint32_t *begin;                /* [n + 1] first pair of each matrix                        */
+    uint32_t *live;                 /* [n] the matrices that somebody chose; [n]: their count   */
 };
 
-static uint64_t round_up(uint64_t n)
-{
-    return (n + ALIGN - 1) / ALIGN * ALIGN;
-}
+/* --- the plugin's part --- */
 
-static uint64_t act_bytes(const struct choice *e)
-{
-    return e->quantised ? round_up(e->cols / 32 * sizeof(struct act_block)) : 0;
-}
+/* Scratch for the inputs of that many rows; UINT64_MAX: more than there is. */
+static uint64_t inputs_bytes(const struct choice *e, uint64_t rows);
+/* Makes inputs: of a lone row for this thread, of others in shares, for all behind the next barrier. Thread
+ * 0 comes when it has sorted. */
+static void prepare(const struct choice *e);
+/* How many pairs the next tile has, when `left` of a matrix are left. */
+static uint32_t tile_pairs(const struct choice *e, uint32_t left);
+/* Pairs whose inputs stay in the L2 cache while groups pass by: whole tiles. */
+static uint32_t block_pairs(const struct choice *e);
+/* y = group of weight w times the tile of n pairs that begins at order[first]. */
+static void group_times(const struct choice *e, uint32_t w, uint64_t group, uint32_t first, uint32_t n,
+                        float (*y)[GROUP]);
+/* y[g] = group + g times the pair order[first] alone, for n <= STRIP groups. */
+static void strip_times(const struct choice *e, uint32_t w, uint64_t group, uint64_t n, uint32_t first,
+                        float (*y)[GROUP]);
+
+/* --- choice --- */
 
 static void describe(const struct rz_kernel_node *n, struct choice *e)
 {
@@ -45,8 +64,12 @@ static void describe(const struct rz_kernel_node *n, struct choice *e)
     memset(e, 0, sizeof(*e));
     e->heads = n->op == RZ_OP_MATMUL_HEADS;
     e->cols = w->cols;
-    for (uint32_t i = 0; i < 2 && i < n->n_weights; i++)
-        e->quantised |= n->weights[i].rows > 1 && x_type(n->weights[i].type)->quantised;
+    for (uint32_t i = 0; i < (n->op == RZ_OP_GLU_ID ? 2 : 1); i++) {
+        if (x_type(n->weights[i].type)->quantised)
+            e->quantised = true;
+        else
+            e->floats = true;
+    }
     e->places = e->heads ? (uint64_t)n->attr[RZ_A_PARTS].i : n->in_width[1];
     e->out_step = n->out_width[0] / e->places;
     e->rows = e->heads ? w->rows / e->places : e->out_step;
@@ -55,14 +78,33 @@ static void describe(const struct rz_kernel_node *n, struct choice *e)
         e->in_step = n->in_width[0] / e->places;
 }
 
+/* n numbers, up to the next line of the cache. */
+static uint64_t list_bytes(uint64_t n)
+{
+    uint64_t bytes;
+    return rz_mul_u64(n, sizeof(uint32_t), &bytes) && rz_align_u64(bytes, ALIGN, &bytes) ? bytes : UINT64_MAX;
+}
+
+/* What that many rows take: inputs, order, begin, live. */
+static uint64_t rows_bytes(const struct choice *e, uint64_t rows)
+{
+    uint64_t pairs, bytes;
+    return rz_mul_u64(rows, e->places, &pairs) && pairs <= UINT32_MAX &&
+                   rz_add_u64(inputs_bytes(e, rows), list_bytes(pairs), &bytes) &&
+                   rz_add_u64(bytes, list_bytes(e->n + 1), &bytes) &&
+                   rz_add_u64(bytes, list_bytes(e->n + 1), &bytes)
+               ? bytes
+               : UINT64_MAX;
+}
+
 uint64_t experts_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads)
 {
-    (void)n_threads;
     struct choice e;
     describe(n, &e);
-    uint64_t pairs = max_rows * e.places, inputs = e.in_step ? pairs : max_rows;
-    return inputs * act_bytes(&e) + round_up(pairs * sizeof(uint32_t)) +
-           2 * round_up((e.n + 1) * sizeof(uint32_t));
+    uint64_t lone, many = rows_bytes(&e, max_rows);
+    if (!rz_mul_u64(rows_bytes(&e, 1), n_threads, &lone))
+        return UINT64_MAX;
+    return many > lone ? many : lone;
 }
 
 static uint32_t matrix_of(const struct choice *e, uint64_t pair)
@@ -110,130 +152,158 @@ static void pass_rest(const struct choice *e, uint64_t row)
 }
 
 /* Sorts, and makes the inputs of all rows visible to every member. */
-static void begin_choice(const struct rz_kernel_call *c, int level, struct choice *e)
+static void begin_choice(const struct rz_kernel_call *c, int how, struct choice *e)
 {
     describe(c->node, e);
     e->c = c;
-    e->level = level;
-    uint64_t each = e->in_step ? e->places : 1, pairs = c->node->max_rows * e->places;
-    uint64_t inputs = e->in_step ? pairs : c->node->max_rows;
-    e->acts = c->scratch;
-    e->order = (uint32_t *)(void *)(c->scratch + inputs * act_bytes(e));
-    e->begin = (uint32_t *)(void *)((uint8_t *)e->order + round_up(pairs * sizeof(uint32_t)));
-    e->live = (uint32_t *)(void *)((uint8_t *)e->begin + round_up((e->n + 1) * sizeof(uint32_t)));
-    if (c->tid == 0)
+    e->how = how;
+    e->lone = c->n_rows == 1;
+    uint64_t rows = e->lone ? 1 : c->node->max_rows;
+    e->inputs = c->scratch + (e->lone ? c->tid * rows_bytes(e, 1) : 0);
+    e->order = (uint32_t *)(void *)(e->inputs + inputs_bytes(e, rows));
+    e->begin = (uint32_t *)(void *)((uint8_t *)e->order + list_bytes(rows * e->places));
+    e->live = (uint32_t *)(void *)((uint8_t *)e->begin + list_bytes(e->n + 1));
+    if (e->lone || c->tid == 0)
         sort_pairs(e);
-    struct share share = share_out(c, c->n_rows);
-    for (int32_t r; (r = share_take(c, &share)) >= 0;) {
-        for (uint64_t i = 0; e->quantised && i < each; i++) {
-            uint64_t input = (uint64_t)r * each + i;
-            act_quantise(x_of(e, (uint64_t)r * e->places + i),
-                         (struct act_block *)(void *)(e->acts + input * act_bytes(e)), e->cols);
-        }
-        if (e->heads && e->in_step > e->cols)
-            pass_rest(e, (uint64_t)r);
-    }
-    wait_for_team(c);
+    prepare(e);
+    if (e->heads && e->in_step > e->cols)
+        for (uint32_t row = c->tid; row < c->n_rows; row += c->n_threads)
+            pass_rest(e, row);
+    if (!e->lone)
+        wait_for_team(c);
 }
 
 /* --- products --- */
 
-/* Lanes lo..hi - 1 of a group are outputs o.. of a matrix whose first row is `base`. */
+/* n groups from `group` on: lanes lo .. hi - 1 of theirs are outputs o .. of a matrix whose first row is
+ * `base`. */
 struct lanes {
-    uint64_t group, base, o;
-    int lo, hi;
+    uint64_t group, n, base, o, lo, hi;
 };
 
-static bool lanes_of(const struct choice *e, uint64_t matrix, uint64_t i, struct lanes *l)
+static struct lanes lanes_of(const struct choice *e, uint64_t matrix, uint64_t i, uint64_t n)
 {
-    l->base = matrix * e->rows;
-    l->group = l->base / GROUP + i;
-    uint64_t first = l->group * GROUP, end = l->base + e->rows;
-    l->lo = first < l->base ? (int)(l->base - first) : 0;
-    l->hi = first + GROUP > end ? (int)(end - first) : GROUP;
-    l->o = first + (uint64_t)l->lo - l->base;
-    return first < end;
+    struct lanes l = {.base = matrix * e->rows, .n = n};
+    l.group = l.base / GROUP + i;
+    uint64_t first = l.group * GROUP, end = l.base + e->rows;
+    l.lo = first < l.base ? l.base - first : 0;
+    l.hi = first + n * GROUP > end ? end - first : n * GROUP;
+    l.o = first + l.lo - l.base;
+    return l;
 }
 
-static void tile(const struct choice *e, uint32_t w, const struct lanes *l, const uint32_t *pairs, int n,
-                 float (*out)[GROUP])
+/* How many groups the matrix lies in. */
+static uint64_t groups_of(const struct choice *e, uint64_t matrix)
 {
-    const struct rz_weight_view *v = &e->c->node->weights[w];
-    union tile_x x[TILE_ROWS];
-    bool quantised = x_type(v->type)->quantised;
-    for (int t = 0; t < n; t++) {
-        uint64_t input = e->in_step ? pairs[t] : pairs[t] / e->places;
-        if (quantised)
-            x[t].q = (const struct act_block *)(const void *)(e->acts + input * act_bytes(e));
-        else
-            x[t].f = x_of(e, pairs[t]);
-    }
-    tile_run(e->level, v->type, (const uint8_t *)v->data + l->group * x_group_bytes(x_type(v->type), v->cols),
-             v->cols, x, n, out);
+    uint64_t base = matrix * e->rows;
+    return (base + e->rows - 1) / GROUP - base / GROUP + 1;
+}
+
+/* y[t * l->n] on: the outputs of pair t, before any bias and behind it. */
+static void times(const struct choice *e, uint32_t w, const struct lanes *l, uint32_t first, uint32_t n,
+                  float (*y)[GROUP])
+{
     const float *bias = node_vector(e->c->node, w + (e->c->node->op == RZ_OP_GLU_ID ? 2 : 1));
-    for (int t = 0; bias && t < n; t++)
-        for (int i = l->lo; i < l->hi; i++)
-            out[t][i] += bias[l->base + l->o + (uint64_t)(i - l->lo)];
+    if (n == 1)
+        strip_times(e, w, l->group, l->n, first, y);
+    else
+        group_times(e, w, l->group, first, n, y);
+    for (uint32_t t = 0; bias && t < n; t++) {
+        float *out = y[t * l->n] + l->lo;
+        act_add(out, bias + l->base + l->o, out, l->hi - l->lo);
+    }
 }
 
-/* Up to TILE_ROWS pairs of one matrix, in one group. */
-typedef void pairs_fn(const struct choice *e, const struct lanes *l, const uint32_t *pairs, int n);
+static void put(const struct choice *e, const struct lanes *l, uint32_t first, uint32_t n, float (*y)[GROUP])
+{
+    for (uint32_t t = 0; t < n; t++) {
+        float *out = y_of(e, e->order[first + t]) + l->o;
+        if (l->hi - l->lo == GROUP)
+            memcpy(out, y[t * l->n] + l->lo, GROUP * sizeof(float));
+        else
+            memcpy(out, y[t * l->n] + l->lo, (l->hi - l->lo) * sizeof(float));
+    }
+}
 
-static void product(const struct choice *e, const struct lanes *l, const uint32_t *pairs, int n)
+/* n pairs from order[first] on, with one group; or one pair with several. */
+typedef void work_fn(const struct choice *e, const struct lanes *l, uint32_t first, uint32_t n);
+
+static void product(const struct choice *e, const struct lanes *l, uint32_t first, uint32_t n)
 {
     float y[TILE_ROWS][GROUP];
-    tile(e, 0, l, pairs, n, y);
-    for (int t = 0; t < n; t++)
-        memcpy(y_of(e, pairs[t]) + l->o, y[t] + l->lo, (size_t)(l->hi - l->lo) * sizeof(float));
+    times(e, 0, l, first, n, y);
+    put(e, l, first, n, y);
 }
 
-static void glu(const struct choice *e, const struct lanes *l, const uint32_t *pairs, int n)
+static void glu(const struct choice *e, const struct lanes *l, uint32_t first, uint32_t n)
 {
-    const struct rz_kernel_node *node = e->c->node;
     float gate[TILE_ROWS][GROUP], up[TILE_ROWS][GROUP];
-    tile(e, 0, l, pairs, n, gate);
-    tile(e, 1, l, pairs, n, up);
-    for (int t = 0; t < n; t++) {
-        act_pair(node, gate[t], up[t], gate[t], GROUP);
-        memcpy(y_of(e, pairs[t]) + l->o, gate[t] + l->lo, (size_t)(l->hi - l->lo) * sizeof(float));
-    }
+    times(e, 0, l, first, n, gate);
+    times(e, 1, l, first, n, up);
+    act_pair(e->c->node, gate[0], up[0], gate[0], n * l->n * GROUP);
+    put(e, l, first, n, gate);
 }
 
-/* Shares out (live matrix, group) after (live matrix, group), all pairs of the matrix each. */
-static void run(const struct choice *e, pairs_fn *work)
+/* Groups i .. i + n - 1 of a matrix with the pairs order[first] .. order[end - 1]. */
+static void run_pairs(const struct choice *e, work_fn *work, uint64_t matrix, uint64_t i, uint64_t n,
+                      uint32_t first, uint32_t end)
 {
-    const struct rz_kernel_call *c = e->c;
-    uint64_t span = (e->rows + GROUP - 1) / GROUP + (e->rows % GROUP != 0), total = e->live[e->n] * span;
-    uint64_t most = (uint64_t)c->n_threads * TILES_A_THREAD;
-    uint32_t tiles = (uint32_t)(total < most ? total : most);
-    struct share share = share_out(c, tiles);
-    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
-        uint64_t end = total * ((uint64_t)t + 1) / tiles;
-        for (uint64_t u = total * (uint64_t)t / tiles; u < end; u++) {
-            uint32_t matrix = e->live[u / span];
-            struct lanes l;
-            if (!lanes_of(e, matrix, u % span, &l))
-                continue;
-            for (uint32_t p = e->begin[matrix]; p < e->begin[matrix + 1]; p += TILE_ROWS) {
-                uint32_t left = e->begin[matrix + 1] - p;
-                work(e, &l, e->order + p, left < TILE_ROWS ? (int)left : TILE_ROWS);
-            }
+    struct lanes l;
+    if (end - first == 1) {
+        for (uint64_t g = 0; g < n; g += STRIP) {
+            l = lanes_of(e, matrix, i + g, n - g < STRIP ? n - g : STRIP);
+            work(e, &l, first, 1);
+        }
+        return;
+    }
+    for (uint64_t g = 0; g < n; g++) {
+        l = lanes_of(e, matrix, i + g, 1);
+        for (uint32_t p = first, t; p < end; p += t) {
+            t = tile_pairs(e, end - p);
+            work(e, &l, p, t);
         }
     }
 }
 
-int32_t experts_product(const struct rz_kernel_call *c, int level)
+/* The same with all pairs of the matrix, of which it may have fewer groups. */
+static void run_groups(const struct choice *e, work_fn *work, uint32_t matrix, uint64_t i, uint64_t n)
+{
+    uint64_t groups = groups_of(e, matrix);
+    uint32_t end = e->begin[matrix + 1], block = block_pairs(e);
+    n = i >= groups ? 0 : groups - i < n ? groups - i : n;
+    for (uint32_t p = e->begin[matrix]; p < end; p += block)
+        run_pairs(e, work, matrix, i, n, p, end - p < block ? end : p + block);
+}
+
+/* Shares out (live matrix, group) after (live matrix, group), all pairs of the matrix each. */
+static void run(const struct choice *e, work_fn *work)
+{
+    const struct rz_kernel_call *c = e->c;
+    uint64_t span = (e->rows + GROUP - 1) / GROUP + (e->rows % GROUP != 0), total = e->live[e->n] * span;
+    uint64_t most = (uint64_t)c->n_threads * PIECES_A_THREAD * (e->lone ? 1 : PIECES_OF_ROWS);
+    uint32_t pieces = (uint32_t)(total < most ? total : most);
+    struct share share = share_out(c, pieces);
+    for (int32_t t; (t = share_take(c, &share)) >= 0;) {
+        uint64_t end = total * ((uint64_t)t + 1) / pieces;
+        for (uint64_t u = total * (uint64_t)t / pieces, n; u < end; u += n) {
+            n = span - u % span < end - u ? span - u % span : end - u;
+            run_groups(e, work, e->live[u / span], u % span, n);
+        }
+    }
+}
+
+int32_t experts_product(const struct rz_kernel_call *c, int how)
 {
     struct choice e;
-    begin_choice(c, level, &e);
+    begin_choice(c, how, &e);
     run(&e, product);
     return RZ_OK;
 }
 
-int32_t experts_glu(const struct rz_kernel_call *c, int level)
+int32_t experts_glu(const struct rz_kernel_call *c, int how)
 {
     struct choice e;
-    begin_choice(c, level, &e);
+    begin_choice(c, how, &e);
     run(&e, glu);
     return RZ_OK;
 }

@@ -5,34 +5,19 @@
 #define RZ_BACKENDS_TABLE_ALL_H
 
 #include "blocks.h"
-#include "route.h"
-#include "table.h"
+#include "table_experts.h"
 
 #define LATENT .kv_types = KV_TYPES, .kv_layout = RZ_KV_LAYOUT_ROWS
 
 /* The regions and experts on one level of the instruction set. */
 #define RUNS_ALL(name, level) \
     RUNS(name, level, 0) \
-    RUN(experts_product, name, level) \
-    RUN(experts_glu, name, level)
+    RUNS_EXPERTS(name, level)
 
 /* clang-format off */
 #define ROWS_ALL(numerics, label) \
     ROWS(numerics, label), \
-    RZ_KERNEL_ROW(.op = RZ_OP_GLU_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, \
-                  .name = "glu_id " LAYOUT_NAME label, \
-                  .attrs = RZ_ATTRS_ACT | RZ_ATTR(RZ_A_SWIGLU) | RZ_ATTR_BIAS, .accept = accept_weights, \
-                  .layout = layout, .scratch = experts_scratch, .run = experts_glu_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_ID, .flags = TEAM, .weight = RZ_TYPE_ANY, \
-                  .name = "matmul_id " LAYOUT_NAME label, \
-                  .attrs = RZ_ATTR_BIAS, .accept = accept_weights, .layout = layout, \
-                  .scratch = experts_scratch, .run = experts_product_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_MATMUL_HEADS, .flags = TEAM, .weight = RZ_TYPE_ANY, \
-                  .name = "matmul_heads " LAYOUT_NAME label, \
-                  .attrs = RZ_ATTR(RZ_A_PARTS), .accept = accept_weights, .layout = layout, \
-                  .scratch = experts_scratch, .run = experts_product_##numerics), \
-    RZ_KERNEL_ROW(.op = RZ_OP_ROUTE, .flags = TILED, .weight = RZ_TYPE_NONE, .attrs = RZ_ATTRS_ROUTE, \
-                  .accept = route_accept, .tiles = tiles_by_row, .run = route), \
+    ROWS_EXPERTS(numerics, label), \
     RZ_KERNEL_ROW(.op = RZ_OP_KV_STORE, .flags = TILED, .weight = RZ_TYPE_NONE, LATENT, \
                   .attrs = RZ_ATTRS_KV | RZ_ATTR(RZ_A_LATENT), .accept = latent_accept, \
                   .tiles = tiles_by_row, .run = latent_store), \

@@ -56,6 +56,10 @@ int32_t matmul(const struct rz_kernel_call *c, int wide);
 /* head_region.h: norm, and the product with the largest matrix, screened where few of its rows are wanted. */
 uint64_t head_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
 int32_t head(const struct rz_kernel_call *c, int wide);
+/* experts.h: RZ_OP_MATMUL_ID and RZ_OP_MATMUL_HEADS, and RZ_OP_GLU_ID. how: wide, or the plugin's level. */
+uint64_t experts_scratch(const struct rz_kernel_node *n, uint32_t max_rows, uint32_t n_threads);
+int32_t experts_product(const struct rz_kernel_call *c, int how);
+int32_t experts_glu(const struct rz_kernel_call *c, int how);
 /* Rotates the heads of one row in place. */
 void rope_row(const struct rz_kernel_call *c, uint32_t row, float *x, uint64_t n_head);
 
