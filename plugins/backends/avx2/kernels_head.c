@@ -44,8 +44,10 @@ INLINE void low_bits(const struct x_plane_b *b, const int part, __m256i *w)
 /* The sums of a block as 8 sum (u >> 3) x + sum (u & 7) x - 128 sum x: fewer instructions than to put u
  * together, which count where a single row meets the weights. */
 #define PLANES_BODY(n) \
-    static void tile_planes_##n(const void *group, uint64_t cols, const union tile_x *x, float out[][GROUP]) \
+    static void tile_planes_##n(const void *group, uint64_t cols, const struct next *next, \
+                                const union tile_x *x, float out[][GROUP]) \
     { \
+        (void)next; \
         const struct x_planes *at = group; \
         const struct scales none = {.d = _mm256_setzero_ps()}; \
         __m256 acc[n]; \

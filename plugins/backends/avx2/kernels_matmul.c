@@ -311,9 +311,10 @@ INLINE __m256 load_float(const void *group, uint64_t k, const int type)
 }
 
 #define FLOAT_BODY(name, type, n) \
-    static void tile_##name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                                  float out[][GROUP]) \
+    static void tile_##name##_##n(const void *group, uint64_t cols, const struct next *next, \
+                                  const union tile_x *x, float out[][GROUP]) \
     { \
+        (void)next; \
         __m256 even[n], odd[n]; \
         uint64_t k = 0; \
         UNROLL \

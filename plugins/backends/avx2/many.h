@@ -89,13 +89,6 @@ INLINE __m256 add_ready_sum(__m256 acc, __m256i sum, const struct ready *r, cons
         } \
     }
 
-/* What is unpacked next comes nearer while rows meet what is: there is nothing else to be read meanwhile. */
-INLINE void fetch_ahead(const uint8_t *at, uint64_t bytes)
-{
-    for (uint64_t i = 0; i < bytes; i += 64)
-        fetch(at + i);
-}
-
 /* One block. */
 #define UNPACK(name, form, pairs) \
     INLINE void unpack_##name(const void *group, uint64_t k, struct ready *r) \
@@ -135,6 +128,7 @@ INLINE void fetch_ahead(const uint8_t *at, uint64_t bytes)
             blocks = cols / 32 - first < READY_BLOCKS ? cols / 32 - first : READY_BLOCKS; \
             for (uint64_t k = 0; k < blocks; k++) \
                 unpack_##name(group, first + k, &ready[k]); \
+            /* there is nothing else to be read while rows meet what is unpacked */ \
             fetch_ahead((const uint8_t *)group + (first + blocks) * bytes, READY_BLOCKS * bytes); \
             for (int t = 0; t < n; t += MANY_ROWS) \
                 many_##form(ready, first, blocks, x + t, out + t); \

@@ -181,15 +181,29 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
     (void)group, (void)k, (void)s;
 }
 
+/* What comes nearer while a tile works: blocks of so many bytes, one a block of the tile. */
+struct next {
+    const void *at;
+    uint64_t bytes;
+};
+
+INLINE void fetch_ahead(const uint8_t *at, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < bytes; i += 64)
+        fetch(at + i);
+}
+
 #define TILE_BODY(name, form, pairs, n) \
-    static void tile_##name##_##n(const void *group, uint64_t cols, const union tile_x *x, \
-                                  float out[][GROUP]) \
+    static void tile_##name##_##n(const void *group, uint64_t cols, const struct next *next, \
+                                  const union tile_x *x, float out[][GROUP]) \
     { \
         __m256 acc[n]; \
         UNROLL \
         for (int t = 0; t < (n); t++) \
             acc[t] = _mm256_setzero_ps(); \
         for (uint64_t k = 0; k < cols / 32; k++) { \
+            if (next) \
+                fetch_ahead((const uint8_t *)next->at + k * next->bytes, next->bytes); \
             UNROLL \
             for (int half = 0; half < halves_of(form); half++) { \
                 __m256i sum[n]; \
@@ -217,7 +231,9 @@ INLINE void no_pairs(const void *group, uint64_t k, struct scales *s)
             _mm256_storeu_ps(out[t], acc[t]); \
     }
 
-typedef void tile_fn(const void *group, uint64_t cols, const union tile_x *x, float out[][GROUP]);
+/* next: NULL if there is nothing to fetch. */
+typedef void tile_fn(const void *group, uint64_t cols, const struct next *next, const union tile_x *x,
+                     float out[][GROUP]);
 /* Of one to four rows, and of any number of eights. */
 struct tiles {
     tile_fn *few[4];
@@ -225,15 +241,17 @@ struct tiles {
                  float out[][GROUP]);
 };
 
-/* bytes: of a block, all rows of the group, for what lies in one run. */
+/* bytes: of a block, all rows of the group, for what lies in one run. The first rows have read the group, so
+ * that while the next ones meet it the next group can be fetched. */
 INLINE void run_tiles(const struct tiles *tiles, const void *group, uint64_t cols, uint64_t bytes,
                       const union tile_x *x, int n, float out[][GROUP])
 {
     int t = tiles->many && n >= MANY_LEAST ? n / MANY_ROWS * MANY_ROWS : 0;
     if (t)
         tiles->many(group, cols, bytes, x, t, out);
+    const struct next next = {(const uint8_t *)group + cols / 32 * bytes, bytes};
     for (; t < n; t += 4)
-        tiles->few[n - t < 4 ? n - t - 1 : 3](group, cols, x + t, out + t);
+        tiles->few[n - t < 4 ? n - t - 1 : 3](group, cols, t == 4 ? &next : NULL, x + t, out + t);
 }
 
 #define TILES(name, form, pairs) \
