@@ -60,7 +60,7 @@ class Rz:
     def run(self, t):
         how = ["-p", str(t.prompt), "-n", str(t.new), "-d", str(t.depth), "-b", str(t.batch)]
         row = json.loads(output(self.command + how + (["--whole"] if t.prompt and t.new else [])).splitlines()[0])
-        self.read.append((row["read_gb_per_s"], row["gb_per_s"]))
+        self.read.append((row["read_gb_per_s"], row["gb_per_s"], row["trip_us"]))
         return row["median"]
 
 
@@ -150,10 +150,10 @@ def compare(a, test, programs, record):
         print("  %s round %d: %s" % (test.text, i + 1, ", ".join(
             "%s %s" % (p.name, "-" if rates[p.name][-1] is None else "%.1f" % rates[p.name][-1]) for p in programs)),
               file=sys.stderr)
-    read, used = (statistics.median(x) for x in zip(*programs[0].read))
+    read, used, trip = (statistics.median(x) for x in zip(*programs[0].read))
     share = ", %.1f of %.1f GB/s" % (used, read) if test.new and test.batch == 1 and not test.prompt else ""
     print("%s: rz %.1f tokens/s%s, %d rounds" % (test.text, statistics.median(rates["rz"]), share, a.pairs))
-    record({"test": test.text, "program": "rz", "rates": rates["rz"], "read_gb_per_s": read})
+    record({"test": test.text, "program": "rz", "rates": rates["rz"], "read_gb_per_s": read, "trip_us": trip})
     for p in programs[1:]:
         if None in rates[p.name]:
             print("    %s has no such test" % p.name)

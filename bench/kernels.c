@@ -29,6 +29,7 @@ extern const struct rz_plugin rz_builtin_avx2, rz_builtin_avx512;
 #define COPIES_BYTES (256ull << 20) /* memory that weights of few rows go round in */
 #define READ_BYTES (32ull << 20)
 #define ROWS_MAX 512
+#define BARRIERS 1000 /* one after the other */
 
 struct options {
     uint32_t threads;
@@ -133,6 +134,14 @@ static double bandwidth(const struct options *o, uint8_t *memory, uint64_t bytes
         r.slice = (r.slice + 1) % (bytes / READ_BYTES);
     }
     return (double)READ_BYTES / best / 1e9;
+}
+
+/* A thousand barriers of the team. */
+static void barriers_run(void *arg, struct rz_team *team, uint32_t tid)
+{
+    (void)arg;
+    for (int i = 0; i < BARRIERS; i++)
+        team->barrier(team, tid);
 }
 
 /* --- kernels --- */
@@ -389,6 +398,7 @@ int main(int argc, char **argv)
     }
     double read = bandwidth(&o, memory, COPIES_BYTES);
     show_peak(&o, "read bandwidth", read, "GB/s");
+    show_peak(&o, "a barrier", 1e9 * fastest(&o, &(struct burst){barriers_run, NULL}) / BARRIERS, "ns");
 #if defined(__x86_64__)
     bench_table(&o, &rz_builtin_avx2, 0, "int8", isa_peak[0], read, memory);
     bench_table(&o, &rz_builtin_avx512, 0, "int8", isa_peak[1], read, memory);

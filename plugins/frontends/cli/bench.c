@@ -1,8 +1,9 @@
 /* bench.c - `rz bench`: prompt and decode speed, beside the memory bandwidth of the same moment.
  *
  * A test is one combination of depth, batch and length; its repetitions give median, minimum and
- * maximum. Before each test a small reader on the same threads measures how fast memory can be read,
- * so that a slow neighbour is seen in the line that it spoils.
+ * maximum. Before each test a small reader on the same threads measures how fast memory can be read, and
+ * how long the threads take to start together and to meet again, so that a slow neighbour is seen in the line
+ * that it spoils.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #define READ_BYTES ((uint64_t)128 << 20) /* larger than the last-level caches in use, small beside RAM */
 #define READ_PASSES 4
 #define READ_SLICE ((uint64_t)1 << 20)
+#define TRIPS 101
 
 struct bench_values {
     struct rz_cli_value model, prompt, new_tokens, depth, batch, reps, whole, requests;
@@ -117,8 +119,33 @@ static double median(const double *sorted, uint32_t n)
     return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
+static void nothing(void *arg, uint32_t i)
+{
+    (void)arg, (void)i;
+}
+
+/* Seconds in which all threads are told of a loop without work and meet again: what a step pays for each
+ * of its regions. The median of some. */
+static double trip_measure(const struct reader *r)
+{
+    double took[TRIPS];
+    for (int i = 0; i < TRIPS; i++) {
+        took[i] = rz_cli_now();
+        r->threads->parallel_for(r->threads->ctx, r->threads->n_threads, nothing, NULL);
+        took[i] = rz_cli_now() - took[i];
+    }
+    qsort(took, TRIPS, sizeof(*took), by_value);
+    return took[TRIPS / 2];
+}
+
+/* What the machine could do when a test began. */
+struct machine {
+    double read; /* bytes a second             */
+    double trip; /* seconds: see trip_measure  */
+};
+
 /* One line. A prompt reads the weights once a step, not once a token: it has no bytes per token. */
-static int32_t print_test(const struct bench *b, const struct rz_speed *test, double bandwidth,
+static int32_t print_test(const struct bench *b, const struct rz_speed *test, const struct machine *machine,
                           struct rz_err *err)
 {
     double mid = median(b->rates, b->reps), low = b->rates[0], high = b->rates[b->reps - 1];
@@ -126,25 +153,25 @@ static int32_t print_test(const struct bench *b, const struct rz_speed *test, do
     uint32_t length = test->n_gen ? test->n_gen : test->n_prompt;
     const char *kind = test->n_gen && test->n_prompt ? "whole" : test->n_gen ? "new" : "prompt";
     if (b->json)
-        return rz_cli_json(json_pack("{s:s,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:f,s:f,s:I}", "test", kind,
-                                     "tokens", (json_int_t)length, "depth", (json_int_t)test->depth, "batch",
-                                     (json_int_t)test->n_seqs, "reps", (json_int_t)b->reps, "median", mid,
-                                     "min", low, "max", high, "bytes_per_token", (json_int_t)bytes,
-                                     "gb_per_s", bytes * mid / 1e9, "read_gb_per_s", bandwidth / 1e9,
-                                     "threads", (json_int_t)b->reader.threads->n_threads),
-                           err);
+        return rz_cli_json(
+            json_pack("{s:s,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:f,s:f,s:f,s:I}", "test", kind, "tokens",
+                      (json_int_t)length, "depth", (json_int_t)test->depth, "batch", (json_int_t)test->n_seqs,
+                      "reps", (json_int_t)b->reps, "median", mid, "min", low, "max", high, "bytes_per_token",
+                      (json_int_t)bytes, "gb_per_s", bytes * mid / 1e9, "read_gb_per_s", machine->read / 1e9,
+                      "trip_us", machine->trip * 1e6, "threads", (json_int_t)b->reader.threads->n_threads),
+            err);
     char name[64], rest[64] = "-              -";
     snprintf(name, sizeof(name), "%s %u d%u b%u", kind, length, test->depth, test->n_seqs);
     if (bytes > 0)
         snprintf(rest, sizeof(rest), "%8.2f MB %7.2f", bytes / 1e6, bytes * mid / 1e9);
-    int32_t code = rz_cli_print(err, "%-24s %10.2f %10.2f %10.2f %20s %10.2f\n", name, mid, low, high, rest,
-                                bandwidth / 1e9);
+    int32_t code = rz_cli_print(err, "%-24s %10.2f %10.2f %10.2f %20s %10.2f %8.2f\n", name, mid, low, high,
+                                rest, machine->read / 1e9, machine->trip * 1e6);
     return code ? code : rz_cli_write("", 0, err);
 }
 
 static int32_t run_test(struct bench *b, struct rz_speed test, struct rz_err *err)
 {
-    double bandwidth = reader_measure(&b->reader);
+    const struct machine machine = {reader_measure(&b->reader), trip_measure(&b->reader)};
     uint64_t tokens = (uint64_t)(test.n_gen ? test.n_gen : test.n_prompt) * test.n_seqs;
     for (uint32_t i = 0; i < b->reps; i++) {
         int32_t code =
@@ -154,7 +181,7 @@ static int32_t run_test(struct bench *b, struct rz_speed test, struct rz_err *er
         b->rates[i] = test.seconds > 0 ? (double)tokens / test.seconds : 0;
     }
     qsort(b->rates, b->reps, sizeof(*b->rates), by_value);
-    return print_test(b, &test, bandwidth, err);
+    return print_test(b, &test, &machine, err);
 }
 
 /* Each prompt with each number of new tokens as one job. */
@@ -196,8 +223,8 @@ static int32_t run_all(struct bench *b, const struct bench_values *v, struct rz_
 {
     int32_t code = RZ_OK;
     if (!b->json)
-        code = rz_cli_print(err, "%-24s %10s %10s %10s %20s %10s\n", "test (tokens/s)", "median", "min",
-                            "max", "read/token    GB/s", "RAM GB/s");
+        code = rz_cli_print(err, "%-24s %10s %10s %10s %20s %10s %8s\n", "test (tokens/s)", "median", "min",
+                            "max", "read/token    GB/s", "RAM GB/s", "trip us");
     for (uint32_t d = 0; d < v->depth.n; d++)
         for (uint32_t s = 0; s < v->batch.n && !code; s++) {
             struct rz_speed test = {.size = sizeof(test)};
