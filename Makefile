@@ -71,7 +71,6 @@ TABLES_OTHER := $(filter-out $(TABLES_$(ARCH)),$(TABLES_x86_64) $(TABLES_aarch64
 PLUGIN_DIRS := $(filter-out $(TABLES_OTHER:%=plugins/backends/%/),$(PLUGIN_DIRS))
 # cuda: the host part is C, the kernels are images that nvcc makes. Without nvcc there is no such plugin.
 NVCC ?= $(if $(CROSS),,$(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc)))
-CUDA_ARCHS ?= 75 80 86 89 90
 CUDA_DIR := plugins/backends/cuda/
 ifeq ($(NVCC),)
 PLUGIN_DIRS := $(filter-out $(CUDA_DIR),$(PLUGIN_DIRS))
@@ -181,8 +180,7 @@ $(foreach d,$(PLUGIN_DIRS),$(eval $(call plugin_rules,$(notdir $(patsubst %/,%,$
 CUDA_SRCS := $(wildcard $(CUDA_DIR)*.cu)
 CUDA_HEADERS := $(wildcard $(CUDA_DIR)*.h)
 CUDA_IMAGES := $(CUDA_SRCS:$(CUDA_DIR)%.cu=build/cuda/%.fatbin)
-CUDA_GENCODE := $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-  -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+include $(CUDA_DIR)archs.mk
 build/cuda/archs: FORCE
 	@mkdir -p $(@D) && echo '$(NVCC) $(CUDA_ARCHS)' | cmp -s - $@ || echo '$(NVCC) $(CUDA_ARCHS)' > $@
 build/cuda/%.fatbin: $(CUDA_DIR)%.cu $(CUDA_HEADERS) build/cuda/archs
