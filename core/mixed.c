@@ -104,7 +104,8 @@ static int32_t mixed_memory(void *ctx, struct rz_device_memory *out, struct rz_e
     return RZ_OK;
 }
 
-/* The type that all parts want; else the one that every device knows. */
+/* The type that all parts with a wish want, so that a part of the CPU has the KV that the CPU has alone; of
+ * two wishes neither, but the type that every device knows. */
 static int32_t mixed_kv_type(void *ctx, const struct rz_program *program, uint32_t page_tokens)
 {
     const struct rz_mixed *m = ctx;
@@ -116,9 +117,10 @@ static int32_t mixed_kv_type(void *ctx, const struct rz_program *program, uint32
         if (!part->program.n_kv_groups)
             continue;
         int32_t one = RZ_HAS(d, kv_type) ? d->kv_type(d->ctx, &part->program, page_tokens) : RZ_TYPE_F16;
-        type = type == RZ_TYPE_NONE || type == one ? one : RZ_TYPE_F16;
+        if (one != RZ_TYPE_NONE)
+            type = type == RZ_TYPE_NONE || type == one ? one : RZ_TYPE_F16;
     }
-    return type == RZ_TYPE_NONE ? RZ_TYPE_F16 : type;
+    return type;
 }
 
 /* --- compile --- */

@@ -246,6 +246,8 @@ static int32_t fit_device(struct rz_model *model, struct rz_err *err)
     const struct rz_program *p = &model->graph->program;
     if (l->kv_type == RZ_TYPE_NONE)
         l->kv_type = RZ_HAS(d, kv_type) && d->kv_type ? d->kv_type(d->ctx, p, l->page_tokens) : RZ_TYPE_F16;
+    if (l->kv_type == RZ_TYPE_NONE) /* the device is content with any */
+        l->kv_type = RZ_TYPE_F16;
     struct rz_device_memory memory = {.size = sizeof(memory)};
     int32_t status = d->memory(d->ctx, &memory, err);
     if (!status && (!l->n_pages || !p->n_kv_groups)) /* nothing lies in pages of no group */

@@ -113,7 +113,8 @@ struct rz_device {
     int32_t (*execute)(struct rz_plan *plan, const struct rz_batch *batch, struct rz_result *out,
                        struct rz_err *err);
     void (*destroy)(struct rz_plan *plan);
-    /* The type of KV that suits this program best where the user leaves it open; NULL: RZ_TYPE_F16. */
+    /* The type of KV that suits this program best where the user leaves it open; RZ_TYPE_NONE: any suits.
+     * NULL: RZ_TYPE_F16. */
     int32_t (*kv_type)(void *ctx, const struct rz_program *program, uint32_t page_tokens);
     /* The bytes of a KV page, or of a slot of recurrent state (group = the program's n_kv_groups), between
      * steps: fetch copies all n of them to out and returns their number (out NULL: returns it only), store

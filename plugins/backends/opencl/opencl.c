@@ -19,6 +19,15 @@ static const struct rz_option options[] = {
 };
 /* clang-format on */
 
+/* kv.cl is built for each, and all cost the same but q8_0. */
+static int32_t any_kv_type(void *ctx, const struct rz_program *program, uint32_t page_tokens)
+{
+    (void)ctx;
+    (void)program;
+    (void)page_tokens;
+    return RZ_TYPE_NONE;
+}
+
 static int32_t init(const struct rz_host *host, const struct rz_config *config, void **self,
                     struct rz_err *err)
 {
@@ -44,6 +53,7 @@ static int32_t init(const struct rz_host *host, const struct rz_config *config, 
                                    .part = plan_part,
                                    .execute = plan_execute,
                                    .destroy = plan_destroy,
+                                   .kv_type = any_kv_type,
                                    .fetch = plan_fetch,
                                    .store = plan_store};
     *self = cl;
